@@ -1,0 +1,4 @@
+package group
+
+// Coordinator runs the groups of this broker.
+type Coordinator struct{}
