@@ -1,0 +1,74 @@
+package tidy
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestTheHouseIsTidy runs every rule over the repository.
+func TestTheHouseIsTidy(t *testing.T) {
+	files := repository(t)
+	if len(files) < 10 {
+		t.Fatalf("only %d files found: the walk is broken", len(files))
+	}
+	for _, f := range files {
+		for _, rule := range Rules() {
+			for _, finding := range rule.Check(f) {
+				t.Error(finding)
+			}
+		}
+	}
+	for _, finding := range MissingPackageComments(files) {
+		t.Error(finding)
+	}
+}
+
+// repository parses the Go files of this module, but for other modules within
+// the tree and for what git does not keep.
+func repository(t *testing.T) []*File {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
+		t.Fatalf("the repository's root is not where it should be: %v", err)
+	}
+	var files []*File
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		relative = filepath.ToSlash(relative)
+		if entry.IsDir() {
+			switch {
+			case relative == ".":
+				return nil
+			case relative == "tools", relative == "bin", relative == "data", strings.HasPrefix(entry.Name(), "."), entry.Name() == "testdata":
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		source, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		f, err := Parse(relative, source)
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
