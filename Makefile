@@ -1,0 +1,66 @@
+# Chronik's targets. `make` alone lists them.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+BIN     := bin/chronik
+TOOLS   := $(CURDIR)/.tools/bin
+RELEASE ?=
+LDFLAGS := $(if $(RELEASE),-X github.com/chronik-stream/chronik/internal/version.Release=$(RELEASE))
+# Everything but tests/, which needs the built binary and minutes.
+UNIT     = $$(go list ./... | grep -v '/tests/')
+
+# Set for the end-to-end tests and the fuzzers, see their targets.
+CHRONIK_TESTDATA ?= $(abspath ../shared/data)
+FUZZTIME ?= 10s
+BENCH    ?= .
+E2E      ?= .
+
+.PHONY: help build test e2e demo bench lint check fuzz tools race clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the binary, bin/chronik (needs Go and g++)
+	go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/chronik
+
+test: ## unit tests, a minute or two
+	go test $(UNIT)
+
+race: ## unit tests under the race detector
+	go test -race $(UNIT)
+
+e2e: build ## end-to-end tests of the binary, minutes; E2E=regexp chooses, CHRONIK_TESTDATA=dir for the real data
+	CHRONIK_BIN=$(CURDIR)/$(BIN) CHRONIK_TESTDATA=$(CHRONIK_TESTDATA) go test -count=1 -timeout 30m -v -run '$(E2E)' ./tests/...
+
+demo: build ## see it work: events in over Kafka, answers out by SQL; KEEP=1 leaves the server running
+	go run ./tests/demo -chronik $(BIN) $(if $(KEEP),-keep)
+
+bench: ## Go benchmarks; BENCH=regexp chooses. Whole-system figures: docs/benchmarks
+	go test -run '^$$' -bench '$(BENCH)' -benchmem $(UNIT)
+
+lint: $(TOOLS)/staticcheck ## gofmt, go vet, staticcheck
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "not gofmt'ed:"; echo "$$bad"; exit 1; fi
+	go vet ./...
+	$(TOOLS)/staticcheck ./...
+	go build -tags nosql -o /dev/null ./cmd/chronik
+
+fuzz: ## every fuzz target for FUZZTIME (10s) each
+	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
+	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+	    echo "$$target in $$(dirname $$file)"; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) | tail -n 2; \
+	  done; \
+	done
+
+tools: ## what tests and lint run beside Go: MinIO, versitygw, staticcheck, into .tools/bin (minutes, once)
+	GOBIN=$(TOOLS) go -C tools install tool
+
+$(TOOLS)/staticcheck: tools/go.mod
+	GOBIN=$(TOOLS) go -C tools install honnef.co/go/tools/cmd/staticcheck
+
+check: lint test e2e demo ## what CI runs on every change
+
+clean: ## remove what was built
+	rm -rf bin .tools coverage.out
