@@ -1,0 +1,281 @@
+package gate
+
+import (
+	"strings"
+)
+
+// optional checks an expression that may be missing.
+func (w *walker) optional(v any, s *scope) error {
+	if v == nil {
+		return nil
+	}
+	return w.expression(v, s)
+}
+
+func (w *walker) expressions(all []any, s *scope) error {
+	for _, e := range all {
+		if err := w.expression(e, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// orders checks the entries of an ORDER BY.
+func (w *walker) orders(all []any, s *scope) error {
+	for _, o := range all {
+		order, _ := o.(object)
+		if err := w.fields(order, "ORDER BY", shape{"type": plain, "null_order": plain, "expression": expression}, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expression checks one expression and everything in it.
+func (w *walker) expression(v any, s *scope) error {
+	leave, err := w.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+
+	n, ok := v.(object)
+	if !ok {
+		return invalid("an expression is missing")
+	}
+	class := text(n, "class")
+	known, ok := expressionShapes[class]
+	if !ok {
+		if class == "PARAMETER" {
+			return later("parameters in a query are not available yet: write the values into it")
+		}
+		return invalid("%s expressions are not supported", strings.ToLower(class))
+	}
+	if err := w.content(n, class, s); err != nil {
+		return err
+	}
+	return w.fields(n, "an expression", known, s)
+}
+
+// content checks the special fields of an expression.
+func (w *walker) content(n object, class string, s *scope) error {
+	switch class {
+	case "COLUMN_REF":
+		return w.columnRef(n, s)
+	case "FUNCTION":
+		return w.function(n, s)
+	case "WINDOW":
+		return w.functionName(n)
+	case "OPERATOR":
+		if !operators[text(n, "type")] {
+			return invalid("operator %s is not supported", text(n, "type"))
+		}
+	case "CASE":
+		for _, c := range list(n, "case_checks") {
+			check, _ := c.(object)
+			if err := w.fields(check, "CASE", shape{"when_expr": expression, "then_expr": expression}, s); err != nil {
+				return err
+			}
+		}
+	case "CAST":
+		return w.dataType(child(n, "cast_type"))
+	case "CONSTANT":
+		return w.constant(child(n, "value"))
+	case "STAR":
+		return w.starNames(n, s)
+	case "SUBQUERY":
+		_, err := w.query(child(child(n, "subquery"), "node"), s)
+		return err
+	case "LAMBDA":
+		// Lambdas in their place are walked by function.
+		return later("the -> operator is not available yet: use json_extract_string(value, path)")
+	}
+	return nil
+}
+
+// columnRef turns a short spelling into the column's name.
+func (w *walker) columnRef(n object, s *scope) error {
+	names, ok := texts(n, "column_names")
+	if !ok || len(names) == 0 {
+		return invalid("a column has an odd name")
+	}
+	if !w.rewrite {
+		return nil
+	}
+	at, long := 0, ""
+	if len(names) > 1 && s.isRelation(names[0]) {
+		at, long = 1, s.columnOf(names[0], names[1])
+	} else {
+		long = s.column(names[0])
+	}
+	if long != "" {
+		list(n, "column_names")[at] = long
+	}
+	return nil
+}
+
+// isRelation reports whether a relation of that name is in scope.
+func (s *scope) isRelation(name string) bool {
+	for at := s; at != nil; at = at.outer {
+		for _, src := range at.sources {
+			if src.name == strings.ToLower(name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// function checks a call and its arguments.
+func (w *walker) function(n object, s *scope) error {
+	if text(n, "function_name") == "->>" && w.rewrite {
+		// The engine's own operator answers NULL for a binary left side.
+		n["function_name"], n["is_operator"] = "json_extract_string", false
+	}
+	if err := w.functionName(n); err != nil {
+		return err
+	}
+	takesLambda := lambdaFunctions[strings.ToLower(text(n, "function_name"))]
+	for _, c := range list(n, "children") {
+		var err error
+		if arg, _ := c.(object); takesLambda && text(arg, "class") == "LAMBDA" {
+			err = w.lambda(arg, s)
+		} else {
+			err = w.expression(c, s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return w.orders(list(child(n, "order_bys"), "orders"), s)
+}
+
+// functionName lets the functions of functions.txt pass.
+func (w *walker) functionName(n object) error {
+	name := text(n, "function_name")
+	if schema := text(n, "schema"); schema != "" && schema != "main" {
+		return invalid("%s.%s: functions are named without a schema, and called as %s(…)", schema, name, name)
+	}
+	lower := strings.ToLower(name)
+	switch {
+	case allowed[lower]:
+		return nil
+	case comesLater[lower]:
+		return later("function %s is not available yet", lower)
+	case strings.HasPrefix(lower, "json"):
+		return later("function %s is not available yet: use json_extract_string(value, path)", lower)
+	}
+	return invalid("function %s is not allowed in a query", lower)
+}
+
+// lambda checks the body of a lambda with its parameters in scope.
+func (w *walker) lambda(n object, s *scope) error {
+	leave, err := w.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+
+	params := map[string]bool{}
+	lhs := child(n, "lhs")
+	heads := []any{lhs}
+	if text(lhs, "class") == "FUNCTION" && text(lhs, "function_name") == "row" {
+		heads = list(lhs, "children")
+	}
+	for _, h := range heads {
+		head, _ := h.(object)
+		names, ok := texts(head, "column_names")
+		if text(head, "class") != "COLUMN_REF" || !ok || len(names) != 1 {
+			return invalid("a lambda's parameters are plain names")
+		}
+		params[strings.ToLower(names[0])] = true
+	}
+	if err := w.expression(n["expr"], &scope{outer: s, params: params}); err != nil {
+		return err
+	}
+	return w.fields(n, "a lambda", expressionShapes["LAMBDA"], s)
+}
+
+// starNames turns short spellings in EXCLUDE, REPLACE and RENAME into names.
+func (w *walker) starNames(n object, s *scope) error {
+	relation := text(n, "relation_name")
+	within := &scope{}
+	for at := s; at != nil; at = at.outer {
+		if len(at.sources) > 0 {
+			within.sources = []source{{columns: at.star(relation)}}
+			break
+		}
+	}
+	long := func(name string) string {
+		if c := within.column(name); w.rewrite && c != "" {
+			return c
+		}
+		return name
+	}
+	excluded, ok := texts(n, "exclude_list")
+	if !ok {
+		return invalid("EXCLUDE has an entry that is no column")
+	}
+	for i, name := range excluded {
+		list(n, "exclude_list")[i] = long(name)
+	}
+	for _, e := range list(n, "qualified_exclude_list") {
+		entry, _ := e.(object)
+		if entry != nil {
+			entry["column"] = long(text(entry, "column"))
+		}
+	}
+	for _, e := range list(n, "replace_list") {
+		entry, _ := e.(object)
+		if err := w.expression(entry["value"], s); err != nil {
+			return err
+		}
+		entry["key"] = long(text(entry, "key"))
+	}
+	for _, e := range list(n, "rename_list") {
+		entry, _ := e.(object)
+		if key := child(entry, "key"); key != nil {
+			key["column"] = long(text(key, "column"))
+		}
+	}
+	return nil
+}
+
+// constant checks a literal's type; what it holds is data.
+func (w *walker) constant(value object) error {
+	if value == nil {
+		return invalid("a literal without a value")
+	}
+	return w.dataType(child(value, "type"))
+}
+
+// dataType checks the type of a literal or a cast.
+func (w *walker) dataType(t object) error {
+	leave, err := w.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+
+	id, info := text(t, "id"), child(t, "type_info")
+	if plainTypes[id] {
+		return nil
+	}
+	switch nestedTypes[id] {
+	case "child_type":
+		return w.dataType(child(info, "child_type"))
+	case "child_types":
+		for _, c := range list(info, "child_types") {
+			field, _ := c.(object)
+			if err := w.dataType(child(field, "second")); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if name := text(info, "name"); name != "" {
+		id = name
+	}
+	return invalid("type %s is not available in a query", id)
+}

@@ -1,0 +1,39 @@
+package gate
+
+import (
+	_ "embed"
+	"strings"
+)
+
+//go:embed functions.txt
+var functionsText string
+
+// allowed are the functions that a query may call, in lower case.
+var allowed = readFunctions(functionsText)
+
+// comesLater are functions of the contract that this version refuses by name.
+var comesLater = set("json_extract", "json_extract_int", "json_extract_float", "decode_base64", "vector_distance")
+
+// Functions returns the names that a query may call, in no order. The engine
+// has a test that each of them exists.
+func Functions() []string {
+	names := make([]string, 0, len(allowed))
+	for name := range allowed {
+		names = append(names, name)
+	}
+	return names
+}
+
+// readFunctions reads words, with comments from # at the start of a line.
+func readFunctions(text string) map[string]bool {
+	names := map[string]bool{}
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "# ") {
+			continue
+		}
+		for _, word := range strings.Fields(line) {
+			names[word] = true
+		}
+	}
+	return names
+}

@@ -1,0 +1,113 @@
+package gate
+
+import (
+	"slices"
+	"strings"
+)
+
+// Kind says which of a topic's records a table holds.
+type Kind int
+
+// The kinds of tables of a topic t.
+const (
+	Latest Kind = iota // t: every acknowledged record, once
+	Cold               // t_cold: the records in Parquet files
+)
+
+// String is the word for logs and view names.
+func (k Kind) String() string {
+	if k == Cold {
+		return "cold"
+	}
+	return "latest"
+}
+
+// Names finds topics by the names that a query may use for them. It is
+// immutable after NewNames.
+type Names struct {
+	real map[string]bool
+	// bare holds the topics of each bare name in lower case: SQL does not tell
+	// upper from lower, Kafka does.
+	bare map[string][]string
+}
+
+// NewNames indexes the topics of a cluster.
+func NewNames(topics []string) *Names {
+	n := &Names{real: make(map[string]bool, len(topics)), bare: make(map[string][]string, len(topics))}
+	for _, topic := range topics {
+		n.real[topic] = true
+		key := strings.ToLower(BareName(topic))
+		n.bare[key] = append(n.bare[key], topic)
+	}
+	return n
+}
+
+// BareName is the name by which a topic needs no quotes: characters outside
+// [A-Za-z0-9_] become an underscore.
+func BareName(topic string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x80 && r != '-' && r != '.' {
+			return r
+		}
+		return '_'
+	}, topic)
+}
+
+// Collides reports whether another topic has the same bare name, so that both
+// are reached by their quoted real names only.
+func (n *Names) Collides(topic string) bool {
+	return len(n.bare[strings.ToLower(BareName(topic))]) > 1
+}
+
+// Lookup finds the topic and the kind of table that name stands for: a topic by
+// its real name, by its bare name, and either of them with a suffix. The
+// shorter reading wins: a topic that is really called t_cold is that topic.
+func (n *Names) Lookup(name string) (topic string, kind Kind, err error) {
+	topic, ok, err := n.topic(name)
+	if ok || err != nil {
+		return topic, Latest, err
+	}
+	if base, found := cutSuffixFold(name, "_cold"); found {
+		topic, ok, err = n.topic(base)
+		if ok || err != nil {
+			return topic, Cold, err
+		}
+	}
+	if base, found := cutSuffixFold(name, "_hot"); found {
+		if topic, ok, _ = n.topic(base); ok {
+			return "", 0, later("table %q: the records of %q that are not in Parquet yet cannot be asked for alone yet; use %q or %q",
+				name, topic, BareName(topic), BareName(topic)+"_cold")
+		}
+	}
+	return "", 0, &refusal{ErrUnknownTable, "table " + quote(name) + " does not exist: no topic has that name"}
+}
+
+func (n *Names) topic(name string) (topic string, ok bool, err error) {
+	if n.real[name] {
+		return name, true, nil
+	}
+	candidates := n.bare[strings.ToLower(name)]
+	switch len(candidates) {
+	case 0:
+		return "", false, nil
+	case 1:
+		return candidates[0], true, nil
+	}
+	quoted := make([]string, len(candidates))
+	for i, c := range candidates {
+		quoted[i] = quote(c)
+	}
+	slices.Sort(quoted)
+	return "", false, invalid("table %s is ambiguous: write the topic's real name in quotes, one of %s", quote(name), strings.Join(quoted, ", "))
+}
+
+func cutSuffixFold(s, suffix string) (string, bool) {
+	at := len(s) - len(suffix)
+	if at <= 0 || !strings.EqualFold(s[at:], suffix) {
+		return s, false
+	}
+	return s[:at], true
+}
+
+// quote writes an identifier as SQL quotes it.
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -1,0 +1,121 @@
+package gate
+
+import (
+	"slices"
+	"strings"
+)
+
+// shortColumns are the spellings that queries may use for system columns.
+var shortColumns = map[string]string{
+	"offset": "_offset", "partition": "_partition", "timestamp": "_timestamp",
+	"key": "_key", "value": "_value", "headers": "_headers",
+}
+
+// systemColumns are the columns that every topic has, in their order. The JSON
+// columns behind them never have a short spelling as name, so the gate need not
+// know them.
+var systemColumns = []string{
+	"_topic", "_partition", "_offset", "_timestamp", "_timestamp_type", "_key", "_value", "_headers",
+}
+
+// columns are the names, in lower case, by which a relation's columns are known
+// to be reachable. A topic's JSON columns and unnamed expressions are missing.
+type columns []string
+
+func (c columns) has(name string) bool { return slices.Contains(c, name) }
+
+// renamed gives the first columns other names, as in t(a, b).
+func (c columns) renamed(names []string) columns {
+	out := slices.Clone(c)
+	for i, name := range names {
+		if i < len(out) {
+			out[i] = strings.ToLower(name)
+		} else {
+			out = append(out, strings.ToLower(name))
+		}
+	}
+	return out
+}
+
+// source is one relation of a FROM clause.
+type source struct {
+	name    string // alias or name, lower case; may be empty
+	columns columns
+}
+
+// scope is what a name can mean at one place of a query.
+type scope struct {
+	outer   *scope
+	sources []source
+	ctes    map[string]columns // by lower-case name
+	params  map[string]bool    // of a lambda
+	aliases map[string]bool    // of the select list, where they win over columns
+}
+
+// cte returns the columns of the innermost CTE of that name.
+func (s *scope) cte(name string) (columns, bool) {
+	for at := s; at != nil; at = at.outer {
+		if c, ok := at.ctes[strings.ToLower(name)]; ok {
+			return c, true
+		}
+	}
+	return nil, false
+}
+
+// column returns the system column that an unqualified name is the short
+// spelling of here, or "". Anything that is really called so comes first: a
+// lambda's parameter, a column of a subquery, an alias, a relation.
+func (s *scope) column(name string) string {
+	long, short := shortColumns[strings.ToLower(name)]
+	if !short {
+		return ""
+	}
+	name = strings.ToLower(name)
+	for at := s; at != nil; at = at.outer {
+		if at.params[name] || at.aliases[name] {
+			return ""
+		}
+		found := false
+		for _, src := range at.sources {
+			if src.name == name || src.columns.has(name) {
+				return ""
+			}
+			found = found || src.columns.has(long)
+		}
+		if found {
+			return long
+		}
+	}
+	return ""
+}
+
+// columnOf is column for a name that is qualified by a relation.
+func (s *scope) columnOf(relation, name string) string {
+	long, short := shortColumns[strings.ToLower(name)]
+	if !short {
+		return ""
+	}
+	for at := s; at != nil; at = at.outer {
+		for _, src := range at.sources {
+			if src.name != strings.ToLower(relation) {
+				continue
+			}
+			if !src.columns.has(strings.ToLower(name)) && src.columns.has(long) {
+				return long
+			}
+			return ""
+		}
+	}
+	return ""
+}
+
+// star returns the columns that * stands for, or relation.* when it is named.
+func (s *scope) star(relation string) columns {
+	var all columns
+	for _, src := range s.sources {
+		if relation == "" || src.name == strings.ToLower(relation) {
+			all = append(all, src.columns...)
+		}
+	}
+	return all
+}

@@ -1,0 +1,433 @@
+package gate
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// walker checks a tree and, when rewrite is set, changes it in place.
+type walker struct {
+	names   *Names
+	rewrite bool    // false: the tree is printed text that is checked again
+	tables  []Table // bound so far; when rewrite is false, all that there are
+	depth   int
+}
+
+// statement checks the tree of one statement.
+func (w *walker) statement(n object) error {
+	for field := range n {
+		switch field {
+		case "node", "named_param_map":
+		default:
+			return invalid("%s is not supported", field)
+		}
+	}
+	if len(list(n, "named_param_map")) > 0 {
+		return later("parameters in a query are not available yet: write the values into it")
+	}
+	_, err := w.query(child(n, "node"), nil)
+	return err
+}
+
+// enter counts the nesting; the caller defers the function it returns.
+func (w *walker) enter() (leave func(), err error) {
+	if w.depth++; w.depth > depthMax {
+		return nil, invalid("the query is nested more than %d deep", depthMax)
+	}
+	return func() { w.depth-- }, nil
+}
+
+// fields checks that n has no field that its shape does not list, and walks
+// those that hold expressions.
+func (w *walker) fields(n object, what string, known shape, s *scope) error {
+	// In the order of their names, so that a query is always refused for the
+	// same reason.
+	for _, field := range slices.Sorted(maps.Keys(n)) {
+		does, ok := known[field]
+		if !ok {
+			return invalid("%s with %q is not supported", what, field)
+		}
+		var err error
+		switch does {
+		case expression:
+			err = w.optional(n[field], s)
+		case expressions:
+			err = w.expressions(list(n, field), s)
+		case orders:
+			err = w.orders(list(n, field), s)
+		case unused:
+			if !isUnused(n[field]) {
+				err = invalid("%s with %q is not supported", what, field)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// query checks one node that answers rows and returns its columns' names.
+func (w *walker) query(n object, outer *scope) (columns, error) {
+	leave, err := w.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+
+	kind := text(n, "type")
+	known, ok := queryShapes[kind]
+	if !ok {
+		return nil, invalid("only SELECT is allowed, not %s", kind)
+	}
+	s := &scope{outer: outer, ctes: map[string]columns{}}
+	if err := w.ctes(n, s); err != nil {
+		return nil, err
+	}
+	switch kind {
+	case "SELECT_NODE":
+		return w.selection(n, known, s)
+	case "SET_OPERATION_NODE":
+		return w.setOperation(n, known, s)
+	default:
+		return w.recursion(n, known, s)
+	}
+}
+
+// ctes checks the WITH clause of n: each entry sees those before it.
+func (w *walker) ctes(n object, s *scope) error {
+	for _, entry := range list(child(n, "cte_map"), "map") {
+		e, _ := entry.(object)
+		name, value := text(e, "key"), child(e, "value")
+		if name == "" || value == nil {
+			return invalid("a WITH clause has an entry without name or query")
+		}
+		cols, err := w.query(child(child(value, "query"), "node"), s)
+		if err != nil {
+			return err
+		}
+		if err := w.expressions(list(value, "key_targets"), s); err != nil {
+			return err
+		}
+		aliases, ok := texts(value, "aliases")
+		if !ok {
+			return invalid("WITH %s has odd column names", name)
+		}
+		s.ctes[strings.ToLower(name)] = cols.renamed(aliases)
+	}
+	return nil
+}
+
+// selection checks a SELECT: first what it reads from, then, with those names in
+// scope, everything else.
+func (w *walker) selection(n object, known shape, s *scope) (columns, error) {
+	if err := w.table(child(n, "from_table"), s); err != nil {
+		return nil, err
+	}
+	items := list(n, "select_list")
+	aliases := map[string]bool{}
+	for _, item := range items {
+		e, ok := item.(object)
+		if !ok {
+			return nil, invalid("the select list has an entry that is no expression")
+		}
+		spelled := lastName(e)
+		if err := w.expression(e, s); err != nil {
+			return nil, err
+		}
+		w.keepName(e, spelled)
+		if alias := text(e, "alias"); alias != "" {
+			aliases[strings.ToLower(alias)] = true
+		}
+	}
+	if err := w.fields(n, "a SELECT", known, s); err != nil {
+		return nil, err
+	}
+	if err := w.sample(n); err != nil {
+		return nil, err
+	}
+	if err := w.modifiers(n, &scope{outer: s, aliases: aliases}); err != nil {
+		return nil, err
+	}
+	return selected(items, s), nil
+}
+
+// keepName lets an answer's column be called as the query spelled it, although
+// the tree now says something else.
+func (w *walker) keepName(e object, spelled string) {
+	if !w.rewrite || text(e, "alias") != "" {
+		return
+	}
+	switch {
+	case text(e, "class") == "COLUMN_REF" && spelled != lastName(e):
+		e["alias"] = spelled
+	case text(e, "class") == "FUNCTION" && text(e, "function_name") == "count_star":
+		e["alias"] = "count(*)"
+	}
+}
+
+// lastName is the name that a column reference gives to a column, or "".
+func lastName(e object) string {
+	names := list(e, "column_names")
+	if len(names) == 0 {
+		return ""
+	}
+	name, _ := names[len(names)-1].(string)
+	return name
+}
+
+// selected lists the names of a select list's columns, "" for unnamed ones.
+func selected(items []any, s *scope) columns {
+	var out columns
+	for _, item := range items {
+		e, _ := item.(object)
+		switch name := text(e, "alias"); {
+		case name != "":
+			out = append(out, strings.ToLower(name))
+		case text(e, "class") == "STAR":
+			excluded, _ := texts(e, "exclude_list")
+			for _, c := range s.star(text(e, "relation_name")) {
+				if !slices.ContainsFunc(excluded, func(x string) bool { return strings.EqualFold(x, c) }) {
+					out = append(out, c)
+				}
+			}
+		default:
+			out = append(out, strings.ToLower(lastName(e)))
+		}
+	}
+	return out
+}
+
+// setOperation checks UNION, EXCEPT and INTERSECT. Their ORDER BY sees the
+// columns of the left side.
+func (w *walker) setOperation(n object, known shape, s *scope) (columns, error) {
+	left, err := w.query(child(n, "left"), s)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.query(child(n, "right"), s); err != nil {
+		return nil, err
+	}
+	s.sources = []source{{columns: left}}
+	if err := w.fields(n, "a set operation", known, s); err != nil {
+		return nil, err
+	}
+	return left, w.modifiers(n, s)
+}
+
+// recursion checks the body of a recursive CTE, whose right side sees the CTE.
+func (w *walker) recursion(n object, known shape, s *scope) (columns, error) {
+	left, err := w.query(child(n, "left"), s)
+	if err != nil {
+		return nil, err
+	}
+	aliases, ok := texts(n, "aliases")
+	if !ok {
+		return nil, invalid("a recursive CTE has odd column names")
+	}
+	name := strings.ToLower(text(n, "cte_name"))
+	s.ctes[name] = left.renamed(aliases)
+	if _, err := w.query(child(n, "right"), s); err != nil {
+		return nil, err
+	}
+	s.sources = []source{{name: name, columns: s.ctes[name]}}
+	if err := w.fields(n, "a recursive CTE", known, s); err != nil {
+		return nil, err
+	}
+	return left, w.modifiers(n, s)
+}
+
+// modifiers checks ORDER BY, LIMIT and DISTINCT ON.
+func (w *walker) modifiers(n object, s *scope) error {
+	for _, m := range list(n, "modifiers") {
+		modifier, _ := m.(object)
+		known, ok := modifierShapes[text(modifier, "type")]
+		if !ok {
+			return invalid("%s is not supported", text(modifier, "type"))
+		}
+		if err := w.fields(modifier, "a modifier", known, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table checks one entry of a FROM clause and adds what it brings to s.
+func (w *walker) table(n object, s *scope) error {
+	leave, err := w.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+
+	kind := text(n, "type")
+	known, ok := tableShapes[kind]
+	if !ok {
+		if why := refusedTables[kind]; why != "" {
+			return invalid("%s", why)
+		}
+		return invalid("FROM with %s is not supported", kind)
+	}
+	if err := w.sample(n); err != nil {
+		return err
+	}
+	// The condition of a join sees both sides, so these come first.
+	if err := w.tableContent(n, kind, s); err != nil {
+		return err
+	}
+	return w.fields(n, "FROM", known, s)
+}
+
+func (w *walker) tableContent(n object, kind string, s *scope) error {
+	switch kind {
+	case "BASE_TABLE":
+		return w.baseTable(n, s)
+	case "SUBQUERY":
+		cols, err := w.query(child(child(n, "subquery"), "node"), s)
+		if err != nil {
+			return err
+		}
+		return w.source(n, text(n, "alias"), cols, s)
+	case "JOIN":
+		return w.join(n, s)
+	case "TABLE_FUNCTION":
+		return w.tableFunction(n, s)
+	case "EXPRESSION_LIST":
+		for _, row := range list(n, "values") {
+			values, _ := row.([]any)
+			if err := w.expressions(values, s); err != nil {
+				return err
+			}
+		}
+		names, ok := texts(n, "expected_names")
+		if !ok {
+			return invalid("VALUES has odd column names")
+		}
+		return w.source(n, text(n, "alias"), columns{}.renamed(names), s)
+	}
+	return nil
+}
+
+// source adds a relation with the column names that its alias gives.
+func (w *walker) source(n object, name string, cols columns, s *scope) error {
+	names, ok := texts(n, "column_name_alias")
+	if !ok {
+		return invalid("%s has odd column names", name)
+	}
+	s.sources = append(s.sources, source{name: strings.ToLower(name), columns: cols.renamed(names)})
+	return nil
+}
+
+// baseTable checks a table that is named: a CTE, or a topic.
+func (w *walker) baseTable(n object, s *scope) error {
+	name, schema, alias := text(n, "table_name"), text(n, "schema_name"), text(n, "alias")
+	if !w.rewrite {
+		if schema == Schema && slices.ContainsFunc(w.tables, func(t Table) bool { return t.View == name }) {
+			return nil
+		}
+	}
+	if schema != "" {
+		return invalid("table %s: a table is named without schema or database; a topic whose name has a dot is written in quotes", quote(schema+"."+name))
+	}
+	if alias == "" {
+		alias = name
+	}
+	if cols, ok := s.cte(name); ok {
+		return w.source(n, alias, cols, s)
+	}
+	if !w.rewrite {
+		return invalid("table %s is not bound", quote(name))
+	}
+	view, err := w.bind(name)
+	if err != nil {
+		return err
+	}
+	n["schema_name"], n["table_name"], n["alias"] = Schema, view, alias
+	return w.source(n, alias, systemColumns, s)
+}
+
+// bind returns the view of the topic that name stands for.
+func (w *walker) bind(name string) (view string, err error) {
+	topic, kind, err := w.names.Lookup(name)
+	if err != nil {
+		return "", err
+	}
+	for _, t := range w.tables {
+		if t.Topic == topic && t.Kind == kind {
+			return t.View, nil
+		}
+	}
+	view = fmt.Sprintf("%s_%d", kind, len(w.tables))
+	w.tables = append(w.tables, Table{View: view, Topic: topic, Kind: kind})
+	return view, nil
+}
+
+// join checks both sides, then the columns of USING: a short spelling means the
+// system column only when both sides have that.
+func (w *walker) join(n object, s *scope) error {
+	before := len(s.sources)
+	if err := w.table(child(n, "left"), s); err != nil {
+		return err
+	}
+	middle := len(s.sources)
+	if err := w.table(child(n, "right"), s); err != nil {
+		return err
+	}
+	left, right := &scope{sources: s.sources[before:middle]}, &scope{sources: s.sources[middle:]}
+	for i, v := range list(n, "using_columns") {
+		name, ok := v.(string)
+		if !ok {
+			return invalid("USING has an entry that is no column")
+		}
+		if long := left.column(name); w.rewrite && long != "" && right.column(name) == long {
+			list(n, "using_columns")[i] = long
+		}
+	}
+	return nil
+}
+
+// tableFunctions are the functions that may stand in a FROM clause.
+var tableFunctions = set("unnest", "range", "generate_series")
+
+func (w *walker) tableFunction(n object, s *scope) error {
+	f := child(n, "function")
+	name := strings.ToLower(text(f, "function_name"))
+	if text(f, "class") != "FUNCTION" || !tableFunctions[name] {
+		return invalid("%s cannot be used as a table: a query reads topics, not files, settings or the network", quote(text(f, "function_name")))
+	}
+	if schema := text(f, "schema"); schema != "" && schema != "main" {
+		return invalid("%s.%s: functions are named without a schema", schema, name)
+	}
+	if err := w.fields(f, name, expressionShapes["FUNCTION"], s); err != nil {
+		return err
+	}
+	if err := w.expressions(list(f, "children"), s); err != nil {
+		return err
+	}
+	if err := w.orders(list(child(f, "order_bys"), "orders"), s); err != nil {
+		return err
+	}
+	alias := text(n, "alias")
+	if alias == "" {
+		alias = name
+	}
+	return w.source(n, alias, columns{name}, s)
+}
+
+// sample checks TABLESAMPLE and USING SAMPLE, which hold constants only.
+func (w *walker) sample(n object) error {
+	sample := child(n, "sample")
+	if sample == nil {
+		return nil
+	}
+	for field := range sample {
+		switch field {
+		case "sample_size", "is_percentage", "method", "seed":
+		default:
+			return invalid("a sample with %q is not supported", field)
+		}
+	}
+	return w.constant(child(sample, "sample_size"))
+}
