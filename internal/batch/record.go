@@ -178,14 +178,22 @@ func field(b []byte, at int) ([]byte, int) {
 
 // varint reads a zig-zag varint at a position of b. It returns the position
 // after it, or −1 when there is none, also when at is negative already: so a
-// chain of reads needs one check at its end. One byte is the usual case.
+// chain of reads needs one check at its end. One or two bytes are the rule.
 func varint(b []byte, at int) (int64, int) {
-	if uint(at) < uint(len(b)) && b[at] < 0x80 {
-		return int64(b[at]>>1) ^ -int64(b[at]&1), at + 1
+	if uint(at) < uint(len(b)) {
+		c := b[at]
+		if c < 0x80 {
+			return int64(c>>1) ^ -int64(c&1), at + 1
+		}
+		if uint(at+1) < uint(len(b)) && b[at+1] < 0x80 {
+			u := uint64(c&0x7f) | uint64(b[at+1])<<7
+			return int64(u>>1) ^ -int64(u&1), at + 2
+		}
 	}
 	return varintLong(b, at)
 }
 
+//go:noinline
 func varintLong(b []byte, at int) (int64, int) {
 	if at < 0 {
 		return 0, -1
