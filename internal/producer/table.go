@@ -1,0 +1,153 @@
+package producer
+
+import (
+	"cmp"
+	"errors"
+	"math"
+	"slices"
+)
+
+// Errors of Check, each Kafka's error of the same name.
+var (
+	// ErrDuplicateSequence: a duplicate of a batch that is no longer remembered.
+	ErrDuplicateSequence = errors.New("duplicate sequence number, older than the batches remembered")
+	// ErrOutOfOrderSequence: batches between the last one and this are missing.
+	ErrOutOfOrderSequence = errors.New("out of order sequence number")
+	// ErrInvalidEpoch: a newer incarnation of the producer has written.
+	ErrInvalidEpoch = errors.New("producer epoch is older than the current one")
+)
+
+// Append is what the header of a batch says of its producer.
+type Append struct {
+	ID            int64
+	Epoch         int16
+	FirstSequence int32
+	LastSequence  int32
+}
+
+// Table is what one partition knows of its producers. It is not safe for
+// concurrent use: it belongs to whoever serialises the partition's appends.
+type Table struct {
+	states map[int64]*State
+}
+
+// NewTable returns a table that begins with states, which it copies.
+func NewTable(states []State) *Table {
+	t := &Table{states: make(map[int64]*State, len(states))}
+	for _, s := range states {
+		s.Batches = slices.Clone(s.Batches)
+		t.states[s.ID] = &s
+	}
+	return t
+}
+
+// Check tells whether a batch may be appended. duplicate is not nil when it was
+// already, and is what is remembered of it. The table is not changed.
+//
+// A producer that is not known is accepted at any sequence (KIP-360: its state
+// may have expired); a known one must begin a new epoch at 0 and go on without
+// a gap. Sequences wrap from the largest int32 to 0.
+func (t *Table) Check(a Append) (duplicate *Batch, err error) {
+	s := t.states[a.ID]
+	switch {
+	case s == nil:
+		return nil, nil
+	case a.Epoch < s.Epoch:
+		return nil, ErrInvalidEpoch
+	case a.Epoch > s.Epoch:
+		if a.FirstSequence != 0 {
+			return nil, ErrOutOfOrderSequence
+		}
+		return nil, nil
+	case len(s.Batches) == 0:
+		return nil, nil
+	}
+	for i := range s.Batches {
+		if b := &s.Batches[i]; b.FirstSequence == a.FirstSequence && b.LastSequence == a.LastSequence {
+			return b, nil
+		}
+	}
+	last := s.Batches[len(s.Batches)-1].LastSequence
+	if a.FirstSequence == Successor(last) {
+		return nil, nil
+	}
+	if before(a.LastSequence, last) || a.LastSequence == last {
+		return nil, ErrDuplicateSequence
+	}
+	return nil, ErrOutOfOrderSequence
+}
+
+// Apply remembers a batch that Check let pass, or that recovery found in the log.
+func (t *Table) Apply(a Append, first, timestamp, nowMs int64) {
+	s := t.states[a.ID]
+	if s == nil {
+		s = &State{ID: a.ID, Epoch: a.Epoch}
+		t.states[a.ID] = s
+	}
+	if a.Epoch != s.Epoch {
+		s.Epoch, s.Batches = a.Epoch, s.Batches[:0]
+	}
+	if len(s.Batches) == BatchesMax {
+		s.Batches = slices.Delete(s.Batches, 0, 1)
+	}
+	s.Batches = append(s.Batches, Batch{FirstSequence: a.FirstSequence, LastSequence: a.LastSequence, First: first, Timestamp: timestamp})
+	s.LastUsed = nowMs
+}
+
+// Expire forgets the producers that were last used before ms.
+func (t *Table) Expire(ms int64) {
+	for id, s := range t.states {
+		if s.LastUsed < ms {
+			delete(t.states, id)
+		}
+	}
+}
+
+// Len is the number of producers known.
+func (t *Table) Len() int { return len(t.states) }
+
+// State returns a copy of what is known of one producer.
+func (t *Table) State(id int64) (State, bool) {
+	s, ok := t.states[id]
+	if !ok {
+		return State{}, false
+	}
+	c := *s
+	c.Batches = slices.Clone(s.Batches)
+	return c, true
+}
+
+// Snapshot returns a copy of all states, sorted by producer id.
+func (t *Table) Snapshot() []State {
+	all := make([]State, 0, len(t.states))
+	for id := range t.states {
+		s, _ := t.State(id)
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b State) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// Merge returns older with the states of newer in place of its own, sorted by
+// producer id. Both hold whole states, so the newer one says all.
+func Merge(older, newer []State) []State {
+	t := NewTable(older)
+	for id, s := range NewTable(newer).states {
+		t.states[id] = s
+	}
+	return t.Snapshot()
+}
+
+// Successor is the sequence behind n: it wraps from the largest int32 to 0.
+func Successor(n int32) int32 {
+	if n == math.MaxInt32 {
+		return 0
+	}
+	return n + 1
+}
+
+// before tells whether sequence a lies before b on the circle of sequences:
+// less than half of it behind.
+func before(a, b int32) bool {
+	return a != b && (b-a)&math.MaxInt32 < 1<<30
+}

@@ -1,0 +1,81 @@
+package producer
+
+import (
+	"errors"
+	"math"
+	"reflect"
+	"testing"
+)
+
+func TestCheckFollowsKafkasRules(t *testing.T) {
+	table := NewTable(nil)
+	seq := int32(0)
+	for i := range int64(7) {
+		table.Apply(Append{ID: 1, Epoch: 3, FirstSequence: seq, LastSequence: seq + 9}, 100+i*10, -1, i)
+		seq += 10
+	}
+	cases := []struct {
+		name      string
+		a         Append
+		duplicate int64 // offset of the original, −1 none
+		err       error
+	}{
+		{"the next batch", Append{1, 3, 70, 79}, -1, nil},
+		{"a repeat of the last", Append{1, 3, 60, 69}, 160, nil},
+		{"a repeat of the fifth last", Append{1, 3, 20, 29}, 120, nil},
+		{"a repeat that is forgotten", Append{1, 3, 10, 19}, -1, ErrDuplicateSequence},
+		{"a gap", Append{1, 3, 80, 89}, -1, ErrOutOfOrderSequence},
+		{"an old epoch", Append{1, 2, 0, 0}, -1, ErrInvalidEpoch},
+		{"a new epoch from zero", Append{1, 4, 0, 5}, -1, nil},
+		{"a new epoch from elsewhere", Append{1, 4, 70, 79}, -1, ErrOutOfOrderSequence},
+		{"an unknown producer from anywhere", Append{2, 0, 500, 509}, -1, nil},
+	}
+	for _, c := range cases {
+		d, err := table.Check(c.a)
+		if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
+			t.Errorf("%s: error %v, want %v", c.name, err, c.err)
+		}
+		if got := int64(-1); true {
+			if d != nil {
+				got = d.First
+			}
+			if got != c.duplicate {
+				t.Errorf("%s: duplicate of offset %d, want %d", c.name, got, c.duplicate)
+			}
+		}
+	}
+}
+
+func TestSequencesWrapToZero(t *testing.T) {
+	table := NewTable(nil)
+	table.Apply(Append{1, 0, math.MaxInt32 - 1, math.MaxInt32}, 0, -1, 0)
+	if _, err := table.Check(Append{1, 0, 0, 3}); err != nil {
+		t.Errorf("sequence 0 behind the largest: %v", err)
+	}
+	table.Apply(Append{1, 0, 0, 3}, 2, -1, 0)
+	if d, err := table.Check(Append{1, 0, math.MaxInt32 - 1, math.MaxInt32}); d == nil || err != nil {
+		t.Errorf("repeat across the wrap: %v %v", d, err)
+	}
+	if _, err := table.Check(Append{1, 0, math.MaxInt32 - 9, math.MaxInt32 - 8}); !errors.Is(err, ErrDuplicateSequence) {
+		t.Errorf("forgotten batch across the wrap: %v", err)
+	}
+}
+
+func TestSnapshotRestoresATable(t *testing.T) {
+	table := NewTable(nil)
+	for id := range int64(20) {
+		table.Apply(Append{id, 1, 0, 4}, id, 7, 1000+id)
+	}
+	if restored := NewTable(table.Snapshot()); !reflect.DeepEqual(restored.Snapshot(), table.Snapshot()) {
+		t.Error("a table made from a snapshot differs from the original")
+	}
+	table.Expire(1010)
+	if table.Len() != 10 {
+		t.Errorf("%d producers after expiry, want 10", table.Len())
+	}
+	newer := NewTable([]State{{ID: 15, Epoch: 9, LastUsed: 1}})
+	merged := NewTable(Merge(table.Snapshot(), newer.Snapshot()))
+	if s, _ := merged.State(15); s.Epoch != 9 || merged.Len() != 10 {
+		t.Errorf("merge kept epoch %d of %d producers", s.Epoch, merged.Len())
+	}
+}
