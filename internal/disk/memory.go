@@ -24,7 +24,7 @@ type Memory struct {
 func NewMemory() *Memory { return &Memory{files: map[string]*memoryFile{}} }
 
 type memoryFile struct {
-	mu      sync.Mutex
+	mu      *sync.Mutex // the disk's: a crash strikes all files at one instant
 	data    []byte
 	durable []byte         // as of the last Datasync
 	dirty   map[int64]bool // pages written since
@@ -46,12 +46,10 @@ func (m *Memory) Crash(seed uint64) *Memory {
 	after := NewMemory()
 	for _, name := range names {
 		f := m.files[name]
-		f.mu.Lock()
 		if f.named || rng.IntN(2) == 0 {
 			data := f.afterCrash(rng)
-			after.files[name] = &memoryFile{data: data, durable: append([]byte(nil), data...), dirty: map[int64]bool{}, named: true}
+			after.files[name] = &memoryFile{data: data, durable: append([]byte(nil), data...), dirty: map[int64]bool{}, named: true, mu: &after.mu}
 		}
-		f.mu.Unlock()
 	}
 	return after
 }
@@ -82,13 +80,11 @@ func (f *memoryFile) afterCrash(rng *rand.Rand) []byte {
 // Flip inverts the bits of mask in one byte, synced or not: bit rot.
 func (m *Memory) Flip(name string, offset int64, mask byte) error {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	f := m.files[name]
-	m.mu.Unlock()
 	if f == nil {
 		return fmt.Errorf("flip %s: %w", name, fs.ErrNotExist)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if offset >= int64(len(f.data)) {
 		return fmt.Errorf("flip %s at %d: file has %d bytes", name, offset, len(f.data))
 	}
@@ -108,7 +104,7 @@ func (m *Memory) Create(name string) (File, error) {
 	defer m.mu.Unlock()
 	f := m.files[name]
 	if f == nil {
-		f = &memoryFile{dirty: map[int64]bool{}}
+		f = &memoryFile{dirty: map[int64]bool{}, mu: &m.mu}
 		m.files[name] = f
 	}
 	return f, nil
@@ -165,9 +161,7 @@ func (m *Memory) SyncDir(dir string) error {
 	defer m.mu.Unlock()
 	for name, f := range m.files {
 		if filepath.Dir(name) == filepath.Clean(dir) {
-			f.mu.Lock()
 			f.named = true
-			f.mu.Unlock()
 		}
 	}
 	return nil
