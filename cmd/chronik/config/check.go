@@ -1,0 +1,73 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+)
+
+// check finds what no setting can see alone.
+func (c *Config) check() []error {
+	var faults []error
+	fault := func(key string, err error) {
+		where := c.Source(key).Name
+		if where == sourceDefault {
+			where = key
+		}
+		faults = append(faults, &Error{Where: where, Err: err})
+	}
+	if len(c.Kafka.Listen) == 0 {
+		fault("kafka.listen", errors.New("kafka.listen: name at least one listener"))
+	}
+	for _, l := range c.Kafka.Listen {
+		if _, advertised := c.advertised(l); Wildcard(l.Host) && !advertised {
+			fault("kafka.listen", fmt.Errorf("%s binds every address, and no client can connect to that: say what clients are to use, as in CHRONIK_KAFKA_ADVERTISED=myhost:%d", l, l.Port))
+		}
+	}
+	for _, a := range c.Kafka.Advertised {
+		if !slices.ContainsFunc(c.Kafka.Listen, func(l Listener) bool { return l.Name == a.Name }) {
+			fault("kafka.advertised", fmt.Errorf("%s is advertised, and kafka.listen has no such listener", a.Name))
+		}
+	}
+	if c.ObjectStore.Provider == "s3" {
+		if c.ObjectStore.Bucket == "" {
+			fault("objstore.provider", errors.New("an s3 bucket needs its name: set objstore.bucket (CHRONIK_OBJSTORE_BUCKET or S3_BUCKET)"))
+		}
+		if c.ObjectStore.Endpoint == "" {
+			fault("objstore.provider", errors.New("an s3 bucket needs its URL: set objstore.endpoint (CHRONIK_OBJSTORE_ENDPOINT or S3_ENDPOINT)"))
+		}
+	}
+	if c.DataDir == "" {
+		fault("data_dir", errors.New("data_dir must not be empty"))
+	}
+	if c.Cluster == "" {
+		fault("cluster", errors.New("cluster must not be empty"))
+	}
+	if _, err := topicconfig.ValidateDefaults(c.TopicDefaults()); err != nil {
+		fault("durability.default", fmt.Errorf("defaults of topics: %w", err))
+	}
+	return faults
+}
+
+func (c *Config) advertised(l Listener) (Listener, bool) {
+	for _, a := range c.Kafka.Advertised {
+		if a.Name == l.Name {
+			return a, true
+		}
+	}
+	return Listener{}, false
+}
+
+// Advertise is what clients are told of a listener that is bound to port.
+func (c *Config) Advertise(l Listener, port int) Listener {
+	a, ok := c.advertised(l)
+	if !ok {
+		return Listener{Name: l.Name, Host: l.Host, Port: port}
+	}
+	if a.Port == 0 {
+		a.Port = port
+	}
+	return a
+}

@@ -1,0 +1,280 @@
+package config
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write the generated pages of docs/ anew")
+
+func TestDocumentationIsCurrent(t *testing.T) {
+	for page, want := range map[string]string{"configuration.md": Markdown(), "topics.md": TopicsMarkdown()} {
+		name := filepath.Join("..", "..", "..", "docs", page)
+		if *update {
+			if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		have, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(have) != want {
+			t.Errorf("docs/%s is not what the tables say: go test ./cmd/chronik/config -update", page)
+		}
+	}
+}
+
+func TestEveryFieldHasExactlyOneSetting(t *testing.T) {
+	c := Default()
+	targets := map[uintptr]string{}
+	for _, s := range c.settings() {
+		to := reflect.ValueOf(s.Value).FieldByName("to").Pointer()
+		if other, twice := targets[to]; twice {
+			t.Errorf("%s and %s write to the same field", s.Key, other)
+		}
+		targets[to] = s.Key
+	}
+	var walk func(v reflect.Value, path string)
+	walk = func(v reflect.Value, path string) {
+		for i := range v.NumField() {
+			field, name := v.Field(i), path+v.Type().Field(i).Name
+			switch {
+			case name == "Warnings" || name == "sources":
+			case field.Kind() == reflect.Struct:
+				walk(field, name+".")
+			case targets[field.Addr().Pointer()] == "":
+				t.Errorf("field %s has no setting", name)
+			}
+		}
+	}
+	walk(reflect.ValueOf(c).Elem(), "")
+}
+
+func TestEverySettingIsDescribedOnceAndReadsWhatItShows(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range Default().settings() {
+		for _, name := range append([]string{s.Key, s.Variable()}, s.Aliases...) {
+			if seen[name] {
+				t.Errorf("%s is used twice", name)
+			}
+			seen[name] = true
+		}
+		if !strings.HasSuffix(s.Doc, ".") {
+			t.Errorf("%s: its sentence has no end: %q", s.Key, s.Doc)
+		}
+		if _, secret := s.Value.(secretValue); secret {
+			continue
+		}
+		if shown := s.Value.String(); shown != s.Default {
+			t.Errorf("%s shows its default %q as %q", s.Key, s.Default, shown)
+		}
+	}
+}
+
+func TestContractVariablesAreKnown(t *testing.T) {
+	known := map[string]bool{}
+	for _, s := range Default().settings() {
+		known[s.Variable()] = true
+		for _, alias := range s.Aliases {
+			known[alias] = true
+		}
+	}
+	for name := range laterVariables {
+		known[name] = true
+	}
+	for _, name := range strings.Fields(`CHRONIK_DATA_DIR CHRONIK_ADVERTISED_ADDR CHRONIK_UNIFIED_API_PORT CHRONIK_UNIFIED_API_BIND
+		CHRONIK_COLUMNAR_FORMAT CHRONIK_COLUMNAR_COMPRESSION CHRONIK_EMBEDDING_PROVIDER CHRONIK_EMBEDDING_ENDPOINT CHRONIK_EMBEDDING_API_KEY
+		CHRONIK_ADMIN_API_KEY CHRONIK_DEFAULT_SEARCHABLE CHRONIK_DEFAULT_COLUMNAR CHRONIK_DEFAULT_VECTOR_ENABLED
+		CHRONIK_SCHEMA_REGISTRY_AUTH_ENABLED CHRONIK_SCHEMA_REGISTRY_USERS CHRONIK_SASL_USERS CHRONIK_QUERY_TIMEOUT_SECS
+		OBJECT_STORE_BACKEND S3_BUCKET S3_REGION S3_ENDPOINT AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY`) {
+		if !known[name] {
+			t.Errorf("%s is not known", name)
+		}
+	}
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "chronik.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestFlagsWinOverEnvironmentOverFileOverDefault(t *testing.T) {
+	file := writeFile(t, "# ours\nbroker:\n  id: 7\n  rack: a\nsegment.age: 9s\nkafka:\n  listen: [127.0.0.1:1]\n")
+	c, err := Load(Inputs{
+		File:        file,
+		Environment: []string{"CHRONIK_BROKER_ID=8", "CHRONIK_KAFKA_LISTEN=127.0.0.1:2", "PATH=/bin"},
+		Flags:       []Flag{{"kafka.listen", "127.0.0.1:3", "--kafka"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Broker.ID != 8 || c.Broker.Rack != "a" || c.Segment.Age != 9*time.Second || c.Kafka.Listen[0].Port != 3 || c.Segment.Bytes != 64<<20 {
+		t.Errorf("wrong values: %+v", c)
+	}
+	for key, want := range map[string]Source{
+		"broker.id":     {Name: "CHRONIK_BROKER_ID", Instead: []string{file + ":3"}},
+		"broker.rack":   {Name: file + ":4"},
+		"segment.age":   {Name: file + ":5"},
+		"kafka.listen":  {Name: "--kafka", Instead: []string{"CHRONIK_KAFKA_LISTEN", file + ":7"}},
+		"segment.bytes": {Name: "default"},
+	} {
+		if got := c.Source(key); !reflect.DeepEqual(got, want) {
+			t.Errorf("source of %s: %+v, want %+v", key, got, want)
+		}
+	}
+}
+
+func TestTheChronikNameWinsOverItsAlias(t *testing.T) {
+	c, err := Load(Inputs{Environment: []string{
+		"OBJECT_STORE_BACKEND=s3", "S3_BUCKET=theirs", "CHRONIK_OBJSTORE_BUCKET=ours", "S3_ENDPOINT=http://127.0.0.1:9000", "AWS_SECRET_ACCESS_KEY=hush",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ObjectStore.Bucket != "ours" || c.ObjectStore.Provider != "s3" {
+		t.Errorf("object store: %+v", c.ObjectStore)
+	}
+	if s := c.Source("objstore.bucket"); s.Name != "CHRONIK_OBJSTORE_BUCKET" || !reflect.DeepEqual(s.Instead, []string{"S3_BUCKET"}) {
+		t.Errorf("source: %+v", s)
+	}
+	for _, s := range c.Settings() {
+		if strings.Contains(s.Value.String(), "hush") {
+			t.Errorf("%s shows the secret", s.Key)
+		}
+	}
+	if c.ObjectStore.SecretKey.Reveal() != "hush" {
+		t.Error("the secret got lost")
+	}
+}
+
+func TestTheFileMayBeNamedByTheEnvironment(t *testing.T) {
+	c, err := Load(Inputs{Environment: []string{"CHRONIK_CONFIG=" + writeFile(t, "broker.id: 3")}})
+	if err != nil || c.Broker.ID != 3 {
+		t.Errorf("id %d, %v", c.Broker.ID, err)
+	}
+}
+
+func TestWrongInputIsRefusedWhereItStands(t *testing.T) {
+	file := writeFile(t, "kafka:\n  lisen: localhost:9092\n")
+	for _, test := range []struct {
+		name string
+		in   Inputs
+		want string
+	}{
+		{"unknown key in the file", Inputs{File: file}, file + `:2: unknown key "kafka.lisen"; did you mean "kafka.listen"?`},
+		{"unknown variable", Inputs{Environment: []string{"CHRONIK_DATADIR=x"}}, `CHRONIK_DATADIR: unknown variable; did you mean "CHRONIK_DATA_DIR"?`},
+		{"unknown flag key", Inputs{Flags: []Flag{{"segment.agee", "1s", "--set"}}}, `did you mean "segment.age"?`},
+		{"duration", Inputs{Environment: []string{"CHRONIK_SEGMENT_AGE=5"}}, `CHRONIK_SEGMENT_AGE: segment.age: "5" is not a duration`},
+		{"duration too short", Inputs{Environment: []string{"CHRONIK_SEGMENT_AGE=1ns"}}, "less than 10ms"},
+		{"size", Inputs{Environment: []string{"CHRONIK_SEGMENT_BYTES=big"}}, "is not a size"},
+		{"size too small", Inputs{Environment: []string{"CHRONIK_SEGMENT_BYTES=1KiB"}}, "less than 1MiB"},
+		{"size too large", Inputs{Environment: []string{"CHRONIK_SEGMENT_BYTES=9999999999TiB"}}, "is not a size"},
+		{"integer", Inputs{Environment: []string{"CHRONIK_BROKER_ID=-1"}}, "not from 0"},
+		{"bool", Inputs{Environment: []string{"CHRONIK_DEFAULT_COLUMNAR=yes"}}, "neither true nor false"},
+		{"choice", Inputs{Environment: []string{"OBJECT_STORE_BACKEND=gcs"}}, "is not one of local, s3, aws"},
+		{"address", Inputs{Environment: []string{"CHRONIK_KAFKA_LISTEN=9092"}}, "is not an address"},
+		{"listener of later", Inputs{Environment: []string{"CHRONIK_KAFKA_LISTEN=SSL://localhost:9092"}}, "serves PLAINTEXT only"},
+		{"listener unheard of", Inputs{Environment: []string{"CHRONIK_KAFKA_LISTEN=TELNET://localhost:9092"}}, "no listener name"},
+		{"listener twice", Inputs{Environment: []string{"CHRONIK_KAFKA_LISTEN=localhost:1,localhost:2"}}, "named twice"},
+		{"wildcard", Inputs{Environment: []string{"CHRONIK_KAFKA_LISTEN=0.0.0.0:9092"}}, "CHRONIK_KAFKA_ADVERTISED=myhost:9092"},
+		{"wildcard advertised", Inputs{Environment: []string{"CHRONIK_ADVERTISED_ADDR=0.0.0.0:9092"}}, "no address that a client"},
+		{"s3 without bucket", Inputs{Environment: []string{"OBJECT_STORE_BACKEND=s3", "S3_ENDPOINT=http://x"}}, "S3_BUCKET"},
+		{"s3 without endpoint", Inputs{Environment: []string{"OBJECT_STORE_BACKEND=s3", "S3_BUCKET=x"}}, "S3_ENDPOINT"},
+		{"SASL that would be ignored", Inputs{Environment: []string{"CHRONIK_SASL_USERS=a:b"}}, "open in spite"},
+		{"no file", Inputs{File: "/does/not/exist.yaml"}, "no such file"},
+		{"no mapping", Inputs{File: writeFile(t, "- a")}, "not a YAML mapping"},
+		{"no YAML", Inputs{File: writeFile(t, "a: [")}, "read YAML"},
+		{"nested list", Inputs{File: writeFile(t, "kafka.listen: [[a]]")}, "plain values only"},
+		{"vectors without provider", Inputs{Environment: []string{"CHRONIK_DEFAULT_VECTOR_ENABLED=true"}}, "name an embedding provider"},
+	} {
+		_, err := Load(test.in)
+		var wrong *Error
+		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v; want %q", test.name, err, test.want)
+		}
+	}
+}
+
+func TestSeveralFaultsAreReportedTogether(t *testing.T) {
+	_, err := Load(Inputs{Environment: []string{"CHRONIK_BROKER_ID=x", "CHRONIK_SEGMENT_AGE=y"}})
+	if err == nil || strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("err = %v, want two lines", err)
+	}
+}
+
+func TestKubernetesServiceVariablesAreNoSettings(t *testing.T) {
+	c, err := Load(Inputs{Environment: []string{
+		"CHRONIK_SERVICE_HOST=10.0.0.1", "CHRONIK_SERVICE_PORT=9092", "CHRONIK_SERVICE_PORT_KAFKA=9092", "CHRONIK_PORT=tcp://10.0.0.1:9092",
+		"CHRONIK_PORT_9092_TCP=tcp://10.0.0.1:9092", "CHRONIK_PORT_9092_TCP_ADDR=10.0.0.1", "CHRONIK_BROKER_0_SERVICE_HOST=10.0.0.2",
+	}})
+	if err != nil || len(c.Warnings) > 0 {
+		t.Errorf("%v, %v", err, c.Warnings)
+	}
+}
+
+func TestVariablesOfLaterFeaturesWarn(t *testing.T) {
+	c, err := Load(Inputs{Environment: []string{"CHRONIK_ADMIN_API_KEY=x"}})
+	if err != nil || len(c.Warnings) != 1 || strings.Contains(c.Warnings[0], "=x") {
+		t.Errorf("%v, %v", err, c.Warnings)
+	}
+}
+
+func TestTopicDefaultsHoldWhatWasGiven(t *testing.T) {
+	c, err := Load(Inputs{Environment: []string{"CHRONIK_DEFAULT_COLUMNAR=true", "CHRONIK_EMBEDDING_PROVIDER=local"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"durability": "wal", "columnar.enabled": "true", "vector.embedding.provider": "local"}
+	if got := map[string]string(c.TopicDefaults()); !reflect.DeepEqual(got, want) {
+		t.Errorf("TopicDefaults = %v, want %v", got, want)
+	}
+}
+
+func TestListenersSayWhereToListenAndWhatToTell(t *testing.T) {
+	c, err := Load(Inputs{Environment: []string{"CHRONIK_KAFKA_LISTEN=0.0.0.0:9092", "CHRONIK_ADVERTISED_ADDR=kafka.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := c.Kafka.Listen[0]
+	if got := c.Advertise(l, 9092); got != (Listener{"PLAINTEXT", "kafka.example", 9092}) {
+		t.Errorf("advertised %v", got)
+	}
+	if got := l.Addresses(); !reflect.DeepEqual(got, []string{"0.0.0.0:9092"}) {
+		t.Errorf("addresses %v", got)
+	}
+	local := Default().Kafka.Listen[0]
+	if got := local.Addresses(); !reflect.DeepEqual(got, []string{"127.0.0.1:9092", "[::1]:9092"}) {
+		t.Errorf("addresses of localhost %v", got)
+	}
+	if got := Default().Advertise(local, 1234); got != (Listener{"PLAINTEXT", "localhost", 1234}) {
+		t.Errorf("advertised %v", got)
+	}
+}
+
+func FuzzLoadNeverPanicsOnAFile(f *testing.F) {
+	f.Add([]byte("kafka:\n  listen: localhost:9092\n"))
+	f.Add([]byte("a: &x {b: *x}"))
+	f.Add([]byte("segment.bytes: 1e9MiB"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		list, err := flatten(text)
+		if err != nil {
+			return
+		}
+		l := loader{config: Default()}
+		l.settings = l.config.settings()
+		for _, a := range list {
+			l.assign(a.key, a.value, "file", "file")
+		}
+	})
+}

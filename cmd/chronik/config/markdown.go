@@ -1,0 +1,104 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+)
+
+// Markdown is docs/configuration.md.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString(`# Configuration
+
+Generated from the table in cmd/chronik/config/settings.go; a test keeps it current
+(` + "`go test ./cmd/chronik/config -update`" + ` writes it anew).
+
+Values come from, weakest first: the defaults below, a YAML file (` + "`--config`" + `, ` + "`CHRONIK_CONFIG`" + `), the
+environment, flags. Every setting has a variable and can be given as ` + "`--set key=value`" + ` to the
+commands that run a server. An unknown key is an error, and so is an unknown variable that begins
+with ` + "`CHRONIK_`" + `. ` + "`chronik config print`" + ` shows every value in force and where it was given; secrets are
+hidden.
+
+In YAML, keys may be nested or dotted:
+
+` + "```yaml" + `
+kafka:
+  listen: localhost:9092
+objstore.provider: local
+compactor:
+  first_age: 10s
+` + "```" + `
+
+Durations are written ` + "`250ms`, `5s`, `1h30m`" + `; sizes ` + "`64MiB`, `10GB`, `1048576`" + `; lists with commas or as YAML lists.
+
+| key | value | default | what it does |
+|---|---|---|---|
+`)
+	for _, s := range Default().settings() {
+		names := "`" + s.Variable() + "`"
+		for _, alias := range s.Aliases {
+			names += ", `" + alias + "`"
+		}
+		value := "`" + s.Default + "`"
+		if s.Default == "" {
+			value = "unset"
+		}
+		fmt.Fprintf(&b, "| `%s`<br>%s | %s | %s | %s |\n", s.Key, names, s.Value.Type(), value, s.Doc)
+	}
+	b.WriteString(`
+The client commands (` + "`topic`, `produce`, `consume`, `sql`" + `) need two addresses only: ` + "`--bootstrap`" + `
+(` + "`CHRONIK_BOOTSTRAP`" + `, default 127.0.0.1:9092) and ` + "`--url`" + ` (` + "`CHRONIK_URL`" + `, default http://127.0.0.1:6092).
+Settings of topics are in [topics.md](topics.md).
+`)
+	return b.String()
+}
+
+// TopicsMarkdown is docs/topics.md.
+func TopicsMarkdown() string {
+	var b strings.Builder
+	b.WriteString(`# Topic settings
+
+Generated from internal/topicconfig; a test keeps it current (` + "`go test ./cmd/chronik/config -update`" + `
+writes it anew).
+
+Set when a topic is created, changed later, shown with their source:
+
+` + "```sh" + `
+chronik topic create orders --partitions 6 --config columnar.enabled=true
+chronik topic alter orders --config retention.ms=86400000
+chronik topic describe orders
+` + "```" + `
+
+Booleans are exactly ` + "`true` or `false`" + `. An unknown key and a value that is not allowed are refused with
+INVALID_CONFIG. Defaults are those of the cluster ([configuration.md](configuration.md)), else the ones below.
+
+`)
+	for _, section := range []struct {
+		title  string
+		effect topicconfig.Effect
+	}{
+		{"Acted on", topicconfig.Active},
+		{"Kept and shown until their feature is built", topicconfig.Stored},
+		{"Accepted for Kafka's tools, without effect", topicconfig.Inert},
+	} {
+		fmt.Fprintf(&b, "## %s\n\n| key | values | default | what it does |\n|---|---|---|---|\n", section.title)
+		for _, k := range topicconfig.Keys() {
+			if k.Effect != section.effect {
+				continue
+			}
+			names := "`" + k.Name + "`"
+			for _, alias := range k.Aliases {
+				names += "<br>alias `" + alias + "`"
+			}
+			value := "`" + k.Default + "`"
+			if k.Default == "" {
+				value = "unset"
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", names, k.Values, value, k.Doc)
+		}
+		b.WriteString("\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}

@@ -1,0 +1,175 @@
+package config
+
+import (
+	"math"
+	"strings"
+	"time"
+)
+
+// Setting is one row of the table.
+type Setting struct {
+	Key     string   // kafka.listen
+	Aliases []string // further variables, strongest first
+	Default string
+	Doc     string // one sentence or two
+	Topic   string // the topic setting that this is the cluster's default of
+	Value   Value
+
+	source Source
+}
+
+// Variable is the setting's environment variable.
+func (s *Setting) Variable() string {
+	return "CHRONIK_" + strings.ToUpper(strings.ReplaceAll(s.Key, ".", "_"))
+}
+
+// Settings returns the table, each row showing c's value, in the order in which
+// it is documented.
+func (c *Config) Settings() []*Setting { return c.settings() }
+
+func (c *Config) settings() []*Setting {
+	var all []*Setting
+	for _, group := range [][]*Setting{
+		c.processSettings(), c.kafkaSettings(), c.brokerSettings(), c.objectStoreSettings(),
+		c.compactorSettings(), c.querySettings(), c.topicSettings(),
+	} {
+		all = append(all, group...)
+	}
+	return all
+}
+
+func (c *Config) processSettings() []*Setting {
+	return []*Setting{
+		{Key: "cluster", Default: "chronik", Value: checkedText{&c.Cluster, "letters, digits, - and _", clusterName},
+			Doc: "Name of the cluster: the root of its keys in the metadata store and of its objects in the bucket."},
+		{Key: "data_dir", Default: "./data", Value: textValue{&c.DataDir},
+			Doc: "Folder for everything local: the write-ahead log, caches, and in `chronik dev` the metadata and the bucket."},
+		{Key: "log.level", Default: "info", Value: choiceValue{&c.Log.Level, []string{"debug", "info", "warn", "error"}},
+			Doc: "Least severity that is logged, to standard error."},
+		{Key: "log.format", Default: "text", Value: choiceValue{&c.Log.Format, []string{"text", "json"}},
+			Doc: "Form of log lines."},
+		{Key: "http.bind", Default: "localhost", Aliases: []string{"CHRONIK_UNIFIED_API_BIND"}, Value: textValue{&c.HTTP.Bind},
+			Doc: "Host or address that HTTP is served on. `localhost` is both 127.0.0.1 and [::1]."},
+		{Key: "http.port", Default: "6092", Aliases: []string{"CHRONIK_UNIFIED_API_PORT"}, Value: intValue{&c.HTTP.Port, 0, math.MaxUint16},
+			Doc: "Port that HTTP is served on; 0 picks a free one."},
+	}
+}
+
+func (c *Config) kafkaSettings() []*Setting {
+	return []*Setting{
+		{Key: "kafka.listen", Default: "PLAINTEXT://localhost:9092", Value: listenersValue{&c.Kafka.Listen},
+			Doc: "Where Kafka clients connect. `localhost` is both 127.0.0.1 and [::1]; port 0 picks a free one."},
+		{Key: "kafka.advertised", Default: "", Aliases: []string{"CHRONIK_ADVERTISED_ADDR"}, Value: advertisedValue{&c.Kafka.Advertised},
+			Doc: "What clients are told to connect to, by listener; a host alone keeps the port. Needed when listening on a wildcard address."},
+		{Key: "kafka.connections_max", Default: "10000", Value: intValue{&c.Kafka.ConnectionsMax, 1, math.MaxInt},
+			Doc: "Connections open at once; further ones are closed at once."},
+		{Key: "kafka.request_bytes_max", Default: "100MiB", Value: bytesValue{&c.Kafka.RequestBytes, 1 << 10},
+			Doc: "Largest request; a connection that announces more is closed."},
+		{Key: "kafka.idle_timeout", Default: "10m", Value: durationValue{&c.Kafka.IdleTimeout, time.Second},
+			Doc: "Time without a request after which a connection is closed."},
+	}
+}
+
+func (c *Config) brokerSettings() []*Setting {
+	return []*Setting{
+		{Key: "broker.id", Default: "1", Value: intValue{&c.Broker.ID, 0, math.MaxInt32},
+			Doc: "The broker's node id: unique in the cluster, the same after a restart."},
+		{Key: "broker.rack", Default: "", Value: textValue{&c.Broker.Rack},
+			Doc: "Rack or zone of the broker, told to clients."},
+		{Key: "broker.lease", Default: "10s", Value: durationValue{&c.Broker.Lease, time.Second},
+			Doc: "Time without contact to the metadata store after which a broker counts as gone, and itself stops answering."},
+		{Key: "wal.disk_bytes_max", Default: "4GiB", Value: bytesValue{&c.WAL.DiskBytes, 256 << 20},
+			Doc: "Disk that the write-ahead log may use while the bucket is away; then produce gets retriable errors."},
+		{Key: "wal.flight_bytes_max", Default: "256MiB", Value: bytesValue{&c.WAL.FlightBytes, 1 << 20},
+			Doc: "Memory for records that are not synced yet."},
+		{Key: "segment.bytes", Default: "64MiB", Value: bytesValue{&c.Segment.Bytes, 1 << 20},
+			Doc: "Size at which the log is sealed into a segment and put into the bucket."},
+		{Key: "segment.age", Default: "5s", Value: durationValue{&c.Segment.Age, 10 * time.Millisecond},
+			Doc: "Age at which it is sealed though smaller."},
+		{Key: "segment.age_waited", Default: "100ms", Value: durationValue{&c.Segment.AgeWaited, time.Millisecond},
+			Doc: "The same while somebody waits for the commit: an acks=all producer of a topic with durability=object, or its reader."},
+		{Key: "segment.cache_bytes_max", Default: "128MiB", Value: bytesValue{&c.Segment.CacheBytes, 0},
+			Doc: "Memory for pieces of objects read back for fetches of older records."},
+		{Key: "takeover.grace", Default: "1m", Value: durationValue{&c.Takeover.Grace, 0},
+			Doc: "How long the partitions of a broker that vanished wait for its disk to come back, with durability=wal."},
+	}
+}
+
+func (c *Config) objectStoreSettings() []*Setting {
+	return []*Setting{
+		{Key: "objstore.provider", Default: "local", Aliases: []string{"OBJECT_STORE_BACKEND"}, Value: choiceValue{&c.ObjectStore.Provider, []string{"local", "s3", "aws"}},
+			Doc: "Kind of bucket: a folder (`local`) or an S3-compatible store (`s3`). `aws`, with IAM roles and SSO, comes later and is refused until then."},
+		{Key: "objstore.dir", Default: "", Value: textValue{&c.ObjectStore.Dir},
+			Doc: "Folder of a `local` bucket; empty means `bucket` in `data_dir`."},
+		{Key: "objstore.bucket", Default: "", Aliases: []string{"S3_BUCKET"}, Value: textValue{&c.ObjectStore.Bucket},
+			Doc: "Name of the S3 bucket."},
+		{Key: "objstore.region", Default: "us-east-1", Aliases: []string{"S3_REGION"}, Value: textValue{&c.ObjectStore.Region},
+			Doc: "S3 region."},
+		{Key: "objstore.endpoint", Default: "", Aliases: []string{"S3_ENDPOINT"}, Value: textValue{&c.ObjectStore.Endpoint},
+			Doc: "URL of the S3 store, such as http://127.0.0.1:9000."},
+		{Key: "objstore.access_key", Default: "", Aliases: []string{"AWS_ACCESS_KEY_ID"}, Value: textValue{&c.ObjectStore.AccessKey},
+			Doc: "Access key id."},
+		{Key: "objstore.secret_key", Default: "", Aliases: []string{"AWS_SECRET_ACCESS_KEY"}, Value: secretValue{&c.ObjectStore.SecretKey},
+			Doc: "Secret access key."},
+		{Key: "objstore.prefix", Default: "", Value: textValue{&c.ObjectStore.Prefix},
+			Doc: "Put in front of every object's name, to share a bucket."},
+		{Key: "objstore.create_bucket", Default: "true", Value: boolValue{&c.ObjectStore.CreateBucket},
+			Doc: "Whether a missing S3 bucket is created at start."},
+	}
+}
+
+func (c *Config) compactorSettings() []*Setting {
+	return []*Setting{
+		{Key: "compactor.first_bytes", Default: "8MiB", Value: bytesValue{&c.Compactor.FirstBytes, 1},
+			Doc: "A partition's new records are rewritten into log and Parquet files once there is this much."},
+		{Key: "compactor.first_age", Default: "1m", Value: durationValue{&c.Compactor.FirstAge, time.Millisecond},
+			Doc: "The same once the oldest of them has this age. Queries do not wait for it: they read the rest from the log."},
+		{Key: "compactor.workers", Default: "0", Value: intValue{&c.Compactor.Workers, 0, 1024},
+			Doc: "Partitions rewritten at once; 0 is half the cores."},
+		{Key: "compactor.deletion_grace", Default: "10m", Value: durationValue{&c.Compactor.DeletionGrace, 0},
+			Doc: "Time between an object losing its last use and its deletion: longer than any fetch or query that may still read it."},
+		{Key: "compactor.orphan_age", Default: "24h", Value: durationValue{&c.Compactor.OrphanAge, 0},
+			Doc: "Age at which an object that no metadata names is swept."},
+	}
+}
+
+func (c *Config) querySettings() []*Setting {
+	return []*Setting{
+		{Key: "query.timeout_secs", Default: "30", Value: intValue{&c.Query.TimeoutSeconds, 1, 86400},
+			Doc: "Time that a query may take when its request does not say."},
+		{Key: "query.memory_bytes_max", Default: "1GiB", Value: bytesValue{&c.Query.MemoryBytes, 64 << 20},
+			Doc: "Memory of the SQL engine."},
+		{Key: "query.threads", Default: "0", Value: intValue{&c.Query.Threads, 0, 1024},
+			Doc: "Threads of the SQL engine; 0 is one per core."},
+		{Key: "query.cache_bytes_max", Default: "10GiB", Value: bytesValue{&c.Query.CacheBytes, 1 << 20},
+			Doc: "Disk for copies of Parquet files. They can be deleted at any moment."},
+		{Key: "query.tail_bytes_max", Default: "256MiB", Value: bytesValue{&c.Query.TailBytes, 1 << 20},
+			Doc: "Memory and disk for records that are not yet in Parquet files."},
+	}
+}
+
+func (c *Config) topicSettings() []*Setting {
+	const later = " Kept and shown; acted on once its feature is built."
+	return []*Setting{
+		{Key: "topic.auto_create", Default: "true", Value: boolValue{&c.Topic.AutoCreate},
+			Doc: "Whether a client that asks for an unknown topic creates it."},
+		{Key: "topic.partitions", Default: "1", Value: intValue{&c.Topic.Partitions, 1, 100000},
+			Doc: "Partitions of a topic that is created without a number."},
+		{Key: "durability.default", Default: "wal", Topic: "durability", Value: choiceValue{&c.Durability.Default, []string{"wal", "object"}},
+			Doc: "What acks=all waits for in topics that do not say: the sync of the local log, or the commit of the segment in the bucket. In `chronik dev` both are the same disk."},
+		{Key: "default.columnar", Default: "false", Topic: "columnar.enabled", Value: boolValue{&c.Default.Columnar},
+			Doc: "Whether topics that do not say are SQL tables."},
+		{Key: "columnar.format", Default: "parquet", Topic: "columnar.format", Value: choiceValue{&c.Columnar.Format, []string{"parquet", "arrow"}},
+			Doc: "Format of their files."},
+		{Key: "columnar.compression", Default: "zstd", Topic: "columnar.compression", Value: choiceValue{&c.Columnar.Compression, []string{"zstd", "snappy", "lz4", "gzip", "none"}},
+			Doc: "Compression of their files."},
+		{Key: "default.searchable", Default: "false", Topic: "searchable", Value: boolValue{&c.Default.Searchable},
+			Doc: "Whether topics that do not say have a full-text index." + later},
+		{Key: "default.vector_enabled", Default: "false", Topic: "vector.enabled", Value: boolValue{&c.Default.VectorEnabled},
+			Doc: "Whether topics that do not say have a vector index." + later},
+		{Key: "embedding.provider", Default: "openai", Topic: "vector.embedding.provider", Value: choiceValue{&c.Embedding.Provider, []string{"openai", "local", "external"}},
+			Doc: "Who makes the embeddings of topics that do not say." + later},
+		{Key: "embedding.endpoint", Default: "", Topic: "vector.embedding.endpoint", Value: textValue{&c.Embedding.Endpoint},
+			Doc: "Where that provider answers." + later},
+	}
+}
