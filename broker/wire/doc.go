@@ -1,0 +1,21 @@
+// Package wire moves Kafka frames between sockets and a Handler.
+//
+// It knows framing and the request header, and nothing of what a request means.
+// It promises, per connection:
+//
+//   - Requests are started in the order in which they came, and answered in that
+//     order. Several may be under way: the handler starts a request in the reading
+//     goroutine and finishes it in the writing one, so pipelined produces share
+//     one sync of the disk while a long poll holds back only its own connection.
+//   - Memory follows what really arrived, never what was announced, and is bounded:
+//     a frame by its limit, a connection by its pipeline, all of them by one budget.
+//     Past a bound the socket is not read, which the client's TCP feels.
+//   - Bytes that are not a frame end the connection and nothing else.
+//
+// A frame is
+//
+//	length int32 | key int16 | version int16 | correlation int32 | client id nullable string | …
+//
+// where header version 2 puts tagged fields after the client id: the handler
+// knows which versions those are, and skips them by Request.SkipTags.
+package wire

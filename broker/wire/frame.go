@@ -1,0 +1,81 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+)
+
+// A frame first gets room for frameBytesFirst, however long it says it is, and
+// from there frameGrowth times what has arrived. So a peer must send bytes to
+// make us hold bytes, and an honest large frame is copied by a fifteenth only.
+const (
+	frameBytesFirst = 8 << 10
+	frameGrowth     = 16
+)
+
+// frameReader reads frames from one connection.
+type frameReader struct {
+	r        *bufio.Reader
+	bytesMax func(key int16) int
+	memory   *memory
+}
+
+// length reads the length that begins a frame. io.EOF is a clean end.
+func (f *frameReader) length() (int, error) {
+	var b [4]byte
+	if _, err := io.ReadFull(f.r, b[:]); err != nil {
+		return 0, err
+	}
+	n := int(int32(binary.BigEndian.Uint32(b[:])))
+	if n < headerBytesMin {
+		return 0, fmt.Errorf("%w: a frame announces %d bytes", ErrMalformed, n)
+	}
+	return n, nil
+}
+
+// body reads the length bytes of a frame into lent memory.
+func (f *frameReader) body(ctx context.Context, length int) (*buffer, error) {
+	// The key alone decides how large a frame may be, before it costs anything.
+	head, err := f.r.Peek(2)
+	if err != nil {
+		return nil, unexpected(err)
+	}
+	key := int16(binary.BigEndian.Uint16(head))
+	switch limit := f.bytesMax(key); {
+	case limit == 0:
+		return nil, fmt.Errorf("%w: api key %d is not served", ErrMalformed, key)
+	case length > limit:
+		return nil, fmt.Errorf("%w: a frame of %d bytes for api key %d, at most %d are allowed", ErrMalformed, length, key, limit)
+	}
+
+	var buf *buffer
+	for n := 0; n < length; {
+		grown, err := f.memory.lend(ctx, min(length, max(frameGrowth*n, frameBytesFirst)))
+		if err != nil {
+			f.memory.giveBack(buf)
+			return nil, err
+		}
+		if buf != nil {
+			copy(grown.data, buf.data[:n])
+			f.memory.giveBack(buf)
+		}
+		buf = grown
+		m, err := io.ReadFull(f.r, buf.data[n:min(length, len(buf.data))])
+		if n += m; err != nil {
+			f.memory.giveBack(buf)
+			return nil, unexpected(err)
+		}
+	}
+	return buf, nil
+}
+
+// unexpected turns an end within a frame into an error of its own.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
