@@ -120,6 +120,9 @@ func hash(a, b uint64, s string, c uint64) uint64 {
 
 // begin waits and fails as planned for before the effect.
 func (b *Bucket) begin(ctx context.Context, op Op, name string) (fate, error) {
+	if err := ctx.Err(); err != nil {
+		return fate{}, fmt.Errorf("%s %s: %w", op, name, err)
+	}
 	f := b.fate(op, name)
 	if f.wait > 0 {
 		timer := time.NewTimer(f.wait)
