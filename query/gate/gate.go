@@ -33,6 +33,7 @@ import (
 const (
 	QueryBytesMax = 256 << 10 // of SQL text
 	depthMax      = 200       // of nested nodes in the tree
+	nodesMax      = 20_000    // in the tree
 	offsetsMax    = 64        // of bare words "offset" that are columns
 )
 

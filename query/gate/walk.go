@@ -13,6 +13,7 @@ type walker struct {
 	rewrite bool    // false: the tree is printed text that is checked again
 	tables  []Table // bound so far; when rewrite is false, all that there are
 	depth   int
+	nodes   int
 }
 
 // statement checks the tree of one statement.
@@ -31,8 +32,12 @@ func (w *walker) statement(n object) error {
 	return err
 }
 
-// enter counts the nesting; the caller defers the function it returns.
+// enter counts a node and its nesting; the caller defers the function it
+// returns.
 func (w *walker) enter() (leave func(), err error) {
+	if w.nodes++; w.nodes > nodesMax {
+		return nil, invalid("the query has more than %d parts", nodesMax)
+	}
 	if w.depth++; w.depth > depthMax {
 		return nil, invalid("the query is nested more than %d deep", depthMax)
 	}

@@ -1,0 +1,26 @@
+//go:build nosql
+
+package engine
+
+import "context"
+
+// Enabled says that this binary can run SQL.
+const Enabled = false
+
+// Engine of a build without DuckDB cannot be opened.
+type Engine struct{}
+
+// Open fails with ErrDisabled.
+func Open(context.Context, Options) (*Engine, error) { return nil, ErrDisabled }
+
+// Close does nothing.
+func (*Engine) Close() error { return nil }
+
+// Serialize fails with ErrDisabled.
+func (*Engine) Serialize(context.Context, string) ([]byte, error) { return nil, ErrDisabled }
+
+// Deserialize fails with ErrDisabled.
+func (*Engine) Deserialize(context.Context, []byte) (string, error) { return "", ErrDisabled }
+
+// Run fails with ErrDisabled.
+func (*Engine) Run(context.Context, Query) (*Answer, error) { return nil, ErrDisabled }

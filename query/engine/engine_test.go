@@ -1,0 +1,382 @@
+//go:build !nosql
+
+package engine
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/query/gate"
+)
+
+func open(t testing.TB, o Options) *Engine {
+	t.Helper()
+	o.SpillDir = filepath.Join(t.TempDir(), "spill")
+	e, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, e.Close()) })
+	return e
+}
+
+// table writes a Parquet file with the system columns and two JSON columns.
+func table(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "t.parquet")
+	db, err := sql.Open("duckdb", "")
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), `COPY (SELECT 'orders' AS _topic, 0::INT AS _partition, i AS _offset, make_timestamptz(1700000000000000 + i) AS _timestamp,
+		0::TINYINT AS _timestamp_type, encode('k' || i) AS _key, encode('{"city":"c' || i % 3 || '","amount":' || i || '}') AS _value,
+		MAP {'h': encode('x')} AS _headers, 'c' || i % 3 AS city, i AS amount FROM range(100) r(i)) TO '`+path+`'`)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	return path
+}
+
+// ask passes a query through the gate and runs it over one file.
+func ask(t testing.TB, e *Engine, file, query string, rowsMax int64) (*Answer, error) {
+	t.Helper()
+	names := gate.NewNames([]string{"orders", "we.ird-name", "a.b", "a_b", "a-b"})
+	plan, err := gate.Check(t.Context(), e, names, query, rowsMax+1)
+	if err != nil {
+		return nil, err
+	}
+	q := Query{SQL: plan.SQL, RowsMax: rowsMax, Files: []string{file}}
+	for _, v := range plan.Tables {
+		q.Views = append(q.Views, View{v.View, "SELECT * FROM read_parquet(['" + file + "'])"})
+	}
+	return e.Run(t.Context(), q)
+}
+
+func TestQueriesOfTheContractAnswer(t *testing.T) {
+	e, file := open(t, Options{}), table(t)
+	for query, want := range map[string]string{
+		`SELECT count(*) FROM orders`:                                                                       `[[100]]`,
+		`SELECT city, avg(amount) AS a FROM orders GROUP BY city ORDER BY a`:                                `[["c1",49],["c0",49.5],["c2",50]]`,
+		`SELECT offset, partition, key FROM orders ORDER BY offset LIMIT 1`:                                 `[[0,0,"k0"]]`,
+		`SELECT key, offset FROM orders WHERE offset > 97 ORDER BY partition, offset DESC LIMIT 5 OFFSET 1`: `[["k98",98]]`,
+		`SELECT max(offset) - min(offset) FROM orders o WHERE o.offset IN (offset, 5)`:                      `[[99]]`,
+		`SELECT json_extract_string(value, '$.city') c, value ->> '$.amount' FROM orders WHERE offset = 4`:  `[["c1","4"]]`,
+		`SELECT decode_utf8(key) FROM orders WHERE offset = 4`:                                              `[["k4"]]`,
+		`SELECT key, count(*) FROM (SELECT city AS key FROM orders) GROUP BY key ORDER BY key`:              `[["c0",34],["c1",33],["c2",33]]`,
+		`SELECT offset FROM (SELECT * FROM orders) s ORDER BY s.offset LIMIT 1`:                             `[[0]]`,
+		`WITH c AS (SELECT key, offset FROM orders) SELECT key, offset FROM c ORDER BY offset LIMIT 1`:      `[["k0",0]]`,
+		`SELECT a.offset FROM orders a JOIN orders b USING (offset) ORDER BY a.offset LIMIT 1`:              `[[0]]`,
+		`SELECT upper(city) AS key FROM orders ORDER BY key LIMIT 1`:                                        `[["C0"]]`,
+		`SELECT * EXCLUDE (value, key, headers, timestamp, city) FROM orders_cold ORDER BY offset LIMIT 1`:  `[["orders",0,0,0,0]]`,
+		`SELECT timestamp, headers FROM "we.ird-name" WHERE offset = 1`:                                     `[["2023-11-14T22:13:20.000001Z",{"h":"x"}]]`,
+		`SELECT row_number() OVER (PARTITION BY partition ORDER BY offset) AS n FROM we_ird_name LIMIT 1`:   `[[1]]`,
+		`SELECT list_transform([1, 2], lambda key: key + 1), [x * 2 FOR x IN [1, 2] IF x > 1]`:              `[[[2,3],[4]]]`,
+		`SELECT list_reduce([1, 2, 3], lambda x, y: x + y)`:                                                 `[[6]]`,
+		`SELECT (SELECT max(offset) FROM orders i WHERE i.partition = o.partition) FROM orders o LIMIT 1`:   `[[99]]`,
+		`FROM ORDERS SELECT count(*)`: `[[100]]`,
+		`SELECT count(*) FROM orders WHERE timestamp >= TIMESTAMPTZ '2023-11-14 22:13:20.000050Z' AND timestamp < now()`: `[[50]]`,
+		`SELECT date_trunc('day', timestamp) AS d, count(*) FROM orders GROUP BY ALL`:                                    `[["2023-11-14T00:00:00Z",100]]`,
+		`WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < 3) SELECT sum(i) FROM r`:               `[[6]]`,
+		`SELECT * FROM (VALUES (1, 'a'), (2, NULL)) v(n, key) ORDER BY key NULLS FIRST`:                                  `[[2,null],[1,"a"]]`,
+		`SELECT sum(u) FROM unnest([1, 2]) t(u), range(2)`:                                                               `[[6]]`,
+		`SELECT count(*) FROM orders -- offset ' " $$
+			WHERE amount < 3 /* offset */ AND city <> 'offset'`: `[[3]]`,
+		`SELECT city, count(*) FILTER (WHERE amount > 50) FROM orders WHERE city = 'c0' GROUP BY 1 HAVING count(*) > 1`: `[["c0",17]]`,
+		`(SELECT offset FROM orders) UNION (SELECT 1000) ORDER BY offset DESC LIMIT 1`:                                  `[[1000]]`,
+		`SELECT * FROM orders UNION ALL SELECT * FROM orders_cold ORDER BY offset DESC, city LIMIT 0`:                   `[]`,
+		`SELECT TRY_CAST('x' AS INTEGER), CASE WHEN true THEN 1.50 END, NULL, {'a': [1]}, '\xFF'::BLOB, 'a'::BLOB`:      `[[null,1.50,null,{"a":[1]},{"$binary":"/w=="},"a"]]`,
+		`SELECT DATE '2026-11-23', TIME '01:02:03', INTERVAL '1 day 2 seconds', 'nan'::DOUBLE, 1::HUGEINT, 0.1::FLOAT`:  `[["2026-11-23","01:02:03","P1DT2S","NaN",1,0.1]]`,
+		`SELECT '6b1e3a52-9f4b-4a0e-8a55-000000000001'::UUID, MAP {1: 'x'}`:                                             `[["6b1e3a52-9f4b-4a0e-8a55-000000000001",{"1":"x"}]]`,
+	} {
+		t.Run(query, func(t *testing.T) {
+			answer, err := ask(t, e, file, query, 1000)
+			require.NoError(t, err)
+			got, err := json.Marshal(answer.Rows)
+			require.NoError(t, err)
+			require.Equal(t, want, string(got))
+		})
+	}
+}
+
+func TestColumnsAreCalledAsTheQuerySpelledThem(t *testing.T) {
+	e, file := open(t, Options{}), table(t)
+	answer, err := ask(t, e, file, `SELECT offset, o.Key, count(*), city AS c, _value FROM orders o GROUP BY ALL LIMIT 1`, 10)
+	require.NoError(t, err)
+	var names, types []string
+	for _, c := range answer.Columns {
+		names, types = append(names, c.Name), append(types, c.Type.Arrow())
+	}
+	require.Equal(t, []string{"offset", "Key", "count(*)", "c", "_value"}, names)
+	require.Equal(t, []string{"int64", "binary", "int64", "utf8", "binary"}, types)
+}
+
+func TestAnAnswerIsTruncatedAtTheLimit(t *testing.T) {
+	e, file := open(t, Options{}), table(t)
+	for query, want := range map[string]struct {
+		rows      int
+		truncated bool
+	}{
+		`SELECT * FROM orders`:                                {10, true},
+		`SELECT * FROM orders LIMIT 10`:                       {10, false},
+		`SELECT * FROM orders LIMIT 11`:                       {10, true},
+		`SELECT * FROM orders LIMIT 50%`:                      {10, true},
+		`SELECT * FROM orders LIMIT (SELECT 12)`:              {10, true},
+		`SELECT * FROM orders LIMIT ALL`:                      {10, true},
+		`SELECT * FROM orders ORDER BY offset OFFSET 95`:      {5, false},
+		`SELECT * FROM orders UNION ALL SELECT * FROM orders`: {10, true},
+	} {
+		answer, err := ask(t, e, file, query, 10)
+		require.NoError(t, err, query)
+		require.Len(t, answer.Rows, want.rows, query)
+		require.Equal(t, want.truncated, answer.Truncated, query)
+	}
+}
+
+func TestRefusalsNameTheirReason(t *testing.T) {
+	e, file := open(t, Options{}), table(t)
+	secret := filepath.Join(t.TempDir(), "secret.csv")
+	require.NoError(t, os.WriteFile(secret, []byte("a,b\n1,2\n"), 0o600))
+	target := filepath.Join(t.TempDir(), "written")
+
+	for query, want := range map[string]struct {
+		kind   error
+		reason string
+	}{
+		``:                       {gate.ErrInvalid, "empty"},
+		`-- nothing`:             {gate.ErrInvalid, "empty"},
+		"SELECT 1\x00; SELECT 2": {gate.ErrInvalid, "UTF-8"},
+		`SELECT 1; SELECT 2`:     {gate.ErrInvalid, "one statement"},
+		`SELECT * FROM orders; COPY orders TO 'x'`: {gate.ErrInvalid, "only SELECT"},
+		`SELEC 1`:                                 {gate.ErrInvalid, "line 1"},
+		`COPY (SELECT 1) TO '` + target + `'`:     {gate.ErrInvalid, "only SELECT"},
+		`EXPORT DATABASE '` + target + `'`:        {gate.ErrInvalid, "only SELECT"},
+		`PRAGMA database_list`:                    {gate.ErrInvalid, "only SELECT"},
+		`PRAGMA version`:                          {gate.ErrInvalid, "only SELECT"},
+		`CALL enable_logging()`:                   {gate.ErrInvalid, "only SELECT"},
+		`ATTACH '` + target + `' AS x`:            {gate.ErrInvalid, "only SELECT"},
+		`INSTALL httpfs`:                          {gate.ErrInvalid, "only SELECT"},
+		`LOAD httpfs`:                             {gate.ErrInvalid, "only SELECT"},
+		`SET threads = 9`:                         {gate.ErrInvalid, "only SELECT"},
+		`RESET lock_configuration`:                {gate.ErrInvalid, "only SELECT"},
+		`CREATE TABLE x (a INT)`:                  {gate.ErrInvalid, "only SELECT"},
+		`CREATE MACRO m() AS 1`:                   {gate.ErrInvalid, "only SELECT"},
+		`INSERT INTO orders VALUES (1)`:           {gate.ErrInvalid, "only SELECT"},
+		`DELETE FROM orders`:                      {gate.ErrInvalid, "only SELECT"},
+		`DROP VIEW topics.latest_0`:               {gate.ErrInvalid, "only SELECT"},
+		`BEGIN`:                                   {gate.ErrInvalid, "only SELECT"},
+		`PREPARE p AS SELECT 1`:                   {gate.ErrInvalid, "only SELECT"},
+		`EXPLAIN SELECT 1`:                        {gate.ErrInvalid, "only SELECT"},
+		`EXPLAIN ANALYZE COPY orders TO '/tmp/x'`: {gate.ErrInvalid, "only SELECT"},
+		`SHOW TABLES`:                             {gate.ErrInvalid, "/_sql/tables"},
+		`DESCRIBE orders`:                         {gate.ErrInvalid, "/_sql/describe"},
+		`SELECT * FROM (SUMMARIZE orders)`:        {gate.ErrInvalid, "/_sql/describe"},
+		`SELECT * FROM orders PIVOT (sum(amount) FOR city IN ('c0'))`:                                {gate.ErrInvalid, "PIVOT"},
+		`SELECT * FROM '` + secret + `'`:                                                             {gate.ErrUnknownTable, "does not exist"},
+		`SELECT * FROM "` + file + `"`:                                                               {gate.ErrUnknownTable, "does not exist"},
+		`SELECT * FROM read_csv('` + secret + `')`:                                                   {gate.ErrInvalid, "read_csv"},
+		`SELECT * FROM read_parquet('` + file + `')`:                                                 {gate.ErrInvalid, "read_parquet"},
+		`SELECT * FROM parquet_metadata('` + file + `')`:                                             {gate.ErrInvalid, "parquet_metadata"},
+		`SELECT * FROM read_text('/etc/passwd')`:                                                     {gate.ErrInvalid, "read_text"},
+		`SELECT * FROM read_blob('/proc/self/environ')`:                                              {gate.ErrInvalid, "read_blob"},
+		`SELECT * FROM glob('/*')`:                                                                   {gate.ErrInvalid, "glob"},
+		`SELECT * FROM duckdb_settings()`:                                                            {gate.ErrInvalid, "duckdb_settings"},
+		`SELECT * FROM duckdb_secrets()`:                                                             {gate.ErrInvalid, "duckdb_secrets"},
+		`SELECT * FROM enable_logging('x')`:                                                          {gate.ErrInvalid, "enable_logging"},
+		`SELECT * FROM query('SELECT 1')`:                                                            {gate.ErrInvalid, "query"},
+		`SELECT * FROM query_table('orders')`:                                                        {gate.ErrInvalid, "query_table"},
+		`SELECT * FROM json_execute_serialized_sql('x')`:                                             {gate.ErrInvalid, "json_execute_serialized_sql"},
+		`SELECT * FROM sql_auto_complete('S')`:                                                       {gate.ErrInvalid, "sql_auto_complete"},
+		`SELECT * FROM test_all_types()`:                                                             {gate.ErrInvalid, "test_all_types"},
+		`SELECT * FROM main.range(3)`:                                                                {nil, ""},
+		`SELECT * FROM system.main.range(3)`:                                                         {gate.ErrInvalid, "catalog"},
+		`SELECT getenv('HOME')`:                                                                      {gate.ErrInvalid, "getenv"},
+		`SELECT current_setting('threads')`:                                                          {gate.ErrInvalid, "current_setting"},
+		`SELECT getvariable('x')`:                                                                    {gate.ErrInvalid, "getvariable"},
+		`SELECT setseed(0.5)`:                                                                        {gate.ErrInvalid, "setseed"},
+		`SELECT sleep_ms(100000)`:                                                                    {gate.ErrInvalid, "sleep_ms"},
+		`SELECT write_log('x')`:                                                                      {gate.ErrInvalid, "write_log"},
+		`SELECT current_query()`:                                                                     {gate.ErrInvalid, "current_query"},
+		`SELECT nextval('s')`:                                                                        {gate.ErrInvalid, "nextval"},
+		`SELECT system.main.upper('x')`:                                                              {gate.ErrInvalid, "catalog"},
+		`SELECT city.upper() FROM orders`:                                                            {gate.ErrInvalid, "without a schema"},
+		`SELECT sum(amount) FILTER (WHERE getenv('x') = '') FROM orders`:                             {gate.ErrInvalid, "getenv"},
+		`SELECT sum(amount) OVER (ORDER BY current_setting('x')) FROM orders`:                        {gate.ErrInvalid, "current_setting"},
+		`SELECT string_agg(city, ',' ORDER BY getenv('x')) FROM orders`:                              {gate.ErrInvalid, "getenv"},
+		`SELECT list_transform([1], lambda x: getenv('x'))`:                                          {gate.ErrInvalid, "getenv"},
+		`SELECT * REPLACE (getenv('x') AS city) FROM orders`:                                         {gate.ErrInvalid, "getenv"},
+		`SELECT COLUMNS(c -> getenv(c) = '') FROM orders`:                                            {gate.ErrInvalid, "getenv"},
+		`SELECT 1 ORDER BY getenv('x')`:                                                              {gate.ErrInvalid, "getenv"},
+		`SELECT 1 LIMIT (SELECT count(*) FROM glob('/*'))`:                                           {gate.ErrInvalid, "glob"},
+		`SELECT DISTINCT ON (getenv('x')) 1`:                                                         {gate.ErrInvalid, "getenv"},
+		`SELECT CASE WHEN getenv('x') = '' THEN 1 END`:                                               {gate.ErrInvalid, "getenv"},
+		`SELECT 1 IN (SELECT size FROM read_blob('/etc/passwd'))`:                                    {gate.ErrInvalid, "read_blob"},
+		`WITH x AS (SELECT * FROM read_text('/etc/passwd')) SELECT * FROM x`:                         {gate.ErrInvalid, "read_text"},
+		`WITH x AS (SELECT 1) SELECT * FROM x, (VALUES (getenv('x'))) v`:                             {gate.ErrInvalid, "getenv"},
+		`SELECT * FROM orders a JOIN orders b ON getenv('x') = ''`:                                   {gate.ErrInvalid, "getenv"},
+		`SELECT * FROM unnest([getenv('x')])`:                                                        {gate.ErrInvalid, "getenv"},
+		`SELECT * FROM orders GROUP BY GROUPING SETS ((getenv('x')))`:                                {gate.ErrInvalid, "getenv"},
+		`WITH RECURSIVE r AS (SELECT 1 i UNION ALL SELECT i FROM r WHERE getenv('x') = '') SELECT 1`: {gate.ErrInvalid, "getenv"},
+		`SELECT * FROM information_schema.tables`:                                                    {gate.ErrInvalid, "without schema"},
+		`SELECT * FROM topics.latest_0`:                                                              {gate.ErrInvalid, "without schema"},
+		`SELECT * FROM orders, topics.latest_0`:                                                      {gate.ErrInvalid, "without schema"},
+		`SELECT * FROM latest_0`:                                                                     {gate.ErrUnknownTable, "does not exist"},
+		`SELECT * FROM sqlite_master`:                                                                {gate.ErrUnknownTable, "does not exist"},
+		`SELECT * FROM pg_catalog.pg_tables`:                                                         {gate.ErrInvalid, "without schema"},
+		`SELECT * FROM nowhere`:                                                                      {gate.ErrUnknownTable, "nowhere"},
+		`SELECT * FROM A_b`:                                                                          {gate.ErrInvalid, "ambiguous"},
+		`SELECT * FROM orders AT (VERSION => 1)`:                                                     {gate.ErrInvalid, "at_clause"},
+		`SELECT * FROM orders_hot`:                                                                   {gate.ErrLater, "not in Parquet"},
+		`SELECT * FROM orders WHERE offset = ?`:                                                      {gate.ErrLater, "parameters"},
+		`SELECT * FROM orders WHERE offset = $1`:                                                     {gate.ErrLater, "parameters"},
+		`SELECT json_extract(value, '$.a') FROM orders`:                                              {gate.ErrLater, "json_extract "},
+		`SELECT json_extract_int(value, '$.a') FROM orders`:                                          {gate.ErrLater, "json_extract_int"},
+		`SELECT json_extract_float(value, '$.a') FROM orders`:                                        {gate.ErrLater, "json_extract_float"},
+		`SELECT decode_base64('YQ==')`:                                                               {gate.ErrLater, "decode_base64"},
+		`SELECT vector_distance([1], [1], 'dot')`:                                                    {gate.ErrLater, "vector_distance"},
+		`SELECT value -> '$.a' FROM orders`:                                                          {gate.ErrLater, "json_extract_string"},
+		`SELECT json_type(value) FROM orders`:                                                        {gate.ErrLater, "json_type"},
+		`SELECT 1::regclass`:                                                                         {gate.ErrInvalid, "regclass"},
+		`SELECT [1]::x.y[]`:                                                                          {gate.ErrInvalid, "type"},
+		`SELECT DEFAULT`:                                                                             {gate.ErrInvalid, "default"},
+		`SELECT 1 OPERATOR(pg_catalog.+) 2`:                                                          {gate.ErrInvalid, "pg_catalog"},
+		`SELECT ` + strings.Repeat("(SELECT ", 300) + "1" + strings.Repeat(")", 300):                 {gate.ErrInvalid, "nested"},
+		`SELECT ` + strings.Repeat("1 + ", 900) + "1":                                                {gate.ErrInvalid, "nested"},
+		`SELECT 1 ` + strings.Repeat("UNION ALL SELECT 1 ", 12_000):                                  {gate.ErrInvalid, "parts"},
+		`SELECT '` + strings.Repeat("x", gate.QueryBytesMax) + `'`:                                   {gate.ErrInvalid, "bytes"},
+		`SELECT ` + strings.Repeat("offset, ", 5_000) + `x FROM orders`:                              {gate.ErrInvalid, "syntax"},
+	} {
+		name := query[:min(len(query), 80)]
+		t.Run(name, func(t *testing.T) {
+			_, err := ask(t, e, file, query, 10)
+			if want.kind == nil {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, want.kind)
+			require.ErrorContains(t, err, want.reason)
+		})
+	}
+	require.NoFileExists(t, target)
+}
+
+// The gate is one lock, the engine's own settings the other: this is what holds
+// when SQL reaches the engine unchecked.
+func TestTheEngineItselfReachesNothingButTheQuerysFiles(t *testing.T) {
+	e, file := open(t, Options{}), table(t)
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret.csv")
+	require.NoError(t, os.WriteFile(secret, []byte("a\n1\n"), 0o600))
+	for _, query := range []string{
+		`SELECT * FROM read_csv('` + secret + `')`,
+		`SELECT * FROM read_text('/etc/passwd')`,
+		`SELECT * FROM glob('` + dir + `/*')`,
+		`COPY (SELECT 1) TO '` + filepath.Join(dir, "out.csv") + `'`,
+		`ATTACH '` + filepath.Join(dir, "x.db") + `'`,
+		`SET enable_external_access = true`,
+		`SET allowed_paths = ['` + secret + `']`,
+		`SET lock_configuration = false`,
+		`INSTALL httpfs`,
+		`LOAD httpfs`,
+		`SELECT * FROM read_parquet('http://127.0.0.1:1/x.parquet')`,
+		`SELECT getenv('HOME')`,
+	} {
+		_, err := e.Run(t.Context(), Query{SQL: query, Files: []string{file}, RowsMax: 10})
+		require.Error(t, err, query)
+	}
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+}
+
+func TestAQueryEndsWithItsContext(t *testing.T) {
+	e := open(t, Options{})
+	for _, query := range []string{
+		`WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT 1 FROM r) SELECT count(*) FROM r`,
+		`SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE hash(a.range + b.range) = 7`,
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		began := time.Now()
+		_, err := e.Run(ctx, Query{SQL: query, RowsMax: 10})
+		cancel()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Less(t, time.Since(began), 5*time.Second)
+	}
+}
+
+func TestErrorsSayWhoseFaultTheyAre(t *testing.T) {
+	e, file := open(t, Options{AnswerBytesMax: 1 << 20, MemoryBytesMax: 64 << 20, SpillBytesMax: 1 << 20}), table(t)
+	for query, want := range map[string]error{
+		`SELECT nothing FROM orders`:                                           ErrQuery,
+		`SELECT 'x'::INTEGER`:                                                  ErrQuery,
+		`SELECT sum(city) FROM orders`:                                         ErrQuery,
+		`SELECT repeat('x', 1000) FROM range(10000)`:                           ErrTooLarge,
+		`SELECT count(DISTINCT repeat('x', 100) || range) FROM range(5000000)`: ErrTooLarge,
+	} {
+		_, err := ask(t, e, file, query, 100_000)
+		require.ErrorIs(t, err, want, query)
+	}
+	require.NoError(t, os.Truncate(file, 100))
+	_, err := ask(t, e, file, `SELECT * FROM orders`, 10)
+	require.ErrorIs(t, err, ErrFile)
+	require.NoError(t, os.Remove(file))
+	_, err = ask(t, e, file, `SELECT * FROM orders`, 10)
+	require.ErrorIs(t, err, ErrFile)
+}
+
+func TestEveryAllowedFunctionExists(t *testing.T) {
+	e := open(t, Options{})
+	rows, err := e.parser.QueryContext(t.Context(), `SELECT DISTINCT lower(function_name) FROM duckdb_functions()`)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, rows.Close()) }()
+	known := map[string]bool{
+		// Syntax that the parser writes as a call.
+		"row": true, "unnest": true, "count_star": true, "overlay": true, "current_date": true, "current_time": true, "current_timestamp": true,
+		"fill": true, "equi_width_bins": true, "is_histogram_other_bin": true,
+	}
+	for rows.Next() {
+		var name string
+		require.NoError(t, rows.Scan(&name))
+		known[name] = true
+	}
+	require.NoError(t, rows.Err())
+	var missing []string
+	for _, name := range gate.Functions() {
+		if !known[name] {
+			missing = append(missing, name)
+		}
+	}
+	require.Empty(t, missing)
+}
+
+// Invariant: whatever the text, the gate answers with a plan or a refusal, and
+// every table of a plan that it lets through is one of ours.
+func FuzzGate(f *testing.F) {
+	for _, seed := range []string{
+		`SELECT offset FROM orders WHERE key = 'x' LIMIT 1 OFFSET 2`, `WITH a AS (SELECT 1) SELECT * FROM a, orders`,
+		`SELECT * FROM read_text('/etc/passwd')`, `SELECT $$offset$$, E'\'' FROM "we.ird-name"`, `SELECT [x for x in [1] if x > offset]`,
+	} {
+		f.Add(seed)
+	}
+	e, err := Open(f.Context(), Options{SpillDir: filepath.Join(f.TempDir(), "spill")})
+	require.NoError(f, err)
+	f.Cleanup(func() { require.NoError(f, e.Close()) })
+	names := gate.NewNames([]string{"orders", "we.ird-name"})
+	f.Fuzz(func(t *testing.T, query string) {
+		plan, err := gate.Check(t.Context(), e, names, query, 10)
+		if err != nil {
+			if !errors.Is(err, gate.ErrInvalid) && !errors.Is(err, gate.ErrLater) && !errors.Is(err, gate.ErrUnknownTable) {
+				t.Fatalf("%q: %v", query, err)
+			}
+			return
+		}
+		for _, table := range plan.Tables {
+			if table.Topic != "orders" && table.Topic != "we.ird-name" {
+				t.Fatalf("%q reads %q", query, table.Topic)
+			}
+		}
+	})
+}
