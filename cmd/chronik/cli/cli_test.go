@@ -1,0 +1,275 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// run executes one command line without any environment but the given.
+func run(t *testing.T, in string, environment []string, args ...string) (code int, out, err string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code = Main(context.Background(), args, Process{Environment: environment, In: strings.NewReader(in), Out: &stdout, Err: &stderr})
+	return code, stdout.String(), stderr.String()
+}
+
+func TestWrongUsageExitsWithTwoAndSaysWhatIsRight(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"topc"}, `did you mean "topic"?`},
+		{[]string{"topic", "creat"}, `did you mean "create"?`},
+		{[]string{"topic", "create"}, "NAME is missing"},
+		{[]string{"topic", "create", "a", "b"}, "one argument too many"},
+		{[]string{"topic", "create", "a", "--config", "x"}, "key=value"},
+		{[]string{"topic", "create", "a", "--config", "x=1", "--config", "x=2"}, "given twice"},
+		{[]string{"topic", "create", "a", "--partitions", "many"}, "invalid argument"},
+		{[]string{"topic", "alter", "a"}, "nothing to change"},
+		{[]string{"topic", "delete"}, "NAME is missing"},
+		{[]string{"topic", "list", "-o", "xml"}, "table, json"},
+		{[]string{"topic", "list", "--bootstrap", ""}, "--bootstrap is empty"},
+		{[]string{"version", "--nonsense"}, "unknown flag"},
+		{[]string{"completion", "tcsh"}, "bash, zsh"},
+		{[]string{"produce", "t", "--format", "avro"}, "lines or json"},
+		{[]string{"produce", "t", "--format", "json", "--key-separator", "|"}, "a key of their own"},
+		{[]string{"consume", "t", "--from", "yesterday"}, "start, end, or an offset"},
+		{[]string{"consume", "t", "--from", "-1"}, "start, end, or an offset"},
+		{[]string{"consume", "t", "--exit", "--group", "g"}, "do not go together"},
+		{[]string{"consume", "t", "--count", "-1"}, "at least 1"},
+		{[]string{"consume", "t", "-o", "json", "--key-separator", ","}, "JSON has the key"},
+		{[]string{"sql"}, "the query is missing"},
+		{[]string{"sql", "SELECT", "1"}, "quote what belongs together"},
+		{[]string{"sql", "SELECT 1", "--timeout", "1ms"}, "at least 1s"},
+		{[]string{"config", "print", "--set", "x"}, "key=value"},
+		{[]string{"config", "print", "--set", "segment.agee=1s"}, `did you mean "segment.age"?`},
+		{[]string{"config", "print", "--http", "localhost"}, "--http"},
+	} {
+		code, out, err := run(t, "", nil, test.args...)
+		if code != 2 || out != "" || !strings.Contains(err, test.want) || !strings.Contains(err, "--help'") {
+			t.Errorf("%q: exit %d, out %q, err %q; want 2 and %q", test.args, code, out, err, test.want)
+		}
+	}
+}
+
+func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
+	started := false
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		path := strings.Fields(c.CommandPath())[1:]
+		code, out, _ := run(t, "", nil, append(path, "--help")...)
+		if code != 0 || !strings.Contains(out, c.Short) && !strings.Contains(out, c.Long) {
+			t.Errorf("%s --help: exit %d, %q", c.CommandPath(), code, out)
+		}
+		if !c.HasSubCommands() && !strings.Contains(c.Example, "chronik "+strings.Join(path, " ")) {
+			t.Errorf("%s has no example of itself", c.CommandPath())
+		}
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: short %q", c.CommandPath(), c.Short)
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(newRoot(Process{Out: io.Discard, Err: io.Discard}, &started))
+}
+
+func TestVersionIsForPeopleAndPrograms(t *testing.T) {
+	code, out, _ := run(t, "", nil, "version")
+	if code != 0 || !strings.HasPrefix(out, "chronik ") {
+		t.Errorf("exit %d, %q", code, out)
+	}
+	var build map[string]any
+	code, out, _ = run(t, "", nil, "version", "-o", "json")
+	if code != 0 || json.Unmarshal([]byte(out), &build) != nil || build["version"] == "" {
+		t.Errorf("exit %d, %q", code, out)
+	}
+}
+
+func TestCompletionIsWrittenForEachShell(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if code, out, _ := run(t, "", nil, "completion", shell); code != 0 || !strings.Contains(out, "chronik") {
+			t.Errorf("%s: exit %d, %d bytes", shell, code, len(out))
+		}
+	}
+}
+
+func TestConfigPrintShowsSourcesAndHidesSecrets(t *testing.T) {
+	environment := []string{"S3_BUCKET=theirs", "CHRONIK_OBJSTORE_BUCKET=ours", "AWS_SECRET_ACCESS_KEY=hush", "CHRONIK_ADMIN_API_KEY=hush"}
+	code, out, err := run(t, "", environment, "config", "print", "--given", "--http", "127.0.0.1:0", "--set", "segment.age=1s")
+	if code != 0 || strings.Contains(out+err, "hush") {
+		t.Fatalf("exit %d:\n%s%s", code, out, err)
+	}
+	var lines []string
+	for line := range strings.Lines(out) {
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	want := []string{
+		"setting | value | source", "",
+		"http.bind | 127.0.0.1 | --http",
+		"http.port | 0 | --http",
+		"segment.age | 1s | --set segment.age",
+		"objstore.bucket | ours | CHRONIK_OBJSTORE_BUCKET (wins over S3_BUCKET)",
+		"objstore.secret_key | ******** | AWS_SECRET_ACCESS_KEY",
+	}
+	if lines[1] = ""; !reflect.DeepEqual(lines, want) {
+		t.Errorf("printed\n%s", out)
+	}
+	if !strings.Contains(err, "warning: CHRONIK_ADMIN_API_KEY") {
+		t.Errorf("no warning: %q", err)
+	}
+}
+
+func TestRecordsSurviveJSON(t *testing.T) {
+	for _, line := range []string{
+		`{"key":null,"value":"text with \"quotes\" & <tags>"}`,
+		`{"key":"","value":null}`,
+		`{"key":{"$binary":"/wA="},"value":{"$binary":"/w=="}}`,
+		`{"partition":3,"timestamp":"2026-11-23T01:02:03.004Z","key":"k","value":"v","headers":[{"key":"h","value":null},{"key":"h","value":"1"}]}`,
+	} {
+		record, err := parseRecord([]byte(line))
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		shown := toJSON(record)
+		shown.Offset, shown.Topic = nil, ""
+		if record.Partition < 0 {
+			shown.Partition, shown.Timestamp = nil, nil
+		}
+		var again bytes.Buffer
+		encoder := json.NewEncoder(&again)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(shown); err != nil || strings.TrimSpace(again.String()) != line {
+			t.Errorf("%s became %s, %v", line, again.String(), err)
+		}
+	}
+}
+
+func TestJSONValuesStandForTheirText(t *testing.T) {
+	record, err := parseRecord([]byte(`{"key": 7, "value": {"city": "Oslo",  "n": 1}}`))
+	if err != nil || string(record.Key) != "7" || string(record.Value) != `{"city": "Oslo",  "n": 1}` {
+		t.Errorf("%q %q %v", record.Key, record.Value, err)
+	}
+}
+
+func TestWrongRecordsAreRefused(t *testing.T) {
+	for _, line := range []string{``, `{`, `[]`, `{"valu":"x"}`, `{"value":"x"}{"value":"y"}`, `{"value":{"$binary":"!"}}`} {
+		if _, err := parseRecord([]byte(line)); err == nil {
+			t.Errorf("%q was taken", line)
+		}
+	}
+}
+
+// sqlServer answers /_sql with a fixed answer and keeps the last request.
+func sqlServer(t *testing.T, status int, answer string, request *map[string]any) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/_sql" || r.Method != http.MethodPost {
+			http.NotFound(w, r)
+			return
+		}
+		if request != nil {
+			if err := json.NewDecoder(r.Body).Decode(request); err != nil {
+				t.Error(err)
+			}
+		}
+		w.WriteHeader(status)
+		fmt.Fprint(w, answer)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+const sqlAnswerText = `{"columns":["city","n","x"],"column_types":["utf8","int64","double"],"rows":[{"city":"Oslo","n":12345678901234567,"x":null},{"city":"a,\"b\"\nc","n":7,"x":1.5}],"row_count":2,"execution_time_ms":12.4,"truncated":true,"coverage":{"orders":{"lag_records":3}}}`
+
+func TestSQLWritesATableWithNotes(t *testing.T) {
+	var request map[string]any
+	url := sqlServer(t, 200, sqlAnswerText, &request)
+	code, out, err := run(t, "", nil, "sql", "--url", url+"/", "SELECT 1", "--limit", "5", "--timeout", "3s", "--freshness", "cold")
+	want := "city     |                 n |    x\n---------+-------------------+-----\nOslo     | 12345678901234567 | NULL\na,\"b\"\\nc |                 7 |  1.5\n"
+	if code != 0 || out != want {
+		t.Errorf("exit %d:\n%s\nwant\n%s", code, out, want)
+	}
+	for _, part := range []string{"(2 rows, 12 ms)", "only the first 2 rows", "3 records of topic orders not covered"} {
+		if !strings.Contains(err, part) {
+			t.Errorf("notes %q lack %q", err, part)
+		}
+	}
+	if !reflect.DeepEqual(request, map[string]any{"query": "SELECT 1", "limit": 5.0, "timeout_secs": 3.0, "freshness": "cold"}) {
+		t.Errorf("request %v", request)
+	}
+}
+
+func TestSQLWritesCSVAndJSON(t *testing.T) {
+	url := sqlServer(t, 200, sqlAnswerText, nil)
+	code, out, _ := run(t, "SELECT 2", []string{"CHRONIK_URL=" + url}, "sql", "-", "-o", "csv")
+	if want := "city,n,x\nOslo,12345678901234567,\n\"a,\"\"b\"\"\nc\",7,1.5\n"; code != 0 || out != want {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	code, out, _ = run(t, "", nil, "sql", "--url", url, "SELECT 1", "-o", "json")
+	if code != 0 || strings.TrimSpace(out) != sqlAnswerText {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+}
+
+func TestSQLErrorsFailWithTheServersWords(t *testing.T) {
+	url := sqlServer(t, 404, `{"error":"no table nosuch","error_code":"TOPIC_NOT_FOUND"}`, nil)
+	code, _, err := run(t, "", nil, "sql", "--url", url, "SELECT 1")
+	if code != 1 || err != "chronik: TOPIC_NOT_FOUND: no table nosuch\n" {
+		t.Errorf("exit %d, %q", code, err)
+	}
+	url = sqlServer(t, 502, "<html>bad gateway</html>", nil)
+	if code, _, err := run(t, "", nil, "sql", "--url", url, "SELECT 1"); code != 1 || !strings.Contains(err, "502 Bad Gateway: <html>") {
+		t.Errorf("exit %d, %q", code, err)
+	}
+}
+
+func TestAServerThatIsNotThereIsSaidSo(t *testing.T) {
+	for _, args := range [][]string{
+		{"sql", "SELECT 1", "--url", "http://127.0.0.1:1"},
+		{"topic", "list", "--bootstrap", "127.0.0.1:1"},
+		{"produce", "t", "--bootstrap", "127.0.0.1:1"},
+		{"consume", "t", "--bootstrap", "127.0.0.1:1"},
+	} {
+		code, _, err := run(t, "x\n", nil, args...)
+		if code != 1 || !strings.Contains(err, "is `chronik dev` running?") {
+			t.Errorf("%q: exit %d, %q", args, code, err)
+		}
+	}
+}
+
+func TestTablesAlign(t *testing.T) {
+	table := newTable("name", ">n")
+	table.add("blåbær", 7)
+	table.add("a\nb", 1234)
+	var out bytes.Buffer
+	if err := table.write(&out); err != nil {
+		t.Fatal(err)
+	}
+	want := "name   |    n\n-------+-----\nblåbær |    7\na\\nb   | 1234\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+}
+
+func TestNumbersAreGrouped(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567"} {
+		if got := grouped(n); got != want {
+			t.Errorf("grouped(%d) = %s, want %s", n, got, want)
+		}
+	}
+	if plural(int64(1), "row") != "1 row" || plural(int64(2000), "row") != "2,000 rows" {
+		t.Error("plural is wrong")
+	}
+}

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	defaultBootstrap = "127.0.0.1:9092"
+	defaultURL       = "http://127.0.0.1:6092"
+	// adminTimeout bounds commands that ask a question and print the answer.
+	adminTimeout = 30 * time.Second
+	dialTimeout  = 5 * time.Second
+)
+
+// bootstrap is the --bootstrap flag.
+type bootstrap struct{ addresses string }
+
+func (b *bootstrap) add(c *cobra.Command, e env) {
+	c.PersistentFlags().StringVarP(&b.addresses, "bootstrap", "b", e.variable("CHRONIK_BOOTSTRAP", defaultBootstrap),
+		"Kafka address to start from, or a comma list (CHRONIK_BOOTSTRAP)")
+}
+
+// client makes a Kafka client. It connects on first use.
+func (b *bootstrap) client(options ...kgo.Opt) (*kgo.Client, error) {
+	var seeds []string
+	for address := range strings.SplitSeq(b.addresses, ",") {
+		if address = strings.TrimSpace(address); address != "" {
+			seeds = append(seeds, address)
+		}
+	}
+	if len(seeds) == 0 {
+		return nil, usagef("--bootstrap is empty")
+	}
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(seeds...),
+		kgo.ClientID("chronik-cli"),
+		kgo.DialTimeout(dialTimeout),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+	}, options...)...)
+	if err != nil {
+		return nil, fmt.Errorf("make a Kafka client: %w", err)
+	}
+	return client, nil
+}
+
+// admin runs f with an admin client and a deadline.
+func (b *bootstrap) admin(ctx context.Context, f func(context.Context, *kadm.Client) error) error {
+	client, err := b.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	if err := b.reachable(ctx, client); err != nil {
+		return err
+	}
+	return b.explain(f(ctx, kadm.NewClient(client)))
+}
+
+// reachable fails at once where the client would go on trying: when nobody
+// listens.
+func (b *bootstrap) reachable(ctx context.Context, client *kgo.Client) error {
+	if err := client.Ping(ctx); err != nil {
+		return b.explain(err)
+	}
+	return nil
+}
+
+// explain adds to a failure what the user can do about it.
+func (b *bootstrap) explain(err error) error {
+	var dial *net.OpError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &dial), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer from Kafka at %s: %w (is `chronik dev` running? --bootstrap names another address)", b.addresses, err)
+	}
+	return err
+}
+
+// because prefers the broker's own words over the error code's description.
+func because(err error, message string) error {
+	if err == nil || message == "" {
+		return err
+	}
+	var code *kerr.Error
+	if errors.As(err, &code) {
+		return fmt.Errorf("%s: %s", code.Message, message)
+	}
+	return fmt.Errorf("%w: %s", err, message)
+}
+
+// endpoint is the --url flag.
+type endpoint struct{ url string }
+
+func (u *endpoint) add(c *cobra.Command, e env) {
+	c.PersistentFlags().StringVar(&u.url, "url", e.variable("CHRONIK_URL", defaultURL), "HTTP address (CHRONIK_URL)")
+}
+
+// httpClient has no timeout of its own: requests carry a context with one.
+func httpClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		Proxy:       http.ProxyFromEnvironment,
+		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+	}}
+}

@@ -1,0 +1,220 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+type sqlOptions struct {
+	endpoint
+	query     string
+	output    string
+	limit     int
+	timeout   time.Duration
+	freshness string
+}
+
+func newSQL(e env) *cobra.Command {
+	var o sqlOptions
+	c := &cobra.Command{
+		Use:   "sql 'SELECT …'",
+		Short: "Ask a question in SQL",
+		Long: `Ask a question in SQL. Each topic with columnar.enabled=true is a table; t_cold is
+topic t as far as it is in Parquet files. Columns: _topic, _partition, _offset,
+_timestamp, _key, _value, _headers, and the top-level fields of JSON values.
+A "-" reads the query from standard input.`,
+		Example: `  chronik sql 'SELECT count(*) FROM orders'
+  chronik sql 'SELECT city, sum(amount) AS total FROM orders GROUP BY city ORDER BY total DESC'
+  chronik sql "SELECT json_extract_string(_value, '\$.city') FROM orders LIMIT 5"
+  chronik sql 'SELECT * FROM orders' --limit 100000 -o csv > orders.csv
+  chronik sql - < report.sql`,
+		Args: exactly("the query"),
+		RunE: func(c *cobra.Command, args []string) error {
+			o.query = args[0]
+			if o.query == "-" {
+				text, err := io.ReadAll(c.InOrStdin())
+				if err != nil {
+					return fmt.Errorf("read the query: %w", err)
+				}
+				o.query = string(text)
+			}
+			return o.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	o.add(c, e)
+	addOutput(c, &o.output, "table", "json", "csv")
+	c.Flags().IntVar(&o.limit, "limit", 1000, "most rows to return")
+	c.Flags().DurationVar(&o.timeout, "timeout", 30*time.Second, "most time to take, in whole seconds")
+	c.Flags().StringVar(&o.freshness, "freshness", "", "latest (default: everything acknowledged), available, or cold")
+	return c
+}
+
+type sqlRequest struct {
+	Query     string `json:"query"`
+	Limit     int    `json:"limit"`
+	Timeout   int    `json:"timeout_secs"`
+	Freshness string `json:"freshness,omitempty"`
+}
+
+type sqlAnswer struct {
+	Columns   []string                     `json:"columns"`
+	Types     []string                     `json:"column_types"`
+	Rows      []map[string]json.RawMessage `json:"rows"`
+	RowCount  int64                        `json:"row_count"`
+	Millis    float64                      `json:"execution_time_ms"`
+	Truncated bool                         `json:"truncated"`
+	Coverage  map[string]struct {
+		Lag int64 `json:"lag_records"`
+	} `json:"coverage"`
+}
+
+func (o *sqlOptions) run(ctx context.Context, out, notes io.Writer) error {
+	if o.timeout < time.Second {
+		return usagef("--timeout %s: it is at least 1s", o.timeout)
+	}
+	body, err := o.ask(ctx)
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		_, err := fmt.Fprintf(out, "%s\n", bytes.TrimSpace(body))
+		return err
+	}
+	var answer sqlAnswer
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if o.output == "csv" {
+		err = answer.writeCSV(out)
+	} else {
+		err = answer.writeTable(out)
+	}
+	answer.writeNotes(notes, o)
+	return err
+}
+
+// ask posts the query and returns the body of the answer.
+func (o *sqlOptions) ask(ctx context.Context) ([]byte, error) {
+	request, err := json.Marshal(sqlRequest{o.query, o.limit, int(o.timeout / time.Second), o.freshness})
+	if err != nil {
+		return nil, err
+	}
+	// The server keeps the time; this is for a server that does not answer at all.
+	ctx, cancel := context.WithTimeout(ctx, o.timeout+10*time.Second)
+	defer cancel()
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(o.url, "/")+"/_sql", bytes.NewReader(request))
+	if err != nil {
+		return nil, usagef("--url %s: %v", o.url, err)
+	}
+	post.Header.Set("Content-Type", "application/json")
+	response, err := httpClient().Do(post)
+	if err != nil {
+		var dial *net.OpError
+		if errors.As(err, &dial) {
+			return nil, fmt.Errorf("no answer over HTTP at %s: %w (is `chronik dev` running? --url names another address)", o.url, err)
+		}
+		return nil, fmt.Errorf("ask %s: %w", o.url, err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, refusal(response.Status, body)
+	}
+	return body, nil
+}
+
+// refusal makes an error of the API's error envelope.
+func refusal(status string, body []byte) error {
+	var envelope struct {
+		Error string `json:"error"`
+		Code  string `json:"error_code"`
+	}
+	if json.Unmarshal(body, &envelope) != nil || envelope.Error == "" {
+		return fmt.Errorf("%s: %.500s", status, bytes.TrimSpace(body))
+	}
+	return fmt.Errorf("%s: %s", envelope.Code, envelope.Error)
+}
+
+// cell is a value as a person reads it.
+func cell(raw json.RawMessage) string {
+	var text string
+	switch {
+	case len(raw) == 0 || bytes.Equal(raw, []byte("null")):
+		return "NULL"
+	case raw[0] == '"' && json.Unmarshal(raw, &text) == nil:
+		return text
+	}
+	return string(raw)
+}
+
+func numericType(arrowType string) bool {
+	return slices.ContainsFunc([]string{"int", "uint", "float", "double", "decimal"}, func(prefix string) bool {
+		return strings.HasPrefix(strings.ToLower(arrowType), prefix)
+	})
+}
+
+func (a *sqlAnswer) writeTable(out io.Writer) error {
+	t := &table{columns: a.Columns, numeric: make([]bool, len(a.Columns))}
+	for i := range min(len(a.Columns), len(a.Types)) {
+		t.numeric[i] = numericType(a.Types[i])
+	}
+	for _, row := range a.Rows {
+		cells := make([]string, len(a.Columns))
+		for i, column := range a.Columns {
+			cells[i] = cell(row[column])
+		}
+		t.rows = append(t.rows, cells)
+	}
+	return t.write(out)
+}
+
+// writeCSV writes null as an empty field.
+func (a *sqlAnswer) writeCSV(out io.Writer) error {
+	w := csv.NewWriter(out)
+	if err := w.Write(a.Columns); err != nil {
+		return err
+	}
+	cells := make([]string, len(a.Columns))
+	for _, row := range a.Rows {
+		for i, column := range a.Columns {
+			cells[i] = ""
+			if raw := row[column]; !bytes.Equal(raw, []byte("null")) {
+				cells[i] = cell(raw)
+			}
+		}
+		if err := w.Write(cells); err != nil {
+			return err
+		}
+	}
+	w.Flush()
+	return w.Error()
+}
+
+func (a *sqlAnswer) writeNotes(notes io.Writer, o *sqlOptions) {
+	if o.output == "table" {
+		fmt.Fprintf(notes, "(%s, %.0f ms)\n", plural(a.RowCount, "row"), a.Millis)
+	}
+	if a.Truncated {
+		fmt.Fprintf(notes, "only the first %s: raise --limit for more\n", plural(a.RowCount, "row"))
+	}
+	for name, coverage := range a.Coverage {
+		if coverage.Lag > 0 {
+			fmt.Fprintf(notes, "%s of topic %s not covered by this answer\n", plural(coverage.Lag, "record"), name)
+		}
+	}
+}
