@@ -2,9 +2,8 @@ package api
 
 import (
 	"context"
-	"errors"
-	"time"
 
+	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -14,65 +13,41 @@ import (
 // that the core returns are recognised by errors.Is against the sentinels
 // below; errors.go says which Kafka code each becomes.
 
-// Errors of Log and Reader.
-var (
-	// ErrNotOwner: this broker does not own the partition (any more), or can no
-	// longer prove that it does. The client looks for the owner again.
-	ErrNotOwner = errors.New("not the owner of the partition")
-	// ErrFencedEpoch and ErrUnknownEpoch: the client named a leader epoch that
-	// is older, or newer, than the one here.
-	ErrFencedEpoch  = errors.New("leader epoch is older than the current one")
-	ErrUnknownEpoch = errors.New("leader epoch is newer than the current one")
-	// ErrStorage: the disk or the object store failed; nothing was acknowledged.
-	ErrStorage = errors.New("storage failed")
-	// ErrOverBudget: no room in memory or in the WAL; trying later is right.
-	ErrOverBudget = errors.New("over the budget of bytes in flight")
-	// ErrTimeout: the outcome was not known in time. The records may stay; an
-	// idempotent retry is recognised.
-	ErrTimeout = errors.New("timed out")
-	// ErrClosed: the broker is stopping.
-	ErrClosed = errors.New("broker is closed")
-
-	// ErrCorruptBatch: CRC, length or structure of a batch is wrong.
-	ErrCorruptBatch = errors.New("corrupt record batch")
-	// ErrInvalidRecord: intact, but breaks a rule (several batches, a control
-	// batch, a timestamp type or an offset delta that no client may send).
-	// *RecordError says which record when one is to blame.
-	ErrInvalidRecord = errors.New("invalid record")
-	// ErrInvalidTimestamp: outside message.timestamp.{before,after}.max.ms.
-	ErrInvalidTimestamp = errors.New("timestamp outside the allowed range")
-	// ErrTooLarge: the batch is over max.message.bytes.
-	ErrTooLarge = errors.New("record batch too large")
-	// ErrMagic: a message format older than v2.
-	ErrMagic = errors.New("unsupported message format")
-
-	// ErrDuplicateSequence: a duplicate so old that its offset is forgotten.
-	// (One that is remembered is no error: Appended.Duplicate.)
-	ErrDuplicateSequence = errors.New("duplicate sequence number")
-	// ErrOutOfOrderSequence: a gap in the producer's sequence.
-	ErrOutOfOrderSequence = errors.New("out of order sequence number")
-	// ErrInvalidProducerEpoch: a newer epoch of this producer was seen.
-	ErrInvalidProducerEpoch = errors.New("invalid producer epoch")
-	// ErrUnknownProducer: the producer's state is gone, and its batch does not
-	// begin at sequence 0.
-	ErrUnknownProducer = errors.New("unknown producer id")
-	// ErrTransactional: a transactional batch outside any open transaction.
-	ErrTransactional = errors.New("no transaction is open for this partition")
-
-	// ErrOffsetOutOfRange: outside [LogStart, HighWatermark].
-	ErrOffsetOutOfRange = errors.New("offset out of range")
+// What the core says is in package core; these are its names here.
+type (
+	RecordError   = core.RecordError
+	AppendOptions = core.AppendOptions
+	Pending       = core.Pending
+	Appended      = core.Appended
+	Bounds        = core.Bounds
+	RecordTime    = core.RecordTime
+	Position      = core.Position
+	FetchOptions  = core.FetchOptions
+	Fetched       = core.Fetched
+	AbortedTxn    = core.AbortedTxn
 )
 
-// RecordError is an ErrInvalidRecord or ErrInvalidTimestamp that names the record.
-type RecordError struct {
-	Index int32 // within the batch, from 0
-	Err   error
-}
-
-func (e *RecordError) Error() string { return e.Err.Error() }
-
-// Unwrap gives errors.Is the reason.
-func (e *RecordError) Unwrap() error { return e.Err }
+// Errors of Log and Reader, see package core.
+var (
+	ErrNotOwner             = core.ErrNotOwner
+	ErrFencedEpoch          = core.ErrFencedEpoch
+	ErrUnknownEpoch         = core.ErrUnknownEpoch
+	ErrStorage              = core.ErrStorage
+	ErrOverBudget           = core.ErrOverBudget
+	ErrTimeout              = core.ErrTimeout
+	ErrClosed               = core.ErrClosed
+	ErrCorruptBatch         = core.ErrCorruptBatch
+	ErrInvalidRecord        = core.ErrInvalidRecord
+	ErrInvalidTimestamp     = core.ErrInvalidTimestamp
+	ErrTooLarge             = core.ErrTooLarge
+	ErrMagic                = core.ErrMagic
+	ErrDuplicateSequence    = core.ErrDuplicateSequence
+	ErrOutOfOrderSequence   = core.ErrOutOfOrderSequence
+	ErrInvalidProducerEpoch = core.ErrInvalidProducerEpoch
+	ErrUnknownProducer      = core.ErrUnknownProducer
+	ErrTransactional        = core.ErrTransactional
+	ErrOffsetOutOfRange     = core.ErrOffsetOutOfRange
+)
 
 // Log accepts records for the partitions that this broker owns.
 type Log interface {
@@ -90,41 +65,6 @@ type Log interface {
 	// current one). (−1, −1) when it knows none. current is the client's idea of
 	// the leader epoch, −1 for none: ErrFencedEpoch, ErrUnknownEpoch.
 	EpochEnd(ctx context.Context, p topic.Partition, current, epoch metastore.Epoch) (found metastore.Epoch, end int64, err error)
-}
-
-// AppendOptions are what the topic's configuration and the request say.
-type AppendOptions struct {
-	Acks                 int16 // 0, 1, −1
-	Object               bool  // durability=object: what acks −1 waits for
-	LogAppendTime        bool  // message.timestamp.type
-	MessageBytesMax      int32 // max.message.bytes, of the whole batch
-	TimestampBeforeMaxMs int64 // message.timestamp.before.max.ms
-	TimestampAfterMaxMs  int64 // message.timestamp.after.max.ms
-	Compacted            bool  // cleanup.policy has compact: a record must have a key
-}
-
-// Pending is a batch that has its offsets and waits to be durable.
-type Pending interface {
-	// Wait returns when the batch is as durable as its acks ask for and the
-	// broker has seen itself to be still the owner, or with ErrTimeout when ctx
-	// ends first.
-	Wait(ctx context.Context) (Appended, error)
-}
-
-// Appended is the acknowledgement of one batch.
-type Appended struct {
-	First     int64 // offset of its first record
-	Timestamp int64 // ms: its log append time, or −1 under CreateTime
-	LogStart  int64
-	Duplicate bool // it was there already; the values are those of the original
-}
-
-// Bounds are the offsets of a partition as a client may know them. They never
-// go back, whichever broker tells them.
-type Bounds struct {
-	LogStart      int64
-	HighWatermark int64
-	LastStable    int64
 }
 
 // Reader reads what is visible: below the high watermark.
@@ -150,48 +90,6 @@ type Reader interface {
 	MaxTimestamp(ctx context.Context, p topic.Partition) (r RecordTime, ok bool, err error)
 }
 
-// RecordTime is a record's offset and timestamp, with the leader epoch under
-// which it was written (−1 when not known).
-type RecordTime struct {
-	Offset    int64
-	Timestamp int64
-	Epoch     metastore.Epoch
-}
-
-// Position is where a client wants to go on reading a partition.
-type Position struct {
-	Partition topic.Partition
-	First     int64
-	BytesMax  int
-	Epoch     metastore.Epoch // the client's leader epoch, −1: do not check
-}
-
-// FetchOptions hold for all positions of one Fetch.
-type FetchOptions struct {
-	BytesMin, BytesMax int
-	WaitMax            time.Duration
-	Committed          bool // read_committed: up to the last stable offset
-}
-
-// Fetched answers one Position.
-type Fetched struct {
-	// Records are whole batches, in one or more pieces that need no copying to
-	// be sent. Nobody changes the bytes any more; they may be kept.
-	Records [][]byte
-	Bounds  // set also with ErrOffsetOutOfRange
-	// Aborted transactions that overlap the records; only when Committed.
-	Aborted []AbortedTxn
-	// Err is ErrNotOwner, ErrFencedEpoch, ErrUnknownEpoch, ErrOffsetOutOfRange,
-	// ErrStorage, a format error (that range is damaged), or nil.
-	Err error
-}
-
-// AbortedTxn is an aborted transaction of a producer, from its first offset on.
-type AbortedTxn struct {
-	ProducerID int64
-	First      int64
-}
-
 // Topics is what exists, from the catalog in memory, and how to change it.
 // A returned topic is shared: nobody changes it.
 type Topics interface {
@@ -203,12 +101,13 @@ type Topics interface {
 	// CreateTopic makes the topic and returns when this broker's own catalog
 	// shows it. metastore.ErrTopicExists.
 	CreateTopic(ctx context.Context, t metastore.Topic) (metastore.Topic, error)
-	// DeleteTopic removes the topic of that id; nothing happens to a younger
-	// topic of the same name. metastore.ErrTopicNotFound.
-	DeleteTopic(ctx context.Context, id topic.ID) error
+	// DeleteTopicID removes the topic of that id; nothing happens to a younger
+	// topic of the same name. metastore.ErrTopicUnknown.
+	DeleteTopicID(ctx context.Context, id topic.ID) error
 	// UpdateTopic applies change to the stored topic under compare-and-swap,
-	// maybe several times. An error of change ends it and is returned.
-	UpdateTopic(ctx context.Context, id topic.ID, change func(*metastore.Topic) error) error
+	// maybe several times, and returns what was stored. An error of change ends
+	// it and is wrapped. metastore.ErrTopicUnknown.
+	UpdateTopic(ctx context.Context, name string, change func(*metastore.Topic) error) (metastore.Topic, error)
 }
 
 // Cluster is who serves what.
@@ -237,5 +136,12 @@ type ProducerIDs interface {
 	NextProducerID(ctx context.Context) (int64, error)
 }
 
-// Groups is the group coordinator. *group.Coordinator is one.
-type Groups = *group.Coordinator
+// Deps is the broker behind the handlers.
+type Deps struct {
+	Log         Log
+	Reader      Reader
+	Topics      Topics
+	Cluster     Cluster
+	ProducerIDs ProducerIDs
+	Groups      *group.Coordinator
+}

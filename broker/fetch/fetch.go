@@ -1,0 +1,262 @@
+// Package fetch is the read half of the partitions that a broker owns: from the
+// tail in memory, the WAL behind it, and what is committed in the bucket,
+// whichever holds the offset.
+//
+// A long poll waits on all its partitions at once and wakes on the first that
+// got something. Cold reads of one request go on side by side. Nothing above the
+// high watermark is ever returned, nor anything by a broker whose lease may have
+// lapsed while it read.
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/broker/ingest"
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/committed"
+)
+
+// coldReadsMax is how many reads from the bucket one request has under way.
+const coldReadsMax = 8
+
+// Reader implements api.Reader. Its methods may be called at once.
+type Reader struct {
+	// current returns the log of the broker's session, nil between sessions.
+	current   func() *ingest.Log
+	committed *committed.Reader
+	catalog   *metastore.Catalog
+	metrics   *Metrics
+}
+
+// NewReader returns a Reader over the current log and the committed one.
+func NewReader(current func() *ingest.Log, c *committed.Reader, catalog *metastore.Catalog, m *Metrics) *Reader {
+	if m == nil {
+		m = NewMetrics(nil)
+	}
+	return &Reader{current: current, committed: c, catalog: catalog, metrics: m}
+}
+
+// Fetch implements api.Reader.
+func (r *Reader) Fetch(ctx context.Context, positions []core.Position, o core.FetchOptions) []core.Fetched {
+	out, ready := r.pass(ctx, positions, o)
+	if ready || o.WaitMax <= 0 {
+		return out
+	}
+	timer := time.NewTimer(o.WaitMax)
+	defer timer.Stop()
+	w := ingest.NewWaiter()
+	defer w.Close()
+	if l := r.current(); l != nil {
+		for _, pos := range positions {
+			if p := l.Partition(pos.Partition); p != nil {
+				w.Watch(p)
+			}
+		}
+	}
+	for {
+		// What came between the last look and the watch has to be seen.
+		if out, ready = r.pass(ctx, positions, o); ready {
+			return out
+		}
+		select {
+		case <-w.C:
+		case <-timer.C:
+			return out
+		case <-ctx.Done():
+			return out
+		}
+	}
+}
+
+// pass reads once from all positions. ready says that the answer need not wait.
+func (r *Reader) pass(ctx context.Context, positions []core.Position, o core.FetchOptions) (out []core.Fetched, ready bool) {
+	out = make([]core.Fetched, len(positions))
+	l := r.current()
+	if l == nil {
+		for i := range out {
+			out[i].Err = core.ErrNotOwner
+		}
+		return out, true
+	}
+	room := room{left: o.BytesMax}
+	var cold []*coldRead
+	for i := range positions {
+		pos, f := &positions[i], &out[i]
+		p := open(l, pos, f)
+		if f.Err != nil {
+			ready = true
+			continue
+		}
+		if pos.First == f.HighWatermark || room.left <= 0 {
+			continue
+		}
+		t, err := p.Read(pos.First, min(pos.BytesMax, room.left), room.empty())
+		switch {
+		case errors.Is(err, ingest.ErrNotInTail):
+			cold = append(cold, &coldRead{partition: p, position: pos, out: f})
+		case err != nil:
+			f.Err = err
+			ready = true
+		default:
+			f.Records = t.Batches
+			room.use(t.Bytes)
+			r.metrics.tailBytes.Add(float64(t.Bytes))
+		}
+	}
+	ready = r.readCold(ctx, cold, &room) || ready
+	if !l.Valid() {
+		for i := range out {
+			out[i] = core.Fetched{Err: core.ErrNotOwner}
+		}
+		return out, true
+	}
+	return out, ready || room.used >= o.BytesMin
+}
+
+// open finds the partition, checks epoch and offset, and sets the bounds.
+func open(l *ingest.Log, pos *core.Position, f *core.Fetched) *ingest.Partition {
+	p := l.Partition(pos.Partition)
+	if p == nil {
+		f.Err = core.ErrNotOwner
+		return nil
+	}
+	if f.Err = checkEpoch(p, pos.Epoch); f.Err != nil {
+		return nil
+	}
+	if f.Bounds, f.Err = p.Bounds(); f.Err == nil && (pos.First < f.LogStart || pos.First > f.HighWatermark) {
+		f.Err = fmt.Errorf("%w: %d, the log has %d to %d", core.ErrOffsetOutOfRange, pos.First, f.LogStart, f.HighWatermark)
+	}
+	return p
+}
+
+func checkEpoch(p *ingest.Partition, current metastore.Epoch) error {
+	switch {
+	case current < 0 || current == p.Epoch:
+		return nil
+	case current < p.Epoch:
+		return core.ErrFencedEpoch
+	default:
+		return core.ErrUnknownEpoch
+	}
+}
+
+// room is what is left of a request's bytes. The first batch of all may be
+// larger than that.
+type room struct{ left, used int }
+
+func (r *room) empty() bool { return r.used == 0 }
+
+func (r *room) use(n int) {
+	r.used += n
+	r.left -= n
+}
+
+// coldRead is a position that lies below the tail.
+type coldRead struct {
+	partition *ingest.Partition
+	position  *core.Position
+	out       *core.Fetched
+	chunk     committed.Chunk
+	err       error
+	done      chan struct{}
+}
+
+// readCold fills in what lies below the tail, side by side, and admits the
+// results in order as far as there is room. What is read in vain stays in the
+// cache for the client's next request. It reports whether there was an error.
+func (r *Reader) readCold(ctx context.Context, reads []*coldRead, room *room) (failed bool) {
+	for len(reads) > 0 && room.left > 0 {
+		n := min(len(reads), coldReadsMax)
+		for _, c := range reads[:n] {
+			c.done = make(chan struct{})
+			bytesMax := min(c.position.BytesMax, room.left)
+			go func() {
+				defer close(c.done)
+				c.chunk, c.err = r.committed.Read(ctx, c.position.Partition, c.position.First, bytesMax)
+			}()
+		}
+		for _, c := range reads[:n] {
+			<-c.done
+			failed = r.admit(c, room) || failed
+		}
+		reads = reads[n:]
+	}
+	return failed
+}
+
+func (r *Reader) admit(c *coldRead, room *room) (failed bool) {
+	var hole *committed.HoleError
+	switch {
+	case errors.As(c.err, &hole):
+		c.out.Err = format.In(c.position.Partition.String(), format.Corrupt(0, "offsets %d to %d are lost: %v", hole.First, hole.Next, hole))
+	case errors.Is(c.err, format.ErrCorrupt), errors.Is(c.err, format.ErrVersion):
+		c.out.Err = c.err
+	case c.err != nil:
+		c.out.Err = fmt.Errorf("%w: %w", core.ErrStorage, c.err)
+	default:
+		records := r.clip(c)
+		if len(records) == 0 || len(records) > room.left && !room.empty() {
+			return false
+		}
+		c.out.Records = [][]byte{records}
+		room.use(len(records))
+		r.metrics.coldBytes.Add(float64(len(records)))
+		return false
+	}
+	r.metrics.failures.Inc()
+	return true
+}
+
+// clip cuts a chunk at the high watermark: the catalog can show a commit a
+// moment before the partition knows of it.
+func (r *Reader) clip(c *coldRead) []byte {
+	if b, err := c.partition.Bounds(); err == nil {
+		c.out.Bounds = b
+	}
+	if c.chunk.Next <= c.out.HighWatermark {
+		return c.chunk.Batches
+	}
+	keep := 0
+	err := batch.Each(c.chunk.Batches, func(h batch.Header, raw []byte) error {
+		if h.Next() <= c.out.HighWatermark {
+			keep += len(raw)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil
+	}
+	return c.chunk.Batches[:keep]
+}
+
+// Bounds implements api.Reader.
+func (r *Reader) Bounds(_ context.Context, id topic.Partition, current metastore.Epoch) (core.Bounds, metastore.Epoch, error) {
+	l, p, err := r.partition(id)
+	if err != nil {
+		return core.Bounds{}, -1, err
+	}
+	if err := checkEpoch(p, current); err != nil {
+		return core.Bounds{}, p.Epoch, err
+	}
+	b, err := p.Bounds()
+	if err == nil && !l.Valid() {
+		err = core.ErrNotOwner
+	}
+	return b, p.Epoch, err
+}
+
+func (r *Reader) partition(id topic.Partition) (*ingest.Log, *ingest.Partition, error) {
+	if l := r.current(); l != nil {
+		if p := l.Partition(id); p != nil {
+			return l, p, nil
+		}
+	}
+	return nil, nil, core.ErrNotOwner
+}

@@ -1,0 +1,80 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/broker/wal"
+	"github.com/chronik-stream/chronik/internal/batch"
+)
+
+// entry is one batch in the tail, from its append until it is dropped. It is
+// also what its producer waits on: one allocation a batch.
+type entry struct {
+	wal.Frame // Batch is nil once evicted: then it is read back from the WAL
+	header    batch.Header
+	part      *Partition
+	group     *wal.Group // nil for an entry that was recovered
+	seal      *seal      // set when it is synced, before the group is done
+	next      int64
+	appended  int64 // ms: log append time, or −1
+	object    bool  // the producer waits for the commit
+}
+
+// WAL implements wal.Record.
+func (e *entry) WAL() *wal.Frame { return &e.Frame }
+
+// Wait implements core.Pending.
+func (e *entry) Wait(ctx context.Context) (core.Appended, error) {
+	return e.part.wait(ctx, e, e.object, false)
+}
+
+// repeat is the answer to a batch that was there already.
+type repeat struct {
+	part   *Partition
+	entry  *entry // nil: long durable
+	first  int64
+	stamp  int64
+	object bool
+}
+
+// Wait implements core.Pending: a repeat is acknowledged when the original is.
+func (r *repeat) Wait(ctx context.Context) (core.Appended, error) {
+	if r.entry != nil {
+		return r.part.wait(ctx, r.entry, r.object, true)
+	}
+	if !r.part.log.Valid() {
+		return core.Appended{}, core.ErrNotOwner
+	}
+	return core.Appended{First: r.first, Timestamp: r.stamp, LogStart: r.part.LogStart(), Duplicate: true}, nil
+}
+
+// wait returns when e is durable as asked for and the lease still holds.
+func (p *Partition) wait(ctx context.Context, e *entry, object, duplicate bool) (core.Appended, error) {
+	if e.group != nil {
+		select {
+		case <-e.group.Done():
+		case <-ctx.Done():
+			return core.Appended{}, fmt.Errorf("%w: waiting for the disk", core.ErrTimeout)
+		}
+		if err := e.group.Err(); err != nil {
+			return core.Appended{}, fmt.Errorf("%w: %w", core.ErrStorage, err)
+		}
+	}
+	if object {
+		select {
+		case <-e.seal.done:
+		case <-ctx.Done():
+			return core.Appended{}, fmt.Errorf("%w: waiting for the object store", core.ErrTimeout)
+		}
+		if err := e.seal.err; err != nil {
+			return core.Appended{}, err
+		}
+	}
+	// A broker that slept past its lease may have been replaced meanwhile.
+	if !p.log.Valid() {
+		return core.Appended{}, core.ErrNotOwner
+	}
+	return core.Appended{First: e.First, Timestamp: e.appended, LogStart: p.LogStart(), Duplicate: duplicate}, nil
+}

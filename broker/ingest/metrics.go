@@ -1,0 +1,43 @@
+package ingest
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics are the figures of the write path. They outlive a Log.
+type Metrics struct {
+	partitions       prometheus.Gauge
+	uncommittedBytes prometheus.Gauge
+	tailBytes        prometheus.Gauge
+	budgetWaits      prometheus.Counter
+	budgetRefusals   prometheus.Counter
+	flushes          prometheus.Counter
+	flushBytes       prometheus.Histogram
+	uploadSeconds    prometheus.Histogram
+	commitSeconds    prometheus.Histogram
+	uploadFailures   prometheus.Counter
+	commitFailures   prometheus.Counter
+	lostRecords      prometheus.Counter
+}
+
+// NewMetrics makes the metrics and registers them; reg may be nil.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	seconds := prometheus.ExponentialBuckets(1e-3, 2, 16)
+	m := &Metrics{
+		partitions:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_partitions_owned", Help: "Partitions that this broker owns."}),
+		uncommittedBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_uncommitted_bytes", Help: "Bytes in the WAL that are not yet committed."}),
+		tailBytes:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_tail_bytes", Help: "Bytes of batches held in memory for readers."}),
+		budgetWaits:      prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_budget_waits_total", Help: "Batches that had to wait for room in the WAL budget."}),
+		budgetRefusals:   prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_budget_refusals_total", Help: "Batches refused because the WAL budget stayed full."}),
+		flushes:          prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_flushes_total", Help: "Segments committed."}),
+		flushBytes:       prometheus.NewHistogram(prometheus.HistogramOpts{Name: "chronik_broker_flush_bytes", Help: "Bytes of a committed segment.", Buckets: prometheus.ExponentialBuckets(1<<10, 4, 10)}),
+		uploadSeconds:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "chronik_broker_upload_seconds", Help: "Time to put a segment, retries included.", Buckets: seconds}),
+		commitSeconds:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "chronik_broker_commit_seconds", Help: "Time to commit a segment, retries included.", Buckets: seconds}),
+		uploadFailures:   prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_upload_failures_total", Help: "Attempts to put a segment that failed and are repeated."}),
+		commitFailures:   prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_commit_failures_total", Help: "Attempts to commit a segment that failed and are repeated."}),
+		lostRecords:      prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_unreadable_records_total", Help: "Records left out of a segment because the WAL did not read back: a damaged disk."}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.partitions, m.uncommittedBytes, m.tailBytes, m.budgetWaits, m.budgetRefusals, m.flushes,
+			m.flushBytes, m.uploadSeconds, m.commitSeconds, m.uploadFailures, m.commitFailures, m.lostRecords)
+	}
+	return m
+}

@@ -1,0 +1,132 @@
+package ingest
+
+import (
+	"time"
+
+	"github.com/chronik-stream/chronik/broker/wal"
+)
+
+// seal gathers what one segment will hold: synced batches of all partitions, in
+// the order of the WAL.
+type seal struct {
+	entries []*entry
+	bytes   int64
+	since   time.Time     // of the first entry
+	done    chan struct{} // closed when it is committed, or never will be
+	err     error         // set before done is closed
+}
+
+func newSeal() *seal { return &seal{done: make(chan struct{})} }
+
+// synced is called by the WAL's goroutine with what one sync made durable.
+func (l *Log) synced(records []wal.Record, err error) {
+	entries := make([]*entry, len(records))
+	for i, r := range records {
+		entries[i] = r.(*entry)
+	}
+	if err != nil {
+		for _, e := range entries {
+			e.part.fail(err)
+		}
+		return
+	}
+	l.gather(entries)
+	for _, e := range entries {
+		e.part.syncedTo(e.next)
+	}
+	l.tail.hold(entries)
+}
+
+// gather puts durable entries into the current seal, and starts another whenever
+// one is full: a slow object store makes more segments, not larger ones.
+func (l *Log) gather(entries []*entry) {
+	if len(entries) == 0 {
+		return
+	}
+	l.sealMu.Lock()
+	defer l.sealMu.Unlock()
+	for _, e := range entries {
+		s := l.current
+		e.seal = s
+		if len(s.entries) == 0 {
+			s.since = time.Now()
+			l.signal()
+		}
+		s.entries = append(s.entries, e)
+		s.bytes += int64(e.Length)
+		if e.group == nil { // recovered: Append did not count it
+			l.budget.add(int64(e.Length))
+		}
+		if s.bytes >= l.opts.SegmentBytes {
+			l.turn()
+		}
+	}
+}
+
+// turn moves the current seal to those that are ready. Holds sealMu.
+func (l *Log) turn() {
+	if l.aborted != nil {
+		l.current.err = l.aborted
+		close(l.current.done)
+	} else {
+		l.ready = append(l.ready, l.current)
+	}
+	l.current = newSeal()
+	l.signal()
+}
+
+// hurry makes the current seal ripe soon: somebody waits for its commit.
+func (l *Log) hurry() {
+	if !l.urgent.Swap(true) {
+		l.signal()
+	}
+}
+
+func (l *Log) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// nextSeal returns the next seal that is full or old enough, or how long to
+// wait for the current one; 0 means until something happens.
+func (l *Log) nextSeal(now time.Time) (*seal, time.Duration) {
+	l.sealMu.Lock()
+	defer l.sealMu.Unlock()
+	if len(l.ready) == 0 && len(l.current.entries) > 0 {
+		age := l.opts.SegmentAge
+		if l.urgent.Load() {
+			age = min(age, l.opts.SegmentAgeUrgent)
+		}
+		if left := age - now.Sub(l.current.since); left > 0 {
+			return nil, left
+		}
+		l.urgent.Store(false)
+		l.turn()
+	}
+	if len(l.ready) == 0 {
+		return nil, 0
+	}
+	s := l.ready[0]
+	l.ready[0] = nil
+	l.ready = l.ready[1:]
+	return s, 0
+}
+
+// abort ends the seals that are not committed: nobody will commit them.
+func (l *Log) abort(err error, flying []*flush) {
+	l.sealMu.Lock()
+	defer l.sealMu.Unlock()
+	l.aborted = err
+	for _, f := range flying {
+		f.seal.err = err
+		close(f.seal.done)
+	}
+	for _, s := range l.ready {
+		s.err = err
+		close(s.done)
+	}
+	l.ready = nil
+	l.turn()
+}
