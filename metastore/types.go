@@ -19,7 +19,7 @@ type Epoch int32
 // Broker is the value of brokers/<id>, put once per session.
 type Broker struct {
 	ID          BrokerID   `json:"id"`
-	Incarnation string     `json:"incarnation"` // ULID of the process's try, to recognise an own put
+	Incarnation string     `json:"incarnation"` // a new one for each registration, for logs
 	Listeners   []Listener `json:"listeners"`
 	Rack        string     `json:"rack,omitempty"`
 	Version     string     `json:"version"`

@@ -1,0 +1,135 @@
+package metastore
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/chronik-stream/chronik/internal/topic"
+)
+
+// The directories of the key space, below the cluster's root. This file is the
+// only one that knows how a key is spelled.
+const (
+	dirBrokers    = "brokers/"
+	dirCommits    = "commits/"
+	dirTopics     = "topics/"
+	dirTopicIDs   = "topic-ids/"
+	dirOwners     = "owners/"
+	dirSegments   = "segments/"
+	dirManifests  = "manifests/"
+	dirCompactors = "compactors/"
+	dirQueries    = "queries/"
+	dirDeletions  = "deletions/"
+	dirOffsets    = "offsets/"
+
+	nameProducerIDs = "producer-ids"
+)
+
+// keys spells the keys of one cluster. Its value is the root, with the last slash.
+type keys string
+
+func keysOf(cluster string) (keys, error) {
+	if cluster == "" || strings.ContainsAny(cluster, "/\x00") {
+		return "", fmt.Errorf("cluster name %q: want a name without slashes", cluster)
+	}
+	return keys("/chronik/" + cluster + "/"), nil
+}
+
+func (k keys) under(dir string) string { return string(k) + dir }
+
+func (k keys) broker(id BrokerID) string     { return k.under(dirBrokers) + id.String() }
+func (k keys) commit(id BrokerID) string     { return k.under(dirCommits) + id.String() }
+func (k keys) topic(name string) string      { return k.under(dirTopics) + name }
+func (k keys) topicID(id topic.ID) string    { return k.under(dirTopicIDs) + id.String() }
+func (k keys) compactor(id string) string    { return k.under(dirCompactors) + id }
+func (k keys) query(id string) string        { return k.under(dirQueries) + id }
+func (k keys) lock(name string) string       { return k.under(name) }
+func (k keys) deletion(object string) string { return k.under(dirDeletions) + object }
+func (k keys) producerIDs() string           { return k.under(nameProducerIDs) }
+
+func (k keys) owner(p topic.Partition) string    { return k.under(dirOwners) + p.String() }
+func (k keys) manifest(p topic.Partition) string { return k.under(dirManifests) + p.String() }
+
+// segment is the key of a segment's part; the first has no suffix.
+func (k keys) segment(id string, part int) string {
+	if part == 0 {
+		return k.under(dirSegments) + id
+	}
+	return k.under(dirSegments) + id + "." + strconv.Itoa(part)
+}
+
+// group is the directory of a group's committed offsets. Group ids are free
+// text and are escaped, so that no slash of theirs makes two groups meet.
+func (k keys) group(group string) string {
+	return k.under(dirOffsets) + url.PathEscape(group) + "/"
+}
+
+func (k keys) offsets(group string, b offsetBlock) string {
+	return fmt.Sprintf("%s%s/%d", k.group(group), b.Topic, b.Index)
+}
+
+// split takes a key apart into its directory, with the slash, and the rest.
+// A key directly under the root has the directory "".
+func (k keys) split(key string) (dir, rest string) {
+	rest = strings.TrimPrefix(key, string(k))
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		return rest[:i+1], rest[i+1:]
+	}
+	return "", rest
+}
+
+// String is the broker's id in keys, logs and metrics.
+func (id BrokerID) String() string { return strconv.FormatInt(int64(id), 10) }
+
+func parseBrokerID(s string) (BrokerID, error) {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("broker id %q: want a number", s)
+	}
+	return BrokerID(n), nil
+}
+
+// parsePartition reads "<topic id>/<index>".
+func parsePartition(s string) (topic.Partition, error) {
+	id, index, found := strings.Cut(s, "/")
+	if !found {
+		return topic.Partition{}, fmt.Errorf("partition %q: want <topic id>/<index>", s)
+	}
+	t, err := topic.ParseID(id)
+	if err != nil {
+		return topic.Partition{}, err
+	}
+	n, err := strconv.ParseInt(index, 10, 32)
+	if err != nil || n < 0 {
+		return topic.Partition{}, fmt.Errorf("partition %q: want <topic id>/<index>", s)
+	}
+	return topic.Partition{Topic: t, Index: int32(n)}, nil
+}
+
+// segmentID is the segment that a part's key, without its directory, belongs to.
+func segmentID(rest string) string {
+	id, _, _ := strings.Cut(rest, ".")
+	return id
+}
+
+// parseOffsets takes "<group>/<topic id>/<block>" apart.
+func parseOffsets(rest string) (group string, b offsetBlock, err error) {
+	parts := strings.Split(rest, "/")
+	if len(parts) != 3 {
+		return "", b, fmt.Errorf("offsets key %q: want <group>/<topic id>/<block>", rest)
+	}
+	if group, err = url.PathUnescape(parts[0]); err != nil {
+		return "", b, fmt.Errorf("offsets key %q: %w", rest, err)
+	}
+	if b.Topic, err = topic.ParseID(parts[1]); err != nil {
+		return "", b, fmt.Errorf("offsets key %q: %w", rest, err)
+	}
+	n, err := strconv.ParseInt(parts[2], 10, 32)
+	if err != nil || n < 0 {
+		return "", b, fmt.Errorf("offsets key %q: block %q is no number", rest, parts[2])
+	}
+	b.Index = int32(n)
+	return group, b, nil
+}
