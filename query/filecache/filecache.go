@@ -1,0 +1,425 @@
+// Package filecache keeps whole objects of the bucket as local files, for an
+// engine that reads files.
+//
+// Objects are immutable, so a file is right or it is damaged, never stale. A
+// file appears under its name only when all its bytes are there and were
+// checked; its name says its size and CRC-32C, and a file that a former process
+// left is checked against them before its first use. Everything in the
+// directory may be deleted at any moment while no process uses it; a process
+// needs a directory of its own.
+//
+// Files in use are never evicted: the directory can outgrow its budget by what
+// running queries read.
+package filecache
+
+import (
+	"container/list"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/objstore"
+)
+
+// downloadsMax is how many objects are fetched at once.
+const downloadsMax = 8
+
+// Object names what to fetch.
+type Object struct {
+	Name string
+	Size int64
+	CRC  uint32 // CRC-32C of all bytes; 0: unknown
+}
+
+// Options configure a Cache.
+type Options struct {
+	Dir      string
+	BytesMax int64 // default 8 GiB
+	Log      *slog.Logger
+}
+
+// Cache is a directory of objects. All methods may be called at once.
+type Cache struct {
+	bucket  objstore.Bucket
+	options Options
+	slots   chan struct{}
+	ctx     context.Context // of downloads, which outlive the query that began them
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	entries map[string]*entry // by key
+	unused  *list.List        // of *entry without users, the least recently used first
+	bytes   int64
+	serial  int64 // of the last file: a forgotten file and its successor coexist
+	counts  Counts
+}
+
+// Counts tell what a cache did.
+type Counts struct {
+	Hits, Misses, Evictions, Damaged int64
+	BytesFetched                     int64
+	Bytes, Files                     int64 // now
+}
+
+// entry is a file, or one that is being fetched.
+type entry struct {
+	key      string
+	path     string
+	size     int64
+	users    int
+	element  *list.Element // in unused
+	ready    chan struct{} // closed when path or err is set
+	err      error
+	checked  bool // its CRC was checked by this process
+	unwanted bool // to be removed when its last user leaves
+}
+
+// Open takes over what a former process left in o.Dir.
+func Open(bucket objstore.Bucket, o Options) (*Cache, error) {
+	if o.BytesMax <= 0 {
+		o.BytesMax = 8 << 30
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open the file cache: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	c := &Cache{
+		bucket: bucket, options: o, slots: make(chan struct{}, downloadsMax), ctx: ctx, stop: stop,
+		entries: map[string]*entry{}, unused: list.New(),
+	}
+	if err := c.adopt(); err != nil {
+		stop()
+		return nil, fmt.Errorf("open the file cache: %w", err)
+	}
+	return c, nil
+}
+
+// adopt lists the directory: whole files are kept, to be checked at their first
+// use, and everything else is removed.
+func (c *Cache) adopt() error {
+	names, err := os.ReadDir(c.options.Dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		path := filepath.Join(c.options.Dir, n.Name())
+		key, size, _, serial, ok := parseName(n.Name())
+		if info, err := n.Info(); !ok || err != nil || info.Size() != size {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+			continue
+		}
+		e := &entry{key: key, path: path, size: size, ready: closed}
+		c.serial = max(c.serial, serial)
+		if c.entries[key] != nil { // a forgotten file that had a user until the end
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			continue
+		}
+		e.element = c.unused.PushBack(e)
+		c.entries[key] = e
+		c.bytes += size
+	}
+	c.evict()
+	return nil
+}
+
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// Close ends downloads. Files stay for the next process.
+func (c *Cache) Close() {
+	c.stop()
+	c.running.Wait()
+}
+
+// File is a local copy that stays while it is not released.
+type File struct {
+	Path  string
+	cache *Cache
+	entry *entry
+	once  sync.Once
+}
+
+// Release lets the cache evict the file. It may be called again.
+func (f *File) Release() { f.once.Do(func() { f.cache.release(f.entry) }) }
+
+// Acquire returns a local copy of o, fetched if need be. Calls for the same
+// object share one download, which goes on when this call's context ends.
+// Errors: those of the bucket; a *format.Error when the bytes are not those
+// that o describes.
+func (c *Cache) Acquire(ctx context.Context, o Object) (*File, error) {
+	e := c.entry(o)
+	select {
+	case <-e.ready:
+	case <-ctx.Done():
+		c.release(e)
+		return nil, fmt.Errorf("fetch %s: %w", o.Name, ctx.Err())
+	}
+	if e.err != nil {
+		err := e.err
+		c.release(e)
+		return nil, fmt.Errorf("fetch %s: %w", o.Name, err)
+	}
+	return &File{Path: e.path, cache: c, entry: e}, nil
+}
+
+// entry returns the entry of o with one user more, and starts what makes it
+// ready.
+func (c *Cache) entry(o Object) *entry {
+	key := keyOf(o.Name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[key]; e != nil {
+		e.users++
+		if e.element != nil {
+			c.unused.Remove(e.element)
+			e.element = nil
+		}
+		c.counts.Hits++
+		if !e.checked && e.ready == closed {
+			e.ready = make(chan struct{})
+			c.start(e, func() error { return c.recheck(e, o) })
+		}
+		return e
+	}
+	e := &entry{key: key, users: 1, ready: make(chan struct{})}
+	c.entries[key] = e
+	c.counts.Misses++
+	c.start(e, func() error { return c.fetch(e, o) })
+	return e
+}
+
+// start runs work in the background and marks e ready. The caller holds mu.
+func (c *Cache) start(e *entry, work func() error) {
+	c.running.Add(1)
+	go func() {
+		defer c.running.Done()
+		var err error
+		select {
+		case c.slots <- struct{}{}:
+			err = work()
+			<-c.slots
+		case <-c.ctx.Done():
+			err = c.ctx.Err()
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		e.err, e.checked = err, err == nil
+		if err != nil {
+			// The next call tries again.
+			c.drop(e)
+		}
+		close(e.ready)
+		c.evict()
+	}()
+}
+
+// fetch downloads o and puts it into place.
+func (c *Cache) fetch(e *entry, o Object) error {
+	crc, size, temp, err := c.download(o)
+	if err != nil {
+		return err
+	}
+	if err := checkSame(o, size, crc); err != nil {
+		c.count(func(n *Counts) { n.Damaged++ })
+		return errors.Join(err, os.Remove(temp))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.serial++
+	path := filepath.Join(c.options.Dir, fileName(e.key, size, crc, c.serial))
+	if err := os.Rename(temp, path); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	e.path, e.size = path, size
+	c.bytes += size
+	c.counts.BytesFetched += size
+	return nil
+}
+
+// download streams the object into a temporary file beside its place.
+func (c *Cache) download(o Object) (crc uint32, size int64, path string, err error) {
+	in, err := c.bucket.Open(c.ctx, o.Name)
+	if err != nil {
+		return 0, 0, "", err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	out, err := os.CreateTemp(c.options.Dir, "fetch-*.tmp")
+	if err != nil {
+		return 0, 0, "", err
+	}
+	sum := crc32.New(format.Castagnoli)
+	// One byte more than expected tells an object that is too long without
+	// taking all of it.
+	size, err = io.Copy(io.MultiWriter(out, sum), io.LimitReader(in, o.Size+1))
+	if err = errors.Join(err, out.Close()); err != nil {
+		return 0, 0, "", errors.Join(err, os.Remove(out.Name()))
+	}
+	return sum.Sum32(), size, out.Name(), nil
+}
+
+// recheck reads a file of a former process; a damaged one is fetched again.
+func (c *Cache) recheck(e *entry, o Object) error {
+	_, size, crc, _, _ := parseName(filepath.Base(e.path))
+	if err := checkFile(e.path, size, crc); err == nil && checkSame(o, size, crc) == nil {
+		return nil
+	} else if c.options.Log != nil {
+		c.options.Log.Warn("a cached file was damaged and is fetched again", "object", o.Name, "file", e.path, "err", err)
+	}
+	err := os.Remove(e.path)
+	c.mu.Lock()
+	c.bytes -= e.size
+	e.path, e.size = "", 0
+	c.counts.Damaged++
+	c.mu.Unlock()
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return c.fetch(e, o)
+}
+
+func checkFile(path string, size int64, crc uint32) (err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	sum := crc32.New(format.Castagnoli)
+	n, err := io.Copy(sum, f)
+	if err != nil {
+		return err
+	}
+	return checkSame(Object{Size: size, CRC: crc}, n, sum.Sum32())
+}
+
+// checkSame compares what arrived with what was announced.
+func checkSame(o Object, size int64, crc uint32) error {
+	switch {
+	case size != o.Size:
+		return format.In(o.Name, format.Corrupt(min(size, o.Size), "%d bytes, the manifest says %d", size, o.Size))
+	case o.CRC != 0 && crc != o.CRC:
+		return format.In(o.Name, format.Corrupt(0, "CRC-32C %08x, the manifest says %08x", crc, o.CRC))
+	}
+	return nil
+}
+
+// Forget drops the local copy of an object, so that the next Acquire fetches
+// it: for a reader that finds it damaged.
+func (c *Cache) Forget(object string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[keyOf(object)]; e != nil {
+		c.counts.Damaged++
+		c.drop(e)
+	}
+}
+
+// drop takes e out of the cache; its file goes with its last user. The caller
+// holds mu.
+func (c *Cache) drop(e *entry) {
+	if c.entries[e.key] == e {
+		delete(c.entries, e.key)
+	}
+	e.unwanted = true
+	if e.users == 0 {
+		c.remove(e)
+	}
+}
+
+func (c *Cache) release(e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.users--; e.users > 0 {
+		return
+	}
+	if e.unwanted {
+		c.remove(e)
+		return
+	}
+	e.element = c.unused.PushBack(e)
+	c.evict()
+}
+
+// evict removes unused files until the budget holds. The caller holds mu.
+func (c *Cache) evict() {
+	for at := c.unused.Front(); at != nil && c.bytes > c.options.BytesMax; {
+		e, next := at.Value.(*entry), at.Next()
+		select {
+		case <-e.ready:
+			delete(c.entries, e.key)
+			c.counts.Evictions++
+			c.remove(e)
+		default: // still on its way, although nobody waits any more
+		}
+		at = next
+	}
+}
+
+// remove deletes the file of an entry that nobody uses or finds any more. The
+// caller holds mu.
+func (c *Cache) remove(e *entry) {
+	if e.element != nil {
+		c.unused.Remove(e.element)
+		e.element = nil
+	}
+	if e.path == "" {
+		return
+	}
+	c.bytes -= e.size
+	if err := os.Remove(e.path); err != nil && !errors.Is(err, os.ErrNotExist) && c.options.Log != nil {
+		c.options.Log.Warn("a cached file could not be removed", "file", e.path, "err", err)
+	}
+	e.path, e.size = "", 0
+}
+
+func (c *Cache) count(f func(*Counts)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(&c.counts)
+}
+
+// Counts returns what happened since Open.
+func (c *Cache) Counts() Counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := c.counts
+	counts.Bytes, counts.Files = c.bytes, int64(len(c.entries))
+	return counts
+}
+
+// keyOf turns an object's name into one that any file system takes.
+func keyOf(object string) string {
+	sum := sha256.Sum256([]byte(object))
+	return hex.EncodeToString(sum[:16])
+}
+
+const suffix = ".parquet"
+
+func fileName(key string, size int64, crc uint32, serial int64) string {
+	return fmt.Sprintf("%s-%d-%08x-%d%s", key, size, crc, serial, suffix)
+}
+
+func parseName(name string) (key string, size int64, crc uint32, serial int64, ok bool) {
+	base, ok := strings.CutSuffix(name, suffix)
+	if !ok || len(base) < 32 {
+		return "", 0, 0, 0, false
+	}
+	key = base[:32]
+	if _, err := fmt.Sscanf(base[32:], "-%d-%08x-%d", &size, &crc, &serial); err != nil {
+		return "", 0, 0, 0, false
+	}
+	return key, size, crc, serial, fileName(key, size, crc, serial) == name
+}

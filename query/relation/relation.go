@@ -1,0 +1,205 @@
+// Package relation writes the SQL by which a topic's Parquet files are one
+// table.
+//
+// Every file has the system columns, and JSON columns of its own with types of
+// its own. The table has each of them once, by its name without regard to case,
+// with a type that holds what every file has: int64 and double meet in double,
+// anything else in text. That text is the one that the JSON had, taken from
+// _value and not made from the typed column, so that 1.0 stays 1.0 and a date
+// keeps its form. A column that a file does not have is null there.
+//
+// The package is pure: text from descriptions, no files, no engine.
+package relation
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/chronik-stream/chronik/internal/columnar"
+)
+
+// File is a local Parquet file with records of one partition.
+type File struct {
+	Path    string
+	Columns []columnar.Column // Name and Type; in the file's order
+	Cut     *Cut              // nil: every row belongs to the table
+}
+
+// Cut keeps the rows with offsets in [First, Next).
+type Cut struct{ First, Next int64 }
+
+// Columns are the JSON columns of a table over these files, in the order in
+// which the files bring them up.
+func Columns(files []File) []columnar.Column {
+	var out []columnar.Column
+	at := map[string]int{}
+	for _, f := range files {
+		for _, c := range f.Columns {
+			key := strings.ToLower(c.Name)
+			if i, known := at[key]; known {
+				out[i].Type = out[i].Type.Join(c.Type)
+				continue
+			}
+			at[key] = len(out)
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// SQL is a SELECT of all rows of the files, with the system columns and then
+// Columns(files). Without files it has the system columns and no rows.
+func SQL(files []File) string {
+	if len(files) == 0 {
+		return empty()
+	}
+	columns := Columns(files)
+	var selects []string
+	for _, group := range grouped(files) {
+		selects = append(selects, branch(columns, group))
+	}
+	return strings.Join(selects, "\nUNION ALL ")
+}
+
+// grouped puts files of the same columns and cut together, so that a table of
+// many files stays a query of few parts. The order is that of first appearance.
+func grouped(files []File) [][]File {
+	var groups [][]File
+	at := map[string]int{}
+	for _, f := range files {
+		key := signature(f)
+		i, known := at[key]
+		if !known {
+			i = len(groups)
+			at[key] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], f)
+	}
+	return groups
+}
+
+func signature(f File) string {
+	var b strings.Builder
+	if f.Cut != nil {
+		fmt.Fprintf(&b, "%d:%d", f.Cut.First, f.Cut.Next)
+	}
+	for _, c := range slices.SortedFunc(slices.Values(f.Columns), byName) {
+		fmt.Fprintf(&b, "\x00%s\x00%d", c.Name, c.Type)
+	}
+	return b.String()
+}
+
+func byName(a, b columnar.Column) int { return strings.Compare(a.Name, b.Name) }
+
+// branch selects from files that share columns and cut.
+func branch(columns []columnar.Column, files []File) string {
+	has := map[string]columnar.Column{}
+	for _, c := range files[0].Columns {
+		has[strings.ToLower(c.Name)] = c
+	}
+	items := columnar.SystemColumns()
+	for _, c := range columns {
+		items = append(items, convert(has[strings.ToLower(c.Name)], c)+" AS "+identifier(c.Name))
+	}
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = literal(f.Path)
+	}
+	sql := "SELECT " + strings.Join(items, ", ") +
+		" FROM read_parquet([" + strings.Join(paths, ", ") + "], hive_partitioning = false)"
+	if cut := files[0].Cut; cut != nil {
+		sql += fmt.Sprintf(" WHERE _offset >= %d AND _offset < %d", cut.First, cut.Next)
+	}
+	return sql
+}
+
+// convert is the expression for column want in a file that has column have.
+func convert(have, want columnar.Column) string {
+	switch {
+	case have.Type == columnar.Untyped:
+		return "CAST(NULL AS " + typeName(want.Type) + ")"
+	case have.Type == want.Type:
+		return identifier(have.Name)
+	case want.Type == columnar.Text:
+		// The column is null where the JSON has no scalar in that field.
+		return fmt.Sprintf("CASE WHEN %s IS NOT NULL THEN try(system.main.json_extract_string(decode(_value), %s)) END",
+			identifier(have.Name), literal(pointer(field(have))))
+	}
+	return "CAST(" + identifier(have.Name) + " AS " + typeName(want.Type) + ")"
+}
+
+// field is the JSON field of a column. Manifests name columns only; the name of
+// a field that gave way to a system name is what follows json_.
+func field(c columnar.Column) string {
+	if c.Field != "" {
+		return c.Field
+	}
+	if rest, ok := strings.CutPrefix(c.Name, "json_"); ok && columnar.ColumnName(rest) == c.Name {
+		return rest
+	}
+	return c.Name
+}
+
+// pointer is the JSON pointer (RFC 6901) to a top-level field.
+func pointer(field string) string {
+	return "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(field)
+}
+
+// systemTypes are the DuckDB types of columnar.SystemColumns.
+var systemTypes = map[string]string{
+	"_topic": "VARCHAR", "_partition": "INTEGER", "_offset": "BIGINT", "_timestamp": "TIMESTAMPTZ", "_timestamp_type": "TINYINT",
+	"_key": "BLOB", "_value": "BLOB", "_headers": "MAP(VARCHAR, BLOB)",
+}
+
+func empty() string {
+	var items []string
+	for _, name := range columnar.SystemColumns() {
+		items = append(items, "CAST(NULL AS "+systemTypes[name]+") AS "+name)
+	}
+	return "SELECT " + strings.Join(items, ", ") + " WHERE false"
+}
+
+// Described is a column as GET /_sql/describe shows it.
+type Described struct {
+	Name     string
+	Type     string // of Arrow
+	Nullable bool
+}
+
+// Describe lists all columns of a table over these files.
+func Describe(files []File) []Described {
+	out := []Described{
+		{"_topic", "utf8", false}, {"_partition", "int32", false}, {"_offset", "int64", false},
+		{"_timestamp", "timestamp[us, tz=UTC]", false}, {"_timestamp_type", "int8", false},
+		{"_key", "binary", true}, {"_value", "binary", true}, {"_headers", "map<utf8, binary, items_nullable>", false},
+	}
+	for _, c := range Columns(files) {
+		out = append(out, Described{c.Name, arrowNames[c.Type], true})
+	}
+	return out
+}
+
+var arrowNames = map[columnar.Type]string{
+	columnar.Bool: "bool", columnar.Int64: "int64", columnar.Double: "float64",
+	columnar.Timestamp: "timestamp[us, tz=UTC]", columnar.Text: "utf8",
+}
+
+// typeName is DuckDB's name of a JSON column's type.
+func typeName(t columnar.Type) string {
+	switch t {
+	case columnar.Bool:
+		return "BOOLEAN"
+	case columnar.Int64:
+		return "BIGINT"
+	case columnar.Double:
+		return "DOUBLE"
+	case columnar.Timestamp:
+		return "TIMESTAMPTZ"
+	}
+	return "VARCHAR"
+}
+
+func literal(s string) string    { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+func identifier(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
