@@ -161,6 +161,9 @@ func (l *Log) Adopt(a Adoption) error {
 	}
 	l.partitions[a.Partition] = p
 	l.metrics.partitions.Set(float64(len(l.partitions)))
+	for _, e := range entries {
+		l.budget.add(int64(e.Length)) // Append counts the others
+	}
 	l.gather(entries)
 	return nil
 }

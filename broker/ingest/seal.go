@@ -54,9 +54,6 @@ func (l *Log) gather(entries []*entry) {
 		}
 		s.entries = append(s.entries, e)
 		s.bytes += int64(e.Length)
-		if e.group == nil { // recovered: Append did not count it
-			l.budget.add(int64(e.Length))
-		}
 		if s.bytes >= l.opts.SegmentBytes {
 			l.turn()
 		}
