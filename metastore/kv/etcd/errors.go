@@ -1,0 +1,81 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/chronik-stream/chronik/metastore/kv"
+)
+
+// known maps etcd's errors that mean the same for reads and writes. All of
+// them are answers: the request was looked at and not done.
+var known = []struct{ etcd, kv error }{
+	{rpctypes.ErrLeaseNotFound, kv.ErrLeaseNotFound},
+	{rpctypes.ErrCompacted, kv.ErrCompacted},
+	{rpctypes.ErrTooManyOps, kv.ErrTooLarge},
+	{rpctypes.ErrDuplicateKey, kv.ErrTooLarge},
+	{rpctypes.ErrRequestTooLarge, kv.ErrTooLarge},
+	{rpctypes.ErrNoSpace, kv.ErrUnavailable},
+	{rpctypes.ErrTooManyRequests, kv.ErrUnavailable},
+}
+
+func knownError(err error) error {
+	for _, k := range known {
+		if errors.Is(err, k.etcd) {
+			return fmt.Errorf("%w: %w", k.kv, err)
+		}
+	}
+	if isRefusal(err) {
+		return err
+	}
+	return nil
+}
+
+// isRefusal says that the server understood the request and will not do it,
+// now or later: a wrong argument, a missing permission.
+func isRefusal(err error) bool {
+	switch codeOf(err) {
+	case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
+		return true
+	}
+	return false
+}
+
+func codeOf(err error) codes.Code {
+	var e rpctypes.EtcdError
+	if errors.As(err, &e) {
+		return e.Code()
+	}
+	return status.Code(err)
+}
+
+// readError is the error of a request without effect.
+func readError(ctx context.Context, err error) error {
+	if e := knownError(err); e != nil {
+		return e
+	}
+	return fmt.Errorf("%w: %w", kv.ErrUnavailable, withContext(ctx, err))
+}
+
+// writeError is the error of a request with an effect. Whatever is not surely a
+// refusal leaves it open: a timeout and a lost connection, a leader that
+// stepped down, a server that stops.
+func writeError(ctx context.Context, err error) error {
+	if e := knownError(err); e != nil {
+		return e
+	}
+	return fmt.Errorf("%w: %w", kv.ErrUnknownOutcome, withContext(ctx, err))
+}
+
+// withContext makes err wrap ctx's error if that has ended: gRPC says so in words.
+func withContext(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}
