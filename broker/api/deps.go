@@ -25,6 +25,7 @@ type (
 	FetchOptions  = core.FetchOptions
 	Fetched       = core.Fetched
 	AbortedTxn    = core.AbortedTxn
+	Leader        = core.Leader
 )
 
 // Errors of Log and Reader, see package core.
@@ -125,11 +126,6 @@ type Cluster interface {
 	WaitLeaders(ctx context.Context, id topic.ID)
 }
 
-// Leader is one ownership of a partition.
-type Leader struct {
-	Broker metastore.BrokerID
-	Epoch  metastore.Epoch
-}
 
 // ProducerIDs hands out producer ids, never the same one twice in a cluster.
 type ProducerIDs interface {

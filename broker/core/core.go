@@ -147,3 +147,9 @@ type AbortedTxn struct {
 	ProducerID int64
 	First      int64
 }
+
+// Leader is one ownership of a partition.
+type Leader struct {
+	Broker metastore.BrokerID
+	Epoch  metastore.Epoch
+}

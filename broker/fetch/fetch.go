@@ -127,24 +127,13 @@ func open(l *ingest.Log, pos *core.Position, f *core.Fetched) *ingest.Partition 
 		f.Err = core.ErrNotOwner
 		return nil
 	}
-	if f.Err = checkEpoch(p, pos.Epoch); f.Err != nil {
+	if f.Err = p.CheckEpoch(pos.Epoch); f.Err != nil {
 		return nil
 	}
 	if f.Bounds, f.Err = p.Bounds(); f.Err == nil && (pos.First < f.LogStart || pos.First > f.HighWatermark) {
 		f.Err = fmt.Errorf("%w: %d, the log has %d to %d", core.ErrOffsetOutOfRange, pos.First, f.LogStart, f.HighWatermark)
 	}
 	return p
-}
-
-func checkEpoch(p *ingest.Partition, current metastore.Epoch) error {
-	switch {
-	case current < 0 || current == p.Epoch:
-		return nil
-	case current < p.Epoch:
-		return core.ErrFencedEpoch
-	default:
-		return core.ErrUnknownEpoch
-	}
 }
 
 // room is what is left of a request's bytes. The first batch of all may be
@@ -242,7 +231,7 @@ func (r *Reader) Bounds(_ context.Context, id topic.Partition, current metastore
 	if err != nil {
 		return core.Bounds{}, -1, err
 	}
-	if err := checkEpoch(p, current); err != nil {
+	if err := p.CheckEpoch(current); err != nil {
 		return core.Bounds{}, p.Epoch, err
 	}
 	b, err := p.Bounds()

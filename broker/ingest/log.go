@@ -95,7 +95,8 @@ type Log struct {
 
 	mu         sync.RWMutex
 	partitions map[topic.Partition]*Partition
-	closed     bool // no partition is adopted any more
+	changed    chan struct{} // closed and replaced at each adoption
+	closed     bool          // no partition is adopted any more
 
 	budget budget
 	tail   tail
@@ -122,6 +123,7 @@ func Open(o Options) (*Log, *wal.Recovery, error) {
 		partitions: map[topic.Partition]*Partition{},
 		current:    newSeal(),
 		wake:       make(chan struct{}, 1),
+		changed:    make(chan struct{}),
 	}
 	l.decoders.New = func() any { return batch.NewDecoder(o.RecordBytesMax) }
 	l.budget.init(o.WALBytesMax, o.Metrics)
@@ -156,6 +158,7 @@ func (l *Log) Adopt(a Adoption) error {
 	if l.closed {
 		return core.ErrClosed
 	}
+	defer l.announce()
 	if l.partitions[a.Partition] != nil {
 		return fmt.Errorf("adopt %s: it is served already", a.Partition)
 	}
@@ -186,6 +189,19 @@ func (l *Log) Partition(id topic.Partition) *Partition {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.partitions[id]
+}
+
+// Changed returns a channel that is closed at the next adoption.
+func (l *Log) Changed() <-chan struct{} {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.changed
+}
+
+// announce wakes those who wait for an adoption. Holds l.mu.
+func (l *Log) announce() {
+	close(l.changed)
+	l.changed = make(chan struct{})
 }
 
 // Partitions returns all that this broker serves.
@@ -220,6 +236,9 @@ func (l *Log) Refuse() {
 // Valid tells whether the session still holds, so that an answer may be given.
 func (l *Log) Valid() bool { return l.opts.Session.Valid() }
 
+// Done is closed when the WAL has failed: the Log is over then.
+func (l *Log) Done() <-chan struct{} { return l.wal.Broken() }
+
 // Failed returns why the WAL refuses appends, or nil.
 func (l *Log) Failed() error { return l.wal.Failed() }
 
@@ -227,6 +246,19 @@ func (l *Log) Failed() error { return l.wal.Failed() }
 func (l *Log) Close() error {
 	l.Refuse()
 	return l.wal.Close()
+}
+
+// EpochEnd implements api.Log.
+func (l *Log) EpochEnd(id topic.Partition, current, epoch metastore.Epoch) (metastore.Epoch, int64, error) {
+	p := l.Partition(id)
+	if p == nil {
+		return -1, -1, core.ErrNotOwner
+	}
+	if err := p.CheckEpoch(current); err != nil {
+		return -1, -1, err
+	}
+	found, end := p.epochEnd(epoch)
+	return found, end, nil
 }
 
 // Append implements api.Log. It patches offsets and timestamps into records.

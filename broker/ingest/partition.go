@@ -255,9 +255,22 @@ func (p *Partition) bounds() core.Bounds {
 	return core.Bounds{LogStart: p.logStart, HighWatermark: p.visible, LastStable: p.visible}
 }
 
-// EpochEnd returns the largest epoch ≤ epoch and the offset at which it ended,
+// CheckEpoch compares a client's idea of the leader epoch with the truth; −1 is
+// no idea. Errors: core.ErrFencedEpoch, core.ErrUnknownEpoch.
+func (p *Partition) CheckEpoch(current metastore.Epoch) error {
+	switch {
+	case current < 0 || current == p.Epoch:
+		return nil
+	case current < p.Epoch:
+		return core.ErrFencedEpoch
+	default:
+		return core.ErrUnknownEpoch
+	}
+}
+
+// epochEnd returns the largest epoch ≤ epoch and the offset at which it ended,
 // the high watermark for the current one; (−1, −1) when there is none.
-func (p *Partition) EpochEnd(epoch metastore.Epoch) (metastore.Epoch, int64) {
+func (p *Partition) epochEnd(epoch metastore.Epoch) (metastore.Epoch, int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	found, end := metastore.Epoch(-1), int64(-1)

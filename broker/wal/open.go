@@ -60,7 +60,7 @@ func Open(opts Options) (*Log, *Recovery, error) {
 	if err := opts.FS.MkdirAll(opts.Dir); err != nil {
 		return nil, nil, fmt.Errorf("open WAL: %w", err)
 	}
-	l := &Log{opts: opts, metrics: opts.Metrics, stopped: make(chan struct{}), pending: newGroup()}
+	l := &Log{opts: opts, metrics: opts.Metrics, broken: make(chan struct{}), stopped: make(chan struct{}), pending: newGroup()}
 	l.wake.L = &l.mu
 	l.files = files{
 		fs: opts.FS, dir: opts.Dir, size: opts.FileBytes, log: opts.Log, metrics: l.metrics,

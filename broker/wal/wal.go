@@ -104,6 +104,7 @@ type Log struct {
 	chunk   []byte // rest of the current buffer, length 0, capacity what is left
 	failed  error
 	closing bool
+	broken  chan struct{} // closed with failed
 	stopped chan struct{}
 }
 
@@ -153,6 +154,9 @@ func (l *Log) Release(generation uint64, n int) { l.files.release(generation, n)
 // Read returns the batch of a synced frame from disk, checked.
 // Errors: ErrGone, or a format.Error that names the file and the byte.
 func (l *Log) Read(f *Frame) ([]byte, error) { return l.files.read(f) }
+
+// Broken is closed when the log has failed.
+func (l *Log) Broken() <-chan struct{} { return l.broken }
 
 // Failed returns why the log refuses appends, or nil.
 func (l *Log) Failed() error {
@@ -205,6 +209,7 @@ func (l *Log) run() {
 func (l *Log) fail(err error) {
 	l.mu.Lock()
 	l.failed = fmt.Errorf("%w: %w", ErrFailed, err)
+	close(l.broken)
 	l.mu.Unlock()
 	l.metrics.failed.Set(1)
 	l.opts.Log.Error("write-ahead log failed, produce is refused until it is opened again", "dir", l.opts.Dir, "error", err)

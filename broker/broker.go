@@ -1,0 +1,316 @@
+// Package broker is the role that Kafka clients talk to. It takes records into
+// a local WAL, seals them into segments in the bucket, commits those in the
+// metadata store, and serves them back.
+//
+// The rooms: wire (connections and frames), api (one file per Kafka API), group
+// (consumer groups), ingest with wal (writing), fetch (reading), ownership
+// (which partitions are ours); core holds what they say to each other. This file
+// wires them and runs one session after the other: whenever the session or the
+// WAL is lost, everything of it is dropped, and the next one begins as after a
+// restart, from the disk.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chronik-stream/chronik/broker/api"
+	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/broker/fetch"
+	"github.com/chronik-stream/chronik/broker/group"
+	"github.com/chronik-stream/chronik/broker/ingest"
+	"github.com/chronik-stream/chronik/broker/ownership"
+	"github.com/chronik-stream/chronik/broker/wal"
+	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/internal/disk"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/committed"
+	"github.com/chronik-stream/chronik/objstore"
+)
+
+// Config is what the operator decides. Zero values mean the defaults.
+type Config struct {
+	ID           metastore.BrokerID
+	ClusterID    string
+	Rack         string
+	Version      string
+	DataDir      string        // the WAL lies in DataDir/wal
+	WALFileBytes int64         // default 64 MiB
+	SessionTTL   time.Duration // after which a silent broker is held to be gone; default 10 s
+	StopTimeout  time.Duration // for the last flush; default 30 s
+
+	Ingest ingest.Config
+	Wire   wire.Config
+	API    api.Config
+}
+
+// Listener is an open socket and the address by which clients reach it.
+type Listener struct {
+	Advertised metastore.Listener
+	Sockets    []net.Listener
+}
+
+// Deps is what a broker stands on.
+type Deps struct {
+	Store      *metastore.Store
+	Bucket     objstore.Bucket
+	Committed  *committed.Reader
+	FS         disk.FS
+	Listeners  []Listener
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // may be nil
+}
+
+// Broker is one broker. Run it once.
+type Broker struct {
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	server  *wire.Server
+	groups  *group.Coordinator
+	metrics struct {
+		wal    *wal.Metrics
+		ingest *ingest.Metrics
+	}
+	current atomic.Pointer[ingest.Log]
+	waiting atomic.Pointer[string] // why it is not ready; nil: it is
+}
+
+// New wires a broker. Nothing runs yet.
+func New(cfg Config, deps Deps) *Broker {
+	if cfg.SessionTTL == 0 {
+		cfg.SessionTTL = 10 * time.Second
+	}
+	if cfg.StopTimeout == 0 {
+		cfg.StopTimeout = 30 * time.Second
+	}
+	b := &Broker{cfg: cfg, deps: deps, log: deps.Log}
+	b.metrics.wal = wal.NewMetrics(deps.Registerer)
+	b.metrics.ingest = ingest.NewMetrics(deps.Registerer)
+	b.notReady("starting")
+	reader := fetch.NewReader(b.current.Load, deps.Committed, deps.Store.Catalog(), fetch.NewMetrics(deps.Registerer))
+	b.groups = newGroups(b)
+	handler := api.New(cfg.API, api.Deps{
+		Log: front{b}, Reader: reader,
+		Topics: topics{b}, Cluster: cluster{b}, ProducerIDs: &producerIDs{store: deps.Store}, Groups: b.groups,
+	}, deps.Log, deps.Registerer)
+	b.server = wire.New(cfg.Wire, handler, deps.Log, deps.Registerer)
+	return b
+}
+
+// Ready returns nil when the broker serves, else the reason.
+func (b *Broker) Ready() error {
+	if why := b.waiting.Load(); why != nil {
+		return fmt.Errorf("broker: %s", *why)
+	}
+	if l := b.current.Load(); l != nil {
+		if err := l.Failed(); err != nil {
+			return fmt.Errorf("broker: %w", err)
+		}
+	}
+	return nil
+}
+
+func (b *Broker) notReady(why string) { b.waiting.Store(&why) }
+
+// Run serves until ctx ends; then it flushes, gives its partitions back and
+// closes its connections. It returns an error only when it cannot go on.
+func (b *Broker) Run(ctx context.Context) error {
+	var tasks errgroup.Group
+	for _, l := range b.deps.Listeners {
+		for _, socket := range l.Sockets {
+			tasks.Go(func() error { return b.server.Serve(socket, l.Advertised.Name) })
+		}
+	}
+	sessions := make(chan error, 1)
+	go func() { sessions <- b.sessions(ctx) }()
+	err := <-sessions
+	b.notReady("stopping")
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.StopTimeout)
+	defer cancel()
+	b.groups.Close()
+	return errors.Join(err, b.server.Shutdown(stopping), tasks.Wait())
+}
+
+// Pauses between sessions that end by themselves.
+const (
+	pauseMin = 100 * time.Millisecond
+	pauseMax = 5 * time.Second
+)
+
+// sessions runs one session after the other until ctx ends.
+func (b *Broker) sessions(ctx context.Context) error {
+	pause := pauseMin
+	for {
+		begun := time.Now()
+		err := b.session(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case b.deps.Store.Err() != nil:
+			return b.deps.Store.Err()
+		}
+		b.notReady("between sessions: " + err.Error())
+		if time.Since(begun) > pauseMax {
+			pause = pauseMin
+		}
+		b.log.Error("session ended, the next one begins", "after", pause, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, pauseMax)
+	}
+}
+
+// session is one life: register, recover the WAL, take partitions, serve.
+func (b *Broker) session(ctx context.Context) error {
+	s, err := b.deps.Store.Register(ctx, b.description(), b.cfg.SessionTTL)
+	if err != nil {
+		return err
+	}
+	defer b.close("session", func() error {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.SessionTTL)
+		defer cancel()
+		return s.Close(closing)
+	})
+	l, recovery, err := ingest.Open(ingest.Options{
+		Config: b.cfg.Ingest, Session: s, Store: b.deps.Store, Bucket: b.deps.Bucket,
+		Log: b.log, Metrics: b.metrics.ingest,
+		WAL: wal.Options{
+			Dir: filepath.Join(b.cfg.DataDir, "wal"), FS: b.deps.FS, FileBytes: b.cfg.WALFileBytes,
+			Log: b.log, Metrics: b.metrics.wal,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer b.close("write-ahead log", l.Close)
+	for _, d := range recovery.Damage {
+		b.log.Error("write-ahead log is damaged, the rest of it is served", "damage", d.String())
+	}
+	return b.serve(ctx, s, l, ownership.New(ownership.Options{
+		Store: b.deps.Store, Session: s, Log: l, Recovery: recovery, Producers: b.deps.Committed.Producers,
+		Object: b.object, Slog: b.log,
+	}))
+}
+
+// serve runs a session's parts until one of them ends or ctx does.
+func (b *Broker) serve(ctx context.Context, s *metastore.BrokerSession, l *ingest.Log, m *ownership.Manager) error {
+	if _, err := m.Reconcile(ctx); errors.Is(err, metastore.ErrFenced) {
+		return err
+	} else if err != nil {
+		b.log.Warn("some partitions could not be taken yet", "error", err)
+	}
+	b.current.Store(l)
+	defer b.current.Store(nil)
+	b.waiting.Store(nil)
+	b.log.Info("broker serves", "broker", b.cfg.ID, "session", s.ID(), "partitions", len(l.Partitions()))
+
+	// The flusher outlives ctx: stopping is not done before the last flush.
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var tasks errgroup.Group
+	tasks.Go(func() error {
+		defer stop()
+		return l.Run(running)
+	})
+	taking, stopTaking := context.WithCancel(running)
+	managed := make(chan struct{})
+	tasks.Go(func() error {
+		defer stop()
+		defer close(managed)
+		return m.Run(taking)
+	})
+	tasks.Go(func() error {
+		defer stop()
+		select {
+		case <-l.Done():
+			return l.Failed()
+		case <-running.Done():
+			return nil
+		case <-ctx.Done():
+			stopTaking()
+			<-managed
+			return b.handOver(running, l, m)
+		}
+	})
+	defer stopTaking()
+	err := tasks.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// handOver stops accepting, flushes, and gives the partitions back.
+func (b *Broker) handOver(ctx context.Context, l *ingest.Log, m *ownership.Manager) error {
+	b.notReady("stopping")
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.StopTimeout)
+	defer cancel()
+	l.Refuse()
+	if err := l.Flush(ctx); err != nil {
+		b.log.Warn("stopping without a last flush, the write-ahead log keeps what is acknowledged", "error", err)
+		return nil
+	}
+	return m.Release(ctx)
+}
+
+func (b *Broker) close(what string, f func() error) {
+	if err := f(); err != nil {
+		b.log.Warn("cannot close cleanly", "what", what, "error", err)
+	}
+}
+
+func (b *Broker) description() metastore.Broker {
+	d := metastore.Broker{ID: b.cfg.ID, Rack: b.cfg.Rack, Version: b.cfg.Version, StartedAt: time.Now()}
+	for _, l := range b.deps.Listeners {
+		d.Listeners = append(d.Listeners, l.Advertised)
+	}
+	return d
+}
+
+// object tells whether a topic has durability=object.
+func (b *Broker) object(t *metastore.Topic) bool {
+	return topicconfig.Resolve(t.Config, b.cfg.API.TopicDefaults).Durability == topicconfig.DurabilityObject
+}
+
+// front is the log of the current session, for the handlers.
+type front struct{ b *Broker }
+
+// Append implements api.Log.
+func (f front) Append(ctx context.Context, p topic.Partition, records []byte, o core.AppendOptions) (core.Pending, error) {
+	l := f.b.current.Load()
+	if l == nil {
+		return nil, core.ErrNotOwner
+	}
+	return l.Append(ctx, p, records, o)
+}
+
+// EpochEnd implements api.Log.
+func (f front) EpochEnd(_ context.Context, p topic.Partition, current, epoch metastore.Epoch) (metastore.Epoch, int64, error) {
+	l := f.b.current.Load()
+	if l == nil {
+		return -1, -1, core.ErrNotOwner
+	}
+	return l.EpochEnd(p, current, epoch)
+}
+
+// adopted returns a channel that is closed when the next partition is served.
+func (b *Broker) adopted() <-chan struct{} {
+	if l := b.current.Load(); l != nil {
+		return l.Changed()
+	}
+	return nil
+}

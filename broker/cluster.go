@@ -1,0 +1,113 @@
+package broker
+
+import (
+	"context"
+	"sync"
+
+	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+)
+
+// topics implements api.Topics over the catalog and the store.
+type topics struct{ b *Broker }
+
+func (t topics) Topic(name string) (*metastore.Topic, bool) {
+	return t.b.deps.Store.Catalog().Topic(name)
+}
+
+func (t topics) TopicByID(id topic.ID) (*metastore.Topic, bool) {
+	return t.b.deps.Store.Catalog().TopicByID(id)
+}
+
+func (t topics) All() []*metastore.Topic { return t.b.deps.Store.Catalog().Topics() }
+
+func (t topics) CreateTopic(ctx context.Context, topic metastore.Topic) (metastore.Topic, error) {
+	return t.b.deps.Store.CreateTopic(ctx, topic)
+}
+
+func (t topics) DeleteTopic(ctx context.Context, id topic.ID) error {
+	return t.b.deps.Store.DeleteTopicID(ctx, id)
+}
+
+func (t topics) UpdateTopic(ctx context.Context, id topic.ID, change func(*metastore.Topic) error) error {
+	current, ok := t.TopicByID(id)
+	if !ok {
+		return metastore.ErrTopicUnknown
+	}
+	_, err := t.b.deps.Store.UpdateTopic(ctx, current.Name, func(stored *metastore.Topic) error {
+		if stored.ID != id {
+			return metastore.ErrTopicUnknown // a younger topic of that name
+		}
+		return change(stored)
+	})
+	return err
+}
+
+// cluster implements api.Cluster over the catalog.
+type cluster struct{ b *Broker }
+
+func (c cluster) ClusterID() string           { return c.b.cfg.ClusterID }
+func (c cluster) Self() metastore.BrokerID    { return c.b.cfg.ID }
+func (c cluster) Brokers() []metastore.Broker { return c.b.deps.Store.Catalog().Brokers() }
+
+func (c cluster) Leader(p topic.Partition) core.Leader {
+	view := c.b.deps.Store.Catalog().Partition(p)
+	if !view.OwnerAlive {
+		return core.Leader{Broker: metastore.NoBroker, Epoch: view.Owner.Epoch}
+	}
+	// The catalog shows an ownership a moment before its log is adopted.
+	if view.Owner.Broker == c.b.cfg.ID {
+		if l := c.b.current.Load(); l == nil || l.Partition(p) == nil {
+			return core.Leader{Broker: metastore.NoBroker, Epoch: view.Owner.Epoch}
+		}
+	}
+	return core.Leader{Broker: view.Owner.Broker, Epoch: view.Owner.Epoch}
+}
+
+func (c cluster) WaitLeaders(ctx context.Context, id topic.ID) {
+	for {
+		changed := c.b.deps.Store.Catalog().Changed()
+		t, ok := c.b.deps.Store.Catalog().TopicByID(id)
+		if !ok || c.led(t) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-c.b.adopted():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (c cluster) led(t *metastore.Topic) bool {
+	for i := range t.Partitions {
+		if c.Leader(topic.Partition{Topic: t.ID, Index: i}).Broker == metastore.NoBroker {
+			return false
+		}
+	}
+	return true
+}
+
+// producerIDs implements api.ProducerIDs: it takes a block at a time.
+type producerIDs struct {
+	store *metastore.Store
+
+	mu          sync.Mutex
+	first, next int64 // what is left of the block
+}
+
+func (p *producerIDs) NextProducerID(ctx context.Context) (int64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.first == p.next {
+		first, count, err := p.store.AllocateProducerIDs(ctx)
+		if err != nil {
+			return 0, err
+		}
+		p.first, p.next = first, first+count
+	}
+	p.first++
+	return p.first - 1, nil
+}
