@@ -57,7 +57,7 @@ type Options struct {
 	PageBytes         int    // default 1 MiB
 	BloomColumns      []string
 	NoDictionary      bool
-	DictionaryColumns []string // nil: all but _value
+	DictionaryColumns []string // the columns of text that may have one; nil: all but _value
 	Statistics        Statistics
 
 	Fixed      []Column // JSON columns whose type is given; Name is ignored
@@ -181,6 +181,9 @@ var errStopped = errors.New("stopped")
 // what was written is worthless.
 func Write(ctx context.Context, batches Batches, decoder *batch.Decoder, options Options, create func(timePartition string) (io.Writer, error)) (Result, error) {
 	o := options.withDefaults()
+	if _, ok := compressions[o.Compression]; !ok {
+		return Result{}, fmt.Errorf("compression %q: want zstd, snappy, lz4, gzip or none", o.Compression)
+	}
 	p, err := survey(ctx, batches, decoder, o)
 	if err != nil {
 		return Result{}, fmt.Errorf("infer columns of %s: %w", o.Partition, err)

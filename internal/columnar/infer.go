@@ -76,140 +76,100 @@ func typeOf(f *field) Type {
 }
 
 // Names of JSON fields that may not be columns: longer ones are left in the
-// value, and of unknown names no more are remembered than rememberedMax times
-// the allowed columns, which bounds memory against objects keyed by id.
+// value, and of all names no more are remembered than rememberedMax times the
+// allowed columns, which bounds memory against objects keyed by id.
 const (
 	nameBytesMax  = 200
 	rememberedMax = 8
 )
 
-// inferred is one JSON field and what is known of it.
+// inferred is what is known of one JSON field.
 type inferred struct {
-	field  string // its name
 	column string // its column's name
 	typ    Type
 	fixed  bool // by columnar.json_schema
 	lost   bool // it may not have a column
 	slot   int  // index among the file's columns, set by close; −1: none
-	after  int  // index of the field that last came after it, a guess for the next time
 }
 
 // inference finds the columns that a set of values needs. It is exact: every
 // value is looked at.
 type inference struct {
+	scanner
 	columnsMax int
-	columns    int // fields that have one
-	fields     []inferred
-	byField    map[string]int
+	columns    int            // fields that have one
+	fields     []inferred     // by number in the lexicon
 	byColumn   map[string]int // lower case, since SQL does not tell case apart
-	first      int            // guess for an object's first field
 	overflow   map[string]struct{}
-	scratch    []byte
 }
 
 func newInference(fixed []Column, columnsMax int) *inference {
 	in := &inference{
+		scanner:    scanner{lexicon: newLexicon(rememberedMax * columnsMax)},
 		columnsMax: columnsMax,
-		byField:    make(map[string]int),
 		byColumn:   make(map[string]int),
 		overflow:   make(map[string]struct{}),
 	}
 	for _, c := range fixed {
-		i := in.remember(c.Field)
-		f := &in.fields[i]
-		if f.lost || f.typ != Untyped {
-			continue
+		n := in.number([]byte(c.Field), false, nil)
+		if n == unknown || n < len(in.fields) {
+			continue // one too many, or named twice
 		}
-		f.fixed = true
-		in.widen(i, c.Type)
+		in.meet()
+		in.fields[n].fixed = true
+		in.widen(n, c.Type)
 	}
 	return in
 }
 
-// remember adds a field that has not been seen before.
-func (in *inference) remember(name string) int {
-	f := inferred{field: name, column: ColumnName(name), slot: -1}
-	f.lost = len(f.column) > nameBytesMax || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' })
-	in.fields = append(in.fields, f)
-	in.byField[name] = len(in.fields) - 1
-	return len(in.fields) - 1
+// meet adds the fields whose names the lexicon has got since.
+func (in *inference) meet() {
+	for n := len(in.fields); n < len(in.names); n++ {
+		text := in.names[n].text
+		f := inferred{column: ColumnName(text), slot: -1}
+		f.lost = len(f.column) > nameBytesMax || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' })
+		in.fields = append(in.fields, f)
+	}
 }
 
-// find returns the index of a field, −1 when it is not known. The guess is the
-// field that followed the same one last time: most producers write the fields
-// of all records in one order, and a comparison is cheaper than a hash.
-func (in *inference) find(f *field, guess *int) int {
-	name := f.name
-	if f.escaped {
-		in.scratch = appendUnescaped(in.scratch[:0], name)
-		name = in.scratch
+// observe takes in a value, and reports whether it is a JSON object.
+func (in *inference) observe(value []byte) bool {
+	if !in.object(value) {
+		return false
 	}
-	if i := *guess; i < len(in.fields) && in.fields[i].field == string(name) {
-		return i
+	if len(in.fields) < len(in.names) {
+		in.meet()
 	}
-	i, known := in.byField[string(name)]
-	if !known {
-		return -1
-	}
-	*guess = i
-	return i
-}
-
-// observe takes in the fields of one object.
-func (in *inference) observe(fields []field) {
-	guess := &in.first
-	for j := range fields {
-		f := &fields[j]
-		i := in.find(f, guess)
-		if i < 0 {
-			if i = in.admit(f); i < 0 {
-				continue
+	for j := range in.found {
+		f := &in.found[j]
+		if f.name == unknown {
+			if len(in.overflow) < in.columnsMax {
+				in.overflow[string(in.lost)] = struct{}{}
 			}
-			// The slice may have moved: guess points into its old place.
-			guess = &in.fields[i].after
 			continue
 		}
-		known := &in.fields[i]
-		guess = &known.after
+		known := &in.fields[f.name]
 		if known.typ == Text || known.fixed || known.lost {
 			continue
 		}
 		if t := typeOf(f); t != known.typ {
-			in.widen(i, t)
+			in.widen(f.name, t)
 		}
 	}
-}
-
-// admit remembers a new field, or counts it when there are too many.
-func (in *inference) admit(f *field) int {
-	name := string(f.name)
-	if f.escaped {
-		name = string(appendUnescaped(nil, f.name))
-	}
-	if len(in.fields) >= rememberedMax*in.columnsMax {
-		if len(in.overflow) < in.columnsMax {
-			in.overflow[name] = struct{}{}
-		}
-		return -1
-	}
-	i := in.remember(name)
-	if !in.fields[i].lost {
-		in.widen(i, typeOf(f))
-	}
-	return i
+	return true
 }
 
 // widen joins t into a field's type, and gives the field its column with the
 // first value that is not null. Of fields that want one column name, the first wins.
-func (in *inference) widen(i int, t Type) {
-	f := &in.fields[i]
-	if f.typ == Untyped && t != Untyped {
+func (in *inference) widen(n int, t Type) {
+	f := &in.fields[n]
+	if f.typ == Untyped && t != Untyped && !f.lost {
 		name := strings.ToLower(f.column)
 		if _, taken := in.byColumn[name]; taken || in.columns >= in.columnsMax {
 			f.lost = true
 			return
 		}
-		in.byColumn[name] = i
+		in.byColumn[name] = n
 		in.columns++
 	}
 	f.typ = f.typ.Join(t)
@@ -218,8 +178,8 @@ func (in *inference) widen(i int, t Type) {
 // close fixes the columns, in the order in which their fields were first seen,
 // and counts the fields that have a value but no column.
 func (in *inference) close() (columns []Column, lost int) {
-	for i := range in.fields {
-		f := &in.fields[i]
+	for n := range in.fields {
+		f := &in.fields[n]
 		if f.lost {
 			lost++
 			continue
@@ -228,7 +188,7 @@ func (in *inference) close() (columns []Column, lost int) {
 			continue
 		}
 		f.slot = len(columns)
-		columns = append(columns, Column{Field: f.field, Name: f.column, Type: f.typ})
+		columns = append(columns, Column{Field: in.names[n].text, Name: f.column, Type: f.typ})
 	}
 	return columns, lost + len(in.overflow)
 }

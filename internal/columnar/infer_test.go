@@ -9,11 +9,8 @@ import (
 
 func infer(t *testing.T, in *inference, values ...string) string {
 	t.Helper()
-	var s scanner
 	for _, v := range values {
-		if s.object([]byte(v)) {
-			in.observe(s.fields)
-		}
+		in.observe([]byte(v))
 	}
 	columns, _ := in.close()
 	var b strings.Builder

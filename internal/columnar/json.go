@@ -20,30 +20,32 @@ const (
 	kindNested  // an object or an array
 )
 
-// field is one top-level member of a JSON object. Its slices are parts of the
+// field is one top-level member of a JSON object. Its text is a part of the
 // scanned value.
 type field struct {
-	name    []byte // between the quotes
 	text    []byte // the literal; of strings, what is between the quotes
 	integer int64
+	name    int // its number in the lexicon, or unknown
 	kind    kind
-	escaped bool // the name has escapes
 }
 
 // depthMax is how deep a value may nest before it counts as not being JSON.
 const depthMax = 512
 
 // scanner cuts JSON objects into their top-level fields. It is strict: it takes
-// what RFC 8259 takes, in UTF-8, and nothing else. It allocates only to grow
-// fields, and its time is linear in the value.
+// what RFC 8259 takes, in UTF-8, and nothing else. Its time is linear in the
+// value, and it allocates only for names that it has not met.
 type scanner struct {
-	fields []field
+	*lexicon
+	found []field // the fields of the last object
+	first int     // the name that the last object began with
+	lost  []byte  // the last name that the lexicon had no room for
 }
 
-// object scans a value into s.fields, and reports whether it is one JSON object
+// object scans a value into s.found, and reports whether it is one JSON object
 // from end to end. Duplicate names are kept, in order.
 func (s *scanner) object(b []byte) bool {
-	s.fields = s.fields[:0]
+	s.found = s.found[:0]
 	i := space(b, 0)
 	if i >= len(b) || b[i] != '{' {
 		return false
@@ -52,12 +54,27 @@ func (s *scanner) object(b []byte) bool {
 	if i < len(b) && b[i] == '}' {
 		return space(b, i+1) == len(b)
 	}
+	guess := &s.first
 	for {
-		var f field
-		if i = f.scan(b, i); i < 0 {
+		s.found = append(s.found, field{})
+		f := &s.found[len(s.found)-1]
+		end, ok := s.begins(b, i, *guess)
+		if ok {
+			f.name = *guess
+		} else {
+			if f.name, end = s.member(b, i); end < 0 {
+				return false
+			}
+			if f.name != unknown {
+				*guess = f.name
+			}
+		}
+		if f.name != unknown {
+			guess = &s.names[f.name].after
+		}
+		if i = f.scan(b, space(b, end)); i < 0 {
 			return false
 		}
-		s.fields = append(s.fields, f)
 		i = space(b, i)
 		if i >= len(b) {
 			return false
@@ -73,36 +90,46 @@ func (s *scanner) object(b []byte) bool {
 	}
 }
 
-// scan reads `"name": value` at i and returns the position after it, or −1.
-func (f *field) scan(b []byte, i int) int {
+// member reads `"name":` at i. It returns the name's number and the position of
+// the value, or −1.
+func (s *scanner) member(b []byte, i int) (number, end int) {
 	if i >= len(b) || b[i] != '"' {
-		return -1
+		return unknown, -1
 	}
-	end, escaped := quoted(b, i+1)
-	if end < 0 {
-		return -1
+	quote, escaped := quoted(b, i+1)
+	if quote < 0 {
+		return unknown, -1
 	}
-	f.name, f.escaped = b[i+1:end:end], escaped
-	i = space(b, end+1)
-	if i >= len(b) || b[i] != ':' {
-		return -1
+	end = space(b, quote+1)
+	if end >= len(b) || b[end] != ':' {
+		return unknown, -1
 	}
-	i = space(b, i+1)
+	end = space(b, end+1)
+	raw := b[i+1 : quote]
+	if number = s.number(raw, escaped, b[i:end]); number == unknown {
+		s.lost = raw
+	}
+	return number, end
+}
+
+// scan reads the value at i and returns the position after it, or −1.
+func (f *field) scan(b []byte, i int) int {
 	if i >= len(b) {
 		return -1
 	}
-	switch c := b[i]; c {
+	end := -1
+	switch b[i] {
 	case '"':
-		end, escaped = quoted(b, i+1)
-		if end < 0 {
+		quote, escaped := quoted(b, i+1)
+		if quote < 0 {
 			return -1
 		}
 		f.kind = kindString
 		if escaped {
 			f.kind = kindEscaped
 		}
-		f.text = b[i+1 : end : end]
-		return end + 1
+		f.text = b[i+1 : quote : quote]
+		return quote + 1
 	case '{', '[':
 		f.kind = kindNested
 		return nested(b, i, 1)
@@ -144,11 +171,11 @@ func literal(b []byte, i int, word string) int {
 // the result that is zero in v. Bytes above the first such one may be wrong,
 // which does not matter here, since only the first is looked at.
 const (
-	ones  = 0x0101010101010101
+	lows  = 0x0101010101010101
 	highs = 0x8080808080808080
 )
 
-func zeroBytes(v uint64) uint64 { return (v - ones) &^ v & highs }
+func zeroBytes(v uint64) uint64 { return (v - lows) &^ v & highs }
 
 // quoted returns the position of the quote that ends the string whose first
 // byte is at i, or −1, and whether there are escapes before it.
@@ -158,7 +185,7 @@ func quoted(b []byte, i int) (int, bool) {
 		// Stop at a quote, a backslash or a control character.
 		for i+8 <= len(b) {
 			v := binary.LittleEndian.Uint64(b[i:])
-			stop := zeroBytes(v^'"'*ones) | zeroBytes(v^'\\'*ones) | (v-0x20*ones)&^v&highs
+			stop := zeroBytes(v^'"'*lows) | zeroBytes(v^'\\'*lows) | (v-0x20*lows)&^v&highs
 			if stop != 0 {
 				n := bits.TrailingZeros64(stop) &^ 7
 				high |= v & (1<<n - 1)
@@ -308,7 +335,7 @@ func nested(b []byte, i, depth int) int {
 	}
 	for {
 		if isObject {
-			if i = member(b, i); i < 0 {
+			if i = memberValue(b, i); i < 0 {
 				return -1
 			}
 		}
@@ -329,8 +356,8 @@ func nested(b []byte, i, depth int) int {
 	}
 }
 
-// member returns the start of the value after the `"name":` at i, or −1.
-func member(b []byte, i int) int {
+// memberValue returns the start of the value after the `"name":` at i, or −1.
+func memberValue(b []byte, i int) int {
 	if i >= len(b) || b[i] != '"' {
 		return -1
 	}

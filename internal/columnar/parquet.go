@@ -3,9 +3,15 @@ package columnar
 import (
 	"fmt"
 	"slices"
+	"unsafe"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/metadata"
 )
 
 // createdBy names the layout and not the build, so that the same records give
@@ -25,42 +31,48 @@ var compressions = map[string]compress.Compression{
 	"none":   compress.Codecs.Uncompressed,
 }
 
-// CheckCompression refuses what Write could not write.
-func CheckCompression(name string) error {
-	if _, ok := compressions[name]; !ok {
-		return fmt.Errorf("compression %q: want zstd, snappy, lz4, gzip or none", name)
-	}
-	return nil
+// dictionary says whether a column of text may be dictionary encoded.
+func (o Options) dictionary(column string) bool {
+	return !o.NoDictionary && (o.DictionaryColumns == nil || slices.Contains(o.DictionaryColumns, column))
 }
 
-// properties are the Parquet writer's settings for a file of so many records.
-func properties(o Options, columns []Column, records int64) *parquet.WriterProperties {
+// properties are the Parquet writer's settings for a file of so many records
+// with values of so many bytes.
+func properties(o Options, columns []Column, records, valueBytes int64) *parquet.WriterProperties {
 	out := []parquet.WriterProperty{
 		parquet.WithCreatedBy(createdBy),
 		parquet.WithCompression(compressions[o.Compression]),
 		parquet.WithDataPageSize(int64(o.PageBytes)),
-		parquet.WithDictionaryDefault(!o.NoDictionary && o.DictionaryColumns == nil),
+		// The writer looks at a page's size only between batches of rows.
+		parquet.WithBatchSize(max(64, min(8192, int64(o.PageBytes)/valueBytes))),
+		parquet.WithDictionaryDefault(false),
+		parquet.WithDictionaryFor(colTopic, true),
 		parquet.WithStats(o.Statistics != NoStatistics),
 		parquet.WithPageIndexEnabled(o.Statistics == FullStatistics),
-		parquet.WithSortingColumns([]parquet.SortingColumn{{ColumnIdx: 2}}), // _offset
+		parquet.WithSortingColumns([]parquet.SortingColumn{{ColumnIdx: offsetColumn}}),
+		// Nobody looks for the least value, and it takes up to 4 KiB a page.
+		parquet.WithStatsFor(colValue, false),
+		parquet.WithPageIndexEnabledFor(colValue, false),
 	}
 	if o.Compression == "zstd" {
 		out = append(out, parquet.WithCompressionLevel(o.CompressionLevel))
 	}
-	// Runs of one value and rising numbers: an eighth of the size of plain, and
-	// quicker than a dictionary.
-	for _, name := range []string{colPartition, colOffset, colTimestamp, colTimestampType} {
-		out = append(out, parquet.WithDictionaryFor(name, false), parquet.WithEncodingFor(name, parquet.Encodings.DeltaBinaryPacked))
-	}
-	out = append(out, parquet.WithDictionaryFor(colTopic, true))
-	// Whole values hardly repeat, and nobody looks for the least of them.
-	out = append(out, parquet.WithDictionaryFor(colValue, false), parquet.WithStatsFor(colValue, false), parquet.WithPageIndexEnabledFor(colValue, false))
-	if !o.NoDictionary {
-		for _, name := range o.DictionaryColumns {
-			if !slices.Contains([]string{colPartition, colOffset, colTimestamp, colTimestampType}, name) {
-				out = append(out, parquet.WithDictionaryFor(name, true))
-			}
+	// Numbers that lie close together: an eighth of plain for the offsets.
+	delta := []string{colPartition, colOffset, colTimestamp, colTimestampType}
+	texts := []string{colKey}
+	for _, c := range columns {
+		switch c.Type {
+		case Int64, Timestamp:
+			delta = append(delta, c.Name)
+		case Text:
+			texts = append(texts, c.Name)
 		}
+	}
+	for _, name := range delta {
+		out = append(out, parquet.WithEncodingFor(name, parquet.Encodings.DeltaBinaryPacked))
+	}
+	for _, name := range texts {
+		out = append(out, parquet.WithDictionaryFor(name, o.dictionary(name)))
 	}
 	distinct := min(records, int64(o.RowGroupRows))
 	for _, name := range o.BloomColumns {
@@ -72,4 +84,136 @@ func properties(o Options, columns []Column, records int64) *parquet.WriterPrope
 		}
 	}
 	return parquet.NewWriterProperties(out...)
+}
+
+// groupWriter writes one row group, column after column. It keeps the first error.
+type groupWriter struct {
+	group file.SerialRowGroupWriter
+	rows  int
+	batch int // rows between two looks at the size of the page
+	err   error
+}
+
+// next moves to the next column, which has to be written by a W.
+func next[W file.ColumnChunkWriter](w *groupWriter) (column W, ok bool) {
+	if w.err != nil {
+		return column, false
+	}
+	c, err := w.group.NextColumn()
+	if err != nil {
+		w.err = err
+		return column, false
+	}
+	if column, ok = c.(W); !ok {
+		w.err = fmt.Errorf("column %s is written by a %T, not a %T", c.Descr().Path(), c, column)
+	}
+	return column, ok
+}
+
+func (w *groupWriter) int32s(values []int32) {
+	if c, ok := next[*file.Int32ColumnChunkWriter](w); ok {
+		_, w.err = c.WriteBatch(values, nil, nil)
+	}
+}
+
+func (w *groupWriter) int64s(values []int64, defs []int16) {
+	if c, ok := next[*file.Int64ColumnChunkWriter](w); ok {
+		_, w.err = c.WriteBatch(values, defs, nil)
+	}
+}
+
+func (w *groupWriter) doubles(values []float64, defs []int16) {
+	if c, ok := next[*file.Float64ColumnChunkWriter](w); ok {
+		_, w.err = c.WriteBatch(values, defs, nil)
+	}
+}
+
+func (w *groupWriter) bools(values []bool, defs []int16) {
+	if c, ok := next[*file.BooleanColumnChunkWriter](w); ok {
+		_, w.err = c.WriteBatch(values, defs, nil)
+	}
+}
+
+// nested writes byte strings below a repeated group.
+func (w *groupWriter) nested(values *blobs, defs, reps []int16) {
+	if c, ok := next[*file.ByteArrayColumnChunkWriter](w); ok {
+		_, w.err = c.WriteBatchArrow(values.data, values.offsets, defs, reps)
+	}
+}
+
+// texts writes a column of byte strings; defs is nil when none may be null.
+func (w *groupWriter) texts(t *texts, defs []int16) {
+	c, ok := next[*file.ByteArrayColumnChunkWriter](w)
+	if !ok {
+		return
+	}
+	if t.plain || len(t.indices) == 0 {
+		c.FallbackToPlain()
+		_, w.err = c.WriteBatchArrow(t.values.data, t.values.offsets, defs, nil)
+		return
+	}
+	w.err = w.dictionary(c, t, defs)
+}
+
+// dictionary hands over a dictionary and the indices into it as they are.
+// Every page gets the bounds of the whole dictionary for its statistics: the
+// writer would give them to the first page only, and leaves out empty strings.
+func (w *groupWriter) dictionary(c *file.ByteArrayColumnChunkWriter, t *texts, defs []int16) error {
+	encoder, ok := c.CurrentEncoder().(interface{ PutDictionary(arrow.Array) error })
+	if !ok {
+		return fmt.Errorf("column %s has no dictionary encoder but a %T", c.Descr().Path(), c.CurrentEncoder())
+	}
+	data := array.NewData(arrow.BinaryTypes.Binary, t.values.len(), []*memory.Buffer{nil, bytesOf(t.values.offsets), memory.NewBufferBytes(t.values.data)}, nil, 0, 0)
+	entries := array.NewBinaryData(data)
+	if err := encoder.PutDictionary(entries); err != nil {
+		return err
+	}
+	least, greatest := t.values.bounds()
+	indices, valid := spaced(t.indices, defs)
+	for from := 0; from < w.rows; from += w.batch {
+		to := min(from+w.batch, w.rows)
+		var partDefs []int16
+		nulls := 0
+		if defs != nil {
+			partDefs = defs[from:to]
+			for _, def := range partDefs {
+				nulls += 1 - int(def)
+			}
+		}
+		part := array.NewInt32Data(array.NewData(arrow.PrimitiveTypes.Int32, to-from, []*memory.Buffer{valid, bytesOf(indices)}, nil, nulls, from))
+		if bounds, ok := c.PageStatistics().(*metadata.ByteArrayStatistics); ok {
+			bounds.IncNulls(int64(nulls))
+			bounds.IncNumValues(int64(to - from - nulls))
+			if nulls < to-from {
+				bounds.SetMinMax(least, greatest)
+			}
+		}
+		if err := c.WriteDictIndices(part, partDefs, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// spaced puts the indices to their rows, with a validity bitmap, as the Parquet
+// writer wants them.
+func spaced(indices []int32, defs []int16) ([]int32, *memory.Buffer) {
+	if len(indices) == len(defs) || defs == nil {
+		return indices, nil
+	}
+	out, valid := make([]int32, len(defs)), make([]byte, (len(defs)+7)/8)
+	at := 0
+	for row, def := range defs {
+		if def > 0 {
+			out[row] = indices[at]
+			valid[row/8] |= 1 << (row % 8)
+			at++
+		}
+	}
+	return out, memory.NewBufferBytes(valid)
+}
+
+// bytesOf gives the memory of numbers to Arrow.
+func bytesOf(s []int32) *memory.Buffer {
+	return memory.NewBufferBytes(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), 4*len(s)))
 }

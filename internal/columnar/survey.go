@@ -13,6 +13,7 @@ type plan struct {
 	columns []Column
 	parts   map[int64]*part // by number of the time partition
 	wanted  int             // parts that are written
+	bytes   int64           // of values
 }
 
 // part is one time partition.
@@ -26,7 +27,6 @@ type part struct {
 // time partitions, and how far one call may go.
 func survey(ctx context.Context, batches Batches, decoder *batch.Decoder, o Options) (*plan, error) {
 	p := &plan{fields: newInference(o.Fixed, o.ColumnsMax), parts: make(map[int64]*part)}
-	var scan scanner
 	var current *part
 	var number int64
 	visit := func(r *batch.Record, _ bool) (bool, error) {
@@ -40,9 +40,9 @@ func survey(ctx context.Context, batches Batches, decoder *batch.Decoder, o Opti
 		}
 		current.records++
 		p.result.Records++
-		if scan.object(r.Value) {
+		p.bytes += int64(len(r.Value))
+		if p.fields.observe(r.Value) {
 			p.result.Objects++
-			p.fields.observe(scan.fields)
 		}
 		return true, nil
 	}

@@ -1,0 +1,267 @@
+package columnar
+
+import (
+	"bytes"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/apache/arrow-go/v18/parquet/file"
+
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/format"
+)
+
+// output is a Parquet file that is being written, with its current row group.
+type output struct {
+	number  int64
+	part    *part
+	out     File
+	sink    *sink
+	parquet *file.Writer
+	bytes   int // an upper estimate of what the row group takes
+	perRow  int // what a row takes besides its bytes
+
+	topic      texts
+	partition  int32
+	offsets    []int64
+	timestamps []int64 // µs
+	types      []int32 // of the timestamps
+	keyLevels  levels
+	keys       texts
+	valLevels  levels
+	values     texts
+	headers    headers
+	cells      []cells
+}
+
+// begin opens the file and makes room for its first row group.
+func (f *output) begin(o Options, p *plan, create func(string) (io.Writer, error)) error {
+	out, err := create(f.part.name)
+	if err != nil {
+		return err
+	}
+	f.out.Writer = out
+	f.sink = &sink{out: out}
+	root, err := fileSchema(f.out.Columns)
+	if err != nil {
+		return err
+	}
+	valueBytes := max(1, p.bytes/p.result.Records)
+	f.parquet, err = file.NewParquetWriterWithError(f.sink, root, file.WithWriterProps(properties(o, f.out.Columns, f.part.records, valueBytes)))
+	if err != nil {
+		return err
+	}
+
+	f.partition = o.Partition.Index
+	f.topic = newTexts(true)
+	f.topic.append([]byte(o.Topic))
+	f.keys, f.values = newTexts(o.dictionary(colKey)), newTexts(false)
+	f.cells = make([]cells, len(f.out.Columns))
+	for i, c := range f.out.Columns {
+		f.cells[i] = cells{typ: c.Type, texts: newTexts(o.dictionary(c.Name))}
+	}
+	f.perRow = 8 + 8 + 4 + 4 + 4 + 4 + 10*len(f.cells)
+	f.reserve(int(min(f.part.records, int64(o.RowGroupRows))), int(valueBytes), o)
+	f.reset()
+	return nil
+}
+
+// reserve makes room for a row group, so that it is not copied while it grows.
+func (f *output) reserve(rows, valueBytes int, o Options) {
+	rows = min(rows, o.RowGroupBytesMax/(f.perRow+2*valueBytes)+1)
+	f.offsets, f.timestamps, f.types = make([]int64, 0, rows), make([]int64, 0, rows), make([]int32, 0, rows)
+	f.values.values.offsets = make([]int32, 0, rows+1)
+	f.values.values.data = make([]byte, 0, rows*valueBytes+rows*valueBytes/16)
+}
+
+func (f *output) reset() {
+	f.bytes = 0
+	f.offsets, f.timestamps, f.types = f.offsets[:0], f.timestamps[:0], f.types[:0]
+	f.keyLevels.reset()
+	f.keys.reset()
+	f.valLevels.reset()
+	f.values.reset()
+	f.headers.reset()
+	for i := range f.cells {
+		f.cells[i].reset()
+	}
+}
+
+// append adds the system columns of a record. It returns by how much the row
+// group grew; text columns are counted as if they took the whole value.
+func (f *output) append(r *batch.Record, appendTime bool) int {
+	row := len(f.offsets)
+	f.offsets = append(f.offsets, r.Offset)
+	f.timestamps = append(f.timestamps, clampMs(r.Timestamp)*1000)
+	typ := int32(0)
+	if appendTime {
+		typ = 1
+	}
+	f.types = append(f.types, typ)
+	if r.Key != nil {
+		f.keyLevels.pad(row)
+		f.keyLevels.value()
+		f.keys.append(r.Key)
+	}
+	if r.Value != nil {
+		f.valLevels.pad(row)
+		f.valLevels.value()
+		f.values.append(r.Value)
+	}
+	grown := f.perRow + len(r.Key) + 2*len(r.Value) + f.headers.append(r.Headers)
+	f.bytes += grown
+
+	f.out.Records++
+	f.out.First = min(f.out.First, r.Offset)
+	f.out.Next = max(f.out.Next, r.Offset+1)
+	f.out.MinTimestamp = min(f.out.MinTimestamp, r.Timestamp)
+	f.out.MaxTimestamp = max(f.out.MaxTimestamp, r.Timestamp)
+	return grown
+}
+
+// appendFields adds the fields that were found in the value of the last record.
+func (f *output) appendFields(in *inference) {
+	row := len(f.offsets) - 1
+	for j := range in.found {
+		member := &in.found[j]
+		if uint(member.name) >= uint(len(in.fields)) {
+			continue
+		}
+		if slot := in.fields[member.name].slot; slot >= 0 {
+			f.cells[slot].append(row, member)
+		}
+	}
+}
+
+// flush writes the current row group and begins a new one.
+func (f *output) flush() error {
+	group, err := f.parquet.AppendRowGroupChecked()
+	if err != nil {
+		return fmt.Errorf("begin row group: %w", err)
+	}
+	w := groupWriter{group: group, rows: len(f.offsets), batch: int(f.parquet.Properties().WriteBatchSize())}
+	f.write(&w)
+	if w.err != nil {
+		return fmt.Errorf("write row group: %w", w.err)
+	}
+	if err := group.Close(); err != nil {
+		return fmt.Errorf("close row group: %w", err)
+	}
+	f.reset()
+	return nil
+}
+
+// write hands over the columns in the order of the schema.
+func (f *output) write(w *groupWriter) {
+	f.topic.indices = zeros(f.topic.indices, w.rows)
+	w.texts(&f.topic, nil)
+	w.int32s(repeat(f.partition, w.rows))
+	w.int64s(f.offsets, nil)
+	w.int64s(f.timestamps, nil)
+	w.int32s(f.types)
+	f.keyLevels.pad(w.rows)
+	w.texts(&f.keys, f.keyLevels.all())
+	f.valLevels.pad(w.rows)
+	w.texts(&f.values, f.valLevels.all())
+	keyDefs, valueDefs, reps := f.headers.levels()
+	w.nested(&f.headers.keys, keyDefs, reps)
+	w.nested(&f.headers.values, valueDefs, reps)
+	for i := range f.cells {
+		c := &f.cells[i]
+		c.levels.pad(w.rows)
+		switch defs := c.levels.all(); c.typ {
+		case Bool:
+			w.bools(c.bools, defs)
+		case Int64, Timestamp:
+			w.int64s(c.ints, defs)
+		case Double:
+			w.doubles(c.doubles, defs)
+		default:
+			w.texts(&c.texts, defs)
+		}
+	}
+}
+
+func zeros(s []int32, n int) []int32 {
+	for len(s) < n {
+		s = append(s, 0)
+	}
+	return s[:n]
+}
+
+func repeat(v int32, n int) []int32 {
+	s := make([]int32, n)
+	for i := range s {
+		s[i] = v
+	}
+	return s
+}
+
+// headers are the headers of a row group's records, in order.
+type headers struct {
+	counts []int32 // of each row
+	keys   blobs
+	values blobs  // those that are not null
+	nulls  []bool // for each header
+}
+
+func (h *headers) reset() {
+	h.counts, h.nulls = h.counts[:0], h.nulls[:0]
+	h.keys.reset()
+	h.values.reset()
+}
+
+// append adds the headers of a record and returns how many bytes that took. A
+// key that is not UTF-8, which Kafka's own clients cannot make, is mended.
+func (h *headers) append(from batch.Headers) int {
+	h.counts = append(h.counts, int32(from.Len()))
+	if from.Len() == 0 {
+		return 0
+	}
+	before := len(h.keys.data) + len(h.values.data)
+	from.Each(func(key, value []byte) {
+		h.keys.append(bytes.ToValidUTF8(key, []byte("\uFFFD")))
+		h.nulls = append(h.nulls, value == nil)
+		if value != nil {
+			h.values.append(value)
+		}
+	})
+	return len(h.keys.data) + len(h.values.data) - before + 16*from.Len()
+}
+
+// levels returns Parquet's levels of a required map with optional values: a row
+// without headers has one entry of definition level 0.
+func (h *headers) levels() (keys, values, reps []int16) {
+	at := 0
+	for _, count := range h.counts {
+		if count == 0 {
+			keys, values, reps = append(keys, 0), append(values, 0), append(reps, 0)
+			continue
+		}
+		for i := range count {
+			def := int16(2)
+			if h.nulls[at] {
+				def = 1
+			}
+			at++
+			keys, values, reps = append(keys, 1), append(values, def), append(reps, min(1, int16(i)))
+		}
+	}
+	return keys, values, reps
+}
+
+// sink counts and sums the file, and keeps the Parquet writer from closing what
+// is below it.
+type sink struct {
+	out  io.Writer
+	size int64
+	crc  uint32
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	n, err := s.out.Write(p)
+	s.size += int64(n)
+	s.crc = crc32.Update(s.crc, format.Castagnoli, p[:n])
+	return n, err
+}
