@@ -3,7 +3,8 @@ package batch
 import (
 	"fmt"
 	"io"
-	"time"
+
+	"github.com/chronik-stream/chronik/internal/format"
 )
 
 // Dump writes the batches of b as text: a line for each, and, with records, a
@@ -18,7 +19,7 @@ func Dump(w io.Writer, b []byte, records bool) error {
 		}
 		_, err := fmt.Fprintf(w, "batch [%d,%d) epoch=%d size=%d records=%d codec=%s%s time=%s..%s producer=%d/%d/%d crc=%s\n",
 			h.BaseOffset, h.Next(), h.LeaderEpoch, h.Size(), h.Records, h.Attributes.Codec(), flags(h.Attributes),
-			Time(h.BaseTimestamp), Time(h.MaxTimestamp), h.ProducerID, h.ProducerEpoch, h.BaseSequence, crc)
+			format.Time(h.BaseTimestamp), format.Time(h.MaxTimestamp), h.ProducerID, h.ProducerEpoch, h.BaseSequence, crc)
 		if err != nil || !records {
 			return err
 		}
@@ -36,7 +37,7 @@ func dumpRecords(w io.Writer, d *Decoder, h Header, raw []byte) error {
 	}
 	for it.Next() {
 		r := it.Record()
-		if _, err := fmt.Fprintf(w, "  %d time=%s key=%s value=%s", r.Offset, Time(r.Timestamp), quote(r.Key), quote(r.Value)); err != nil {
+		if _, err := fmt.Fprintf(w, "  %d time=%s key=%s value=%s", r.Offset, format.Time(r.Timestamp), quote(r.Key), quote(r.Value)); err != nil {
 			return err
 		}
 		r.Headers.Each(func(key, value []byte) { _, err = fmt.Fprintf(w, " %q=%s", key, quote(value)) })
@@ -61,14 +62,6 @@ func flags(a Attributes) string {
 		}
 	}
 	return s
-}
-
-// Time writes a timestamp of a record for people; −1 is Kafka's "none".
-func Time(ms int64) string {
-	if ms == -1 {
-		return "none"
-	}
-	return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
 func quote(b []byte) string {

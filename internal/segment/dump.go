@@ -19,15 +19,15 @@ func Dump(w io.Writer, name string, r io.ReaderAt, size int64, verify bool) erro
 	}
 	out := &printer{w: w}
 	out.printf("%s\n%v id=%s broker=%d session=%d sequence=%d created=%s size=%d ranges=%d\n",
-		name, f.Kind, f.ID, f.Broker, f.Session, f.Sequence, batch.Time(f.CreatedAt), size, len(f.Ranges))
+		name, f.Kind, f.ID, f.Broker, f.Session, f.Sequence, format.Time(f.CreatedAt), size, len(f.Ranges))
 	var damage []error
 	for i := range f.Ranges {
 		rng := &f.Ranges[i]
 		out.printf("range %v [%d,%d) epoch=%d bytes=%d+%d records=%d time=%s..%s\n", rng.Partition, rng.First, rng.Next, rng.Epoch,
-			rng.Position, rng.Length, rng.Records, batch.Time(rng.MinTimestamp), batch.Time(rng.MaxTimestamp))
+			rng.Position, rng.Length, rng.Records, format.Time(rng.MinTimestamp), format.Time(rng.MaxTimestamp))
 		out.producers(rng)
 		for _, b := range rng.Blocks {
-			out.printf("  block %d bytes=%d+%d time<=%s crc=%08x\n", b.First, b.Position, b.Length, batch.Time(b.MaxTimestamp), b.CRC)
+			out.printf("  block %d bytes=%d+%d time<=%s crc=%08x\n", b.First, b.Position, b.Length, format.Time(b.MaxTimestamp), b.CRC)
 		}
 	}
 	if verify {
@@ -102,7 +102,7 @@ func (p *printer) printf(text string, args ...any) {
 
 func (p *printer) producers(r *Range) {
 	for _, s := range r.Producers {
-		p.printf("  producer %d epoch=%d used=%s", s.ID, s.Epoch, batch.Time(s.LastUsed))
+		p.printf("  producer %d epoch=%d used=%s", s.ID, s.Epoch, format.Time(s.LastUsed))
 		for _, b := range s.Batches {
 			p.printf(" %d..%d@%d", b.FirstSequence, b.LastSequence, b.First)
 		}

@@ -75,8 +75,12 @@ func (w *Writer) Append(h batch.Header, raw []byte) error {
 	if w.err != nil {
 		return w.err
 	}
+	minTimestamp := h.BaseTimestamp
+	if h.Attributes.LogAppendTime() {
+		minTimestamp = h.MaxTimestamp // the base is still the client's
+	}
 	if len(r.Blocks) == 0 {
-		r.First, r.MinTimestamp, r.MaxTimestamp = h.BaseOffset, h.BaseTimestamp, h.MaxTimestamp
+		r.First, r.MinTimestamp, r.MaxTimestamp = h.BaseOffset, minTimestamp, h.MaxTimestamp
 	}
 	if n := len(r.Blocks); n == 0 || r.Blocks[n-1].Length+int64(len(raw)) > BlockBytes {
 		r.Blocks = append(r.Blocks, Block{First: h.BaseOffset, Position: w.at, MaxTimestamp: h.MaxTimestamp})
@@ -88,7 +92,7 @@ func (w *Writer) Append(h batch.Header, raw []byte) error {
 	r.Next = h.Next()
 	r.Length += int64(len(raw))
 	r.Records += int64(h.Records)
-	r.MinTimestamp = min(r.MinTimestamp, h.BaseTimestamp)
+	r.MinTimestamp = min(r.MinTimestamp, minTimestamp)
 	r.MaxTimestamp = max(r.MaxTimestamp, h.MaxTimestamp)
 	w.parts = append(w.parts, raw)
 	w.at += int64(len(raw))

@@ -1,0 +1,172 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/chronik-stream/chronik/internal/producer"
+)
+
+// ErrInvariant is wrapped by every error of Check: the swap would lose or
+// repeat records. It is a bug of the caller, and trying again does not help.
+var ErrInvariant = errors.New("manifest invariant broken")
+
+// Check says whether next may replace old. A partition's first manifest
+// replaces the zero Section. The rules, and what breaks without them:
+//
+//   - the version rises by one: a swap that was prepared on another manifest
+//     would drop what came between;
+//   - the log start and the log mark never go back: segments below the mark
+//     are deleted, nobody could write those log files again;
+//   - another mark goes back only together with all files of its kind, as when
+//     a feature is turned off, else records would be derived twice;
+//   - files end at or below their mark: readers take what is above it from the
+//     log, and would see those records twice;
+//   - what log and columnar files covered at or above the new log start stays
+//     covered: a merge replaces files, it does not lose any.
+func Check(old, next Section) error {
+	if err := check(&old, &next); err != nil {
+		return fmt.Errorf("%w: %v, version %d after %d: %w", ErrInvariant, next.Partition, next.Version, old.Version, err)
+	}
+	return nil
+}
+
+func check(old, next *Section) error {
+	if err := next.validate(); err != nil {
+		return err
+	}
+	if next.Version != old.Version+1 {
+		return errors.New("versions do not follow each other")
+	}
+	if old.Version > 0 && old.Partition != next.Partition {
+		return fmt.Errorf("the manifest of %v", old.Partition)
+	}
+	if next.LogStart < old.LogStart {
+		return fmt.Errorf("log start %d after %d", next.LogStart, old.LogStart)
+	}
+	before, after := old.kinds(), next.kinds()
+	for i, k := range after {
+		was := before[i]
+		if k.mark < was.mark && (k.name == "log" || len(k.files) > 0) {
+			return fmt.Errorf("%s mark %d after %d", k.name, k.mark, was.mark)
+		}
+		if k.name == "log" || len(k.files) > 0 {
+			if first, lost := uncovered(was.files, k.files, next.LogStart); lost {
+				return fmt.Errorf("%s files no longer cover offset %d", k.name, first)
+			}
+		}
+	}
+	return nil
+}
+
+// kind is one sort of file with its mark.
+type kind struct {
+	name  string
+	mark  int64
+	files []File
+}
+
+func (s *Section) kinds() [4]kind {
+	return [4]kind{
+		{"log", s.Marks.Log, s.Log},
+		{"columnar", s.Marks.Columnar, s.Columnar},
+		{"text", s.Marks.Text, s.Text},
+		{"vector", s.Marks.Vector, s.Vector},
+	}
+}
+
+// validate checks a section on its own.
+func (s *Section) validate() error {
+	switch {
+	case s.Partition.Topic.IsZero() || s.Partition.Index < 0:
+		return fmt.Errorf("partition %v", s.Partition)
+	case s.Version < 1:
+		return fmt.Errorf("version %d", s.Version)
+	case s.LogStart < 0 || s.LogStart > offsetMax:
+		return fmt.Errorf("log start %d", s.LogStart)
+	}
+	for _, k := range s.kinds() {
+		if k.mark < 0 || k.mark > offsetMax {
+			return fmt.Errorf("%s mark %d", k.name, k.mark)
+		}
+		if err := k.validate(); err != nil {
+			return fmt.Errorf("%s file %w", k.name, err)
+		}
+	}
+	return validateProducers(s.Producers)
+}
+
+// validate checks files in their order: sound by themselves, below the mark,
+// sorted, and disjoint among those of one time partition.
+func (k kind) validate() error {
+	objects := make(map[string]bool, len(k.files))
+	nexts := map[string]int64{} // time partition → end of the last file
+	for i := range k.files {
+		f := &k.files[i]
+		span := f.Next - f.First
+		switch {
+		case f.Object == "":
+			return fmt.Errorf("%d has no name", i)
+		case objects[f.Object]:
+			return fmt.Errorf("%s is named twice", f.Object)
+		case f.Size <= 0:
+			return fmt.Errorf("%s has %d bytes", f.Object, f.Size)
+		case f.First < 0 || span <= 0 || f.Next > k.mark:
+			return fmt.Errorf("%s covers [%d,%d), the mark is %d", f.Object, f.First, f.Next, k.mark)
+		case f.Records < 0 || f.Records > span:
+			return fmt.Errorf("%s has %d records in %d offsets", f.Object, f.Records, span)
+		case i > 0 && before(f, &k.files[i-1]):
+			return fmt.Errorf("%s is out of order", f.Object)
+		}
+		class := f.TimePartition
+		if k.name == "log" {
+			class = ""
+		}
+		if next, ok := nexts[class]; ok && f.First < next {
+			return fmt.Errorf("%s begins at offset %d, the one before it ends at %d", f.Object, f.First, next)
+		}
+		objects[f.Object] = true
+		nexts[class] = f.Next
+	}
+	return nil
+}
+
+func before(a, b *File) bool {
+	return a.First < b.First || a.First == b.First && a.TimePartition < b.TimePartition
+}
+
+func validateProducers(states []producer.State) error {
+	for i := range states {
+		if i > 0 && states[i].ID <= states[i-1].ID {
+			return fmt.Errorf("producer %d after %d", states[i].ID, states[i-1].ID)
+		}
+		if n := len(states[i].Batches); n > producer.BatchesMax {
+			return fmt.Errorf("producer %d has %d batches", states[i].ID, n)
+		}
+	}
+	return nil
+}
+
+// uncovered finds the first offset from start on that files of old cover and
+// those of next do not. Both are sorted by First.
+func uncovered(old, next []File, start int64) (first int64, lost bool) {
+	n := 0
+	covered := int64(0) // [.., covered) of the run that next covers without a gap
+	for i := range old {
+		at := max(old[i].First, start)
+		for at < old[i].Next {
+			if at < covered {
+				at = covered
+				continue
+			}
+			for n < len(next) && next[n].Next <= at {
+				n++
+			}
+			if n == len(next) || next[n].First > at {
+				return at, true
+			}
+			covered = next[n].Next
+		}
+	}
+	return 0, false
+}

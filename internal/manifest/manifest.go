@@ -1,0 +1,178 @@
+// Package manifest reads and writes manifests: the list of a partition's files.
+//
+// A partition's history lives here and not in the metadata store, which only
+// names the section that is current. One object holds the sections of up to
+// SectionsMax partitions, those that one compaction pass has changed; readers
+// fetch the bytes of a single section, which stands on its own.
+//
+//	object:  section · section · …
+//
+//	section: magic "CHMF" (4) · version 1 (1) · zero (3) · payload length (4)
+//	         · CRC-32C of the 12 bytes before and the payload (4) · payload
+//
+// The payload is JSON: manifests are small, read seldom, and looked at by
+// people when something is wrong. Fields are added by a new version; a field
+// that a version does not know is damage. Integers of the frame are
+// little-endian.
+//
+// The package is pure. What may follow what is the business of Check, to be
+// called before every conditional write.
+package manifest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/internal/producer"
+	"github.com/chronik-stream/chronik/internal/topic"
+)
+
+const (
+	// Version is the newest version of a section, the one that is written.
+	Version = 1
+	// SectionsMax bounds the sections of an object: as many partitions as one
+	// transaction of the metadata store may swap.
+	SectionsMax = 64
+	// FrameSize is what a section has besides its payload.
+	FrameSize = 16
+
+	payloadBytesMax = 256 << 20
+)
+
+const magic = "CHMF"
+
+// Marks are a partition's progress: everything below a mark has been rewritten
+// into files of that kind. The fields are those of metastore.Marks.
+type Marks struct {
+	Log      int64 `json:"log"`
+	Columnar int64 `json:"columnar"`
+	Text     int64 `json:"text"`
+	Vector   int64 `json:"vector"`
+}
+
+// Column is a column that was inferred from JSON values.
+type Column struct {
+	Name string `json:"name"`
+	Type string `json:"type"` // int64, double, bool, text, timestamp
+}
+
+// File is one immutable object of a partition.
+type File struct {
+	Object        string   // name in the bucket
+	Size          int64    // bytes
+	First, Next   int64    // it covers the offsets [First, Next) of its time partition
+	Records       int64    // may be fewer than offsets: markers, holes, other time partitions
+	MinTimestamp  int64    // ms
+	MaxTimestamp  int64    // ms
+	TimePartition string   // "2026-11-23" or "2026-11-23T07"; empty: not partitioned by time
+	Columns       []Column // inferred ones; shared between files of one schema: do not change
+	Format        string   // "parquet"; empty for log files
+	CreatedAt     int64    // ms since the epoch
+}
+
+// Section is the manifest of one partition.
+type Section struct {
+	Partition topic.Partition
+	Topic     string // its name when this was written, for people
+	Version   int64  // counts the swaps of this partition, from 1
+	LogStart  int64
+	Marks     Marks
+	Log       []File           // by First, not overlapping
+	Columnar  []File           // by First, then TimePartition; not overlapping within one
+	Text      []File           // as Columnar
+	Vector    []File           // as Columnar
+	Producers []producer.State // at Marks.Log, by ID
+}
+
+// Place is where a section lies in its object, in bytes.
+type Place struct{ Position, Length int64 }
+
+// Encode writes sections, one for each partition, into one object. It refuses
+// sections that Decode would not accept.
+func Encode(sections []Section) (object []byte, places []Place, err error) {
+	if len(sections) == 0 || len(sections) > SectionsMax {
+		return nil, nil, fmt.Errorf("encoding a manifest: %d sections, want 1 to %d", len(sections), SectionsMax)
+	}
+	for i := range sections {
+		s := &sections[i]
+		if err := s.validate(); err != nil {
+			return nil, nil, fmt.Errorf("encoding the manifest of %v: %w", s.Partition, err)
+		}
+		payload, err := marshal(s)
+		if err != nil {
+			return nil, nil, fmt.Errorf("encoding the manifest of %v: %w", s.Partition, err)
+		}
+		position := len(object)
+		object = appendSection(object, payload)
+		places = append(places, Place{Position: int64(position), Length: int64(len(object) - position)})
+	}
+	return object, places, nil
+}
+
+func appendSection(dst, payload []byte) []byte {
+	start := len(dst)
+	dst = append(dst, magic...)
+	dst = append(dst, Version, 0, 0, 0)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload)))
+	crc := crc32.Checksum(dst[start:], format.Castagnoli)
+	dst = binary.LittleEndian.AppendUint32(dst, crc32.Update(crc, format.Castagnoli, payload))
+	return append(dst, payload...)
+}
+
+// Decode reads one section; b is exactly its bytes.
+func Decode(b []byte) (Section, error) {
+	length, err := frame(b)
+	if err != nil {
+		return Section{}, err
+	}
+	if length != len(b) {
+		return Section{}, format.Corrupt(int64(length), "%d bytes after the section", len(b)-length)
+	}
+	return unmarshal(b[FrameSize:])
+}
+
+// DecodeAll reads all sections of an object.
+func DecodeAll(object []byte) ([]Section, error) {
+	var sections []Section
+	for at := 0; at < len(object); {
+		length, err := frame(object[at:])
+		if err != nil {
+			return nil, shift(err, at)
+		}
+		s, err := unmarshal(object[at+FrameSize : at+length])
+		if err != nil {
+			return nil, shift(err, at)
+		}
+		sections = append(sections, s)
+		at += length
+	}
+	if len(sections) == 0 {
+		return nil, format.Corrupt(0, "no manifest: it is empty")
+	}
+	return sections, nil
+}
+
+// frame checks the frame that b begins with and returns the section's length.
+func frame(b []byte) (length int, err error) {
+	if len(b) < FrameSize || string(b[:4]) != magic {
+		return 0, format.Corrupt(0, "no manifest: it does not begin with %q", magic)
+	}
+	payload := int64(binary.LittleEndian.Uint32(b[8:]))
+	if payload > int64(len(b)-FrameSize) || payload > payloadBytesMax {
+		return 0, format.Corrupt(8, "a payload of %d bytes, %d are there", payload, len(b)-FrameSize)
+	}
+	end := FrameSize + int(payload)
+	crc := crc32.Update(crc32.Checksum(b[:12], format.Castagnoli), format.Castagnoli, b[FrameSize:end])
+	if want := binary.LittleEndian.Uint32(b[12:]); crc != want {
+		return 0, format.Corrupt(0, "section CRC is %08x, its bytes give %08x", want, crc)
+	}
+	if b[4] == 0 || b[4] > Version {
+		return 0, format.Version(4, int(b[4]), Version)
+	}
+	if b[5]|b[6]|b[7] != 0 {
+		return 0, format.Corrupt(5, "reserved bytes % x", b[5:8])
+	}
+	return end, nil
+}
