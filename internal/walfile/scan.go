@@ -102,7 +102,7 @@ func (s *scanner) frame(pos int64) (f *Frame, batch []byte, reason string, err e
 	if !ok {
 		return nil, nil, "no frame of this generation", nil
 	}
-	if pos+Size(int(parsed.Length)) > s.size+alignment {
+	if pos+FrameHeaderSize+int64(parsed.Length) > s.size {
 		return &parsed, nil, "batch reaches behind the end of the file", nil
 	}
 	batch, err = s.at(pos+FrameHeaderSize, int(parsed.Length))
@@ -149,7 +149,9 @@ func (s *scanner) goodAfter(pos int64) (int64, error) {
 
 // at returns up to n bytes from pos; fewer only at the end of the file.
 func (s *scanner) at(pos int64, n int) ([]byte, error) {
-	n = int(min(int64(n), max(0, s.size-pos)))
+	if n = int(min(int64(n), s.size-pos)); n <= 0 {
+		return nil, nil // padding may reach behind the end
+	}
 	if pos >= s.bufPos && pos+int64(n) <= s.bufPos+int64(len(s.buf)) {
 		off := pos - s.bufPos
 		return s.buf[off : off+int64(n)], nil
