@@ -126,7 +126,6 @@ type Cluster interface {
 	WaitLeaders(ctx context.Context, id topic.ID)
 }
 
-
 // ProducerIDs hands out producer ids, never the same one twice in a cluster.
 type ProducerIDs interface {
 	NextProducerID(ctx context.Context) (int64, error)

@@ -1,0 +1,287 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+)
+
+// Produce
+//
+//   - 0–2 are advertised and refused: librdkafka derives from Produce's lowest
+//     version that a broker can decompress, and sends plain without it (KAFKA-18659).
+//   - 3 record batches v2; 5 log start; 7 zstd; 8 record errors; 9 flexible;
+//     10 leader hints (KIP-951); 11 and 12 for transactions, the same on the wire;
+//     13 topic ids.
+//
+// A request's batches get their offsets and go to the WAL while it is read, in
+// the order in which the client sent them; the answer waits for them in its
+// turn. So the requests that a client has under way share one sync.
+//
+// acks=0 has no answer; when something failed the connection is closed, which is
+// all that such a client can notice.
+func produceRoute() *route {
+	return &route{key: produceKey, name: "Produce", min: 0, refused: 3, max: 13, large: true, start: startProduce,
+		note: "0–2 are advertised for old librdkafka and answered UNSUPPORTED_VERSION"}
+}
+
+const produceKey = 0
+
+// producePartsMax bounds the partitions of one request, and with them the memory
+// that a frame full of empty ones may cost.
+const producePartsMax = 100_000
+
+// produceWaitMin is the least that a batch is waited for, whatever the client's
+// timeout says: giving up before the WAL could sync helps nobody.
+const produceWaitMin = time.Second
+
+// produceWork is a Produce request after its batches were handed to the WAL.
+type produceWork struct {
+	h        *Handler
+	version  int16
+	acks     int16
+	timeout  time.Duration
+	listener string
+	topics   []producedTopic
+	parts    []producedPart
+	hints    leaderHints
+}
+
+type producedTopic struct {
+	name  string
+	id    topic.ID
+	topic *metastore.Topic // nil: unknown
+	parts int              // how many of the work's parts, in order, are its
+}
+
+type producedPart struct {
+	partition topic.Partition
+	records   []byte // into the frame, only until it was appended
+	pending   Pending
+	appended  Appended
+	err       error
+}
+
+func startProduce(ctx context.Context, h *Handler, r *wire.Request) (wire.Work, error) {
+	w, ok := h.produces.Get().(*produceWork)
+	if !ok {
+		w = &produceWork{h: h}
+	}
+	w.version, w.listener = r.Version, r.Conn.Listener()
+	if err := w.parse(r.Body); err != nil {
+		return nil, err
+	}
+	w.append(ctx)
+	r.Release() // everything has been copied
+	return w, nil
+}
+
+// parse reads the request; the records stay in the frame.
+func (w *produceWork) parse(body []byte) error {
+	d := decoder{b: body, flexible: w.version >= 9}
+	if w.version >= 3 {
+		_, _ = d.string() // the transactional id: its batches carry the producer id
+	}
+	w.acks = d.int16()
+	w.timeout = max(time.Duration(d.int32())*time.Millisecond, produceWaitMin)
+	for topics := d.length(); topics > 0 && !d.failed; topics-- {
+		var t producedTopic
+		if w.version >= 13 {
+			t.id = d.uuid()
+		} else {
+			t.name, _ = d.string()
+		}
+		for parts := d.length(); parts > 0 && !d.failed; parts-- {
+			if len(w.parts) == producePartsMax {
+				return fmt.Errorf("%w: more than %d partitions in a produce request", wire.ErrMalformed, producePartsMax)
+			}
+			index := d.int32()
+			records := d.bytes()
+			d.tags()
+			w.parts = append(w.parts, producedPart{partition: topic.Partition{Index: index}, records: records})
+			t.parts++
+		}
+		d.tags()
+		w.topics = append(w.topics, t)
+	}
+	d.tags()
+	return d.err("produce request")
+}
+
+// append hands every batch to the log.
+func (w *produceWork) append(ctx context.Context) {
+	parts := w.parts
+	for i := range w.topics {
+		t := &w.topics[i]
+		var unknown error
+		if w.version >= 13 {
+			t.topic, unknown = w.h.lookupID(t.id)
+		} else {
+			t.topic, unknown = w.h.lookup(t.name)
+		}
+		var options AppendOptions
+		if t.topic != nil {
+			options = w.h.limits.of(t.topic)
+			options.Acks = w.acks
+		}
+		for j := range parts[:t.parts] {
+			if p := &parts[j]; unknown != nil {
+				p.err = unknown
+			} else {
+				w.appendPart(ctx, t.topic, p, options)
+			}
+			parts[j].records = nil
+		}
+		parts = parts[t.parts:]
+	}
+}
+
+func (w *produceWork) appendPart(ctx context.Context, t *metastore.Topic, p *producedPart, o AppendOptions) {
+	switch {
+	case w.version < 3:
+		p.err = kerr.UnsupportedVersion
+		return
+	case o.Acks < -1 || o.Acks > 1:
+		p.err = kerr.InvalidRequiredAcks
+		return
+	}
+	index := p.partition.Index
+	if p.partition, p.err = partition(t, index); p.err != nil {
+		p.partition.Index = index
+		return
+	}
+	if len(p.records) == 0 {
+		p.err = fmt.Errorf("%w: no record batch", ErrInvalidRecord)
+		return
+	}
+	p.pending, p.err = w.h.Log.Append(ctx, p.partition, p.records, o)
+}
+
+// Finish implements wire.Work.
+func (w *produceWork) Finish(ctx context.Context, out *wire.Response) error {
+	failed := w.wait(ctx)
+	defer w.recycle()
+	if w.acks == 0 {
+		out.Silent()
+		if failed != nil {
+			return fmt.Errorf("produce with acks=0: %w", failed)
+		}
+		return nil
+	}
+	out.Begin(w.version >= 9)
+	w.encode(out)
+	return nil
+}
+
+// wait collects the acknowledgements and returns the first failure.
+func (w *produceWork) wait(ctx context.Context) (failed error) {
+	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	for i := range w.parts {
+		p := &w.parts[i]
+		if p.pending != nil {
+			p.appended, p.err = p.pending.Wait(ctx)
+		}
+		if p.err != nil {
+			w.h.metrics.refusals.WithLabelValues("Produce", w.h.kafkaError(p.err).Message).Inc()
+			if failed == nil {
+				failed = p.err
+			}
+		}
+	}
+	return failed
+}
+
+func (w *produceWork) encode(out *wire.Response) {
+	e := encoder{b: out.Buf, flexible: w.version >= 9}
+	parts := w.parts
+	e.length(len(w.topics))
+	for i := range w.topics {
+		t := &w.topics[i]
+		if w.version >= 13 {
+			e.raw(t.id[:])
+		} else {
+			e.string(t.name)
+		}
+		e.length(t.parts)
+		for j := range parts[:t.parts] {
+			w.encodePart(&e, &parts[j])
+		}
+		parts = parts[t.parts:]
+		e.noTags()
+	}
+	if w.version >= 1 {
+		e.int32(0) // throttle
+	}
+	if w.version >= 10 && len(w.hints.brokers) > 0 {
+		e.uvarint(1)
+		e.tag(0, func() { e.endpoints(w.hints.brokers, w.listener) })
+	} else {
+		e.noTags()
+	}
+	out.Buf = e.b
+}
+
+func (w *produceWork) encodePart(e *encoder, p *producedPart) {
+	e.int32(p.partition.Index)
+	e.int16(w.h.code(p.err))
+	if p.err != nil {
+		p.appended = Appended{First: -1, Timestamp: -1, LogStart: -1}
+	}
+	e.int64(p.appended.First)
+	if w.version >= 2 {
+		e.int64(p.appended.Timestamp)
+	}
+	if w.version >= 5 {
+		e.int64(p.appended.LogStart)
+	}
+	if w.version >= 8 {
+		w.encodeReason(e, p.err)
+	}
+	if w.version >= 10 && errors.Is(p.err, ErrNotOwner) {
+		if leader, ok := w.hints.note(w.h, p.partition); ok {
+			e.uvarint(1)
+			e.tag(0, func() { e.leader(leader) })
+			return
+		}
+	}
+	e.noTags()
+}
+
+// encodeReason writes the record errors and the message of version 8.
+func (w *produceWork) encodeReason(e *encoder, err error) {
+	var record *RecordError
+	if errors.As(err, &record) {
+		e.length(1)
+		e.int32(record.Index)
+		e.string(record.Error())
+		e.noTags()
+	} else {
+		e.length(0)
+	}
+	if err == nil {
+		e.nullable("")
+	} else {
+		e.nullable(err.Error())
+	}
+}
+
+// recycle keeps w's memory for another request, unless that is much.
+func (w *produceWork) recycle() {
+	const keptMax = 1024
+	if cap(w.parts) > keptMax || cap(w.topics) > keptMax {
+		return
+	}
+	clear(w.topics)
+	clear(w.parts)
+	clear(w.hints.brokers)
+	w.topics, w.parts, w.hints.brokers = w.topics[:0], w.parts[:0], w.hints.brokers[:0]
+	w.h.produces.Put(w)
+}

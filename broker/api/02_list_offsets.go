@@ -1,0 +1,110 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/metastore"
+)
+
+// ListOffsets
+//
+//   - 1 one offset per partition; 2 isolation level; 4 leader epochs; 6 flexible;
+//     7 the largest timestamp; 8 and 9 tiered storage; 10 timeout.
+//
+// Times are answered with the exact record, found inside its batch; no such
+// record is −1 without an error. There is no local tier: its earliest offset is
+// the log start, and none is the latest tiered one.
+func listOffsetsRoute() *route {
+	return &route{key: 2, name: "ListOffsets", min: 1, max: 10, start: whole(listOffsets)}
+}
+
+// The special timestamps.
+const (
+	timeLatest        = -1
+	timeEarliest      = -2
+	timeMax           = -3
+	timeEarliestLocal = -4
+	timeLatestTiered  = -5
+)
+
+// listOffsetsAtOnce is how many partitions of a request are looked up at once:
+// a search by time may have to read objects.
+const listOffsetsAtOnce = 8
+
+func listOffsets(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.ListOffsetsRequest) kmsg.Response {
+	resp := kmsg.NewPtrListOffsetsResponse()
+	resp.Topics = make([]kmsg.ListOffsetsResponseTopic, len(req.Topics))
+	var lookups errgroup.Group
+	lookups.SetLimit(listOffsetsAtOnce)
+	for i := range req.Topics {
+		asked := &req.Topics[i]
+		t, unknown := h.lookup(asked.Topic)
+		parts := make([]kmsg.ListOffsetsResponseTopicPartition, len(asked.Partitions))
+		resp.Topics[i].Topic = asked.Topic
+		resp.Topics[i].Partitions = parts
+		for j := range parts {
+			part := &parts[j]
+			part.Default()
+			part.Partition = asked.Partitions[j].Partition
+			if unknown != nil {
+				part.ErrorCode = h.code(unknown)
+				continue
+			}
+			lookups.Go(func() error {
+				found, err := h.listOffset(r.Conn.Patience(), t, &asked.Partitions[j], req.IsolationLevel == 1)
+				part.Offset, part.Timestamp, part.LeaderEpoch = found.Offset, found.Timestamp, int32(found.Epoch)
+				part.ErrorCode = h.code(err)
+				return nil
+			})
+		}
+	}
+	_ = lookups.Wait() // each partition has its own error
+	return resp
+}
+
+func (h *Handler) listOffset(ctx context.Context, t *metastore.Topic, asked *kmsg.ListOffsetsRequestTopicPartition, committed bool) (RecordTime, error) {
+	none := RecordTime{Offset: -1, Timestamp: -1, Epoch: -1}
+	p, err := partition(t, asked.Partition)
+	if err != nil {
+		return none, err
+	}
+	bounds, epoch, err := h.Reader.Bounds(ctx, p, metastore.Epoch(asked.CurrentLeaderEpoch))
+	if err != nil {
+		return none, err
+	}
+	var found RecordTime
+	var ok bool
+	switch asked.Timestamp {
+	case timeLatest:
+		if committed {
+			return RecordTime{Offset: bounds.LastStable, Timestamp: -1, Epoch: epoch}, nil
+		}
+		return RecordTime{Offset: bounds.HighWatermark, Timestamp: -1, Epoch: epoch}, nil
+	case timeEarliest, timeEarliestLocal:
+		return RecordTime{Offset: bounds.LogStart, Timestamp: -1, Epoch: -1}, nil // the epoch of its record is not worth a read
+	case timeLatestTiered:
+		return none, nil
+	case timeMax:
+		found, ok, err = h.Reader.MaxTimestamp(ctx, p)
+	default:
+		if asked.Timestamp < 0 {
+			return none, kerr.UnsupportedVersion
+		}
+		found, ok, err = h.Reader.OffsetForTime(ctx, p, asked.Timestamp, committed)
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return none, ErrTimeout
+	case err != nil:
+		return none, err
+	case !ok:
+		return none, nil
+	}
+	return found, nil
+}

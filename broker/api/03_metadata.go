@@ -1,0 +1,132 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+)
+
+// Metadata
+//
+//   - 0 an empty list asks for all topics; 1 null does, an empty list for none;
+//     4 the client may forbid creation; 7 leader epochs; 8 authorized operations;
+//     9 flexible; 10 topic ids; 12 topics asked for by id; 13 a top-level error.
+//
+// A topic that does not exist is created when client and broker both allow it,
+// and its leaders are waited for a little, so that the first answer is of use.
+func metadataRoute() *route {
+	return &route{key: 3, name: "Metadata", min: 0, max: 13, start: whole(metadata)}
+}
+
+func metadata(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.MetadataRequest) kmsg.Response {
+	brokers := h.Cluster.Brokers()
+	cluster := h.Cluster.ClusterID()
+	resp := kmsg.NewPtrMetadataResponse()
+	resp.ClusterID = &cluster
+	resp.ControllerID = controller(brokers)
+	resp.AuthorizedOperations = operationsUnasked
+	if req.IncludeClusterAuthorizedOperations && req.Version <= 10 {
+		resp.AuthorizedOperations = operationsCluster
+	}
+	resp.Brokers = make([]kmsg.MetadataResponseBroker, len(brokers))
+	for i, b := range brokers {
+		address := endpoint(b, r.Conn.Listener())
+		resp.Brokers[i] = kmsg.MetadataResponseBroker{NodeID: int32(b.ID), Host: address.Host, Port: address.Port, Rack: rackOf(b)}
+	}
+
+	if req.Topics == nil || req.Version == 0 && len(req.Topics) == 0 {
+		all := h.Topics.All()
+		resp.Topics = make([]kmsg.MetadataResponseTopic, len(all))
+		for i, t := range all {
+			resp.Topics[i] = h.describeTopic(t, brokers, req.IncludeTopicAuthorizedOperations)
+		}
+		return resp
+	}
+	resp.Topics = make([]kmsg.MetadataResponseTopic, len(req.Topics))
+	for i, asked := range req.Topics {
+		t, err := h.metadataTopic(ctx, req, asked)
+		if err == nil {
+			resp.Topics[i] = h.describeTopic(t, brokers, req.IncludeTopicAuthorizedOperations)
+			continue
+		}
+		resp.Topics[i] = kmsg.MetadataResponseTopic{
+			Topic: asked.Topic, TopicID: asked.TopicID, ErrorCode: h.code(err),
+			Partitions: []kmsg.MetadataResponseTopicPartition{}, AuthorizedOperations: operationsUnasked,
+		}
+		if asked.Topic == nil && req.Version < 12 {
+			resp.Topics[i].Topic = new(string) // null came with version 12
+		}
+	}
+	return resp
+}
+
+// metadataTopic finds or creates a topic that was asked for.
+func (h *Handler) metadataTopic(ctx context.Context, req *kmsg.MetadataRequest, asked kmsg.MetadataRequestTopic) (*metastore.Topic, error) {
+	if asked.Topic == nil {
+		if id := topic.ID(asked.TopicID); !id.IsZero() {
+			return h.lookupID(id)
+		}
+		return nil, kerr.InvalidRequest
+	}
+	name := *asked.Topic
+	t, err := h.lookup(name)
+	allowed := h.cfg.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation)
+	if !errors.Is(err, kerr.UnknownTopicOrPartition) || !allowed {
+		return t, err
+	}
+	if err := h.collision(name); err != nil {
+		return nil, err
+	}
+	created, err := h.Topics.CreateTopic(ctx, metastore.Topic{
+		Name: name, ID: topic.NewID(), Partitions: h.cfg.PartitionsDefault, Replicas: 1,
+	})
+	if errors.Is(err, metastore.ErrTopicExists) {
+		return h.lookup(name) // somebody was faster
+	}
+	if err != nil {
+		h.log.Warn("creating a topic that was asked for", "topic", name, "error", err)
+		return nil, err
+	}
+	h.log.Info("topic created on demand", "topic", name, "partitions", created.Partitions)
+	h.waitLeaders(ctx, created.ID)
+	return &created, nil
+}
+
+// waitLeaders gives a new topic's partitions a moment to find their owners.
+func (h *Handler) waitLeaders(ctx context.Context, id topic.ID) {
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.LeaderWaitMax)
+	defer cancel()
+	h.Cluster.WaitLeaders(ctx, id)
+}
+
+func (h *Handler) describeTopic(t *metastore.Topic, brokers []metastore.Broker, operations bool) kmsg.MetadataResponseTopic {
+	described := kmsg.MetadataResponseTopic{
+		Topic: &t.Name, TopicID: t.ID,
+		Partitions:           make([]kmsg.MetadataResponseTopicPartition, t.Partitions),
+		AuthorizedOperations: operationsUnasked,
+	}
+	if operations {
+		described.AuthorizedOperations = operationsTopic
+	}
+	for i := range described.Partitions {
+		leader := h.Cluster.Leader(topic.Partition{Topic: t.ID, Index: int32(i)})
+		part := kmsg.MetadataResponseTopicPartition{
+			Partition: int32(i), Leader: int32(leader.Broker), LeaderEpoch: int32(leader.Epoch),
+			Replicas: replicas(t, leader.Broker, brokers), OfflineReplicas: []int32{},
+		}
+		part.ISR = part.Replicas
+		// A leader that is not among the listed brokers would send clients nowhere.
+		if !slices.ContainsFunc(brokers, func(b metastore.Broker) bool { return b.ID == leader.Broker }) {
+			part.Leader, part.LeaderEpoch, part.ErrorCode = -1, -1, kerr.LeaderNotAvailable.Code
+		}
+		described.Partitions[i] = part
+	}
+	return described
+}

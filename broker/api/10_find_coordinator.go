@@ -1,0 +1,87 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/metastore"
+)
+
+// FindCoordinator
+//
+//   - 1 kinds of coordinators; 3 flexible; 4 several keys at once; 5 and 6 the
+//     same on the wire.
+//
+// A group's coordinator is the same live broker whoever is asked. There are no
+// coordinators of transactions or share groups.
+func findCoordinatorRoute() *route {
+	return &route{key: 10, name: "FindCoordinator", min: 0, max: 6, start: whole(findCoordinator), note: "of consumer groups"}
+}
+
+func findCoordinator(_ context.Context, h *Handler, r *wire.Request, req *kmsg.FindCoordinatorRequest) kmsg.Response {
+	resp := kmsg.NewPtrFindCoordinatorResponse()
+	keys := req.CoordinatorKeys
+	if req.Version < 4 {
+		keys = []string{req.CoordinatorKey}
+	}
+	resp.Coordinators = make([]kmsg.FindCoordinatorResponseCoordinator, len(keys))
+	for i, key := range keys {
+		found := kmsg.FindCoordinatorResponseCoordinator{Key: key, NodeID: -1, Port: -1}
+		b, err := h.coordinator(key, req.CoordinatorType)
+		if err == nil {
+			address := endpoint(b, r.Conn.Listener())
+			found.NodeID, found.Host, found.Port = int32(b.ID), address.Host, address.Port
+		}
+		found.ErrorCode, found.ErrorMessage = h.code(err), message(err)
+		resp.Coordinators[i] = found
+	}
+	if req.Version < 4 {
+		one := resp.Coordinators[0]
+		resp.NodeID, resp.Host, resp.Port = one.NodeID, one.Host, one.Port
+		resp.ErrorCode, resp.ErrorMessage = one.ErrorCode, one.ErrorMessage
+	}
+	return resp
+}
+
+func (h *Handler) coordinator(key string, kind int8) (metastore.Broker, error) {
+	if kind != 0 {
+		return metastore.Broker{}, fmt.Errorf("%w: only consumer groups have coordinators", errRequest)
+	}
+	b, ok := Coordinator(key, h.Cluster.Brokers())
+	if !ok {
+		return b, kerr.CoordinatorNotAvailable
+	}
+	return b, nil
+}
+
+// Coordinator returns which of the live brokers coordinates a group: the one with
+// the highest hash of group and broker (rendezvous), so that a broker that comes
+// or goes moves only its own groups. false when there is no broker.
+func Coordinator(group string, brokers []metastore.Broker) (best metastore.Broker, ok bool) {
+	var highest uint64
+	for _, b := range brokers {
+		if score := rendezvous(group, b.ID); !ok || score > highest {
+			best, highest, ok = b, score, true
+		}
+	}
+	return best, ok
+}
+
+// rendezvous is FNV-1a over the group and the broker's id, with splitmix64's
+// finisher, since neighbouring ids differ in the last byte only.
+func rendezvous(group string, id metastore.BrokerID) uint64 {
+	hash := uint64(14695981039346656037)
+	for i := 0; i < len(group); i++ {
+		hash = (hash ^ uint64(group[i])) * 1099511628211
+	}
+	for shift := 0; shift < 32; shift += 8 {
+		hash = (hash ^ uint64(byte(id>>shift))) * 1099511628211
+	}
+	hash = (hash ^ hash>>30) * 0xbf58476d1ce4e5b9
+	hash = (hash ^ hash>>27) * 0x94d049bb133111eb
+	return hash ^ hash>>31
+}

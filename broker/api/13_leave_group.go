@@ -1,0 +1,34 @@
+package api
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/broker/wire"
+)
+
+// LeaveGroup
+//
+//   - 3 several members at once, static ones by their instance id; 4 flexible;
+//     5 reason.
+func leaveGroupRoute() *route {
+	return &route{key: 13, name: "LeaveGroup", min: 0, max: 5, start: whole(leaveGroup)}
+}
+
+func leaveGroup(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.LeaveGroupRequest) kmsg.Response {
+	resp := kmsg.NewPtrLeaveGroupResponse()
+	if req.Version < 3 {
+		resp.ErrorCode = h.code(h.Groups.Leave(req.Group, req.MemberID, ""))
+		return resp
+	}
+	if err := h.Groups.Check(req.Group); err != nil {
+		resp.ErrorCode = h.code(err)
+	}
+	resp.Members = make([]kmsg.LeaveGroupResponseMember, len(req.Members))
+	for i, m := range req.Members {
+		err := h.Groups.Leave(req.Group, m.MemberID, text(m.InstanceID))
+		resp.Members[i] = kmsg.LeaveGroupResponseMember{MemberID: m.MemberID, InstanceID: m.InstanceID, ErrorCode: h.code(err)}
+	}
+	return resp
+}

@@ -1,0 +1,46 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/broker/wire"
+)
+
+// DescribeCluster
+//
+//   - 1 may ask for controllers; 2 for fenced brokers, of which there are none:
+//     a broker whose session is over is not there.
+//
+// The controller that is named is a listed broker: clients send administration
+// to it, and any broker does that.
+func describeClusterRoute() *route {
+	return &route{key: 60, name: "DescribeCluster", min: 0, max: 2, start: whole(describeCluster)}
+}
+
+func describeCluster(_ context.Context, h *Handler, r *wire.Request, req *kmsg.DescribeClusterRequest) kmsg.Response {
+	brokers := h.Cluster.Brokers()
+	resp := kmsg.NewPtrDescribeClusterResponse()
+	resp.EndpointType = 1
+	resp.ClusterID = h.Cluster.ClusterID()
+	resp.ControllerID = controller(brokers)
+	resp.ClusterAuthorizedOperations = operationsUnasked
+	resp.Brokers = []kmsg.DescribeClusterResponseBroker{}
+	if req.EndpointType > 1 {
+		err := fmt.Errorf("%w: there are no separate controllers to ask", errRequest)
+		resp.ErrorCode, resp.ErrorMessage = h.code(err), message(err)
+		return resp
+	}
+	if req.IncludeClusterAuthorizedOperations {
+		resp.ClusterAuthorizedOperations = operationsCluster
+	}
+	for _, b := range brokers {
+		address := endpoint(b, r.Conn.Listener())
+		resp.Brokers = append(resp.Brokers, kmsg.DescribeClusterResponseBroker{
+			NodeID: int32(b.ID), Host: address.Host, Port: address.Port, Rack: rackOf(b),
+		})
+	}
+	return resp
+}

@@ -1,0 +1,129 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/chronik-stream/chronik/broker/group"
+	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/kv"
+)
+
+// errorCode is one row of the table below.
+type errorCode struct {
+	err  error
+	code *kerr.Error
+}
+
+// codes is the one table from our errors to Kafka's. The first that matches
+// counts. What matches none becomes UNKNOWN_SERVER_ERROR and is logged: clients
+// give up on it, so it must be a bug.
+func codes() []errorCode {
+	return []errorCode{
+		{ErrNotOwner, kerr.NotLeaderForPartition},
+		{ErrFencedEpoch, kerr.FencedLeaderEpoch},
+		{ErrUnknownEpoch, kerr.UnknownLeaderEpoch},
+		{ErrClosed, kerr.NotLeaderForPartition},
+		{ErrTimeout, kerr.RequestTimedOut},
+		{ErrOverBudget, kerr.RequestTimedOut},
+		{ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
+		{ErrDuplicateSequence, kerr.DuplicateSequenceNumber},
+		{ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
+		{ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
+		{ErrUnknownProducer, kerr.UnknownProducerID},
+		{ErrTransactional, kerr.InvalidTxnState},
+		{ErrTooLarge, kerr.MessageTooLarge},
+		{ErrMagic, kerr.UnsupportedForMessageFormat},
+		{ErrInvalidTimestamp, kerr.InvalidTimestamp},
+		{ErrInvalidRecord, kerr.InvalidRecord},
+		{ErrCorruptBatch, kerr.CorruptMessage},
+
+		{topic.ErrInvalidName, kerr.InvalidTopicException},
+		{metastore.ErrTopicExists, kerr.TopicAlreadyExists},
+		{metastore.ErrTopicUnknown, kerr.UnknownTopicOrPartition},
+		{metastore.ErrConflict, kerr.RequestTimedOut},
+		{errCollides, kerr.InvalidTopicException},
+		{errPartitions, kerr.InvalidPartitions},
+		{errReplicas, kerr.InvalidReplicationFactor},
+		{errAssignment, kerr.InvalidReplicaAssignment},
+		{errConfig, kerr.InvalidConfig},
+		{errRequest, kerr.InvalidRequest},
+
+		{group.ErrNotCoordinator, kerr.NotCoordinator},
+		{group.ErrClosed, kerr.CoordinatorNotAvailable},
+		{group.ErrUnknownMember, kerr.UnknownMemberID},
+		{group.ErrMemberIDRequired, kerr.MemberIDRequired},
+		{group.ErrFencedInstance, kerr.FencedInstanceID},
+		{group.ErrIllegalGeneration, kerr.IllegalGeneration},
+		{group.ErrRebalancing, kerr.RebalanceInProgress},
+		{group.ErrProtocol, kerr.InconsistentGroupProtocol},
+		{group.ErrSessionTimeout, kerr.InvalidSessionTimeout},
+		{group.ErrInvalidGroupID, kerr.InvalidGroupID},
+		{group.ErrGroupFull, kerr.GroupMaxSizeReached},
+		{group.ErrGroupUnknown, kerr.GroupIDNotFound},
+		{group.ErrNotEmpty, kerr.NonEmptyGroup},
+
+		// Damage does not go away by asking again; a store that is away does.
+		{format.ErrCorrupt, kerr.CorruptMessage},
+		{format.ErrVersion, kerr.KafkaStorageError},
+		{ErrStorage, kerr.KafkaStorageError},
+		{kv.ErrUnknownOutcome, kerr.RequestTimedOut},
+		{kv.ErrUnavailable, kerr.CoordinatorNotAvailable},
+		{context.DeadlineExceeded, kerr.RequestTimedOut},
+		{context.Canceled, kerr.RequestTimedOut},
+	}
+}
+
+// Refusals of this package.
+var (
+	errCollides   = errors.New("topic name collides")
+	errPartitions = errors.New("invalid number of partitions")
+	errReplicas   = errors.New("invalid replication factor")
+	errAssignment = errors.New("invalid replica assignment")
+	errConfig     = errors.New("invalid config")
+	errRequest    = errors.New("invalid request")
+)
+
+// kafkaError returns Kafka's error for err; nil for nil.
+func (h *Handler) kafkaError(err error) *kerr.Error {
+	if err == nil {
+		return nil
+	}
+	var known *kerr.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	var config *topicconfig.Error
+	if errors.As(err, &config) {
+		return kerr.InvalidConfig
+	}
+	for _, row := range h.codes {
+		if errors.Is(err, row.err) {
+			return row.code
+		}
+	}
+	h.log.Error("a request failed for a reason that has no Kafka code", "error", err)
+	return kerr.UnknownServerError
+}
+
+// code returns Kafka's number for err; 0 for nil.
+func (h *Handler) code(err error) int16 {
+	if err == nil {
+		return 0
+	}
+	return h.kafkaError(err).Code
+}
+
+// message is the text that goes with a code; nil for nil.
+func message(err error) *string {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	return &text
+}

@@ -1,0 +1,196 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+)
+
+// Config is what the operator decides about the protocol.
+type Config struct {
+	RequestBytesMax   int           // of a Produce frame; default 100 MiB, Kafka's socket.request.max.bytes
+	FetchBytesMax     int           // of one Fetch answer; default 55 MiB, Kafka's fetch.max.bytes
+	AutoCreateTopics  bool          // Metadata for an unknown topic creates it, when the client allows it
+	PartitionsDefault int32         // default 1
+	PartitionsMax     int32         // of one topic; default 10,000
+	LeaderWaitMax     time.Duration // how long a creating request waits for leaders; default 1 s
+	TopicDefaults     topicconfig.Defaults
+}
+
+func (c Config) withDefaults() Config {
+	if c.RequestBytesMax == 0 {
+		c.RequestBytesMax = 100 << 20
+	}
+	if c.FetchBytesMax == 0 {
+		c.FetchBytesMax = 55 << 20
+	}
+	if c.PartitionsDefault == 0 {
+		c.PartitionsDefault = 1
+	}
+	if c.PartitionsMax == 0 {
+		c.PartitionsMax = 10_000
+	}
+	if c.LeaderWaitMax == 0 {
+		c.LeaderWaitMax = time.Second
+	}
+	return c
+}
+
+// controlBytesMax bounds every request but Produce. kmsg allocates an array as
+// its length is announced, up to the bytes that are left, so a request may cost
+// a hundred times its size before it proves to be false.
+const controlBytesMax = 4 << 20
+
+// parseAloneBytes is the size from which such requests are parsed one at a time.
+const parseAloneBytes = 64 << 10
+
+// Handler is the wire.Handler of a broker.
+type Handler struct {
+	Deps
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	routes  map[int16]*served
+	codes   []errorCode
+	limits  limits
+	parsing sync.Mutex // held while a request of parseAloneBytes or more is parsed
+
+	produces sync.Pool // of *produceWork
+	fetches  sync.Pool // of *fetchWork
+}
+
+// served is a route with what is derived from it once.
+type served struct {
+	*route
+	flexible int16 // first flexible version
+	metrics  routeMetrics
+}
+
+// New returns the handler of a broker. reg may be nil.
+func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Handler {
+	h := &Handler{Deps: deps, cfg: cfg.withDefaults(), log: log, metrics: newMetrics(reg), routes: make(map[int16]*served), codes: codes()}
+	h.limits.defaults = cfg.TopicDefaults
+	for _, r := range routes() {
+		h.routes[r.key] = &served{route: r, flexible: flexibleFrom(r.key), metrics: h.metrics.of(r.name)}
+	}
+	return h
+}
+
+// FrameBytesMax implements wire.Handler.
+func (h *Handler) FrameBytesMax(key int16) int {
+	r, ok := h.routes[key]
+	switch {
+	case !ok:
+		return 0
+	case r.large:
+		return h.cfg.RequestBytesMax
+	}
+	return min(controlBytesMax, h.cfg.RequestBytesMax)
+}
+
+var errVersion = errors.New("version is not served")
+
+// Start implements wire.Handler. A version that is not served closes the
+// connection, as Kafka does; only ApiVersions answers every version.
+func (h *Handler) Start(ctx context.Context, r *wire.Request) (wire.Work, error) {
+	route, ok := h.routes[r.Key]
+	if !ok {
+		return nil, fmt.Errorf("api key %d: %w", r.Key, errVersion)
+	}
+	begun := time.Now()
+	if r.Version < route.min || r.Version > route.max {
+		if r.Key != apiVersionsKey {
+			return nil, errVersion
+		}
+		return h.measured(route, begun, unknownApiVersions{h}), nil
+	}
+	if r.Version >= route.flexible {
+		if err := r.SkipHeaderTags(); err != nil {
+			return nil, err
+		}
+	}
+	work, err := route.start(ctx, h, r)
+	if err != nil {
+		return nil, err
+	}
+	return h.measured(route, begun, work), nil
+}
+
+// measuredWork tells the metrics how long its request took.
+type measuredWork struct {
+	work  wire.Work
+	route *served
+	begun time.Time
+}
+
+func (h *Handler) measured(r *served, begun time.Time, work wire.Work) wire.Work {
+	return &measuredWork{work, r, begun}
+}
+
+// Finish implements wire.Work.
+func (m *measuredWork) Finish(ctx context.Context, w *wire.Response) error {
+	err := m.work.Finish(ctx, w)
+	m.route.metrics.seconds.Observe(time.Since(m.begun).Seconds())
+	if err != nil {
+		m.route.metrics.failed.Inc()
+	}
+	return err
+}
+
+// request is any kmsg request type.
+type request[T any] interface {
+	*T
+	kmsg.Request
+}
+
+// whole makes the start of an API that has nothing to do in the order of
+// arrival: the request is parsed and answered in its turn. A nil response closes
+// the connection without an answer.
+func whole[T any, R request[T]](answer func(ctx context.Context, h *Handler, r *wire.Request, req R) kmsg.Response) func(context.Context, *Handler, *wire.Request) (wire.Work, error) {
+	return func(_ context.Context, h *Handler, r *wire.Request) (wire.Work, error) {
+		return &wholeWork[T, R]{h, r, answer}, nil
+	}
+}
+
+type wholeWork[T any, R request[T]] struct {
+	h      *Handler
+	r      *wire.Request
+	answer func(ctx context.Context, h *Handler, r *wire.Request, req R) kmsg.Response
+}
+
+// Finish implements wire.Work.
+func (work *wholeWork[T, R]) Finish(ctx context.Context, w *wire.Response) error {
+	req := R(new(T))
+	req.SetVersion(work.r.Version)
+	if err := work.h.parse(work.r, req.ReadFrom); err != nil {
+		return err
+	}
+	work.r.Release() // kmsg copied what it needs
+	resp := work.answer(ctx, work.h, work.r, req)
+	resp.SetVersion(work.r.Version)
+	// ApiVersions answers before the client knows what the server understands.
+	w.Begin(resp.IsFlexible() && resp.Key() != apiVersionsKey)
+	w.Buf = resp.AppendTo(w.Buf)
+	return nil
+}
+
+// parse reads a request's body with read, large ones one at a time.
+func (h *Handler) parse(r *wire.Request, read func([]byte) error) error {
+	if len(r.Body) >= parseAloneBytes {
+		h.parsing.Lock()
+		defer h.parsing.Unlock()
+	}
+	if err := read(r.Body); err != nil {
+		return fmt.Errorf("%w: %w", wire.ErrMalformed, err)
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package api
+
+import (
+	"sync"
+
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/metastore"
+)
+
+// limits keeps the append options of topics, so that a configuration is resolved
+// once per change and not once per request. The zero value is ready.
+type limits struct {
+	defaults topicconfig.Defaults
+	byTopic  sync.Map // topic.ID → *topicLimits
+}
+
+type topicLimits struct {
+	revision int64
+	options  AppendOptions
+}
+
+// of returns the options for t, without Acks.
+func (l *limits) of(t *metastore.Topic) AppendOptions {
+	if v, ok := l.byTopic.Load(t.ID); ok {
+		if v := v.(*topicLimits); v.revision == t.ModRevision {
+			return v.options
+		}
+	}
+	e := topicconfig.Resolve(t.Config, l.defaults)
+	v := &topicLimits{t.ModRevision, AppendOptions{
+		Object:               e.Durability == topicconfig.DurabilityObject,
+		LogAppendTime:        e.LogAppendTime,
+		MessageBytesMax:      e.MessageBytesMax,
+		TimestampBeforeMaxMs: e.TimestampBeforeMs,
+		TimestampAfterMaxMs:  e.TimestampAfterMs,
+		Compacted:            e.CleanupCompact,
+	}}
+	l.byTopic.Store(t.ID, v)
+	return v.options
+}
+
+// forget drops a deleted topic.
+func (l *limits) forget(id topic.ID) { l.byTopic.Delete(id) }

@@ -1,0 +1,83 @@
+package group
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/chronik-stream/chronik/internal/topic"
+)
+
+// commitTimeout bounds one write of offsets.
+const commitTimeout = 10 * time.Second
+
+// committer writes offsets, one write per group at a time: commits that come
+// meanwhile are merged into the next one, in their order.
+type committer struct {
+	store Offsets
+
+	mu     sync.Mutex
+	queues map[string]*commitQueue
+}
+
+// commitQueue exists while a write of its group is under way.
+type commitQueue struct {
+	next *commitBatch // nil: nothing came since that write began
+}
+
+// commitBatch is the offsets of one write.
+type commitBatch struct {
+	offsets map[topic.Partition]Offset
+	done    chan struct{}
+	err     error // once done is closed
+}
+
+func newCommitter(store Offsets) *committer {
+	return &committer{store: store, queues: make(map[string]*commitQueue)}
+}
+
+// commit returns when offsets are stored. When ctx ends first they may be stored
+// nevertheless.
+func (c *committer) commit(ctx context.Context, group string, offsets map[topic.Partition]Offset) error {
+	c.mu.Lock()
+	queue, busy := c.queues[group]
+	if !busy {
+		queue = &commitQueue{}
+		c.queues[group] = queue
+	}
+	if queue.next == nil {
+		queue.next = &commitBatch{offsets: make(map[topic.Partition]Offset, len(offsets)), done: make(chan struct{})}
+	}
+	batch := queue.next
+	maps.Copy(batch.offsets, offsets)
+	c.mu.Unlock()
+	if !busy {
+		go c.drain(group, queue)
+	}
+	select {
+	case <-batch.done:
+		return batch.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// drain writes what is queued until nothing is.
+func (c *committer) drain(group string, queue *commitQueue) {
+	for {
+		c.mu.Lock()
+		batch := queue.next
+		if batch == nil {
+			delete(c.queues, group)
+			c.mu.Unlock()
+			return
+		}
+		queue.next = nil
+		c.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+		batch.err = c.store.CommitOffsets(ctx, group, batch.offsets)
+		cancel()
+		close(batch.done)
+	}
+}
