@@ -27,30 +27,36 @@ type Config struct {
 		Listen         []Listener
 		Advertised     []Listener // Port 0: the one listened on
 		ConnectionsMax int
-		RequestBytes   Bytes
+		PipelineMax    int
+		FrameBytes     Bytes
+		FrameTimeout   time.Duration
 		IdleTimeout    time.Duration
+		RequestBytes   Bytes
+		FetchBytes     Bytes
 	}
 	HTTP struct {
 		Bind string
 		Port int
 	}
 	Broker struct {
-		ID    int
-		Rack  string
-		Lease time.Duration
+		ID          int
+		Rack        string
+		Lease       time.Duration
+		StopTimeout time.Duration
 	}
 	WAL struct {
-		DiskBytes   Bytes
-		FlightBytes Bytes
+		FileBytes  Bytes
+		Bytes      Bytes
+		BudgetWait time.Duration
+	}
+	Tail struct {
+		Bytes Bytes
 	}
 	Segment struct {
-		Bytes      Bytes
-		Age        time.Duration
-		AgeWaited  time.Duration
-		CacheBytes Bytes
-	}
-	Takeover struct {
-		Grace time.Duration
+		Bytes     Bytes
+		Age       time.Duration
+		AgeUrgent time.Duration
+		Uploads   int
 	}
 	ObjectStore struct {
 		Provider     string // local, s3, aws
@@ -78,8 +84,9 @@ type Config struct {
 		TailBytes      Bytes
 	}
 	Topic struct {
-		AutoCreate bool
-		Partitions int
+		AutoCreate    bool
+		Partitions    int
+		PartitionsMax int
 	}
 
 	// Default, Columnar, Embedding and Durability are the cluster's defaults of
