@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -64,8 +65,8 @@ type producedTopic struct {
 type producedPart struct {
 	partition topic.Partition
 	records   []byte // into the frame, only until it was appended
-	pending   Pending
-	appended  Appended
+	pending   core.Pending
+	appended  core.Appended
 	err       error
 }
 
@@ -126,7 +127,7 @@ func (w *produceWork) append(ctx context.Context) {
 		} else {
 			t.topic, unknown = w.h.lookup(t.name)
 		}
-		var options AppendOptions
+		var options core.AppendOptions
 		if t.topic != nil {
 			options = w.h.limits.of(t.topic)
 			options.Acks = w.acks
@@ -143,7 +144,7 @@ func (w *produceWork) append(ctx context.Context) {
 	}
 }
 
-func (w *produceWork) appendPart(ctx context.Context, t *metastore.Topic, p *producedPart, o AppendOptions) {
+func (w *produceWork) appendPart(ctx context.Context, t *metastore.Topic, p *producedPart, o core.AppendOptions) {
 	switch {
 	case w.version < 3:
 		p.err = kerr.UnsupportedVersion
@@ -158,7 +159,7 @@ func (w *produceWork) appendPart(ctx context.Context, t *metastore.Topic, p *pro
 		return
 	}
 	if len(p.records) == 0 {
-		p.err = fmt.Errorf("%w: no record batch", ErrInvalidRecord)
+		p.err = fmt.Errorf("%w: no record batch", core.ErrInvalidRecord)
 		return
 	}
 	p.pending, p.err = w.h.Log.Append(ctx, p.partition, p.records, o)
@@ -233,7 +234,7 @@ func (w *produceWork) encodePart(e *encoder, p *producedPart) {
 	e.int32(p.partition.Index)
 	e.int16(w.h.code(p.err))
 	if p.err != nil {
-		p.appended = Appended{First: -1, Timestamp: -1, LogStart: -1}
+		p.appended = core.Appended{First: -1, Timestamp: -1, LogStart: -1}
 	}
 	e.int64(p.appended.First)
 	if w.version >= 2 {
@@ -245,7 +246,7 @@ func (w *produceWork) encodePart(e *encoder, p *producedPart) {
 	if w.version >= 8 {
 		w.encodeReason(e, p.err)
 	}
-	if w.version >= 10 && errors.Is(p.err, ErrNotOwner) {
+	if w.version >= 10 && errors.Is(p.err, core.ErrNotOwner) {
 		if leader, ok := w.hints.note(w.h, p.partition); ok {
 			e.uvarint(1)
 			e.tag(0, func() { e.leader(leader) })
@@ -257,7 +258,7 @@ func (w *produceWork) encodePart(e *encoder, p *producedPart) {
 
 // encodeReason writes the record errors and the message of version 8.
 func (w *produceWork) encodeReason(e *encoder, err error) {
-	var record *RecordError
+	var record *core.RecordError
 	if errors.As(err, &record) {
 		e.length(1)
 		e.int32(record.Index)

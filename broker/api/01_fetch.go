@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -35,8 +36,8 @@ type fetchWork struct {
 	h         *Handler
 	r         *wire.Request
 	req       kmsg.FetchRequest
-	parts     []fetchedPart // of all topics, in the order of the request
-	positions []Position    // of those parts that can be read
+	parts     []fetchedPart   // of all topics, in the order of the request
+	positions []core.Position // of those parts that can be read
 	hints     leaderHints
 }
 
@@ -77,7 +78,7 @@ func (w *fetchWork) Finish(_ context.Context, out *wire.Response) error {
 	}
 	ctx := w.r.Conn.Patience()
 	failed := w.plan(ctx)
-	options := FetchOptions{
+	options := core.FetchOptions{
 		BytesMin:  int(max(0, w.req.MinBytes)),
 		BytesMax:  min(int(max(0, w.req.MaxBytes)), w.h.cfg.FetchBytesMax),
 		WaitMax:   time.Duration(max(0, w.req.MaxWaitMillis)) * time.Millisecond,
@@ -86,7 +87,7 @@ func (w *fetchWork) Finish(_ context.Context, out *wire.Response) error {
 	if failed {
 		options.WaitMax = 0 // the client is to know at once
 	}
-	var fetched []Fetched
+	var fetched []core.Fetched
 	if len(w.positions) > 0 {
 		fetched = w.h.Reader.Fetch(ctx, w.positions, options)
 	} else if !failed {
@@ -146,7 +147,7 @@ func (w *fetchWork) planPart(ctx context.Context, t *metastore.Topic, asked *kms
 		}
 	}
 	part.position = len(w.positions)
-	w.positions = append(w.positions, Position{
+	w.positions = append(w.positions, core.Position{
 		Partition: part.partition,
 		First:     asked.FetchOffset,
 		BytesMax:  int(max(0, asked.PartitionMaxBytes)),
@@ -154,7 +155,7 @@ func (w *fetchWork) planPart(ctx context.Context, t *metastore.Topic, asked *kms
 	})
 }
 
-func (w *fetchWork) encode(out *wire.Response, refusal int16, fetched []Fetched) {
+func (w *fetchWork) encode(out *wire.Response, refusal int16, fetched []core.Fetched) {
 	version := w.r.Version
 	e := encoder{b: out.Buf, flexible: version >= 12}
 	e.int32(0) // throttle
@@ -177,7 +178,7 @@ func (w *fetchWork) encode(out *wire.Response, refusal int16, fetched []Fetched)
 		}
 		e.length(len(t.Partitions))
 		for j := range t.Partitions {
-			var f Fetched
+			var f core.Fetched
 			if at := parts[j].position; at >= 0 {
 				f = fetched[at]
 				parts[j].err = f.Err
@@ -196,12 +197,12 @@ func (w *fetchWork) encode(out *wire.Response, refusal int16, fetched []Fetched)
 	out.Buf = e.b
 }
 
-func (w *fetchWork) encodePart(e *encoder, out *wire.Response, index int32, part *fetchedPart, f *Fetched) {
+func (w *fetchWork) encodePart(e *encoder, out *wire.Response, index int32, part *fetchedPart, f *core.Fetched) {
 	version := w.r.Version
 	bounds := f.Bounds
 	if part.err != nil {
 		w.h.metrics.refusals.WithLabelValues("Fetch", w.h.kafkaError(part.err).Message).Inc()
-		if !errors.Is(part.err, ErrOffsetOutOfRange) {
+		if !errors.Is(part.err, core.ErrOffsetOutOfRange) {
 			bounds = noBounds
 		}
 	} else if part.position < 0 {
@@ -258,7 +259,7 @@ func (w *fetchWork) encodePartTags(e *encoder, part *fetchedPart) {
 			e.noTags()
 		})
 		return
-	case errors.Is(part.err, ErrNotOwner):
+	case errors.Is(part.err, core.ErrNotOwner):
 		if leader, ok := w.hints.note(w.h, part.partition); ok {
 			e.uvarint(1)
 			e.tag(1, func() { e.leader(leader) })
@@ -269,7 +270,7 @@ func (w *fetchWork) encodePartTags(e *encoder, part *fetchedPart) {
 }
 
 // noBounds are those of a partition that cannot be asked.
-var noBounds = Bounds{LogStart: -1, HighWatermark: -1, LastStable: -1}
+var noBounds = core.Bounds{LogStart: -1, HighWatermark: -1, LastStable: -1}
 
 // recycle keeps w's memory for another request, unless that is much.
 func (w *fetchWork) recycle() {

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/metastore"
 )
@@ -68,8 +69,8 @@ func listOffsets(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Lis
 	return resp
 }
 
-func (h *Handler) listOffset(ctx context.Context, t *metastore.Topic, asked *kmsg.ListOffsetsRequestTopicPartition, committed bool) (RecordTime, error) {
-	none := RecordTime{Offset: -1, Timestamp: -1, Epoch: -1}
+func (h *Handler) listOffset(ctx context.Context, t *metastore.Topic, asked *kmsg.ListOffsetsRequestTopicPartition, committed bool) (core.RecordTime, error) {
+	none := core.RecordTime{Offset: -1, Timestamp: -1, Epoch: -1}
 	p, err := partition(t, asked.Partition)
 	if err != nil {
 		return none, err
@@ -78,16 +79,16 @@ func (h *Handler) listOffset(ctx context.Context, t *metastore.Topic, asked *kms
 	if err != nil {
 		return none, err
 	}
-	var found RecordTime
+	var found core.RecordTime
 	var ok bool
 	switch asked.Timestamp {
 	case timeLatest:
 		if committed {
-			return RecordTime{Offset: bounds.LastStable, Timestamp: -1, Epoch: epoch}, nil
+			return core.RecordTime{Offset: bounds.LastStable, Timestamp: -1, Epoch: epoch}, nil
 		}
-		return RecordTime{Offset: bounds.HighWatermark, Timestamp: -1, Epoch: epoch}, nil
+		return core.RecordTime{Offset: bounds.HighWatermark, Timestamp: -1, Epoch: epoch}, nil
 	case timeEarliest, timeEarliestLocal:
-		return RecordTime{Offset: bounds.LogStart, Timestamp: -1, Epoch: -1}, nil // the epoch of its record is not worth a read
+		return core.RecordTime{Offset: bounds.LogStart, Timestamp: -1, Epoch: -1}, nil // the epoch of its record is not worth a read
 	case timeLatestTiered:
 		return none, nil
 	case timeMax:
@@ -100,7 +101,7 @@ func (h *Handler) listOffset(ctx context.Context, t *metastore.Topic, asked *kms
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
-		return none, ErrTimeout
+		return none, core.ErrTimeout
 	case err != nil:
 		return none, err
 	case !ok:

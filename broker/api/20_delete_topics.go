@@ -38,7 +38,7 @@ func deleteTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.De
 		t, err := h.namedTopic(a.Topic, a.TopicID)
 		if err == nil {
 			answer.Topic, answer.TopicID = &t.Name, t.ID
-			err = h.Topics.DeleteTopicID(ctx, t.ID)
+			err = h.Topics.DeleteTopic(ctx, t.ID)
 		}
 		if errors.Is(err, metastore.ErrTopicUnknown) && a.Topic == nil {
 			err = kerr.UnknownTopicID

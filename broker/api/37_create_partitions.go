@@ -61,7 +61,7 @@ func (h *Handler) growTopic(ctx context.Context, asked kmsg.CreatePartitionsRequ
 	if err := check(t); err != nil || validateOnly {
 		return err
 	}
-	grown, err := h.Topics.UpdateTopic(ctx, t.Name, func(t *metastore.Topic) error {
+	err = h.Topics.UpdateTopic(ctx, t.ID, func(t *metastore.Topic) error {
 		if err := check(t); err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func (h *Handler) growTopic(ctx context.Context, asked kmsg.CreatePartitionsRequ
 	if err != nil {
 		return err
 	}
-	h.log.Info("topic has more partitions", "topic", t.Name, "partitions", grown.Partitions)
-	h.waitLeaders(ctx, grown.ID)
+	h.log.Info("topic has more partitions", "topic", t.Name, "partitions", asked.Count)
+	h.waitLeaders(ctx, t.ID)
 	return nil
 }

@@ -50,7 +50,7 @@ func (h *Handler) alterConfigs(ctx context.Context, asked kmsg.IncrementalAlterC
 	if err != nil || validateOnly {
 		return err
 	}
-	_, err = h.Topics.UpdateTopic(ctx, t.Name, func(t *metastore.Topic) error {
+	err = h.Topics.UpdateTopic(ctx, t.ID, func(t *metastore.Topic) error {
 		altered, err = h.alteredConfig(t.Config, asked.Configs)
 		t.Config = altered
 		return err

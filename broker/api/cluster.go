@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 )
@@ -96,7 +97,7 @@ type leaderHints struct {
 
 // note returns the leader of p and remembers its address. ok is false when
 // nobody leads it.
-func (l *leaderHints) note(h *Handler, p topic.Partition) (leader Leader, ok bool) {
+func (l *leaderHints) note(h *Handler, p topic.Partition) (leader core.Leader, ok bool) {
 	leader = h.Cluster.Leader(p)
 	if leader.Broker == metastore.NoBroker {
 		return leader, false
@@ -112,7 +113,7 @@ func (l *leaderHints) note(h *Handler, p topic.Partition) (leader Leader, ok boo
 }
 
 // leader writes one leader as the tagged fields of Produce and Fetch have it.
-func (e *encoder) leader(l Leader) {
+func (e *encoder) leader(l core.Leader) {
 	e.int32(int32(l.Broker))
 	e.int32(int32(l.Epoch))
 	e.noTags()

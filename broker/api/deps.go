@@ -9,46 +9,9 @@ import (
 	"github.com/chronik-stream/chronik/metastore"
 )
 
-// This file is all that the handlers know of the broker behind them. Errors
-// that the core returns are recognised by errors.Is against the sentinels
-// below; errors.go says which Kafka code each becomes.
-
-// What the core says is in package core; these are its names here.
-type (
-	RecordError   = core.RecordError
-	AppendOptions = core.AppendOptions
-	Pending       = core.Pending
-	Appended      = core.Appended
-	Bounds        = core.Bounds
-	RecordTime    = core.RecordTime
-	Position      = core.Position
-	FetchOptions  = core.FetchOptions
-	Fetched       = core.Fetched
-	AbortedTxn    = core.AbortedTxn
-	Leader        = core.Leader
-)
-
-// Errors of Log and Reader, see package core.
-var (
-	ErrNotOwner             = core.ErrNotOwner
-	ErrFencedEpoch          = core.ErrFencedEpoch
-	ErrUnknownEpoch         = core.ErrUnknownEpoch
-	ErrStorage              = core.ErrStorage
-	ErrOverBudget           = core.ErrOverBudget
-	ErrTimeout              = core.ErrTimeout
-	ErrClosed               = core.ErrClosed
-	ErrCorruptBatch         = core.ErrCorruptBatch
-	ErrInvalidRecord        = core.ErrInvalidRecord
-	ErrInvalidTimestamp     = core.ErrInvalidTimestamp
-	ErrTooLarge             = core.ErrTooLarge
-	ErrMagic                = core.ErrMagic
-	ErrDuplicateSequence    = core.ErrDuplicateSequence
-	ErrOutOfOrderSequence   = core.ErrOutOfOrderSequence
-	ErrInvalidProducerEpoch = core.ErrInvalidProducerEpoch
-	ErrUnknownProducer      = core.ErrUnknownProducer
-	ErrTransactional        = core.ErrTransactional
-	ErrOffsetOutOfRange     = core.ErrOffsetOutOfRange
-)
+// This file is all that the handlers know of the broker behind them. What it
+// takes and returns is in package core, its errors too: errors.go says which
+// Kafka code each becomes.
 
 // Log accepts records for the partitions that this broker owns.
 type Log interface {
@@ -59,7 +22,7 @@ type Log interface {
 	// records is copied before Append returns.
 	//
 	// The Pending is not nil when the error is nil, and Wait is called once.
-	Append(ctx context.Context, p topic.Partition, records []byte, o AppendOptions) (Pending, error)
+	Append(ctx context.Context, p topic.Partition, records []byte, o core.AppendOptions) (core.Pending, error)
 
 	// EpochEnd answers OffsetForLeaderEpoch: the largest epoch ≤ epoch that the
 	// partition knows and the offset where it ended (the high watermark for the
@@ -75,20 +38,20 @@ type Reader interface {
 	// returns one Fetched per position, in the same order. Only whole batches;
 	// the first batch of the first position that has data is returned whatever
 	// its size, everything else keeps to the limits.
-	Fetch(ctx context.Context, positions []Position, o FetchOptions) []Fetched
+	Fetch(ctx context.Context, positions []core.Position, o core.FetchOptions) []core.Fetched
 
 	// Bounds returns the partition's offsets now. current is the client's
 	// leader epoch or −1, as in EpochEnd. epoch is the current leader epoch.
-	Bounds(ctx context.Context, p topic.Partition, current metastore.Epoch) (b Bounds, epoch metastore.Epoch, err error)
+	Bounds(ctx context.Context, p topic.Partition, current metastore.Epoch) (b core.Bounds, epoch metastore.Epoch, err error)
 
 	// OffsetForTime finds the first record with a timestamp ≥ ms, looking inside
 	// batches. ok is false when there is none below the last stable offset
 	// (committed) or the high watermark.
-	OffsetForTime(ctx context.Context, p topic.Partition, ms int64, committed bool) (r RecordTime, ok bool, err error)
+	OffsetForTime(ctx context.Context, p topic.Partition, ms int64, committed bool) (r core.RecordTime, ok bool, err error)
 
 	// MaxTimestamp finds the record with the largest timestamp, the first of
 	// them when several share it. ok is false when the partition is empty.
-	MaxTimestamp(ctx context.Context, p topic.Partition) (r RecordTime, ok bool, err error)
+	MaxTimestamp(ctx context.Context, p topic.Partition) (r core.RecordTime, ok bool, err error)
 }
 
 // Topics is what exists, from the catalog in memory, and how to change it.
@@ -102,13 +65,13 @@ type Topics interface {
 	// CreateTopic makes the topic and returns when this broker's own catalog
 	// shows it. metastore.ErrTopicExists.
 	CreateTopic(ctx context.Context, t metastore.Topic) (metastore.Topic, error)
-	// DeleteTopicID removes the topic of that id; nothing happens to a younger
+	// DeleteTopic removes the topic of that id; nothing happens to a younger
 	// topic of the same name. metastore.ErrTopicUnknown.
-	DeleteTopicID(ctx context.Context, id topic.ID) error
+	DeleteTopic(ctx context.Context, id topic.ID) error
 	// UpdateTopic applies change to the stored topic under compare-and-swap,
-	// maybe several times, and returns what was stored. An error of change ends
-	// it and is wrapped. metastore.ErrTopicUnknown.
-	UpdateTopic(ctx context.Context, name string, change func(*metastore.Topic) error) (metastore.Topic, error)
+	// maybe several times. An error of change ends it and is wrapped.
+	// metastore.ErrTopicUnknown.
+	UpdateTopic(ctx context.Context, id topic.ID, change func(*metastore.Topic) error) error
 }
 
 // Cluster is who serves what.
@@ -119,7 +82,7 @@ type Cluster interface {
 	Brokers() []metastore.Broker
 	// Leader tells which live broker owns p. Broker is metastore.NoBroker when
 	// nobody does at the moment.
-	Leader(p topic.Partition) Leader
+	Leader(p topic.Partition) core.Leader
 	// WaitLeaders returns when every partition of the topic has a leader, or
 	// when ctx ends: it shortens a client's way after CreateTopics and promises
 	// nothing.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -25,23 +26,23 @@ type errorCode struct {
 // give up on it, so it must be a bug.
 func codes() []errorCode {
 	return []errorCode{
-		{ErrNotOwner, kerr.NotLeaderForPartition},
-		{ErrFencedEpoch, kerr.FencedLeaderEpoch},
-		{ErrUnknownEpoch, kerr.UnknownLeaderEpoch},
-		{ErrClosed, kerr.NotLeaderForPartition},
-		{ErrTimeout, kerr.RequestTimedOut},
-		{ErrOverBudget, kerr.RequestTimedOut},
-		{ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
-		{ErrDuplicateSequence, kerr.DuplicateSequenceNumber},
-		{ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
-		{ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
-		{ErrUnknownProducer, kerr.UnknownProducerID},
-		{ErrTransactional, kerr.InvalidTxnState},
-		{ErrTooLarge, kerr.MessageTooLarge},
-		{ErrMagic, kerr.UnsupportedForMessageFormat},
-		{ErrInvalidTimestamp, kerr.InvalidTimestamp},
-		{ErrInvalidRecord, kerr.InvalidRecord},
-		{ErrCorruptBatch, kerr.CorruptMessage},
+		{core.ErrNotOwner, kerr.NotLeaderForPartition},
+		{core.ErrFencedEpoch, kerr.FencedLeaderEpoch},
+		{core.ErrUnknownEpoch, kerr.UnknownLeaderEpoch},
+		{core.ErrClosed, kerr.NotLeaderForPartition},
+		{core.ErrTimeout, kerr.RequestTimedOut},
+		{core.ErrOverBudget, kerr.RequestTimedOut},
+		{core.ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
+		{core.ErrDuplicateSequence, kerr.DuplicateSequenceNumber},
+		{core.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
+		{core.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
+		{core.ErrUnknownProducer, kerr.UnknownProducerID},
+		{core.ErrTransactional, kerr.InvalidTxnState},
+		{core.ErrTooLarge, kerr.MessageTooLarge},
+		{core.ErrMagic, kerr.UnsupportedForMessageFormat},
+		{core.ErrInvalidTimestamp, kerr.InvalidTimestamp},
+		{core.ErrInvalidRecord, kerr.InvalidRecord},
+		{core.ErrCorruptBatch, kerr.CorruptMessage},
 
 		{topic.ErrInvalidName, kerr.InvalidTopicException},
 		{metastore.ErrTopicExists, kerr.TopicAlreadyExists},
@@ -71,7 +72,7 @@ func codes() []errorCode {
 		// Damage does not go away by asking again; a store that is away does.
 		{format.ErrCorrupt, kerr.CorruptMessage},
 		{format.ErrVersion, kerr.KafkaStorageError},
-		{ErrStorage, kerr.KafkaStorageError},
+		{core.ErrStorage, kerr.KafkaStorageError},
 		{kv.ErrUnknownOutcome, kerr.RequestTimedOut},
 		{kv.ErrUnavailable, kerr.CoordinatorNotAvailable},
 		{context.DeadlineExceeded, kerr.RequestTimedOut},

@@ -3,6 +3,7 @@ package api
 import (
 	"sync"
 
+	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
@@ -17,18 +18,18 @@ type limits struct {
 
 type topicLimits struct {
 	revision int64
-	options  AppendOptions
+	options  core.AppendOptions
 }
 
 // of returns the options for t, without Acks.
-func (l *limits) of(t *metastore.Topic) AppendOptions {
+func (l *limits) of(t *metastore.Topic) core.AppendOptions {
 	if v, ok := l.byTopic.Load(t.ID); ok {
 		if v := v.(*topicLimits); v.revision == t.ModRevision {
 			return v.options
 		}
 	}
 	e := topicconfig.Resolve(t.Config, l.defaults)
-	v := &topicLimits{t.ModRevision, AppendOptions{
+	v := &topicLimits{t.ModRevision, core.AppendOptions{
 		Object:               e.Durability == topicconfig.DurabilityObject,
 		LogAppendTime:        e.LogAppendTime,
 		MessageBytesMax:      e.MessageBytesMax,
