@@ -3,7 +3,6 @@ package columnar
 import (
 	"math"
 	"strconv"
-	"unsafe"
 )
 
 // cells are the values of one JSON column within a row group, as Parquet wants
@@ -132,7 +131,7 @@ func double(f *field) (float64, bool) {
 	case kindInteger:
 		return float64(f.integer), true
 	case kindNumber:
-		v, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(f.text), len(f.text)), 64)
+		v, err := strconv.ParseFloat(string(f.text), 64)
 		return v, err == nil && !math.IsInf(v, 0)
 	}
 	return 0, false

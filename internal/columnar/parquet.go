@@ -3,7 +3,6 @@ package columnar
 import (
 	"fmt"
 	"slices"
-	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -215,5 +214,5 @@ func spaced(indices []int32, defs []int16) ([]int32, *memory.Buffer) {
 
 // bytesOf gives the memory of numbers to Arrow.
 func bytesOf(s []int32) *memory.Buffer {
-	return memory.NewBufferBytes(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), 4*len(s)))
+	return memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(s))
 }
