@@ -221,6 +221,8 @@ func (c *Cache) start(e *entry, work func() error) {
 		if err != nil {
 			// The next call tries again.
 			c.drop(e)
+		} else if e.unwanted && e.users == 0 {
+			c.remove(e)
 		}
 		close(e.ready)
 		c.evict()

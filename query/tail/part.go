@@ -1,0 +1,289 @@
+package tail
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/columnar"
+)
+
+const (
+	sealBytes  = 4 << 20 // of records in memory become a file without a query asking
+	closeBytes = 8 << 20 // a file of so many bytes of records is not merged any more
+	// mergeFactor: a new file takes in those before it that hold at most so many
+	// times its records. Every record is then rewritten a few times at most,
+	// and the open files of a partition shrink by this factor from one to the
+	// next, so they are few.
+	mergeFactor = 4
+
+	batchRecords = 1_000
+	decodedMax   = 1 << 30 // bytes of one batch; ours are made here and are not compressed
+)
+
+// part holds the rows of one partition from first on, in chunks and then in
+// pending, as record batches.
+type part struct {
+	options columnar.Options
+	dir     string
+	budget  *budget
+	at      atomic.Int64 // next, for those who only look
+
+	mu      sync.Mutex
+	first   int64 // rows below it are gone
+	next    int64 // the reader's position: every committed record below it is here
+	chunks  []*chunk
+	pending []byte // batches that are in no file yet
+	sealed  int64  // pending begins here
+	builder batch.Builder
+	decoder *batch.Decoder
+	closed  bool
+}
+
+// chunk is a file, with the batches that it was made of while it may still be
+// merged.
+type chunk struct {
+	File
+	part  *part
+	raw   []byte
+	users int
+	gone  bool // not part of the tail any more: the file goes with its last user
+}
+
+func newPart(dir string, o columnar.Options, first int64, b *budget) *part {
+	p := &part{
+		options: o, dir: dir, budget: b, first: first, next: first, sealed: first, decoder: batch.NewDecoder(decodedMax),
+	}
+	p.at.Store(first)
+	return p
+}
+
+// position is the offset up to which the partition was read.
+func (p *part) position() int64 { return p.at.Load() }
+
+// append takes records in order of offset; those it has already are left out,
+// markers of transactions only move the position.
+func (p *part) append(records []*kgo.Record) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	defer func() { p.at.Store(p.next) }()
+	for len(records) > 0 {
+		if r := records[0]; r.Offset < p.next || r.Attrs.IsControl() {
+			p.next = max(p.next, r.Offset+1)
+			records = records[1:]
+			continue
+		}
+		n := alike(records)
+		if err := p.build(records[:n]); err != nil {
+			return err
+		}
+		p.next = records[n-1].Offset + 1
+		records = records[n:]
+	}
+	if len(p.pending) >= sealBytes {
+		return p.seal(context.Background())
+	}
+	return nil
+}
+
+// alike counts the leading records that one batch can hold: offsets without a
+// gap, one timestamp type, and one time when the broker gave it.
+func alike(records []*kgo.Record) int {
+	head := records[0]
+	n := 1
+	for ; n < min(len(records), batchRecords); n++ {
+		r := records[n]
+		if r.Offset != head.Offset+int64(n) || r.Attrs.IsControl() || r.Attrs.TimestampType() != head.Attrs.TimestampType() {
+			break
+		}
+		if head.Attrs.TimestampType() == logAppendTime && !r.Timestamp.Equal(head.Timestamp) {
+			break
+		}
+	}
+	return n
+}
+
+// logAppendTime is what a record's timestamp type is when the broker set it.
+const logAppendTime = 1
+
+// build adds one batch to pending.
+func (p *part) build(records []*kgo.Record) error {
+	p.builder.Reset(batch.Options{})
+	var headers []batch.RecordHeader
+	for _, r := range records {
+		headers = headers[:0]
+		for _, h := range r.Headers {
+			headers = append(headers, batch.RecordHeader{Key: []byte(h.Key), Value: h.Value})
+		}
+		p.builder.Append(r.Timestamp.UnixMilli(), r.Key, r.Value, headers...)
+	}
+	start := len(p.pending)
+	grown, err := p.builder.Build(p.pending)
+	if err != nil {
+		return fmt.Errorf("keep records of %s from offset %d: %w", p.options.Partition, records[0].Offset, err)
+	}
+	p.pending = grown
+	batch.PatchOffset(p.pending[start:], records[0].Offset, records[0].LeaderEpoch)
+	if records[0].Attrs.TimestampType() == logAppendTime {
+		batch.PatchLogAppendTime(p.pending[start:], records[0].Timestamp.UnixMilli())
+	}
+	p.budget.add(int64(len(p.pending) - start))
+	return nil
+}
+
+// hold returns the files that have rows from first on, and the offset up to
+// which they are complete. The caller releases each.
+func (p *part) hold(ctx context.Context, first int64) (held []*chunk, next int64, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, 0, errRestarted
+	}
+	if first < p.first {
+		return nil, 0, fmt.Errorf("%w: %s begins at %d, not at %d", ErrTrimmed, p.options.Partition, p.first, first)
+	}
+	if err := p.seal(ctx); err != nil {
+		return nil, 0, err
+	}
+	for _, c := range p.chunks {
+		if c.Next > first {
+			c.users++
+			held = append(held, c)
+		}
+	}
+	return held, p.next, nil
+}
+
+// seal writes pending to a file, together with the files before it that are
+// small beside it. After an error everything is as it was.
+func (p *part) seal(ctx context.Context) error {
+	if len(p.pending) == 0 {
+		return nil
+	}
+	from, size := len(p.chunks), len(p.pending)
+	for from > 0 && p.chunks[from-1].raw != nil && len(p.chunks[from-1].raw) <= mergeFactor*size {
+		from--
+		size += len(p.chunks[from].raw)
+	}
+	merged := p.chunks[from:]
+	c := &chunk{part: p, raw: make([]byte, 0, size)}
+	c.First, c.Next, c.Partition = p.sealed, p.next, p.options.Partition.Index
+	for _, old := range merged {
+		c.First = min(c.First, old.First)
+		c.raw = append(c.raw, old.raw...)
+	}
+	c.raw = append(c.raw, p.pending...)
+	if err := c.write(ctx); err != nil {
+		return fmt.Errorf("write the tail of %s: %w", p.options.Partition, err)
+	}
+	p.budget.add(c.Size)
+	if size >= closeBytes {
+		c.raw = nil
+		p.budget.add(-int64(size))
+	}
+	p.chunks = append(p.chunks[:from:from], c)
+	p.pending, p.sealed = p.pending[:0], p.next
+	for _, old := range merged {
+		old.raw = nil // its batches are counted with c now
+		old.drop()
+	}
+	return nil
+}
+
+// write makes the chunk's file.
+func (c *chunk) write(ctx context.Context) (err error) {
+	f, err := os.CreateTemp(c.part.dir, fmt.Sprintf("%s-%d-*.parquet", c.part.options.Partition.Topic, c.Partition))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	out := bufio.NewWriterSize(f, 1<<20)
+	result, err := columnar.Write(ctx, columnar.Of(c.raw), c.part.decoder, c.part.options, func(string) (io.Writer, error) { return out, nil })
+	if err = errors.Join(err, out.Flush(), f.Close()); err != nil {
+		return err
+	}
+	if len(result.Files) != 1 || len(result.Unreadable) > 0 {
+		return fmt.Errorf("%d files and %d unreadable batches came of records that were decoded before", len(result.Files), len(result.Unreadable))
+	}
+	c.Path, c.Size, c.Columns = f.Name(), result.Files[0].Size, result.Files[0].Columns
+	return nil
+}
+
+// drop takes the chunk out of the tail. The caller holds the part's lock.
+func (c *chunk) drop() {
+	c.part.budget.add(-int64(len(c.raw)))
+	c.raw, c.gone = nil, true
+	if c.users == 0 {
+		c.remove()
+	}
+}
+
+// remove deletes the file. What the system refuses to delete is left for the
+// next Open; it is not read again.
+func (c *chunk) remove() {
+	_ = os.Remove(c.Path)
+	c.part.budget.add(-c.Size)
+}
+
+// release is the end of one hold.
+func (c *chunk) release() {
+	c.part.mu.Lock()
+	defer c.part.mu.Unlock()
+	if c.users--; c.users == 0 && c.gone {
+		c.remove()
+	}
+}
+
+// trim drops the files whose rows are all below mark, and reports whether the
+// mark has overtaken the reader, which then has to go on at it.
+func (p *part) trim(mark int64) (overtaken bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	keep := 0
+	for keep < len(p.chunks) && p.chunks[keep].Next <= mark {
+		p.chunks[keep].drop()
+		keep++
+	}
+	p.chunks = p.chunks[keep:]
+	if p.next <= mark {
+		overtaken = p.next < mark
+		p.budget.add(-int64(len(p.pending)))
+		p.pending, p.sealed, p.next = p.pending[:0], mark, mark
+		p.at.Store(mark)
+	}
+	p.first = max(p.first, p.sealed)
+	if len(p.chunks) > 0 {
+		p.first = p.chunks[0].First
+	}
+	return overtaken
+}
+
+// close drops everything; held files stay until they are released.
+func (p *part) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.closed = true
+	for _, c := range p.chunks {
+		c.drop()
+	}
+	p.budget.add(-int64(len(p.pending)))
+	p.chunks, p.pending = nil, nil
+}

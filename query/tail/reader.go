@@ -1,0 +1,216 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/chronik-stream/chronik/internal/columnar"
+	"github.com/chronik-stream/chronik/internal/topic"
+)
+
+// errRestarted means: this reader is over, a new one may begin.
+var errRestarted = errors.New("tail reader restarted")
+
+// reader follows one topic.
+type reader struct {
+	tails  *Tails
+	client *kgo.Client
+	name   string
+	id     topic.ID
+	ctx    context.Context // of run
+	cancel context.CancelFunc
+	done   chan struct{} // closed when run has returned
+
+	mu      sync.Mutex
+	parts   map[int32]*part
+	used    time.Time
+	err     error         // the brokers' last, for those who wait in vain
+	over    error         // set once: why this reader serves no more
+	changed chan struct{} // closed and replaced at each change of the above
+}
+
+func newReader(t *Tails, client *kgo.Client, name string, id topic.ID) *reader {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &reader{
+		tails: t, client: client, name: name, id: id, ctx: ctx, cancel: cancel, done: make(chan struct{}),
+		parts: map[int32]*part{}, changed: make(chan struct{}),
+	}
+}
+
+// use notes that a query came, and begins partitions that were not read before.
+func (r *reader) use(request Request, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.used = now
+	begin := map[int32]kgo.Offset{}
+	for _, w := range request.Wants {
+		if r.parts[w.Partition] == nil {
+			o := columnar.TailOptions(r.name, topic.Partition{Topic: r.id, Index: w.Partition})
+			o.Fixed = request.Fixed
+			r.parts[w.Partition] = newPart(r.tails.options.Dir, o, w.First, r.tails.budget)
+			begin[w.Partition] = kgo.NewOffset().At(w.First)
+		}
+	}
+	if len(begin) > 0 {
+		r.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{r.name: begin})
+	}
+}
+
+func (r *reader) lastUse() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.used
+}
+
+// run reads until the reader is closed or has to begin anew.
+func (r *reader) run() {
+	defer close(r.done)
+	for r.tails.budget.wait(r.ctx) == nil {
+		fetches := r.client.PollRecords(r.ctx, 20_000)
+		if r.ctx.Err() != nil || fetches.IsClientClosed() {
+			return
+		}
+		var failed error
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+			if p := r.part(f.Partition); p != nil {
+				failed = errors.Join(failed, p.append(f.Records))
+			}
+			if f.Err != nil {
+				r.note(f.Partition, f.Err)
+				if lost := (*kgo.ErrDataLoss)(nil); errors.As(f.Err, &lost) {
+					failed = errors.Join(failed, f.Err)
+				}
+			}
+		})
+		if failed != nil {
+			r.tails.options.Log.Warn("the tail of a topic begins anew", "topic", r.name, "err", failed)
+			r.end(errRestarted)
+			return
+		}
+		r.notify(func() {})
+	}
+}
+
+func (r *reader) part(index int32) *part {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.parts[index]
+}
+
+// note keeps a broker's error; the client tries again by itself.
+func (r *reader) note(partition int32, err error) {
+	r.tails.options.Log.Debug("fetch for the tail failed", "topic", r.name, "partition", partition, "err", err)
+	r.notify(func() { r.err = fmt.Errorf("fetch %s/%d: %w", r.name, partition, err) })
+}
+
+// notify changes the state under its lock and wakes those who wait.
+func (r *reader) notify(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// end makes every call fail with err from now on; the first reason stays.
+func (r *reader) end(err error) {
+	r.notify(func() {
+		if r.over == nil {
+			r.over = err
+		}
+	})
+}
+
+// close ends the reader and removes the files that no snapshot holds.
+func (r *reader) close() {
+	r.end(errRestarted)
+	r.cancel()
+	<-r.done
+	r.client.Close()
+	r.mu.Lock()
+	parts := slices.Collect(maps.Values(r.parts))
+	r.mu.Unlock()
+	for _, p := range parts {
+		p.close()
+	}
+}
+
+// wait blocks until every target is reached.
+func (r *reader) wait(ctx context.Context, request Request) error {
+	for {
+		r.mu.Lock()
+		over, changed, lastErr := r.over, r.changed, r.err
+		r.mu.Unlock()
+		if over != nil {
+			return over
+		}
+		behind := r.behind(request.Wants)
+		if len(behind) == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return &LaggingError{
+				Topic: r.name, Partitions: behind, Full: r.tails.budget.full(), Cause: errors.Join(ctx.Err(), lastErr),
+			}
+		}
+	}
+}
+
+func (r *reader) behind(wants []Want) []Lag {
+	var lags []Lag
+	for _, w := range wants {
+		if next := r.part(w.Partition).position(); next < w.Target {
+			lags = append(lags, Lag{w.Partition, next, w.Target})
+		}
+	}
+	return lags
+}
+
+// snapshot puts everything that was read into files and holds them.
+func (r *reader) snapshot(request Request) (*Snapshot, error) {
+	s := &Snapshot{Next: map[int32]int64{}}
+	var held []*chunk
+	s.release = func() {
+		for _, c := range held {
+			c.release()
+		}
+	}
+	for _, w := range request.Wants {
+		chunks, next, err := r.part(w.Partition).hold(r.ctx, w.First)
+		if err != nil {
+			s.Release()
+			return nil, err
+		}
+		held = append(held, chunks...)
+		for _, c := range chunks {
+			s.Files = append(s.Files, c.File)
+		}
+		s.Next[w.Partition] = next
+	}
+	return s, nil
+}
+
+// trim lets go of rows below the marks. A partition whose mark has overtaken
+// the reader goes on at the mark.
+func (r *reader) trim(marks map[int32]int64) {
+	skip := map[int32]kgo.Offset{}
+	for index, mark := range marks {
+		if p := r.part(index); p != nil && p.trim(mark) {
+			skip[index] = kgo.NewOffset().At(mark)
+		}
+	}
+	if len(skip) > 0 {
+		r.client.RemoveConsumePartitions(map[string][]int32{r.name: slices.Collect(maps.Keys(skip))})
+		r.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{r.name: skip})
+	}
+	r.notify(func() {})
+}

@@ -1,0 +1,374 @@
+// Package tail keeps the records that are not in a topic's Parquet files yet:
+// a query reads those files, and the rows kept here from the columnar mark on.
+//
+// For every topic that is asked for, a Kafka client reads from the mark,
+// read_committed, and the records are kept as small local Parquet files,
+// written by internal/columnar as the table's own files are, so that both are
+// typed by one rule. Small files are merged as they come, so that their number
+// grows with the logarithm of the records. Rows go when Trim says that a
+// manifest covers them and no snapshot holds them; a topic that nobody asks for
+// is let go by Expire.
+//
+// Promises: a snapshot holds every committed record of [First, Next) of a
+// partition once, in at least the files it names, and these stay until it is
+// released. Bytes on disk and in memory stay within Options.BytesMax, give or
+// take what a client has under way: past it reading stops, and a Read that
+// waits for more ends with its context.
+//
+// Nothing here survives the process: the directory is emptied by Open.
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/chronik-stream/chronik/internal/columnar"
+	"github.com/chronik-stream/chronik/internal/topic"
+)
+
+// Options configure a node's tails.
+type Options struct {
+	Dir      string // for the local files; this process's alone
+	BytesMax int64  // of all topics together, files and memory; default 1 GiB
+
+	// Seeds returns the addresses of brokers, asked for when a client is made.
+	Seeds func() []string
+	// Client holds what else a client needs: TLS, SASL, a dialer.
+	Client []kgo.Opt
+
+	Log *slog.Logger
+}
+
+// Tails are the tails of all topics on one query node. All methods may be
+// called at once.
+type Tails struct {
+	options Options
+	budget  *budget
+
+	mu      sync.Mutex
+	admin   *kgo.Client // for offsets; made when first needed
+	readers map[topic.ID]*reader
+	closed  bool
+}
+
+// Want is what a query needs of a partition.
+type Want struct {
+	Partition int32
+	First     int64 // the columnar mark: rows below it are in the table's files
+	Target    int64 // wait until every committed record below it is here
+}
+
+// Request asks for the rows of one topic.
+type Request struct {
+	Topic   string
+	ID      topic.ID
+	Fixed   []columnar.Column // JSON columns whose type the topic fixes
+	Wants   []Want
+	Restart bool // begin anew when rows at First are gone; see ErrTrimmed
+}
+
+// File holds rows of one partition with offsets in [First, Next), in order.
+type File struct {
+	Path        string
+	Partition   int32
+	First, Next int64
+	Columns     []columnar.Column
+	Size        int64
+}
+
+// Snapshot is a consistent view of a topic's tail. The files stay until Release.
+type Snapshot struct {
+	Files []File
+	Next  map[int32]int64 // by partition: every committed record of [First, Next) is in the files
+
+	release func()
+	once    sync.Once
+}
+
+// Release lets the files go. It may be called again.
+func (s *Snapshot) Release() { s.once.Do(s.release) }
+
+// ErrTrimmed means: rows from the asked First on are gone, because a newer
+// manifest covers them. Ask again with the newer mark; if that is not newer,
+// with Restart.
+var ErrTrimmed = errors.New("tail trimmed")
+
+// ErrClosed: the node is going away.
+var ErrClosed = errors.New("tail closed")
+
+// LaggingError says which partitions had not reached their target in time.
+type LaggingError struct {
+	Topic      string
+	Partitions []Lag
+	Full       bool  // the byte budget is used up
+	Cause      error // of the context, or the last error of the brokers
+}
+
+// Lag is how far a partition was. Next or Target is −1 when it is not known.
+type Lag struct {
+	Partition    int32
+	Next, Target int64
+}
+
+// Error implements error.
+func (e *LaggingError) Error() string {
+	parts := make([]string, len(e.Partitions))
+	for i, l := range e.Partitions {
+		parts[i] = fmt.Sprintf("%d at %d of %d", l.Partition, l.Next, l.Target)
+	}
+	reason := ""
+	if e.Full {
+		reason = "; the space for records that are not in Parquet yet is used up"
+	}
+	return fmt.Sprintf("topic %s is behind in partitions %s%s: %v", e.Topic, strings.Join(parts, ", "), reason, e.Cause)
+}
+
+// Unwrap gives the cause.
+func (e *LaggingError) Unwrap() error { return e.Cause }
+
+// Open empties o.Dir and returns tails without a topic.
+func Open(o Options) (*Tails, error) {
+	if o.BytesMax <= 0 {
+		o.BytesMax = 1 << 30
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.RemoveAll(o.Dir); err != nil {
+		return nil, fmt.Errorf("open the tail: %w", err)
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open the tail: %w", err)
+	}
+	return &Tails{options: o, budget: newBudget(o.BytesMax), readers: map[topic.ID]*reader{}}, nil
+}
+
+// Close ends all readers. Snapshots that are held keep their files.
+func (t *Tails) Close() {
+	t.mu.Lock()
+	t.closed = true
+	readers := t.readers
+	t.readers = map[topic.ID]*reader{}
+	admin := t.admin
+	t.admin = nil
+	t.mu.Unlock()
+	for _, r := range readers {
+		r.close()
+	}
+	if admin != nil {
+		admin.Close()
+	}
+}
+
+// Read returns a snapshot of the topic's tail once it has reached every target.
+// A target of 0 waits for nothing. Errors: *LaggingError when ctx ends first;
+// ErrTrimmed; ErrClosed.
+func (t *Tails) Read(ctx context.Context, request Request) (*Snapshot, error) {
+	for {
+		r, err := t.reader(request)
+		if err != nil {
+			return nil, err
+		}
+		err = r.wait(ctx, request)
+		if err == nil {
+			var s *Snapshot
+			if s, err = r.snapshot(request); err == nil {
+				return s, nil
+			}
+		}
+		switch {
+		case errors.Is(err, errRestarted):
+			t.forget(r)
+		case errors.Is(err, ErrTrimmed) && request.Restart:
+			t.forget(r)
+		default:
+			return nil, err
+		}
+		select {
+		case <-time.After(restartPause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// restartPause keeps a tail that fails at once, on a full disk, from spinning.
+const restartPause = 20 * time.Millisecond
+
+// reader returns the topic's reader, which a first request starts.
+func (t *Tails) reader(request Request) (*reader, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, ErrClosed
+	}
+	r := t.readers[request.ID]
+	if r == nil {
+		client, err := t.client(
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+			kgo.KeepControlRecords(), // they move the position, as records do
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+			// A partition that is added while a fetch waits is part of the next.
+			kgo.FetchMaxWait(500*time.Millisecond),
+			kgo.FetchMaxBytes(16<<20),
+			kgo.FetchMaxPartitionBytes(4<<20),
+		)
+		if err != nil {
+			return nil, err
+		}
+		r = newReader(t, client, request.Topic, request.ID)
+		t.readers[request.ID] = r
+		go r.run()
+	}
+	r.use(request, time.Now())
+	return r, nil
+}
+
+// client makes a Kafka client for this node.
+func (t *Tails) client(opts ...kgo.Opt) (*kgo.Client, error) {
+	seeds := t.options.Seeds()
+	if len(seeds) == 0 {
+		return nil, errors.New("no broker is registered")
+	}
+	all := append([]kgo.Opt{
+		kgo.SeedBrokers(seeds...),
+		kgo.ClientID("chronik-query"),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
+	}, t.options.Client...)
+	client, err := kgo.NewClient(append(all, opts...)...)
+	if err != nil {
+		return nil, fmt.Errorf("make a Kafka client: %w", err)
+	}
+	return client, nil
+}
+
+// forget ends a reader unless another has taken its place.
+func (t *Tails) forget(r *reader) {
+	t.mu.Lock()
+	if t.readers[r.id] == r {
+		delete(t.readers, r.id)
+	}
+	t.mu.Unlock()
+	r.close()
+}
+
+// Active lists the topics that are being read.
+func (t *Tails) Active() []topic.ID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ids := make([]topic.ID, 0, len(t.readers))
+	for id := range t.readers {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// Trim lets go of rows below the columnar marks, by partition.
+func (t *Tails) Trim(id topic.ID, marks map[int32]int64) {
+	t.mu.Lock()
+	r := t.readers[id]
+	t.mu.Unlock()
+	if r != nil {
+		r.trim(marks)
+	}
+}
+
+// Drop ends the reader of a topic that is no more.
+func (t *Tails) Drop(id topic.ID) {
+	t.mu.Lock()
+	r := t.readers[id]
+	t.mu.Unlock()
+	if r != nil {
+		t.forget(r)
+	}
+}
+
+// Expire ends the readers of topics that no query asked for since.
+func (t *Tails) Expire(since time.Time) {
+	t.mu.Lock()
+	var idle []*reader
+	for _, r := range t.readers {
+		if r.lastUse().Before(since) {
+			idle = append(idle, r)
+		}
+	}
+	t.mu.Unlock()
+	for _, r := range idle {
+		t.forget(r)
+	}
+}
+
+// Bytes is what the tails hold now, on disk and in memory.
+func (t *Tails) Bytes() int64 { return t.budget.used() }
+
+// Ends returns, for each of a topic's partitions, the offset below which every
+// acknowledged record can be read: the last stable offset. It asks the brokers
+// again and again until it has them all or ctx ends, and then returns what it
+// has with a *LaggingError that names the rest.
+func (t *Tails) Ends(ctx context.Context, name string, partitions int32) (map[int32]int64, error) {
+	client, err := t.adminClient()
+	if err != nil {
+		return nil, err
+	}
+	ends := make(map[int32]int64, partitions)
+	for {
+		listed, err := kadm.NewClient(client).ListCommittedOffsets(ctx, name)
+		if err == nil {
+			err = listed.Error()
+		}
+		for p := range partitions {
+			if o, ok := listed.Lookup(name, p); ok && o.Err == nil && o.Offset >= 0 {
+				ends[p] = o.Offset
+			}
+		}
+		if len(ends) == int(partitions) {
+			return ends, nil
+		}
+		select {
+		case <-ctx.Done():
+			if err == nil || ctx.Err() != nil {
+				err = errors.Join(ctx.Err(), err)
+			}
+			return ends, missing(name, partitions, ends, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func missing(name string, partitions int32, ends map[int32]int64, cause error) error {
+	e := &LaggingError{Topic: name, Cause: cause}
+	for p := range partitions {
+		if _, ok := ends[p]; !ok {
+			e.Partitions = append(e.Partitions, Lag{Partition: p, Next: -1, Target: -1})
+		}
+	}
+	slices.SortFunc(e.Partitions, func(a, b Lag) int { return int(a.Partition - b.Partition) })
+	return e
+}
+
+func (t *Tails) adminClient() (*kgo.Client, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, ErrClosed
+	}
+	if t.admin == nil {
+		client, err := t.client()
+		if err != nil {
+			return nil, err
+		}
+		t.admin = client
+	}
+	return t.admin, nil
+}

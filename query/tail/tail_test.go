@@ -1,0 +1,286 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/columnar"
+	"github.com/chronik-stream/chronik/internal/topic"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var id = topic.ID{1}
+
+func open(t *testing.T, b *fakeBroker, bytesMax int64) *Tails {
+	tails, err := Open(Options{Dir: filepath.Join(t.TempDir(), "tail"), BytesMax: bytesMax, Seeds: func() []string { return []string{b.address.String()} }})
+	require.NoError(t, err)
+	t.Cleanup(tails.Close)
+	return tails
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+type row struct {
+	Offset int64  `parquet:"_offset"`
+	Key    []byte `parquet:"_key"`
+	Value  []byte `parquet:"_value"`
+}
+
+// rows reads a partition's rows from first on, in the order of the files.
+func rows(t *testing.T, s *Snapshot, partition int32, first int64) (offsets []int64, values []string) {
+	t.Helper()
+	for _, f := range s.Files {
+		if f.Partition != partition {
+			continue
+		}
+		read, err := parquet.ReadFile[row](f.Path)
+		require.NoError(t, err)
+		for _, r := range read {
+			require.GreaterOrEqual(t, r.Offset, f.First)
+			require.Less(t, r.Offset, f.Next)
+			if r.Offset >= first {
+				require.Equal(t, fmt.Sprintf("k%d", r.Offset), string(r.Key))
+				offsets, values = append(offsets, r.Offset), append(values, string(r.Value))
+			}
+		}
+	}
+	return offsets, values
+}
+
+func sequence(first, next int64) []int64 {
+	var out []int64
+	for o := first; o < next; o++ {
+		out = append(out, o)
+	}
+	return out
+}
+
+func TestEveryRecordFromTheMarkToTheTargetIsThereOnce(t *testing.T) {
+	b := newFakeBroker(t, "orders", 2)
+	for i := range 30 {
+		b.produce(t, i%2, 0, fmt.Sprintf(`{"n":%d}`, i), fmt.Sprintf(`{"n":%d,"s":"x"}`, i))
+	}
+	tails := open(t, b, 0)
+	ctx := within(t, 10*time.Second)
+	ends, err := tails.Ends(ctx, "orders", 2)
+	require.NoError(t, err)
+	require.Equal(t, map[int32]int64{0: 30, 1: 30}, ends)
+
+	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 7, 30}, {1, 0, 30}}})
+	require.NoError(t, err)
+	defer s.Release()
+	require.Equal(t, map[int32]int64{0: 30, 1: 30}, s.Next)
+	offsets, _ := rows(t, s, 0, 7)
+	require.Equal(t, sequence(7, 30), offsets)
+	offsets, values := rows(t, s, 1, 0)
+	require.Equal(t, sequence(0, 30), offsets)
+	require.Equal(t, `{"n":1}`, values[0])
+	require.Equal(t, []columnar.Column{{Field: "n", Name: "n", Type: columnar.Int64}, {Field: "s", Name: "s", Type: columnar.Text}}, s.Files[0].Columns)
+}
+
+func TestARecordIsThereAsSoonAsItWasAcknowledged(t *testing.T) {
+	b := newFakeBroker(t, "orders", 1)
+	tails := open(t, b, 0)
+	ctx := within(t, 20*time.Second)
+	for n := int64(1); n <= 60; n++ {
+		b.produce(t, 0, 0, "v")
+		s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, n}}})
+		require.NoError(t, err)
+		offsets, _ := rows(t, s, 0, 0)
+		require.Equal(t, sequence(0, n), offsets)
+		require.LessOrEqual(t, len(s.Files), 5, "small files are merged")
+		s.Release()
+	}
+}
+
+func TestMarkersOfTransactionsMoveThePositionOnly(t *testing.T) {
+	b := newFakeBroker(t, "orders", 1)
+	b.produce(t, 0, 0, "a")
+	b.produce(t, 0, batch.Control|batch.Transactional, "\x00\x00\x00\x00\x00\x00")
+	tails := open(t, b, 0)
+	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 2}}})
+	require.NoError(t, err)
+	defer s.Release()
+	offsets, _ := rows(t, s, 0, 0)
+	require.Equal(t, []int64{0}, offsets)
+	require.EqualValues(t, 2, s.Next[0])
+}
+
+func TestAPartitionThatLagsIsNamed(t *testing.T) {
+	b := newFakeBroker(t, "orders", 2)
+	b.produce(t, 0, 0, "a")
+	tails := open(t, b, 0)
+	_, err := tails.Read(within(t, 300*time.Millisecond), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 1}, {1, 0, 5}}})
+	var lagging *LaggingError
+	require.ErrorAs(t, err, &lagging)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, []Lag{{1, 0, 5}}, lagging.Partitions)
+
+	b.mu.Lock()
+	b.mute = true
+	b.mu.Unlock()
+	ends, err := tails.Ends(within(t, 300*time.Millisecond), "orders", 2)
+	require.Empty(t, ends)
+	require.ErrorAs(t, err, &lagging)
+	require.Len(t, lagging.Partitions, 2)
+}
+
+func TestWithoutATargetNothingIsAwaited(t *testing.T) {
+	b := newFakeBroker(t, "orders", 1)
+	tails := open(t, b, 0)
+	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 3, 0}}})
+	require.NoError(t, err)
+	require.Equal(t, map[int32]int64{0: 3}, s.Next)
+	s.Release()
+}
+
+func TestTrimmedRowsStayForTheirSnapshotAndAreRefusedToOthers(t *testing.T) {
+	b := newFakeBroker(t, "orders", 1)
+	b.produce(t, 0, 0, "a", "b", "c")
+	tails := open(t, b, 0)
+	ctx := within(t, 10*time.Second)
+	request := Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 3}}}
+	held, err := tails.Read(ctx, request)
+	require.NoError(t, err)
+	tails.Trim(id, map[int32]int64{0: 3})
+	offsets, _ := rows(t, held, 0, 0)
+	require.Len(t, offsets, 3)
+
+	_, err = tails.Read(ctx, request)
+	require.ErrorIs(t, err, ErrTrimmed)
+	held.Release()
+	held.Release()
+	require.NoFileExists(t, held.Files[0].Path)
+	require.Zero(t, tails.Bytes())
+
+	b.produce(t, 0, 0, "d")
+	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 3, 4}}})
+	require.NoError(t, err)
+	offsets, _ = rows(t, s, 0, 0)
+	require.Equal(t, []int64{3}, offsets)
+	s.Release()
+
+	request.Restart = true
+	s, err = tails.Read(ctx, request)
+	require.NoError(t, err)
+	offsets, _ = rows(t, s, 0, 0)
+	require.Subset(t, offsets, []int64{0, 1, 2})
+	s.Release()
+}
+
+func TestAMarkThatOvertakesTheReaderMovesIt(t *testing.T) {
+	b := newFakeBroker(t, "orders", 1)
+	tails := open(t, b, 0)
+	ctx := within(t, 10*time.Second)
+	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 0}}})
+	require.NoError(t, err)
+	s.Release()
+	tails.Trim(id, map[int32]int64{0: 5})
+	b.produce(t, 0, 0, "0", "1", "2", "3", "4", "5", "6")
+	s, err = tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 5, 7}}})
+	require.NoError(t, err)
+	offsets, _ := rows(t, s, 0, 0)
+	require.Equal(t, []int64{5, 6}, offsets)
+	s.Release()
+}
+
+func TestALogThatBeginsLaterIsReadFromItsStart(t *testing.T) {
+	b := newFakeBroker(t, "orders", 1)
+	b.logs[0].start, b.logs[0].next = 100, 100
+	b.produce(t, 0, 0, "a")
+	tails := open(t, b, 0)
+	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 40, 101}}})
+	require.NoError(t, err)
+	offsets, _ := rows(t, s, 0, 0)
+	require.Equal(t, []int64{100}, offsets)
+	s.Release()
+}
+
+func TestPastTheBudgetReadingStopsAndTheReasonIsSaid(t *testing.T) {
+	b := newFakeBroker(t, "orders", 1)
+	for range 64 {
+		b.produce(t, 0, 0, strings.Repeat("x", 100_000))
+	}
+	tails := open(t, b, 1<<20)
+	_, err := tails.Read(within(t, 500*time.Millisecond), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 64}}})
+	var lagging *LaggingError
+	require.ErrorAs(t, err, &lagging)
+	require.True(t, lagging.Full)
+	require.Less(t, tails.Bytes(), int64(8<<20), "what a client has under way")
+
+	tails.Trim(id, map[int32]int64{0: 60})
+	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 60, 64}}})
+	require.NoError(t, err)
+	offsets, _ := rows(t, s, 0, 60)
+	require.Equal(t, sequence(60, 64), offsets)
+	s.Release()
+}
+
+func TestATopicThatNobodyAsksForIsLetGo(t *testing.T) {
+	b := newFakeBroker(t, "orders", 1)
+	b.produce(t, 0, 0, "a")
+	tails := open(t, b, 0)
+	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 1}}})
+	require.NoError(t, err)
+	tails.Expire(time.Now().Add(-time.Hour))
+	require.Len(t, tails.Active(), 1)
+	tails.Expire(time.Now().Add(time.Second))
+	require.Empty(t, tails.Active())
+	offsets, _ := rows(t, s, 0, 0)
+	require.Len(t, offsets, 1, "a snapshot outlives its reader")
+	s.Release()
+	require.Zero(t, tails.Bytes())
+	left, err := os.ReadDir(tails.options.Dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+
+	tails.Close()
+	_, err = tails.Read(t.Context(), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 1}}})
+	require.True(t, errors.Is(err, ErrClosed))
+}
+
+func someRecords(first int64, n int) []*kgo.Record {
+	records := make([]*kgo.Record, n)
+	for i := range records {
+		records[i] = &kgo.Record{Offset: first + int64(i), Timestamp: time.UnixMilli(1_700_000_000_000), Value: []byte(`{"a":1,"b":"text"}`)}
+	}
+	return records
+}
+
+func TestManySmallSealsLeaveFewFiles(t *testing.T) {
+	p := newPart(t.TempDir(), columnar.TailOptions("t", topic.Partition{}), 0, newBudget(1<<40))
+	var held []*chunk
+	for n := range 200 {
+		require.NoError(t, p.append(someRecords(int64(n)*10, 10)))
+		chunks, next, err := p.hold(t.Context(), 0)
+		require.NoError(t, err)
+		require.EqualValues(t, (n+1)*10, next)
+		require.LessOrEqual(t, len(chunks), 6)
+		for i, c := range chunks {
+			require.True(t, i == 0 || chunks[i-1].Next == c.First)
+		}
+		held = append(held, chunks...)
+	}
+	for _, c := range held {
+		c.release()
+	}
+	p.close()
+	require.Zero(t, p.budget.used())
+}
