@@ -21,8 +21,9 @@ type Server struct {
 }
 
 const (
-	accessKey = "chronik-test"
-	secretKey = "chronik-test-secret"
+	// MinIO's keys as it comes.
+	accessKey = "minioadmin"
+	secretKey = "minioadmin"
 
 	// readyMax is how long a server may take to answer; on a busy machine
 	// starting takes seconds.

@@ -1,0 +1,140 @@
+// Package open makes a bucket from the settings of a process: it picks the
+// store and puts the wrappers around it, innermost first: faults (where asked
+// for), metrics, which see every attempt, retry, and the cluster's prefix.
+package open
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chronik-stream/chronik/objstore"
+	"github.com/chronik-stream/chronik/objstore/dir"
+	"github.com/chronik-stream/chronik/objstore/faults"
+	"github.com/chronik-stream/chronik/objstore/metrics"
+	"github.com/chronik-stream/chronik/objstore/retry"
+	"github.com/chronik-stream/chronik/objstore/s3"
+)
+
+// Config is where a cluster keeps its objects.
+type Config struct {
+	// Provider is "local", a directory, or "s3". "aws", S3 through Amazon's own
+	// library, is known and refused: it comes later.
+	Provider string
+	Prefix   string // of all names in the bucket; one per cluster that shares it
+
+	Dir string // local: the directory
+
+	Bucket       string // s3, and below
+	Endpoint     string // "http(s)://host[:port]"; empty is AWS
+	Region       string // default us-east-1
+	AccessKey    string // both keys empty: LocalKey on loopback, else environment, credentials file or role
+	SecretKey    string
+	SessionToken string
+	PathStyle    bool
+	CAFile       string
+	CreateBucket bool // make the bucket when it is absent
+
+	Retry  retry.Options // its Log and Registerer are set by Bucket
+	Faults faults.Plan   // for tests: what the store is made to do wrong
+}
+
+// ErrProvider means: there is no such provider, or not yet.
+var ErrProvider = errors.New("unknown object store provider")
+
+// LocalKey is both keys of a MinIO as it comes. They are used for a store on this
+// very machine when the settings name none, so that deployments/local needs no
+// more than its address.
+const LocalKey = "minioadmin"
+
+// Bucket opens the bucket; release lets go of it when nothing uses it any more.
+//
+// A bucket that is absent or closed to us is an error. A store that cannot be
+// reached is one only when the bucket may have to be made: a broker that
+// restarts while its store is away still has its WAL to serve.
+func Bucket(ctx context.Context, c Config, log *slog.Logger, reg prometheus.Registerer) (b objstore.Bucket, release func() error, err error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	store, closer, err := c.store(ctx, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	if b, err = c.wrap(store, log, reg); err != nil {
+		return nil, nil, errors.Join(err, closer.Close())
+	}
+	return b, closer.Close, nil
+}
+
+func (c Config) store(ctx context.Context, log *slog.Logger) (objstore.Bucket, io.Closer, error) {
+	switch c.Provider {
+	case "local":
+		if c.Dir == "" {
+			return nil, nil, errors.New("a local bucket needs a directory")
+		}
+		b, err := dir.Open(c.Dir)
+		return b, b, err
+	case "s3":
+		b, err := c.s3(ctx, log)
+		return b, b, err
+	case "aws":
+		return nil, nil, fmt.Errorf("%w: \"aws\" comes later; \"s3\" serves AWS too, with keys or with the role of the machine", ErrProvider)
+	default:
+		return nil, nil, fmt.Errorf("%w: %q is neither \"local\" nor \"s3\"", ErrProvider, c.Provider)
+	}
+}
+
+func (c Config) s3(ctx context.Context, log *slog.Logger) (*s3.Bucket, error) {
+	if c.AccessKey == "" && c.SecretKey == "" && loopback(c.Endpoint) {
+		c.AccessKey, c.SecretKey = LocalKey, LocalKey
+	}
+	b, err := s3.New(s3.Config{
+		Bucket: c.Bucket, Endpoint: c.Endpoint, Region: c.Region,
+		AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken,
+		PathStyle: c.PathStyle, CAFile: c.CAFile,
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = b.Ensure(ctx, c.CreateBucket)
+	if errors.Is(err, objstore.ErrUnavailable) && !c.CreateBucket {
+		log.Warn("object store does not answer, going on without having seen the bucket", "bucket", c.Bucket, "error", err)
+		return b, nil
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open bucket at %s: %w", c.Endpoint, err), b.Close())
+	}
+	return b, nil
+}
+
+func loopback(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (c Config) wrap(b objstore.Bucket, log *slog.Logger, reg prometheus.Registerer) (objstore.Bucket, error) {
+	if len(c.Faults.Rules) > 0 {
+		log.Warn("object store fails on purpose", "faults", c.Faults.String())
+		b = faults.New(b, c.Faults)
+	}
+	measured, err := metrics.New(b, reg)
+	if err != nil {
+		return nil, err
+	}
+	c.Retry.Log, c.Retry.Registerer = log, reg
+	retried, err := retry.New(measured, c.Retry)
+	if err != nil {
+		return nil, err
+	}
+	return objstore.WithPrefix(retried, c.Prefix)
+}
