@@ -53,6 +53,7 @@ type Config struct {
 	Ingest ingest.Config
 	Wire   wire.Config
 	API    api.Config
+	Group  group.Config
 }
 
 // Listener is an open socket and the address by which clients reach it.

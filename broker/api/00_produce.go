@@ -29,7 +29,7 @@ import (
 // acks=0 has no answer; when something failed the connection is closed, which is
 // all that such a client can notice.
 func produceRoute() *route {
-	return &route{key: produceKey, name: "Produce", min: 0, refused: 3, max: 13, large: true, start: startProduce,
+	return &route{key: produceKey, name: "Produce", min: 0, max: 13, large: true, start: startProduce,
 		note: "0–2 are advertised for old librdkafka and answered UNSUPPORTED_VERSION"}
 }
 

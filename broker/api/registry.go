@@ -14,9 +14,6 @@ type route struct {
 	key      int16
 	name     string
 	min, max int16
-	// refused versions, from min to below it, are advertised although they are
-	// answered with UNSUPPORTED_VERSION. Why, the file says.
-	refused int16
 	// large requests may have as many bytes as Config.RequestBytesMax says.
 	large bool
 	note  string // for docs/protocol.md
