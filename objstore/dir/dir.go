@@ -41,7 +41,7 @@ const (
 	lockFile = private + "/lock"
 
 	// copyBytes is how much is read or written between two looks at the context.
-	copyBytes = 1 << 20
+	copyBytes = 256 << 10
 )
 
 // Bucket is an objstore.Bucket.

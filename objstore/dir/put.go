@@ -55,14 +55,20 @@ func (b *Bucket) put(ctx context.Context, name string, body objstore.Body, cond 
 // write fills a temporary file.
 func write(ctx context.Context, f *os.File, body objstore.Body) error {
 	r := body.Open()
+	buffer := make([]byte, min(copyBytes, body.Size))
 	for done := int64(0); done < body.Size; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := io.CopyN(f, r, min(copyBytes, body.Size-done))
-		if done += n; err != nil {
-			return fmt.Errorf("body after %d bytes of %d: %w", done, body.Size, err)
+		piece := buffer[:min(copyBytes, body.Size-done)]
+		n, err := io.ReadFull(r, piece)
+		if err != nil {
+			return fmt.Errorf("body after %d bytes of %d: %w", done+int64(n), body.Size, err)
 		}
+		if _, err := f.Write(piece); err != nil {
+			return err
+		}
+		done += int64(n)
 	}
 	return nil
 }
