@@ -90,10 +90,15 @@ func (b *Bucket) place(temp, name string, cond objstore.Condition) (objstore.Att
 	} else {
 		err = b.rename(temp, name, cond)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, objstore.ErrExists) {
 		return objstore.Attributes{}, err
 	}
-	if err := b.syncDir(directory); err != nil {
+	// Also for an object that exists: it may be this put's own, of an attempt
+	// that failed right here, and whoever is told of it may build on it.
+	if syncErr := b.syncDir(directory); syncErr != nil {
+		return objstore.Attributes{}, syncErr
+	}
+	if err != nil {
 		return objstore.Attributes{}, err
 	}
 	return attributes(name, info), nil
