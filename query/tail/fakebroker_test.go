@@ -24,6 +24,7 @@ type fakeBroker struct {
 
 	mu   sync.Mutex
 	logs []fakeLog
+	stop chan struct{} // closed at the end of the test
 	more chan struct{} // closed and replaced when records were appended
 	mute bool          // ListOffsets answers LEADER_NOT_AVAILABLE
 }
