@@ -187,7 +187,7 @@ func (w *produceWork) wait(ctx context.Context) (failed error) {
 	defer cancel()
 	for i := range w.parts {
 		p := &w.parts[i]
-		if p.pending != nil {
+		if p.err == nil {
 			p.appended, p.err = p.pending.Wait(ctx)
 		}
 		if p.err != nil {

@@ -199,8 +199,10 @@ func (m *memory) Append(_ context.Context, p topic.Partition, records []byte, o 
 	case o.Compacted:
 		return nil, &core.RecordError{Index: 0, Err: fmt.Errorf("%w: a compacted topic wants keys", core.ErrInvalidRecord)}
 	}
-	if first, duplicate, err := l.sequence(header); err != nil || duplicate {
-		return &memoryPending{m.gate, core.Appended{First: first, Timestamp: -1, LogStart: l.first, Duplicate: true}}, err
+	if first, duplicate, err := l.sequence(header); err != nil {
+		return nil, err
+	} else if duplicate {
+		return &memoryPending{m.gate, core.Appended{First: first, Timestamp: -1, LogStart: l.first, Duplicate: true}}, nil
 	}
 	raw := bytes.Clone(records)
 	batch.PatchOffset(raw, l.next, 0)
