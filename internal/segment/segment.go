@@ -126,15 +126,21 @@ type Footer struct {
 	Ranges []Range // by partition, then First; a partition may have several
 }
 
-// Find returns the range of p that holds offset.
-func (f *Footer) Find(p topic.Partition, offset int64) (*Range, bool) {
-	i := sort.Search(len(f.Ranges), func(i int) bool {
+// IndexAfter is the index of the first range of p that ends above offset. If
+// there is none, the index is that of another partition's range, or len(Ranges).
+func (f *Footer) IndexAfter(p topic.Partition, offset int64) int {
+	return sort.Search(len(f.Ranges), func(i int) bool {
 		r := &f.Ranges[i]
 		if c := r.Partition.Compare(p); c != 0 {
 			return c > 0
 		}
 		return r.Next > offset
 	})
+}
+
+// Find returns the range of p that holds offset.
+func (f *Footer) Find(p topic.Partition, offset int64) (*Range, bool) {
+	i := f.IndexAfter(p, offset)
 	if i < len(f.Ranges) && f.Ranges[i].Partition == p && f.Ranges[i].First <= offset {
 		return &f.Ranges[i], true
 	}
