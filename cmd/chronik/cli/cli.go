@@ -90,9 +90,9 @@ Any Kafka client works as well: kcat -b 127.0.0.1:9092 -L`,
 	root.CompletionOptions.DisableDefaultCmd = true
 	e := env{variables: variables(process.Environment), process: process}
 	root.AddCommand(
-		//newDev(e),
+		newDev(e),
 		newTopic(e), newProduce(e), newConsume(e), newSQL(e),
-		newConfig(e), newVersion(), newCompletion(),
+		newDump(e), newConfig(e), newVersion(), newCompletion(),
 	)
 	return root
 }

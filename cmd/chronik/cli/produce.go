@@ -63,7 +63,7 @@ are acknowledged (acks=all, idempotent).`,
 func (o *produceOptions) run(ctx context.Context, in io.Reader, report io.Writer) error {
 	client, err := o.client(
 		kgo.DefaultProduceTopic(o.topic),
-		kgo.RecordPartitioner(givenOr(kgo.UniformBytesPartitioner(64<<10, true, true, nil))),
+		kgo.RecordPartitioner(givenOr(kgo.StickyKeyPartitioner(nil))),
 		kgo.ProducerBatchMaxBytes(1<<20),
 		kgo.MaxBufferedRecords(100_000),
 		kgo.AllowAutoTopicCreation(),

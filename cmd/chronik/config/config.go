@@ -9,6 +9,7 @@
 package config
 
 import (
+	"path/filepath"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/topicconfig"
@@ -66,8 +67,16 @@ type Config struct {
 		Endpoint     string
 		AccessKey    string
 		SecretKey    Secret
+		SessionToken Secret
+		PathStyle    bool
+		CAFile       string
 		Prefix       string
 		CreateBucket bool
+		Faults       string // a plan of objstore/faults
+	}
+	Cache struct {
+		MemoryBytes Bytes
+		DiskBytes   Bytes
 	}
 	Compactor struct {
 		FirstBytes    Bytes
@@ -135,6 +144,9 @@ func Default() *Config {
 	}
 	return c
 }
+
+// Path is a place in the data folder.
+func (c *Config) Path(name string) string { return filepath.Join(c.DataDir, name) }
 
 // TopicDefaults are the cluster's defaults of topic settings: what was given,
 // and the durability, whose default depends on the kind of deployment.

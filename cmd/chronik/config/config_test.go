@@ -190,7 +190,7 @@ func TestWrongInputIsRefusedWhereItStands(t *testing.T) {
 		{"wildcard", Inputs{Environment: []string{"CHRONIK_KAFKA_LISTEN=0.0.0.0:9092"}}, "CHRONIK_KAFKA_ADVERTISED=myhost:9092"},
 		{"wildcard advertised", Inputs{Environment: []string{"CHRONIK_ADVERTISED_ADDR=0.0.0.0:9092"}}, "no address that a client"},
 		{"s3 without bucket", Inputs{Environment: []string{"OBJECT_STORE_BACKEND=s3", "S3_ENDPOINT=http://x"}}, "S3_BUCKET"},
-		{"s3 without endpoint", Inputs{Environment: []string{"OBJECT_STORE_BACKEND=s3", "S3_BUCKET=x"}}, "S3_ENDPOINT"},
+		{"a plan of faults", Inputs{Environment: []string{"CHRONIK_OBJSTORE_FAULTS=put * explode"}}, "objstore.faults"},
 		{"SASL that would be ignored", Inputs{Environment: []string{"CHRONIK_SASL_USERS=a:b"}}, "open in spite"},
 		{"no file", Inputs{File: "/does/not/exist.yaml"}, "no such file"},
 		{"no mapping", Inputs{File: writeFile(t, "- a")}, "not a YAML mapping"},

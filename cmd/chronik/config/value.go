@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/chronik-stream/chronik/objstore/faults"
 )
 
 // Value is what a setting writes to: it reads text, and shows itself so that
@@ -372,3 +374,8 @@ func (v advertisedValue) String() string {
 	return strings.Join(texts, ",")
 }
 func (v advertisedValue) Type() string { return "comma list of \\[NAME://\\]host\\[:port\\]" }
+
+func faultPlan(text string) error {
+	_, err := faults.ParsePlan(text)
+	return err
+}

@@ -1,0 +1,78 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/chronik-stream/chronik/broker"
+	"github.com/chronik-stream/chronik/broker/api"
+	"github.com/chronik-stream/chronik/broker/ingest"
+	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/cmd/chronik/config"
+	"github.com/chronik-stream/chronik/internal/disk"
+	"github.com/chronik-stream/chronik/internal/version"
+	"github.com/chronik-stream/chronik/metastore"
+)
+
+func startBroker(_ context.Context, n *Node) (running, error) {
+	listeners, err := n.listenKafka()
+	if err != nil {
+		return running{}, err
+	}
+	b := broker.New(brokerConfig(n.cfg), broker.Deps{
+		Store: n.parts.metadata, Bucket: n.parts.bucket, Committed: n.parts.committed,
+		FS: disk.OS(), Listeners: listeners, Log: n.log.With("role", RoleBroker), Registerer: n.registry,
+	})
+	n.ready = append(n.ready, b.Ready)
+	return background(b.Run), nil
+}
+
+// listenKafka opens all listeners, or none.
+func (n *Node) listenKafka() ([]broker.Listener, error) {
+	var open []broker.Listener
+	for _, l := range n.cfg.Kafka.Listen {
+		sockets, err := listen(l.Host, l.Port)
+		if err != nil {
+			var failed error
+			for _, o := range open {
+				failed = errors.Join(failed, closeAll(o.Sockets))
+			}
+			return nil, errors.Join(fmt.Errorf("listen for Kafka clients: %w", err), failed)
+		}
+		advertised := n.cfg.Advertise(l, portOf(sockets[0]))
+		open = append(open, broker.Listener{
+			Advertised: metastore.Listener{Name: advertised.Name, Host: advertised.Host, Port: int32(advertised.Port)},
+			Sockets:    sockets,
+		})
+		if n.Kafka == "" {
+			n.Kafka = shown(l.Host, sockets[0])
+		}
+	}
+	return open, nil
+}
+
+// shown is an address as users are told it: as they gave it, with the port.
+func shown(host string, l net.Listener) string {
+	return net.JoinHostPort(host, fmt.Sprint(portOf(l)))
+}
+
+func brokerConfig(c *config.Config) broker.Config {
+	return broker.Config{
+		ID: metastore.BrokerID(c.Broker.ID), ClusterID: c.Cluster, Rack: c.Broker.Rack, Version: version.String(),
+		DataDir: c.DataDir, WALFileBytes: int64(c.WAL.FileBytes), SessionTTL: c.Broker.Lease, StopTimeout: c.Broker.StopTimeout,
+		Ingest: ingest.Config{
+			SegmentBytes: int64(c.Segment.Bytes), SegmentAge: c.Segment.Age, SegmentAgeUrgent: c.Segment.AgeUrgent,
+			UploadsMax: c.Segment.Uploads, WALBytesMax: int64(c.WAL.Bytes), BudgetWait: c.WAL.BudgetWait, TailBytesMax: int64(c.Tail.Bytes),
+		},
+		Wire: wire.Config{
+			ConnectionsMax: c.Kafka.ConnectionsMax, PipelineMax: c.Kafka.PipelineMax, BytesMax: int64(c.Kafka.FrameBytes),
+			IdleTimeout: c.Kafka.IdleTimeout, FrameTimeout: c.Kafka.FrameTimeout,
+		},
+		API: api.Config{
+			RequestBytesMax: int(c.Kafka.RequestBytes), FetchBytesMax: int(c.Kafka.FetchBytes), AutoCreateTopics: c.Topic.AutoCreate,
+			PartitionsDefault: int32(c.Topic.Partitions), PartitionsMax: int32(c.Topic.PartitionsMax), TopicDefaults: c.TopicDefaults(),
+		},
+	}
+}

@@ -1,0 +1,155 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func names(order []module) []string {
+	var list []string
+	for _, m := range order {
+		list = append(list, m.name)
+	}
+	return list
+}
+
+func TestModulesStartAfterWhatTheyNeed(t *testing.T) {
+	table := []module{{name: "a"}, {name: "b", needs: []string{"a"}}, {name: "c", needs: []string{"b", "a"}}, {name: "d"}, {name: "e", needs: []string{"e"}}, {name: "f", needs: []string{"g"}}}
+	for _, test := range []struct {
+		roles []string
+		want  string
+		err   string
+	}{
+		{[]string{"c"}, "a b c", ""},
+		{[]string{"d", "b"}, "d a b", ""},
+		{[]string{"b", "c", "b"}, "a b c", ""},
+		{nil, "", ""},
+		{[]string{"e"}, "", "needs itself"},
+		{[]string{"f"}, "", "no module g"},
+	} {
+		order, err := startOrder(table, test.roles)
+		if got := strings.Join(names(order), " "); test.err == "" && (err != nil || got != test.want) {
+			t.Errorf("%v: %q, %v; want %q", test.roles, got, err, test.want)
+		}
+		if test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+			t.Errorf("%v: %v, want %q", test.roles, err, test.err)
+		}
+	}
+}
+
+func TestEveryModuleOfTheTableCanBeStarted(t *testing.T) {
+	for _, m := range modules() {
+		if m.start == nil || m.stopWithin <= 0 || m.stopWithin > time.Minute {
+			t.Errorf("module %s is incomplete", m.name)
+		}
+		if _, err := startOrder(modules(), []string{m.name}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestStopGoesBackwardsPastFailures(t *testing.T) {
+	var stopped []string
+	part := func(name string, err error) started {
+		return started{module{name: name, stopWithin: time.Second}, running{stop: func(context.Context) error {
+			stopped = append(stopped, name)
+			return err
+		}}}
+	}
+	n := &Node{log: slog.New(slog.DiscardHandler), started: []started{part("a", nil), part("b", errors.New("stuck")), part("c", nil)}}
+	if err := n.Stop(); err == nil || !strings.Contains(err.Error(), "stop the b: stuck") {
+		t.Errorf("err = %v", err)
+	}
+	if !slices.Equal(stopped, []string{"c", "b", "a"}) {
+		t.Errorf("stopped %v", stopped)
+	}
+	if err := n.Stop(); err != nil || len(stopped) != 3 {
+		t.Errorf("a second stop did something: %v, %v", err, stopped)
+	}
+}
+
+func TestABackgroundRoleThatEndsByItselfHasFailed(t *testing.T) {
+	broken := errors.New("broken")
+	for _, test := range []struct {
+		name string
+		ends error
+	}{{"with an error", broken}, {"without one", nil}} {
+		r := background(func(context.Context) error { return test.ends })
+		if err := <-r.failed; err == nil || (test.ends != nil && !errors.Is(err, test.ends)) {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+	r := background(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	if err := r.stop(context.Background()); err != nil {
+		t.Errorf("stopped as asked, and failed: %v", err)
+	}
+	if err, ok := <-r.failed; ok {
+		t.Errorf("it says that it failed: %v", err)
+	}
+}
+
+func TestStopIsBounded(t *testing.T) {
+	never := make(chan struct{})
+	defer close(never)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, r := range []running{
+		background(func(context.Context) error { <-never; return nil }),
+		closing(func() error { <-never; return nil }),
+	} {
+		if err := r.stop(ended); err == nil || !strings.Contains(err.Error(), "still runs") {
+			t.Errorf("err = %v", err)
+		}
+	}
+}
+
+func TestLocalhostIsListenedOnUnderOnePort(t *testing.T) {
+	listeners, err := listen("localhost", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range listeners {
+		if portOf(l) != portOf(listeners[0]) || portOf(l) == 0 {
+			t.Errorf("ports differ: %v", l.Addr())
+		}
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Errorf("dial %v: %v", l.Addr(), err)
+			continue
+		}
+		conn.Close()
+	}
+	if _, err := listen("127.0.0.1", portOf(listeners[0])); err == nil || !strings.Contains(err.Error(), "port 0 picks") {
+		t.Errorf("a taken port: %v", err)
+	}
+	if err := closeAll(append(listeners, listeners...)); err != nil {
+		t.Errorf("closing twice: %v", err)
+	}
+}
+
+func TestADataFolderHasOneProcess(t *testing.T) {
+	dir := t.TempDir() + "/new/data"
+	release, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockDir(dir); err == nil || !strings.Contains(err.Error(), "in use by process") {
+		t.Errorf("locked twice: %v", err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	release, err = lockDir(dir)
+	if err != nil {
+		t.Fatalf("not free after release: %v", err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+}
