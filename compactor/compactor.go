@@ -1,0 +1,214 @@
+// Package compactor rewrites what brokers have committed, in the background:
+// segments of many partitions into log files of one, and log files into the
+// Parquet files that make a topic a SQL table.
+//
+// It works in rounds. A round looks at the catalog, plans a pass for each of its
+// partitions that is due (policy.go, pure), carries the passes out (pass.go,
+// table.go), and swaps the manifests of all of them in one transaction
+// (round.go). Segments whose every range is in log files are dropped
+// (segments.go); what nothing names any more is deleted after a grace period by
+// whoever holds the janitor's lock (janitor.go).
+//
+// What it promises rests on three habits. An attempt writes under names that
+// were never used, so nothing it does can harm what is there. Objects come
+// first, then the manifest object, then the compare-and-swap that brings all of
+// it to life: a crash or a lost answer at any point leaves orphans and nothing
+// else, and of two compactors on one manifest version one wins. And nothing is
+// deleted while metadata names it, nor before readers have had their time.
+//
+// Partitions are shared out over the live compactors, which only saves work. No
+// request waits for this package; while it is away, queries read the log.
+package compactor
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/objstore"
+)
+
+// restMax is the longest time between two rounds.
+const restMax = 10 * time.Second
+
+// Config says how a compactor works. Zero values are defaults.
+type Config struct {
+	ID       string // unique among the cluster's compactors
+	Address  string
+	Version  string
+	Defaults topicconfig.Defaults // the cluster's
+
+	Policy            Policy
+	Workers           int           // passes at once; default half the cores
+	BatchBytesMax     int           // of a decompressed batch; default 256 MiB
+	LookEvery         time.Duration // for which changes of the metadata are gathered; default 1 s
+	PassTimeout       time.Duration // of a group of passes; default 30 m. It must be far below OrphanAge
+	MemberTTL         time.Duration // default 10 s
+	DeletionGrace     time.Duration // from an object's last use to its deletion; default 10 m
+	DeletionEvery     time.Duration // between two looks at what is to be deleted; default 30 s
+	OrphanAge         time.Duration // from which an object without a name in the metadata is swept; default 24 h
+	OrphanEvery       time.Duration // between two sweeps; default 6 h
+	FailurePauseMin   time.Duration // before a failed partition is tried again; default 1 s, doubled up to FailurePauseMax
+	FailurePauseMax   time.Duration // default 5 m
+	manifestsInFlight int           // of one read of manifests
+}
+
+func (c Config) withDefaults() Config {
+	c.Policy = c.Policy.withDefaults()
+	c.Workers = cmp.Or(c.Workers, max(1, runtime.GOMAXPROCS(0)/2))
+	c.BatchBytesMax = cmp.Or(c.BatchBytesMax, 256<<20)
+	c.LookEvery = cmp.Or(c.LookEvery, time.Second)
+	c.PassTimeout = cmp.Or(c.PassTimeout, 30*time.Minute)
+	c.MemberTTL = cmp.Or(c.MemberTTL, 10*time.Second)
+	c.DeletionGrace = cmp.Or(c.DeletionGrace, 10*time.Minute)
+	c.DeletionEvery = cmp.Or(c.DeletionEvery, 30*time.Second)
+	c.OrphanAge = cmp.Or(c.OrphanAge, 24*time.Hour)
+	c.OrphanEvery = cmp.Or(c.OrphanEvery, 6*time.Hour)
+	c.FailurePauseMin = cmp.Or(c.FailurePauseMin, time.Second)
+	c.FailurePauseMax = cmp.Or(c.FailurePauseMax, 5*time.Minute)
+	c.manifestsInFlight = 16
+	return c
+}
+
+// Deps are what a compactor works with.
+type Deps struct {
+	Store      *metastore.Store
+	Bucket     objstore.Bucket // with retries: what fails here fails the pass
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // nil: no metrics
+	Now        func() time.Time      // nil: time.Now
+}
+
+// Compactor is one member of the cluster's compactors.
+type Compactor struct {
+	config  Config
+	policy  Policy
+	store   *metastore.Store
+	catalog *metastore.Catalog
+	bucket  objstore.Bucket
+	log     *slog.Logger
+	now     func() time.Time
+	metrics *metrics
+	source  *source
+	workers *workers
+	decoder sync.Pool // of *batch.Decoder
+
+	sections map[topic.Partition]known   // manifests as last read
+	failures map[topic.Partition]failure // partitions to be left alone for a while
+}
+
+// known is a manifest section with the version that it is.
+type known struct {
+	version int64
+	object  string
+	section manifest.Section
+}
+
+// failure is a partition's record of passes that failed in a row.
+type failure struct {
+	until time.Time
+	pause time.Duration
+}
+
+// New returns a compactor; Run makes it work.
+func New(config Config, d Deps) (*Compactor, error) {
+	if config.ID == "" || d.Store == nil || d.Bucket == nil || d.Log == nil {
+		return nil, errors.New("new compactor: it needs an id, a store, a bucket and a log")
+	}
+	c := &Compactor{
+		config:   config.withDefaults(),
+		store:    d.Store,
+		catalog:  d.Store.Catalog(),
+		bucket:   d.Bucket,
+		log:      d.Log,
+		now:      d.Now,
+		metrics:  newMetrics(),
+		source:   newSource(d.Bucket),
+		sections: make(map[topic.Partition]known),
+		failures: make(map[topic.Partition]failure),
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	c.policy = c.config.Policy
+	c.decoder.New = func() any { return batch.NewDecoder(c.config.BatchBytesMax) }
+	if err := c.metrics.register(d.Registerer); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Run works until ctx ends, and returns nil then. It is called once. A round
+// that is under way is given up: what it has written becomes orphans.
+func (c *Compactor) Run(ctx context.Context) error {
+	defer c.metrics.unregister()
+	member := metastore.Member{ID: c.config.ID, Address: c.config.Address, Version: c.config.Version, StartedAt: c.now()}
+	membership, err := c.store.RegisterCompactor(ctx, member, c.config.MemberTTL)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("run compactor: %w", err)
+	}
+	c.workers = startWorkers(c.config.Workers, c.log)
+	var janitor sync.WaitGroup
+	janitor.Go(func() { c.janitor(ctx) })
+
+	c.rounds(ctx)
+
+	janitor.Wait()
+	c.workers.stop()
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.config.MemberTTL)
+	defer cancel()
+	if err := membership.Close(leaving); err != nil {
+		c.log.Warn("the compactor's key is left to its lease", "err", err)
+	}
+	return nil
+}
+
+// rounds works through what is due, and waits for more in between. When a round
+// has done something, the next one begins at once: there may be more.
+func (c *Compactor) rounds(ctx context.Context) {
+	for ctx.Err() == nil {
+		changed := c.catalog.Changed()
+		worked, again := c.round(ctx)
+		if !worked {
+			c.rest(ctx, changed, again)
+		}
+	}
+}
+
+// rest waits for a change or a time, but never longer than restMax, since
+// retention has no time of its own. Commits come several a second and hardly
+// ever make something due, so changes are looked at LookEvery together.
+func (c *Compactor) rest(ctx context.Context, changed <-chan struct{}, again time.Time) {
+	wait := restMax
+	if !again.IsZero() {
+		wait = max(0, min(wait, again.Sub(c.now())))
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+		pause(ctx, min(c.config.LookEvery, time.Millisecond))
+	case <-changed:
+		pause(ctx, min(c.config.LookEvery, wait))
+	}
+}
+
+func (c *Compactor) newID() ulid.ULID { return ulid.MustNew(ulid.Timestamp(c.now()), rand.Reader) }

@@ -1,0 +1,99 @@
+package compactor
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	passes       *prometheus.CounterVec // by outcome
+	passSeconds  prometheus.Histogram
+	bytesRead    prometheus.Counter
+	files        *prometheus.CounterVec // by kind
+	bytesWritten *prometheus.CounterVec // by kind
+	records      *prometheus.CounterVec // by kind
+	merges       *prometheus.CounterVec // by kind
+	swaps        *prometheus.CounterVec // by outcome
+	holes        prometheus.Counter
+	unreadable   prometheus.Counter
+	fieldsLost   prometheus.Counter
+	segments     prometheus.Counter
+	deleted      *prometheus.CounterVec // by reason
+	failing      prometheus.Gauge
+	lagBytes     prometheus.Gauge
+	lagRecords   *prometheus.GaugeVec // by kind
+	lagSeconds   prometheus.Gauge
+	all          []prometheus.Collector
+	registered   prometheus.Registerer
+}
+
+func newMetrics() *metrics {
+	m := &metrics{}
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_compactor_" + name, Help: help})
+		m.all = append(m.all, c)
+		return c
+	}
+	counters := func(label, name, help string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chronik_compactor_" + name, Help: help}, []string{label})
+		m.all = append(m.all, c)
+		return c
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_compactor_" + name, Help: help})
+		m.all = append(m.all, g)
+		return g
+	}
+	m.passes = counters("outcome", "passes_total", "Passes over a partition: done, failed, or partly when one of their parts failed.")
+	m.passSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "chronik_compactor_pass_seconds", Help: "Time that a pass took, without the swap of the manifest.", Buckets: prometheus.ExponentialBuckets(0.005, 4, 9)})
+	m.bytesRead = counter("read_bytes_total", "Bytes of batches read from segments and log files.")
+	m.files = counters("kind", "files_total", "Objects written, by kind.")
+	m.bytesWritten = counters("kind", "written_bytes_total", "Bytes of the objects written, by kind.")
+	m.records = counters("kind", "records_total", "Records written, by kind of file; a record counts again in each merge.")
+	m.merges = counters("kind", "merges_total", "Merges of files, by kind.")
+	m.swaps = counters("outcome", "swaps_total", "Partitions whose manifest was to be swapped: done, conflict, failed.")
+	m.holes = counter("holes_total", "Spans of offsets that were never committed, met in a log.")
+	m.unreadable = counter("unreadable_batches_total", "Batches that could not be decoded and are missing in tables.")
+	m.fieldsLost = counter("fields_lost_total", "JSON fields of a file that got no column: too many of them, or a name taken.")
+	m.segments = counter("segments_dropped_total", "Segments dropped after all their ranges had been rewritten.")
+	m.deleted = counters("reason", "objects_deleted_total", "Objects deleted, by reason: replaced, or orphan.")
+	m.failing = gauge("partitions_failing", "Partitions whose last pass failed, being tried again with growing pauses.")
+	m.lagBytes = gauge("lag_bytes", "Bytes of this compactor's partitions that lie in segments and not yet in log files.")
+	m.lagRecords = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "chronik_compactor_lag_records", Help: "Committed offsets of this compactor's partitions that are not yet in files of that kind."}, []string{"kind"})
+	m.lagSeconds = gauge("lag_seconds", "Age of the oldest segment that holds something not yet in a log file.")
+	m.all = append(m.all, m.passSeconds, m.lagRecords)
+	return m
+}
+
+func (m *metrics) register(r prometheus.Registerer) error {
+	if r == nil {
+		return nil
+	}
+	for i, c := range m.all {
+		if err := r.Register(c); err != nil {
+			for _, done := range m.all[:i] {
+				r.Unregister(done)
+			}
+			return errors.Join(errors.New("register the compactor's metrics"), err)
+		}
+	}
+	m.registered = r
+	return nil
+}
+
+func (m *metrics) unregister() {
+	if m.registered == nil {
+		return
+	}
+	for _, c := range m.all {
+		m.registered.Unregister(c)
+	}
+}
+
+func (m *metrics) read(bytes int) { m.bytesRead.Add(float64(bytes)) }
+
+func (m *metrics) wrote(kind string, bytes int64) {
+	m.files.WithLabelValues(kind).Inc()
+	m.bytesWritten.WithLabelValues(kind).Add(float64(bytes))
+}

@@ -1,0 +1,299 @@
+package compactor
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/metastore"
+)
+
+// Policy says when what is rewritten. It is all that plan knows besides a
+// snapshot and the time.
+type Policy struct {
+	FirstBytes   int64         // new records are rewritten once there are so many bytes of them
+	FirstAge     time.Duration // or once the oldest has this age
+	PlainAge     time.Duration // the same for partitions that nothing is derived from: nobody waits for their log files
+	PassBytesMax int64         // what one pass takes in
+	FileBytesMax int64         // merges make no larger files
+	MergeFiles   int           // neighbours of one tier that make a merge
+}
+
+func (p Policy) withDefaults() Policy {
+	p.FirstBytes = cmp.Or(p.FirstBytes, 8<<20)
+	p.FirstAge = cmp.Or(p.FirstAge, time.Minute)
+	p.PlainAge = cmp.Or(p.PlainAge, 10*p.FirstAge)
+	p.PassBytesMax = cmp.Or(p.PassBytesMax, 64<<20)
+	p.FileBytesMax = cmp.Or(p.FileBytesMax, 128<<20)
+	p.MergeFiles = cmp.Or(p.MergeFiles, 8)
+	return p
+}
+
+// snapshot is a partition as the policy sees it.
+type snapshot struct {
+	view    metastore.PartitionView
+	config  topicconfig.Effective
+	section manifest.Section // what view.Manifest names; the zero Section when it names nothing
+}
+
+// plan is what one pass makes of one partition. The zero plan makes nothing.
+type plan struct {
+	logStart int64 // the new log start; never below the old one
+
+	// Advance: the offsets that go from segments into a log file, and those that
+	// go into columnar files. An empty span: none.
+	log      span
+	columnar span
+
+	// Merge: the neighbours that become one file.
+	mergeLog      []manifest.File
+	mergeColumnar []manifest.File
+
+	dropColumnar bool // the feature is off: its files go
+
+	bytes int64 // to be read, about
+}
+
+// span is a range of offsets, half open.
+type span struct{ first, next int64 }
+
+func (s span) empty() bool { return s.next <= s.first }
+
+// empty reports that there is nothing to do.
+func (p plan) empty(s snapshot) bool {
+	return p.log.empty() && p.columnar.empty() && len(p.mergeLog) == 0 && len(p.mergeColumnar) == 0 && !p.dropColumnar &&
+		p.logStart == s.view.Manifest.LogStart && len(expired(s.section.Log, p.logStart)) == 0 && len(expired(s.section.Columnar, p.logStart)) == 0
+}
+
+// expired returns the files that lie below the log start.
+func expired(files []manifest.File, logStart int64) []manifest.File {
+	var gone []manifest.File
+	for _, f := range files {
+		if f.Next <= logStart {
+			gone = append(gone, f)
+		}
+	}
+	return gone
+}
+
+// decide plans the next pass over a partition, and says when to look again if
+// nothing changes until then; the zero time means not before something does.
+//
+// Advancing comes first, then merging: files are merged in the passes between.
+func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
+	if s.view.Topic == nil {
+		return plan{logStart: s.view.Manifest.LogStart}, time.Time{}
+	}
+	out := plan{logStart: retained(s, now)}
+	var again time.Time
+	out.log, again = p.advance(s, now)
+	out.bytes = out.log.bytes(s)
+	if s.config.Columnar.Enabled {
+		out.columnar = p.derive(s, out)
+		if out.columnar.first != out.log.first {
+			out.bytes += out.columnar.bytes(s)
+		}
+	} else {
+		out.dropColumnar = len(s.section.Columnar) > 0
+	}
+	if out.log.empty() && out.columnar.empty() {
+		out.mergeLog = p.merge(s.section.Log, out.logStart)
+		if !out.dropColumnar {
+			out.mergeColumnar = p.mergeParts(s.section.Columnar, out.logStart)
+		}
+		for _, f := range out.mergeLog {
+			out.bytes += f.Size
+		}
+		if n := len(out.mergeColumnar); n > 0 {
+			out.bytes += span{out.mergeColumnar[0].First, out.mergeColumnar[n-1].Next}.bytes(s)
+		}
+	}
+	return out, again
+}
+
+// advance returns the span of whole ranges that go from segments into a log
+// file now, or when it is time for that. A pass ends with a range of a segment,
+// since only there the state of the producers is known.
+func (p Policy) advance(s snapshot, now time.Time) (span, time.Time) {
+	mark := s.view.Manifest.Marks.Log
+	out := span{mark, mark}
+	var pending, taken int64
+	var oldest time.Time
+	for _, r := range s.view.Ranges {
+		if r.Next <= mark {
+			continue
+		}
+		if committed := segmentTime(r.Segment, now); oldest.IsZero() || committed.Before(oldest) {
+			oldest = committed
+		}
+		pending += r.Length
+		if taken < p.PassBytesMax {
+			taken += r.Length
+			out.next = r.Next
+		}
+	}
+	if pending == 0 {
+		return span{}, time.Time{}
+	}
+	age := p.PlainAge
+	if s.config.Columnar.Enabled {
+		age = p.FirstAge
+	}
+	if due := oldest.Add(age); pending < p.FirstBytes && now.Before(due) {
+		return span{}, due
+	}
+	return out, time.Time{}
+}
+
+// segmentTime is when a segment was made, by the clock of its broker; one in
+// the future counts as now.
+func segmentTime(s *metastore.Segment, now time.Time) time.Time {
+	id, err := ulid.ParseStrict(s.ID)
+	if err != nil {
+		return now
+	}
+	if made := ulid.Time(id.Time()); made.Before(now) {
+		return made
+	}
+	return now
+}
+
+// derive returns the span that columnar files are made of. Where they have kept
+// up with the log it is the same, so that one read feeds both; else it is the
+// next of what log files hold.
+func (p Policy) derive(s snapshot, planned plan) span {
+	from := max(s.view.Manifest.Marks.Columnar, planned.logStart)
+	logged := s.view.Manifest.Marks.Log
+	if from >= logged {
+		if planned.log.empty() {
+			return span{}
+		}
+		return span{from, planned.log.next}
+	}
+	out := span{from, from}
+	var taken int64
+	for _, f := range s.section.Log {
+		if f.Next <= from {
+			continue
+		}
+		if taken >= p.PassBytesMax {
+			return out
+		}
+		taken += f.Size
+		out.next = f.Next
+	}
+	out.next = logged // also past offsets that no log file has
+	if taken < p.PassBytesMax && !planned.log.empty() {
+		out.next = planned.log.next
+	}
+	return out
+}
+
+// bytes is about what reading a span costs.
+func (sp span) bytes(s snapshot) int64 {
+	var n int64
+	for _, f := range s.section.Log {
+		if f.First < sp.next && f.Next > sp.first {
+			n += f.Size
+		}
+	}
+	for _, r := range s.view.Ranges {
+		if r.Next > s.view.Manifest.Marks.Log && r.First < sp.next && r.Next > sp.first {
+			n += r.Length
+		}
+	}
+	return n
+}
+
+// retained is the log start after retention: whole log files go, from the
+// oldest on, once all their records are older than retention.ms, or while the
+// rest is still retention.bytes.
+func retained(s snapshot, now time.Time) int64 {
+	start := max(s.view.Manifest.LogStart, s.section.LogStart)
+	if !s.config.CleanupDelete {
+		return start
+	}
+	var total int64
+	for _, f := range s.section.Log {
+		if f.Next > start {
+			total += f.Size
+		}
+	}
+	for _, f := range s.section.Log {
+		if f.Next <= start {
+			continue
+		}
+		tooOld := s.config.RetentionMs >= 0 && f.MaxTimestamp < now.UnixMilli()-s.config.RetentionMs
+		tooMany := s.config.RetentionBytes >= 0 && total-f.Size >= s.config.RetentionBytes
+		if !tooOld && !tooMany {
+			break
+		}
+		total -= f.Size
+		start = f.Next
+	}
+	return start
+}
+
+// mergeParts finds a merge among the columnar files of one time partition. The
+// merged file is made of the log again: so what it replaces must be all that
+// there is of its time partition in its span, which a change of
+// columnar.partitioning, or a log start within a file, would belie.
+func (p Policy) mergeParts(files []manifest.File, logStart int64) []manifest.File {
+	byPart := map[string][]manifest.File{}
+	var parts []string
+	for _, f := range files {
+		if byPart[f.TimePartition] == nil {
+			parts = append(parts, f.TimePartition)
+		}
+		if f.First >= logStart {
+			byPart[f.TimePartition] = append(byPart[f.TimePartition], f)
+		}
+	}
+	for _, part := range parts {
+		run := p.merge(byPart[part], logStart)
+		if run == nil {
+			continue
+		}
+		first, next := run[0].First, run[len(run)-1].Next
+		mixed := slices.ContainsFunc(files, func(f manifest.File) bool {
+			return len(f.TimePartition) != len(part) && f.First < next && f.Next > first
+		})
+		if !mixed {
+			return run
+		}
+	}
+	return nil
+}
+
+// merge finds neighbours to be made one file, nil when there are none.
+//
+// Tiers grow by the factor MergeFiles, down from FileBytesMax. A run of at least
+// MergeFiles neighbours, none above a tier, is merged, the lowest tier first; so
+// a byte is rewritten once for each tier at most, and files above
+// FileBytesMax/MergeFiles never.
+func (p Policy) merge(files []manifest.File, logStart int64) []manifest.File {
+	kept := slices.DeleteFunc(slices.Clone(files), func(f manifest.File) bool { return f.Next <= logStart })
+	var tiers []int64
+	for tier := p.FileBytesMax / int64(p.MergeFiles); tier >= 1<<10; tier /= int64(p.MergeFiles) {
+		tiers = append(tiers, tier)
+	}
+	slices.Reverse(tiers)
+	for _, tier := range tiers {
+		for i := 0; i < len(kept); i++ {
+			n, bytes := 0, int64(0)
+			for i+n < len(kept) && kept[i+n].Size <= tier && bytes+kept[i+n].Size <= p.FileBytesMax {
+				bytes += kept[i+n].Size
+				n++
+			}
+			if n >= p.MergeFiles {
+				return kept[i : i+n]
+			}
+			i += n
+		}
+	}
+	return nil
+}

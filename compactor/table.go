@@ -1,0 +1,194 @@
+package compactor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"runtime"
+	"slices"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/chronik-stream/chronik/internal/columnar"
+	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/objstore"
+)
+
+// advanceColumnar makes columnar files of the planned span.
+func (p *pass) advanceColumnar(ctx context.Context, in *input) error {
+	sp := p.plan.columnar
+	if in.span.empty() || sp.first < in.span.first {
+		in = &input{span: sp, keepMax: 2 * p.policy.PassBytesMax}
+	}
+	options, err := p.tableOptions()
+	if err != nil {
+		return err
+	}
+	options.First, options.Next = sp.first, sp.next
+	files, result, err := p.writeTable(ctx, in, options)
+	if err != nil {
+		return err
+	}
+	p.section.Columnar = p.replace(p.section.Columnar, nil, files)
+	p.section.Marks.Columnar = result.Next
+	return nil
+}
+
+// mergeColumnar makes one columnar file of neighbours in a time partition.
+func (p *pass) mergeColumnar(ctx context.Context) error {
+	run := p.plan.mergeColumnar
+	sp := span{run[0].First, run[len(run)-1].Next}
+	options, err := p.tableOptions()
+	if err != nil {
+		return err
+	}
+	options.First, options.Next = sp.first, sp.next
+	options.Only, options.Partitioning = &run[0].TimePartition, partitioningOf(run[0].TimePartition)
+	// Merges are large: what does not fit is read again for the second walk.
+	files, result, err := p.writeTable(ctx, &input{span: sp, keepMax: p.policy.PassBytesMax}, options)
+	if err != nil {
+		return err
+	}
+	var records int64
+	for _, f := range run {
+		records += f.Records
+	}
+	if result.Next != sp.next || result.Records != records || len(files) != 1 {
+		return fmt.Errorf("%d files with %d records up to %d came of %d files with %d records up to %d: they stay as they are",
+			len(files), result.Records, result.Next, len(run), records, sp.next)
+	}
+	files[0].First, files[0].Next = sp.first, sp.next
+	p.section.Columnar = p.replace(p.section.Columnar, run, files)
+	p.metrics.merges.WithLabelValues("columnar").Inc()
+	return nil
+}
+
+// partitioningOf reads off a time partition's name how files were parted.
+func partitioningOf(name string) columnar.Partitioning {
+	switch len(name) {
+	case len("2006-01-02"):
+		return columnar.Daily
+	case len("2006-01-02T15"):
+		return columnar.Hourly
+	}
+	return columnar.Unpartitioned
+}
+
+// tableOptions are what the topic's configuration asks for.
+func (p *pass) tableOptions() (columnar.Options, error) {
+	c := p.snap.config.Columnar
+	o := columnar.TableOptions(p.section.Topic, p.section.Partition)
+	var err error
+	if o.Partitioning, err = columnar.ParsePartitioning(c.Partitioning); err != nil {
+		return o, err
+	}
+	o.Compression, o.CompressionLevel = c.Compression, c.CompressionLevel
+	o.RowGroupRows, o.PageBytes = c.RowGroupRows, c.PageBytes
+	o.NoDictionary, o.BloomColumns = !c.Dictionary, nil
+	if c.BloomFilter {
+		o.BloomColumns = c.BloomColumns
+	}
+	if len(c.DictionaryColumns) > 0 {
+		o.DictionaryColumns = c.DictionaryColumns
+	}
+	switch c.Statistics {
+	case "chunk":
+		o.Statistics = columnar.ChunkStatistics
+	case "none":
+		o.Statistics = columnar.NoStatistics
+	}
+	o.Fixed, err = fixedColumns(c)
+	o.Pause = runtime.Gosched
+	return o, err
+}
+
+func fixedColumns(c topicconfig.Columnar) ([]columnar.Column, error) {
+	var fixed []columnar.Column
+	for _, field := range slices.Sorted(maps.Keys(c.JSONSchema)) {
+		t, err := columnar.ParseType(c.JSONSchema[field])
+		if err != nil {
+			return nil, fmt.Errorf("columnar.json_schema: field %q: %w", field, err)
+		}
+		fixed = append(fixed, columnar.Column{Field: field, Type: t})
+	}
+	return fixed, nil
+}
+
+// writeTable makes columnar files of a span and stores them.
+func (p *pass) writeTable(ctx context.Context, in *input, options columnar.Options) ([]manifest.File, columnar.Result, error) {
+	r, err := p.open(ctx, in)
+	if err != nil {
+		return nil, columnar.Result{}, err
+	}
+	result, err := columnar.Write(ctx, r.batches(ctx), p.decoder, options, func(string) (io.Writer, error) {
+		return &object{id: p.newID()}, nil
+	})
+	if err != nil {
+		return nil, result, err
+	}
+	for _, u := range result.Unreadable {
+		p.metrics.unreadable.Inc()
+		p.log.Error("a batch cannot be decoded: its records are in the log but not in the table",
+			"partition", partitionOf(p.snap), "first", u.First, "next", u.Next, "err", u.Err)
+	}
+	files := make([]manifest.File, len(result.Files))
+	for i, f := range result.Files {
+		if files[i], err = p.storeTable(ctx, f); err != nil {
+			return nil, result, err
+		}
+	}
+	p.metrics.records.WithLabelValues("columnar").Add(float64(result.Records))
+	p.metrics.fieldsLost.Add(float64(result.FieldsLost))
+	return files, result, nil
+}
+
+func (p *pass) storeTable(ctx context.Context, f columnar.File) (manifest.File, error) {
+	o, ok := f.Writer.(*object)
+	if !ok {
+		return manifest.File{}, fmt.Errorf("a file was written to a %T", f.Writer)
+	}
+	out := manifest.File{
+		Object:        objstore.ParquetName(p.section.Partition, o.id),
+		First:         f.First,
+		Next:          f.Next,
+		Records:       f.Records,
+		MinTimestamp:  f.MinTimestamp,
+		MaxTimestamp:  f.MaxTimestamp,
+		TimePartition: f.TimePartition,
+		Format:        "parquet",
+		CreatedAt:     p.now.UnixMilli(),
+	}
+	for _, c := range f.Columns {
+		out.Columns = append(out.Columns, manifest.Column{Name: c.Name, Type: c.Type.String()})
+	}
+	var err error
+	out.Size, err = p.put(ctx, "columnar", out.Object, o.parts)
+	return out, err
+}
+
+// object collects a file in memory, in parts so that it is not copied while it
+// grows.
+type object struct {
+	id    ulid.ULID
+	parts [][]byte
+}
+
+const partBytes = 1 << 20
+
+// Write implements io.Writer.
+func (o *object) Write(b []byte) (int, error) {
+	written := len(b)
+	for len(b) > 0 {
+		last := len(o.parts) - 1
+		if last < 0 || len(o.parts[last]) == cap(o.parts[last]) {
+			o.parts = append(o.parts, make([]byte, 0, partBytes))
+			last++
+		}
+		room := min(len(b), cap(o.parts[last])-len(o.parts[last]))
+		o.parts[last] = append(o.parts[last], b[:room]...)
+		b = b[room:]
+	}
+	return written, nil
+}
