@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/format"
@@ -130,6 +131,7 @@ func (r *Reader) readBlocks(ctx context.Context, s source, rng *segment.Range, f
 	if err != nil {
 		return err
 	}
+	chunk.Batches = slices.Grow(chunk.Batches, min(len(data), max(0, bytesMax-len(chunk.Batches))))
 	for i, b := range blocks {
 		block := data[b.Position-begin : b.Position-begin+b.Length]
 		if err := b.Verify(block); err != nil {
