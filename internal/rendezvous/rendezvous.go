@@ -23,9 +23,10 @@ func Pick(key string, members []string) string {
 // differs too little between members whose names differ in the last digit.
 func weight(key, member string) uint64 {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(key)) // a hash never fails
-	_, _ = h.Write([]byte{0})
-	_, _ = h.Write([]byte(member))
+	// Writing to a hash never fails.
+	_, _ = h.Write([]byte(key))
+	_, _ = h.Write([]byte{0}) // as above
+	_, _ = h.Write([]byte(member)) // as above
 	w := h.Sum64()
 	w = (w ^ w>>30) * 0xbf58476d1ce4e5b9
 	w = (w ^ w>>27) * 0x94d049bb133111eb
