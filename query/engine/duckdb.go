@@ -70,7 +70,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 
 func (o Options) withDefaults() Options {
 	if o.Threads <= 0 {
-		o.Threads = max(1, runtime.GOMAXPROCS(0)/2)
+		o.Threads = runtime.GOMAXPROCS(0)
 	}
 	if o.MemoryBytesMax <= 0 {
 		o.MemoryBytesMax = 1 << 30

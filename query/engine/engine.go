@@ -37,7 +37,7 @@ var (
 
 // Options bound what one query may use. Zero fields have the defaults named.
 type Options struct {
-	Threads        int    // of one query; default: half the cores, at least one
+	Threads        int    // of one query; default: one per core
 	MemoryBytesMax int64  // of one query, soft; default 1 GiB
 	AnswerBytesMax int64  // of one answer, as values; default 256 MiB
 	SpillDir       string // for what does not fit into memory; required, emptied by Open

@@ -233,9 +233,9 @@ func (c *chunk) drop() {
 	}
 }
 
-// remove deletes the file. What the system refuses to delete is left for the
-// next Open; it is not read again.
+// remove deletes the file.
 func (c *chunk) remove() {
+	// What cannot be deleted is not read again, and the next Open tries again.
 	_ = os.Remove(c.Path)
 	c.part.budget.add(-c.Size)
 }

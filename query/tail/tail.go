@@ -36,6 +36,9 @@ import (
 	"github.com/chronik-stream/chronik/internal/topic"
 )
 
+// ClientOption is an option of the Kafka client.
+type ClientOption = kgo.Opt
+
 // Options configure a node's tails.
 type Options struct {
 	Dir      string // for the local files; this process's alone
@@ -44,7 +47,7 @@ type Options struct {
 	// Seeds returns the addresses of brokers, asked for when a client is made.
 	Seeds func() []string
 	// Client holds what else a client needs: TLS, SASL, a dialer.
-	Client []kgo.Opt
+	Client []ClientOption
 
 	Log *slog.Logger
 }

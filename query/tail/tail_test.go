@@ -18,14 +18,15 @@ import (
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/columnar"
 	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/query/tail/tailtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var id = topic.ID{1}
 
-func open(t *testing.T, b *fakeBroker, bytesMax int64) *Tails {
-	tails, err := Open(Options{Dir: filepath.Join(t.TempDir(), "tail"), BytesMax: bytesMax, Seeds: func() []string { return []string{b.address.String()} }})
+func open(t *testing.T, b *tailtest.Broker, bytesMax int64) *Tails {
+	tails, err := Open(Options{Dir: filepath.Join(t.TempDir(), "tail"), BytesMax: bytesMax, Seeds: func() []string { return []string{b.Address()} }})
 	require.NoError(t, err)
 	t.Cleanup(tails.Close)
 	return tails
@@ -73,9 +74,9 @@ func sequence(first, next int64) []int64 {
 }
 
 func TestEveryRecordFromTheMarkToTheTargetIsThereOnce(t *testing.T) {
-	b := newFakeBroker(t, "orders", 2)
+	b := tailtest.New(t, "orders", 2)
 	for i := range 30 {
-		b.produce(t, i%2, 0, fmt.Sprintf(`{"n":%d}`, i), fmt.Sprintf(`{"n":%d,"s":"x"}`, i))
+		b.Produce(t, i%2, 0, fmt.Sprintf(`{"n":%d}`, i), fmt.Sprintf(`{"n":%d,"s":"x"}`, i))
 	}
 	tails := open(t, b, 0)
 	ctx := within(t, 10*time.Second)
@@ -96,11 +97,11 @@ func TestEveryRecordFromTheMarkToTheTargetIsThereOnce(t *testing.T) {
 }
 
 func TestARecordIsThereAsSoonAsItWasAcknowledged(t *testing.T) {
-	b := newFakeBroker(t, "orders", 1)
+	b := tailtest.New(t, "orders", 1)
 	tails := open(t, b, 0)
 	ctx := within(t, 20*time.Second)
 	for n := int64(1); n <= 60; n++ {
-		b.produce(t, 0, 0, "v")
+		b.Produce(t, 0, 0, "v")
 		s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, n}}})
 		require.NoError(t, err)
 		offsets, _ := rows(t, s, 0, 0)
@@ -111,9 +112,9 @@ func TestARecordIsThereAsSoonAsItWasAcknowledged(t *testing.T) {
 }
 
 func TestMarkersOfTransactionsMoveThePositionOnly(t *testing.T) {
-	b := newFakeBroker(t, "orders", 1)
-	b.produce(t, 0, 0, "a")
-	b.produce(t, 0, batch.Control|batch.Transactional, "\x00\x00\x00\x00\x00\x00")
+	b := tailtest.New(t, "orders", 1)
+	b.Produce(t, 0, 0, "a")
+	b.Produce(t, 0, batch.Control|batch.Transactional, "\x00\x00\x00\x00\x00\x00")
 	tails := open(t, b, 0)
 	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 2}}})
 	require.NoError(t, err)
@@ -124,18 +125,16 @@ func TestMarkersOfTransactionsMoveThePositionOnly(t *testing.T) {
 }
 
 func TestAPartitionThatLagsIsNamed(t *testing.T) {
-	b := newFakeBroker(t, "orders", 2)
-	b.produce(t, 0, 0, "a")
+	b := tailtest.New(t, "orders", 2)
+	b.Produce(t, 0, 0, "a")
 	tails := open(t, b, 0)
-	_, err := tails.Read(within(t, 300*time.Millisecond), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 1}, {1, 0, 5}}})
+	_, err := tails.Read(within(t, 2*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 1}, {1, 0, 5}}})
 	var lagging *LaggingError
 	require.ErrorAs(t, err, &lagging)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Equal(t, []Lag{{1, 0, 5}}, lagging.Partitions)
 
-	b.mu.Lock()
-	b.mute = true
-	b.mu.Unlock()
+	b.Mute(true)
 	ends, err := tails.Ends(within(t, 300*time.Millisecond), "orders", 2)
 	require.Empty(t, ends)
 	require.ErrorAs(t, err, &lagging)
@@ -143,7 +142,7 @@ func TestAPartitionThatLagsIsNamed(t *testing.T) {
 }
 
 func TestWithoutATargetNothingIsAwaited(t *testing.T) {
-	b := newFakeBroker(t, "orders", 1)
+	b := tailtest.New(t, "orders", 1)
 	tails := open(t, b, 0)
 	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 3, 0}}})
 	require.NoError(t, err)
@@ -152,8 +151,8 @@ func TestWithoutATargetNothingIsAwaited(t *testing.T) {
 }
 
 func TestTrimmedRowsStayForTheirSnapshotAndAreRefusedToOthers(t *testing.T) {
-	b := newFakeBroker(t, "orders", 1)
-	b.produce(t, 0, 0, "a", "b", "c")
+	b := tailtest.New(t, "orders", 1)
+	b.Produce(t, 0, 0, "a", "b", "c")
 	tails := open(t, b, 0)
 	ctx := within(t, 10*time.Second)
 	request := Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 3}}}
@@ -170,7 +169,7 @@ func TestTrimmedRowsStayForTheirSnapshotAndAreRefusedToOthers(t *testing.T) {
 	require.NoFileExists(t, held.Files[0].Path)
 	require.Zero(t, tails.Bytes())
 
-	b.produce(t, 0, 0, "d")
+	b.Produce(t, 0, 0, "d")
 	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 3, 4}}})
 	require.NoError(t, err)
 	offsets, _ = rows(t, s, 0, 0)
@@ -186,14 +185,14 @@ func TestTrimmedRowsStayForTheirSnapshotAndAreRefusedToOthers(t *testing.T) {
 }
 
 func TestAMarkThatOvertakesTheReaderMovesIt(t *testing.T) {
-	b := newFakeBroker(t, "orders", 1)
+	b := tailtest.New(t, "orders", 1)
 	tails := open(t, b, 0)
 	ctx := within(t, 10*time.Second)
 	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 0}}})
 	require.NoError(t, err)
 	s.Release()
 	tails.Trim(id, map[int32]int64{0: 5})
-	b.produce(t, 0, 0, "0", "1", "2", "3", "4", "5", "6")
+	b.Produce(t, 0, 0, "0", "1", "2", "3", "4", "5", "6")
 	s, err = tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 5, 7}}})
 	require.NoError(t, err)
 	offsets, _ := rows(t, s, 0, 0)
@@ -202,9 +201,9 @@ func TestAMarkThatOvertakesTheReaderMovesIt(t *testing.T) {
 }
 
 func TestALogThatBeginsLaterIsReadFromItsStart(t *testing.T) {
-	b := newFakeBroker(t, "orders", 1)
-	b.logs[0].start, b.logs[0].next = 100, 100
-	b.produce(t, 0, 0, "a")
+	b := tailtest.New(t, "orders", 1)
+	b.StartAt(0, 100)
+	b.Produce(t, 0, 0, "a")
 	tails := open(t, b, 0)
 	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 40, 101}}})
 	require.NoError(t, err)
@@ -214,9 +213,9 @@ func TestALogThatBeginsLaterIsReadFromItsStart(t *testing.T) {
 }
 
 func TestPastTheBudgetReadingStopsAndTheReasonIsSaid(t *testing.T) {
-	b := newFakeBroker(t, "orders", 1)
+	b := tailtest.New(t, "orders", 1)
 	for range 64 {
-		b.produce(t, 0, 0, strings.Repeat("x", 100_000))
+		b.Produce(t, 0, 0, strings.Repeat("x", 100_000))
 	}
 	tails := open(t, b, 1<<20)
 	_, err := tails.Read(within(t, 500*time.Millisecond), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 64}}})
@@ -234,8 +233,8 @@ func TestPastTheBudgetReadingStopsAndTheReasonIsSaid(t *testing.T) {
 }
 
 func TestATopicThatNobodyAsksForIsLetGo(t *testing.T) {
-	b := newFakeBroker(t, "orders", 1)
-	b.produce(t, 0, 0, "a")
+	b := tailtest.New(t, "orders", 1)
+	b.Produce(t, 0, 0, "a")
 	tails := open(t, b, 0)
 	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 1}}})
 	require.NoError(t, err)

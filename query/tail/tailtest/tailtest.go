@@ -1,4 +1,6 @@
-package tail
+// Package tailtest is a Kafka broker small enough for the tests of the query
+// node: it serves the logs of one topic, and keeps them in memory.
+package tailtest
 
 import (
 	"bytes"
@@ -16,33 +18,33 @@ import (
 	"github.com/chronik-stream/chronik/internal/batch"
 )
 
-// fakeBroker serves the logs of one topic to Kafka clients: ApiVersions,
-// Metadata, ListOffsets and Fetch.
-type fakeBroker struct {
+// Broker answers ApiVersions, Metadata, ListOffsets and Fetch.
+type Broker struct {
 	address *net.TCPAddr
 	topic   string
 
 	mu   sync.Mutex
-	logs []fakeLog
+	logs []partitionLog
 	stop chan struct{} // closed at the end of the test
 	more chan struct{} // closed and replaced when records were appended
 	mute bool          // ListOffsets answers LEADER_NOT_AVAILABLE
 }
 
-type fakeLog struct {
+type partitionLog struct {
 	start, next int64
-	batches     []fakeBatch
+	batches     []storedBatch
 }
 
-type fakeBatch struct {
-	next int64
-	raw  []byte
+type storedBatch struct {
+	first, next int64
+	raw         []byte
 }
 
-func newFakeBroker(t *testing.T, topic string, partitions int) *fakeBroker {
+// New starts a broker that ends with the test.
+func New(t testing.TB, topic string, partitions int) *Broker {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	b := &fakeBroker{address: listener.Addr().(*net.TCPAddr), topic: topic, logs: make([]fakeLog, partitions), more: make(chan struct{}), stop: make(chan struct{})}
+	b := &Broker{address: listener.Addr().(*net.TCPAddr), topic: topic, logs: make([]partitionLog, partitions), more: make(chan struct{}), stop: make(chan struct{})}
 	var conns sync.WaitGroup
 	stop := b.stop
 	t.Cleanup(func() {
@@ -74,8 +76,38 @@ func newFakeBroker(t *testing.T, topic string, partitions int) *fakeBroker {
 	return b
 }
 
-// produce appends one batch of these records.
-func (b *fakeBroker) produce(t *testing.T, partition int, flags batch.Attributes, values ...string) {
+// Address is where the broker listens.
+func (b *Broker) Address() string { return b.address.String() }
+
+// Mute makes ListOffsets answer that no leader is there.
+func (b *Broker) Mute(mute bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mute = mute
+}
+
+// StartAt empties a partition and lets its log begin at an offset.
+func (b *Broker) StartAt(partition int, offset int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.logs[partition] = partitionLog{start: offset, next: offset}
+}
+
+// Batches returns the batches of a partition that begin in [first, next).
+func (b *Broker) Batches(partition int, first, next int64) (raw []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, stored := range b.logs[partition].batches {
+		if stored.first >= first && stored.first < next {
+			raw = append(raw, stored.raw...)
+		}
+	}
+	return raw
+}
+
+// Produce appends one batch of these values; record n of a partition has key kn
+// and a header h.
+func (b *Broker) Produce(t testing.TB, partition int, flags batch.Attributes, values ...string) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -90,12 +122,12 @@ func (b *fakeBroker) produce(t *testing.T, partition int, flags batch.Attributes
 	require.NoError(t, err)
 	batch.PatchOffset(raw, log.next, 0)
 	log.next += int64(len(values))
-	log.batches = append(log.batches, fakeBatch{log.next, raw})
+	log.batches = append(log.batches, storedBatch{log.next - int64(len(values)), log.next, raw})
 	close(b.more)
 	b.more = make(chan struct{})
 }
 
-func (b *fakeBroker) serve(conn net.Conn) error {
+func (b *Broker) serve(conn net.Conn) error {
 	var size [4]byte
 	if _, err := io.ReadFull(conn, size[:]); err != nil {
 		return err
@@ -117,7 +149,7 @@ func (b *fakeBroker) serve(conn net.Conn) error {
 	return err
 }
 
-func (b *fakeBroker) answer(key, version int16, body []byte) (kmsg.Response, int16, error) {
+func (b *Broker) answer(key, version int16, body []byte) (kmsg.Response, int16, error) {
 	request := kmsg.RequestForKey(key)
 	if key != 18 {
 		request.SetVersion(version)
@@ -145,7 +177,7 @@ func (b *fakeBroker) answer(key, version int16, body []byte) (kmsg.Response, int
 	return nil, 0, io.ErrUnexpectedEOF
 }
 
-func (b *fakeBroker) metadata() kmsg.Response {
+func (b *Broker) metadata() kmsg.Response {
 	topic := kmsg.NewMetadataResponseTopic()
 	topic.Topic = &b.topic
 	for i := range b.logs {
@@ -159,7 +191,7 @@ func (b *fakeBroker) metadata() kmsg.Response {
 	return r
 }
 
-func (b *fakeBroker) listOffsets(request *kmsg.ListOffsetsRequest) kmsg.Response {
+func (b *Broker) listOffsets(request *kmsg.ListOffsetsRequest) kmsg.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := kmsg.NewPtrListOffsetsResponse()
@@ -182,7 +214,7 @@ func (b *fakeBroker) listOffsets(request *kmsg.ListOffsetsRequest) kmsg.Response
 }
 
 // fetch waits for records as long as the request says.
-func (b *fakeBroker) fetch(request *kmsg.FetchRequest) kmsg.Response {
+func (b *Broker) fetch(request *kmsg.FetchRequest) kmsg.Response {
 	deadline := time.After(time.Duration(request.MaxWaitMillis) * time.Millisecond)
 	for {
 		r, some, more := b.read(request)
@@ -199,7 +231,7 @@ func (b *fakeBroker) fetch(request *kmsg.FetchRequest) kmsg.Response {
 	}
 }
 
-func (b *fakeBroker) read(request *kmsg.FetchRequest) (r *kmsg.FetchResponse, some bool, more <-chan struct{}) {
+func (b *Broker) read(request *kmsg.FetchRequest) (r *kmsg.FetchResponse, some bool, more <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r = kmsg.NewPtrFetchResponse()

@@ -1,0 +1,312 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chronik-stream/chronik/internal/columnar"
+	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/objstore"
+	"github.com/chronik-stream/chronik/query/filecache"
+	"github.com/chronik-stream/chronik/query/relation"
+	"github.com/chronik-stream/chronik/query/tail"
+)
+
+// freshness says how much of a topic an answer has to cover.
+type freshness string
+
+// The contract's three.
+const (
+	latest    freshness = "latest"    // all that was acknowledged before the request
+	available freshness = "available" // what is at hand
+	cold      freshness = "cold"      // what is in Parquet files in the bucket
+)
+
+// bound is one topic as a query sees it: each record of [from, to) once.
+type bound struct {
+	topic    *metastore.Topic
+	cold     []relation.File // files of the manifests
+	tail     []relation.File // rows from the columnar marks on
+	objects  map[string]string
+	coverage topicCoverage
+	bytes    int64 // of all files
+	rows     int64
+	release  []func()
+}
+
+// Release lets local files go.
+func (b *bound) Release() {
+	for _, release := range b.release {
+		release()
+	}
+	b.release = nil
+}
+
+// files are those of table t, or of t_cold.
+func (b *bound) files(coldOnly bool) []relation.File {
+	if coldOnly {
+		return b.cold
+	}
+	return append(slices.Clip(b.cold), b.tail...)
+}
+
+// topicCoverage is the contract's.
+type topicCoverage struct {
+	Partitions map[int32]partitionCoverage `json:"partitions"`
+	LagRecords int64                       `json:"lag_records"`
+}
+
+type partitionCoverage struct {
+	From          int64 `json:"from"`
+	To            int64 `json:"to"`
+	HighWatermark int64 `json:"high_watermark"`
+}
+
+// bindAttempts bounds how often a snapshot is tried when compaction moves files
+// and marks on under it. Each failure means that the catalog has news.
+const bindAttempts = 5
+
+// bind takes a snapshot of one topic. With latest it waits for the brokers
+// until ctx ends. The caller releases what it returns.
+func (n *Node) bind(ctx context.Context, name string, want freshness) (*bound, error) {
+	t, ok := n.config.Catalog.Topic(name)
+	if !ok {
+		return nil, unknownTable(fmt.Sprintf("topic %q does not exist", name))
+	}
+	settings := topicconfig.Resolve(t.Config, n.config.TopicDefaults).Columnar
+	if !settings.Enabled {
+		return nil, disabled(fmt.Sprintf("topic %q is no table: its setting columnar.enabled is false", name))
+	}
+	ends, err := n.ends(ctx, t, want)
+	if err != nil {
+		return nil, err
+	}
+	for attempt := 1; ; attempt++ {
+		revision := n.config.Catalog.Revision()
+		b, err := n.snapshot(ctx, t, settings, want, ends, attempt > 2)
+		moved := errors.Is(err, tail.ErrTrimmed) || errors.Is(err, objstore.ErrNotFound)
+		if !moved || attempt == bindAttempts || ctx.Err() != nil {
+			return b, err
+		}
+		n.awaitNews(ctx, revision)
+	}
+}
+
+// awaitNews returns when the catalog is newer than revision, or after a moment.
+func (n *Node) awaitNews(ctx context.Context, revision int64) {
+	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	// Waiting in vain is no error: the next attempt shows what is wrong.
+	_ = n.config.Catalog.WaitRevision(ctx, revision+1)
+}
+
+// ends asks the brokers for the log's ends. Only latest depends on the answer;
+// the others mention it, and do without when it does not come at once.
+func (n *Node) ends(ctx context.Context, t *metastore.Topic, want freshness) (map[int32]int64, error) {
+	if want == latest {
+		return n.tails.Ends(ctx, t.Name, t.Partitions)
+	}
+	short, cancel := context.WithTimeout(ctx, coldEndsWait)
+	defer cancel()
+	ends, err := n.tails.Ends(short, t.Name, t.Partitions)
+	if err != nil {
+		n.config.Log.Debug("the log's ends are not known", "topic", t.Name, "err", err)
+	}
+	return ends, ctx.Err()
+}
+
+// partitionState is what one revision of the catalog says of a partition.
+type partitionState struct {
+	index   int32
+	view    metastore.PartitionView
+	mark    int64 // below it, records are in files
+	section manifest.Section
+}
+
+// snapshot binds to one revision of the catalog.
+func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicconfig.Columnar, want freshness, ends map[int32]int64, restart bool) (*bound, error) {
+	states, err := n.states(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	b := &bound{topic: t, objects: map[string]string{}, coverage: topicCoverage{Partitions: map[int32]partitionCoverage{}}}
+	if err := n.bindTail(ctx, b, states, settings, want, ends, restart); err != nil {
+		b.Release()
+		return nil, err
+	}
+	if err := n.bindFiles(ctx, b, states); err != nil {
+		b.Release()
+		return nil, err
+	}
+	for _, s := range states {
+		c := b.coverage.Partitions[s.index]
+		c.HighWatermark = max(c.To, ends[s.index], s.view.Next())
+		b.coverage.Partitions[s.index] = c
+		b.coverage.LagRecords += c.HighWatermark - c.To
+	}
+	return b, nil
+}
+
+// states reads the manifests of all partitions, as of one revision.
+func (n *Node) states(ctx context.Context, t *metastore.Topic) ([]partitionState, error) {
+	states := make([]partitionState, t.Partitions)
+	n.config.Catalog.View(func(v *metastore.View) {
+		for i := range states {
+			s := &states[i]
+			s.index = int32(i)
+			s.view = v.Partition(topic.Partition{Topic: t.ID, Index: s.index})
+			s.mark = max(s.view.Manifest.Marks.Columnar, s.view.Manifest.LogStart)
+		}
+	})
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for i := range states {
+		s := &states[i]
+		if s.view.Manifest.Object == "" {
+			continue
+		}
+		group.Go(func() (err error) {
+			s.section, err = n.manifests.FetchManifest(ctx, s.view.Manifest, topic.Partition{Topic: t.ID, Index: s.index})
+			return err
+		})
+	}
+	return states, group.Wait()
+}
+
+// bindFiles makes the manifests' files local.
+func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState) error {
+	type source struct {
+		file manifest.File
+		cut  *relation.Cut
+	}
+	var sources []source
+	for _, s := range states {
+		start := s.view.Manifest.LogStart
+		for _, f := range s.section.Columnar {
+			if f.Next <= start || f.First >= s.mark {
+				continue
+			}
+			src := source{file: f}
+			if f.First < start || f.Next > s.mark {
+				src.cut = &relation.Cut{First: start, Next: s.mark}
+			}
+			sources = append(sources, src)
+		}
+	}
+	local := make([]*filecache.File, len(sources))
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	for i, src := range sources {
+		group.Go(func() (err error) {
+			local[i], err = n.cache.Acquire(inner, filecache.Object{Name: src.file.Object, Size: src.file.Size})
+			return err
+		})
+	}
+	err := group.Wait()
+	for i, file := range local {
+		if file == nil {
+			continue
+		}
+		b.release = append(b.release, file.Release)
+		b.cold = append(b.cold, relation.File{Path: file.Path, Columns: columnsOf(sources[i].file.Columns), Cut: sources[i].cut})
+		b.objects[file.Path] = sources[i].file.Object
+		b.bytes += sources[i].file.Size
+		b.rows += sources[i].file.Records
+	}
+	return err
+}
+
+// columnsOf reads a manifest's columns. A type that this build does not know is
+// left out: its values are in _value.
+func columnsOf(columns []manifest.Column) []columnar.Column {
+	out := make([]columnar.Column, 0, len(columns))
+	for _, c := range columns {
+		if t, err := columnar.ParseType(c.Type); err == nil {
+			out = append(out, columnar.Column{Name: c.Name, Type: t})
+		}
+	}
+	return out
+}
+
+// bindTail adds the rows from the marks on, and says what is covered.
+func (n *Node) bindTail(ctx context.Context, b *bound, states []partitionState, settings topicconfig.Columnar, want freshness, ends map[int32]int64, restart bool) error {
+	wants := make([]tail.Want, len(states))
+	behind := false // some records are in no file
+	for i, s := range states {
+		wants[i] = tail.Want{Partition: s.index, First: s.mark}
+		if want == latest {
+			wants[i].Target = ends[s.index]
+		}
+		end, known := ends[s.index]
+		behind = behind || !known || end > s.mark
+		b.coverage.Partitions[s.index] = partitionCoverage{From: s.view.Manifest.LogStart, To: s.mark}
+	}
+	if want == cold || !behind {
+		return nil
+	}
+	fixed, err := fixedColumns(settings.JSONSchema)
+	if err != nil {
+		return err
+	}
+	snapshot, err := n.tails.Read(ctx, tail.Request{Topic: b.topic.Name, ID: b.topic.ID, Fixed: fixed, Wants: wants, Restart: restart})
+	if err != nil {
+		return err
+	}
+	b.release = append(b.release, snapshot.Release)
+	for _, f := range snapshot.Files {
+		mark := states[f.Partition].mark
+		file := relation.File{Path: f.Path, Columns: f.Columns}
+		if f.First < mark {
+			file.Cut = &relation.Cut{First: mark, Next: math.MaxInt64}
+		}
+		b.tail = append(b.tail, file)
+		b.bytes += f.Size
+		b.rows += f.Next - max(f.First, mark)
+	}
+	for index, next := range snapshot.Next {
+		c := b.coverage.Partitions[index]
+		c.To = max(c.To, next)
+		b.coverage.Partitions[index] = c
+	}
+	return nil
+}
+
+// fixedColumns are those of columnar.json_schema.
+func fixedColumns(schema map[string]string) ([]columnar.Column, error) {
+	var fixed []columnar.Column
+	for _, field := range slices.Sorted(maps.Keys(schema)) {
+		t, err := columnar.ParseType(schema[field])
+		if err != nil {
+			return nil, fmt.Errorf("read columnar.json_schema: %w", err)
+		}
+		fixed = append(fixed, columnar.Column{Field: field, Type: t})
+	}
+	return fixed, nil
+}
+
+// marks are a topic's columnar marks, by partition; ok is false when the topic
+// is no more.
+func (n *Node) marks(id topic.ID) (marks map[int32]int64, ok bool) {
+	n.config.Catalog.View(func(v *metastore.View) {
+		t, found := v.TopicByID(id)
+		if !found {
+			return
+		}
+		ok, marks = true, make(map[int32]int64, t.Partitions)
+		for i := range t.Partitions {
+			m := v.Partition(topic.Partition{Topic: id, Index: i}).Manifest
+			marks[i] = max(m.Marks.Columnar, m.LogStart)
+		}
+	})
+	return marks, ok
+}

@@ -1,0 +1,102 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/objstore"
+	"github.com/chronik-stream/chronik/query/engine"
+	"github.com/chronik-stream/chronik/query/gate"
+	"github.com/chronik-stream/chronik/query/tail"
+)
+
+// failure is an error as the contract shows it.
+type failure struct {
+	Status  int            `json:"-"`
+	Message string         `json:"error"`
+	Code    string         `json:"error_code"`
+	Type    string         `json:"error_type"`
+	Details map[string]any `json:"details"`
+}
+
+// Error implements error.
+func (f *failure) Error() string { return f.Message }
+
+func newFailure(status int, code, kind, message string) *failure {
+	return &failure{Status: status, Message: message, Code: code, Type: kind, Details: map[string]any{}}
+}
+
+func badRequest(message string) *failure {
+	return newFailure(http.StatusBadRequest, "INVALID_REQUEST", "InvalidRequest", message)
+}
+
+func disabled(message string) *failure {
+	return newFailure(http.StatusBadRequest, "FEATURE_DISABLED", "FeatureDisabled", message)
+}
+
+func unknownTable(message string) *failure {
+	return newFailure(http.StatusNotFound, "TOPIC_NOT_FOUND", "TableNotFound", message)
+}
+
+func unavailable(message string) *failure {
+	return newFailure(http.StatusServiceUnavailable, "UNAVAILABLE", "ServiceUnavailable", message)
+}
+
+// errorTable maps errors to answers; the first that fits wins. It is the only
+// place that knows both.
+var errorTable = []struct {
+	is     error
+	status int
+	code   string
+	kind   string
+}{
+	{gate.ErrUnknownTable, http.StatusNotFound, "TOPIC_NOT_FOUND", "TableNotFound"},
+	{gate.ErrLater, http.StatusBadRequest, "FEATURE_DISABLED", "FeatureDisabled"},
+	{gate.ErrInvalid, http.StatusBadRequest, "INVALID_QUERY", "QueryError"},
+	{engine.ErrQuery, http.StatusBadRequest, "INVALID_QUERY", "QueryError"},
+	{engine.ErrTooLarge, http.StatusRequestEntityTooLarge, "TOO_LARGE", "QueryError"},
+	{engine.ErrDisabled, http.StatusBadRequest, "FEATURE_DISABLED", "FeatureDisabled"},
+	{engine.ErrFile, http.StatusInternalServerError, "INTERNAL_ERROR", "InternalError"},
+	{format.ErrCorrupt, http.StatusInternalServerError, "INTERNAL_ERROR", "InternalError"},
+	{tail.ErrClosed, http.StatusServiceUnavailable, "UNAVAILABLE", "ServiceUnavailable"},
+	{objstore.ErrUnavailable, http.StatusServiceUnavailable, "UNAVAILABLE", "ServiceUnavailable"},
+	{context.DeadlineExceeded, http.StatusGatewayTimeout, "TIMEOUT", "Timeout"},
+	{context.Canceled, statusClientGone, "TIMEOUT", "Canceled"},
+}
+
+// statusClientGone is for the log and the metrics: nobody reads the answer.
+const statusClientGone = 499
+
+// failureOf turns any error into an answer.
+func failureOf(err error) *failure {
+	var f *failure
+	if errors.As(err, &f) {
+		return f
+	}
+	var lagging *tail.LaggingError
+	if errors.As(err, &lagging) {
+		f := newFailure(http.StatusGatewayTimeout, "TIMEOUT", "Timeout", lagging.Error())
+		var partitions []map[string]any
+		for _, l := range lagging.Partitions {
+			partitions = append(partitions, map[string]any{"partition": l.Partition, "next": l.Next, "target": l.Target})
+		}
+		f.Details["topic"], f.Details["lagging_partitions"] = lagging.Topic, partitions
+		return f
+	}
+	for _, row := range errorTable {
+		if errors.Is(err, row.is) {
+			return newFailure(row.status, row.code, row.kind, plainMessage(err))
+		}
+	}
+	return newFailure(http.StatusInternalServerError, "INTERNAL_ERROR", "InternalError", plainMessage(err))
+}
+
+// plainMessage leaves out the line of SQL that the engine quotes: it is the
+// printed text, not the user's.
+func plainMessage(err error) string {
+	message, _, _ := strings.Cut(err.Error(), "\n\nLINE ")
+	return strings.TrimPrefix(strings.TrimPrefix(message, engine.ErrQuery.Error()+": "), engine.ErrTooLarge.Error()+": ")
+}

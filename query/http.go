@@ -1,0 +1,136 @@
+package query
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// routes are the whole surface.
+func (n *Node) routes() http.Handler {
+	gin.SetMode(gin.ReleaseMode) // else gin prints the routes
+	r := gin.New()
+	r.HandleMethodNotAllowed = true
+	r.RedirectTrailingSlash = false
+	r.UseRawPath = true // a topic's name in a path may be escaped
+	r.UnescapePathValues = true
+	r.Use(n.observe, n.recoverPanics)
+	r.NoRoute(func(c *gin.Context) {
+		n.fail(c, newFailure(http.StatusNotFound, "INVALID_REQUEST", "InvalidRequest", "nothing is served at "+c.Request.URL.Path))
+	})
+	r.NoMethod(func(c *gin.Context) {
+		n.fail(c, newFailure(http.StatusMethodNotAllowed, "INVALID_REQUEST", "InvalidRequest", c.Request.Method+" is not allowed here"))
+	})
+
+	r.POST("/_sql", n.postSQL)
+	r.POST("/_sql/explain", func(c *gin.Context) { n.fail(c, disabled("/_sql/explain is not available yet")) })
+	r.GET("/_sql/tables", n.getTables)
+	r.GET("/_sql/describe/:table", n.getDescribe)
+	r.GET("/health", n.getHealth)
+	r.GET("/health/live", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"}) })
+	r.GET("/health/ready", n.getReady)
+	if n.config.Gatherer != nil {
+		r.GET("/metrics", gin.WrapH(promhttp.HandlerFor(n.config.Gatherer, promhttp.HandlerOpts{})))
+	}
+	return r
+}
+
+const (
+	requestIDHeader   = "X-Request-Id"
+	requestIDBytesMax = 128
+)
+
+// observe gives the request an id, and logs and counts it.
+func (n *Node) observe(c *gin.Context) {
+	id := c.GetHeader(requestIDHeader)
+	if id == "" || len(id) > requestIDBytesMax || strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' }) {
+		id = ulid.Make().String()
+	}
+	c.Header(requestIDHeader, id)
+	c.Set(requestIDHeader, id)
+	began := time.Now()
+	c.Next()
+	took := time.Since(began)
+	status := c.Writer.Status()
+	n.metrics.answered(c.FullPath(), status, took)
+	n.config.Log.Debug("http request", "id", id, "method", c.Request.Method, "path", c.Request.URL.Path, "status", status, "took", took)
+}
+
+// recoverPanics answers 500 where a handler has a bug, and keeps the node up.
+func (n *Node) recoverPanics(c *gin.Context) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			n.config.Log.Error("a request handler panicked", "id", c.GetString(requestIDHeader), "path", c.Request.URL.Path, "cause", cause)
+			n.fail(c, newFailure(http.StatusInternalServerError, "INTERNAL_ERROR", "InternalError", "internal error"))
+		}
+	}()
+	c.Next()
+}
+
+// fail answers with the contract's envelope.
+func (n *Node) fail(c *gin.Context, err error) {
+	f := failureOf(err)
+	level := n.config.Log.Debug
+	if f.Status == http.StatusInternalServerError {
+		level = n.config.Log.Error
+	}
+	level("http request failed", "id", c.GetString(requestIDHeader), "path", c.Request.URL.Path, "status", f.Status, "err", err)
+	if c.Writer.Written() {
+		c.Abort()
+		return
+	}
+	if f.Status == http.StatusServiceUnavailable {
+		c.Header("Retry-After", "1")
+	}
+	c.AbortWithStatusJSON(f.Status, f)
+}
+
+// readJSON reads a body into v, strictly: one value, known fields.
+func readJSON(c *gin.Context, v any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, bodyBytesMax))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return newFailure(http.StatusRequestEntityTooLarge, "TOO_LARGE", "InvalidRequest",
+			fmt.Sprintf("the body is larger than %d bytes", bodyBytesMax))
+	case err != nil:
+		return badRequest("the body could not be read: " + err.Error())
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(v); err != nil {
+		return badRequest("the body is not the JSON that is expected: " + strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return badRequest("the body has more than one JSON value")
+	}
+	return nil
+}
+
+func (n *Node) getHealth(c *gin.Context) {
+	c.JSON(http.StatusOK, gin.H{
+		"status": "ok", "version": n.config.Version, "role": n.config.Role,
+		"sql_enabled": n.engine != nil, "vector_enabled": false, "search_enabled": false, "admin_enabled": false,
+	})
+}
+
+func (n *Node) getReady(c *gin.Context) {
+	reasons := n.config.NotReady()
+	if n.draining.Load() {
+		reasons = append(reasons, "draining")
+	}
+	if len(reasons) > 0 {
+		c.JSON(http.StatusServiceUnavailable, gin.H{"status": "not ready", "reasons": reasons})
+		return
+	}
+	c.JSON(http.StatusOK, gin.H{"status": "ok"})
+}

@@ -1,0 +1,86 @@
+package query
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the node's figures; nil has none.
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	rows     prometheus.Counter
+	damaged  prometheus.Counter
+}
+
+func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
+	if registerer == nil {
+		return nil, nil
+	}
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "chronik_query_requests_total", Help: "HTTP requests answered, by route and status.",
+		}, []string{"route", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "chronik_query_request_seconds", Help: "Time to answer an HTTP request, by route.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
+		}, []string{"route"}),
+		rows: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "chronik_query_rows_total", Help: "Rows in answers of SQL queries.",
+		}),
+		damaged: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "chronik_query_damaged_objects_total", Help: "Parquet files that a query could not read.",
+		}),
+	}
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	counter := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value)
+	}
+	var err error
+	for _, c := range []prometheus.Collector{
+		m.requests, m.seconds, m.rows, m.damaged,
+		gauge("chronik_query_tail_bytes", "Bytes of rows that are not in Parquet yet, on disk and in memory.",
+			func() float64 { return float64(n.tails.Bytes()) }),
+		gauge("chronik_query_cache_bytes", "Bytes of objects kept as local files.",
+			func() float64 { return float64(n.cache.Counts().Bytes) }),
+		counter("chronik_query_cache_hits_total", "Objects found as local files.",
+			func() float64 { return float64(n.cache.Counts().Hits) }),
+		counter("chronik_query_cache_misses_total", "Objects that had to be fetched.",
+			func() float64 { return float64(n.cache.Counts().Misses) }),
+		counter("chronik_query_cache_fetched_bytes_total", "Bytes of objects fetched from the bucket.",
+			func() float64 { return float64(n.cache.Counts().BytesFetched) }),
+		counter("chronik_query_cache_evictions_total", "Local files removed for room.",
+			func() float64 { return float64(n.cache.Counts().Evictions) }),
+	} {
+		err = errors.Join(err, registerer.Register(c))
+	}
+	return m, err
+}
+
+func (m *metrics) answered(route string, status int, took time.Duration) {
+	if m == nil {
+		return
+	}
+	if route == "" {
+		route = "unknown"
+	}
+	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+}
+
+func (m *metrics) addRows(n int) {
+	if m != nil {
+		m.rows.Add(float64(n))
+	}
+}
+
+func (m *metrics) addDamaged() {
+	if m != nil {
+		m.damaged.Inc()
+	}
+}

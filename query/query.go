@@ -1,0 +1,253 @@
+// Package query is the query node: SQL over topics, answered over HTTP.
+//
+// It holds nothing but caches. A query passes the gate (package gate), is bound
+// to one snapshot of every topic that it names, and runs in an engine of its own
+// (package engine). A snapshot is, for each partition, the Parquet files of its
+// manifest (kept locally by package filecache) up to the columnar mark, and the
+// rows from there on that package tail reads from the brokers: every record
+// once, and with freshness "latest" every record that was acknowledged before
+// the request came. The answer says which offsets it covers.
+//
+// If a node dies, its requests fail and any other node answers them; what it
+// left on disk is checked or thrown away by its next life.
+//
+// The HTTP contract: routes /_sql, /_sql/tables, /_sql/describe/{table},
+// /health, /health/live, /health/ready and /metrics; one error envelope; a
+// closed connection ends the work behind it.
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/committed"
+	"github.com/chronik-stream/chronik/objstore"
+	"github.com/chronik-stream/chronik/query/engine"
+	"github.com/chronik-stream/chronik/query/filecache"
+	"github.com/chronik-stream/chronik/query/tail"
+)
+
+// Limits of requests, from the contract.
+const (
+	limitDefault   = 1_000
+	limitMax       = 1_000_000
+	bodyBytesMax   = 16 << 20
+	timeoutMax     = 24 * time.Hour
+	describeWait   = 5 * time.Second
+	coldEndsWait   = time.Second // for the log's end, which a cold answer only mentions
+	tailIdle       = 10 * time.Minute
+	drainWait      = 10 * time.Second
+	trimIntervalMs = 200
+)
+
+// Config is what a node works with. Bucket, Catalog and DataDir are required.
+type Config struct {
+	Catalog *metastore.Catalog
+	Bucket  objstore.Bucket
+	DataDir string // for caches and what spills; this node's alone
+
+	// TopicDefaults are the cluster's defaults of topic settings.
+	TopicDefaults topicconfig.Defaults
+	// Seeds returns addresses of brokers; default: those of the live brokers
+	// in the catalog.
+	Seeds func() []string
+	// Kafka holds what else a Kafka client needs: TLS, SASL.
+	Kafka []tail.ClientOption
+
+	Timeout        time.Duration // of a request that names none; default 30 s
+	ConcurrentMax  int           // queries at once; default 4
+	Threads        int           // of one query; default one per core
+	MemoryBytesMax int64         // of one query; default 1 GiB
+	CacheBytesMax  int64         // of local Parquet files; default 8 GiB
+	TailBytesMax   int64         // of rows that are not in Parquet yet; default 1 GiB
+
+	Version string // for /health
+	Role    string // for /health; default "query"
+	// NotReady, when set, returns further reasons why the process as a whole
+	// cannot serve yet, for /health/ready.
+	NotReady func() []string
+
+	Log        *slog.Logger
+	Registerer prometheus.Registerer // nil: no metrics
+	Gatherer   prometheus.Gatherer   // behind /metrics; nil: none
+}
+
+// Node is a query node.
+type Node struct {
+	config    Config
+	manifests *committed.Reader
+	cache     *filecache.Cache
+	tails     *tail.Tails
+	engine    *engine.Engine // nil in a build without one
+	running   *semaphore.Weighted
+	metrics   *metrics
+	handler   http.Handler
+	draining  atomic.Bool
+	started   time.Time
+}
+
+// Open prepares the caches and the engine. The node answers on Handler at once;
+// Run serves it and keeps the tails small.
+func Open(ctx context.Context, c Config) (*Node, error) {
+	c = c.withDefaults()
+	n := &Node{
+		config: c, manifests: committed.NewReader(c.Catalog, c.Bucket, committed.Options{}),
+		running: semaphore.NewWeighted(int64(c.ConcurrentMax)), started: time.Now(),
+	}
+	var err error
+	if n.cache, err = filecache.Open(c.Bucket, filecache.Options{
+		Dir: filepath.Join(c.DataDir, "objects"), BytesMax: c.CacheBytesMax, Log: c.Log,
+	}); err != nil {
+		return nil, fmt.Errorf("open the query node: %w", err)
+	}
+	if n.tails, err = tail.Open(tail.Options{
+		Dir: filepath.Join(c.DataDir, "tail"), BytesMax: c.TailBytesMax, Seeds: c.Seeds, Client: c.Kafka, Log: c.Log,
+	}); err != nil {
+		n.cache.Close()
+		return nil, fmt.Errorf("open the query node: %w", err)
+	}
+	n.engine, err = engine.Open(ctx, engine.Options{
+		Threads: c.Threads, MemoryBytesMax: c.MemoryBytesMax, SpillDir: filepath.Join(c.DataDir, "spill"), Log: c.Log,
+	})
+	if err != nil && !errors.Is(err, engine.ErrDisabled) {
+		return nil, errors.Join(fmt.Errorf("open the query node: %w", err), n.close())
+	}
+	if n.metrics, err = newMetrics(c.Registerer, n); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the query node: %w", err), n.close())
+	}
+	n.handler = n.routes()
+	return n, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Timeout <= 0 {
+		c.Timeout = 30 * time.Second
+	}
+	if c.ConcurrentMax <= 0 {
+		c.ConcurrentMax = 4
+	}
+	if c.Role == "" {
+		c.Role = "query"
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.NotReady == nil {
+		c.NotReady = func() []string { return nil }
+	}
+	if c.Seeds == nil {
+		catalog := c.Catalog
+		c.Seeds = func() []string { return seeds(catalog) }
+	}
+	return c
+}
+
+// seeds are the plain listeners of the live brokers.
+func seeds(catalog *metastore.Catalog) []string {
+	var addresses []string
+	for _, b := range catalog.Brokers() {
+		for _, l := range b.Listeners {
+			if l.Name == "PLAINTEXT" {
+				addresses = append(addresses, net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))))
+			}
+		}
+	}
+	slices.Sort(addresses)
+	return addresses
+}
+
+// Handler serves the whole HTTP surface.
+func (n *Node) Handler() http.Handler { return n.handler }
+
+// Run serves the listeners until ctx ends, lets running requests finish for a
+// while, and closes the node. It owns the listeners. A node runs once.
+func (n *Node) Run(ctx context.Context, listeners ...net.Listener) error {
+	server := &http.Server{
+		Handler:           n.handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(n.config.Log.Handler(), slog.LevelDebug),
+	}
+	group, inner := errgroup.WithContext(ctx)
+	for _, l := range listeners {
+		group.Go(func() error {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err)
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		n.follow(inner)
+		n.draining.Store(true)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWait)
+		defer cancel()
+		if err := server.Shutdown(drain); err != nil {
+			return errors.Join(fmt.Errorf("drain HTTP requests: %w", err), server.Close())
+		}
+		return nil
+	})
+	return errors.Join(group.Wait(), n.Close())
+}
+
+// Close frees everything but the listeners. Run does it; it may be called again.
+func (n *Node) Close() error {
+	n.draining.Store(true)
+	return n.close()
+}
+
+func (n *Node) close() error {
+	n.tails.Close()
+	n.cache.Close()
+	if n.engine != nil {
+		return n.engine.Close()
+	}
+	return nil
+}
+
+// follow keeps the tails no longer than needed until ctx ends: rows go when a
+// manifest covers them, topics when they are deleted or nobody asks for them.
+func (n *Node) follow(ctx context.Context) {
+	tick := time.NewTicker(trimIntervalMs * time.Millisecond)
+	defer tick.Stop()
+	seen := int64(-1)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			n.tails.Expire(now.Add(-tailIdle))
+		}
+		if revision := n.config.Catalog.Revision(); revision != seen {
+			seen = revision
+			n.trim()
+		}
+	}
+}
+
+func (n *Node) trim() {
+	for _, id := range n.tails.Active() {
+		marks, ok := n.marks(id)
+		if !ok {
+			n.tails.Drop(id)
+			continue
+		}
+		n.tails.Trim(id, marks)
+	}
+}

@@ -1,0 +1,441 @@
+//go:build !nosql
+
+package query
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/columnar"
+	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/kv/memory"
+	"github.com/chronik-stream/chronik/objstore"
+	objmemory "github.com/chronik-stream/chronik/objstore/memory"
+	"github.com/chronik-stream/chronik/query/tail/tailtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// cluster is what a query node sees of the others: a metadata store, a bucket,
+// and a broker that serves topic orders.
+type cluster struct {
+	t      *testing.T
+	store  *metastore.Store
+	bucket objstore.Bucket
+	broker *tailtest.Broker
+	topic  metastore.Topic
+	node   *Node
+	url    string
+	dir    string
+}
+
+func newCluster(t *testing.T, partitions int) *cluster {
+	k := memory.New()
+	t.Cleanup(func() { require.NoError(t, k.Close()) })
+	store, err := metastore.Open(t.Context(), k, metastore.Options{Cluster: "test"})
+	require.NoError(t, err)
+	t.Cleanup(store.Close)
+	c := &cluster{t: t, store: store, bucket: objmemory.New(), broker: tailtest.New(t, "orders", partitions), dir: t.TempDir()}
+	c.topic, err = store.CreateTopic(t.Context(), metastore.Topic{
+		Name: "orders", Partitions: int32(partitions), Config: map[string]string{"columnar.enabled": "true"},
+	})
+	require.NoError(t, err)
+	c.await(func() bool { _, ok := store.Catalog().Topic("orders"); return ok })
+	registry := prometheus.NewRegistry()
+	c.node, err = Open(t.Context(), Config{
+		Catalog: store.Catalog(), Bucket: c.bucket, DataDir: c.dir, Version: "test",
+		Seeds:      func() []string { return []string{c.broker.Address()} },
+		Registerer: registry, Gatherer: registry,
+	})
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- c.node.Run(ctx, listener) }()
+	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
+	c.url = "http://" + listener.Addr().String()
+	return c
+}
+
+func (c *cluster) await(f func() bool) {
+	c.t.Helper()
+	require.Eventually(c.t, f, 10*time.Second, 5*time.Millisecond)
+}
+
+// compact writes the records of [the mark, next) of a partition to Parquet and
+// swaps the manifest; it returns the object's name.
+func (c *cluster) compact(partition int32, next int64) string {
+	c.t.Helper()
+	ctx := c.t.Context()
+	p := topic.Partition{Topic: c.topic.ID, Index: partition}
+	seen := c.store.Catalog().Partition(p).Manifest
+	first := seen.Marks.Columnar
+	var out bytes.Buffer
+	result, err := columnar.Write(ctx, columnar.Of(c.broker.Batches(int(partition), first, next)), batch.NewDecoder(1<<20),
+		columnar.TableOptions("orders", p), func(string) (io.Writer, error) { return &out, nil })
+	require.NoError(c.t, err)
+	require.Len(c.t, result.Files, 1)
+	file := result.Files[0]
+	name := objstore.ParquetName(p, ulid.Make())
+	_, err = c.bucket.Put(ctx, name, objstore.Bytes(out.Bytes()), objstore.Condition{IfAbsent: true})
+	require.NoError(c.t, err)
+
+	section := manifest.Section{Partition: p, Topic: "orders"}
+	if seen.Object != "" {
+		section, err = c.node.manifests.FetchManifest(ctx, seen, p)
+		require.NoError(c.t, err)
+	}
+	section.Version++
+	section.Marks.Columnar = next
+	added := manifest.File{
+		Object: name, Size: file.Size, First: first, Next: next, Records: file.Records, Format: "parquet",
+		MinTimestamp: file.MinTimestamp, MaxTimestamp: file.MaxTimestamp, TimePartition: file.TimePartition, CreatedAt: 1,
+	}
+	for _, col := range file.Columns {
+		added.Columns = append(added.Columns, manifest.Column{Name: col.Name, Type: col.Type.String()})
+	}
+	section.Columnar = append(section.Columnar, added)
+	c.swap(seen, section)
+	return name
+}
+
+func (c *cluster) swap(seen metastore.ManifestRef, section manifest.Section) {
+	c.t.Helper()
+	object, places, err := manifest.Encode([]manifest.Section{section})
+	require.NoError(c.t, err)
+	name := objstore.ManifestName(ulid.Make())
+	_, err = c.bucket.Put(c.t.Context(), name, objstore.Bytes(object), objstore.Condition{IfAbsent: true})
+	require.NoError(c.t, err)
+	ref := metastore.ManifestRef{
+		Object: name, Position: places[0].Position, Length: places[0].Length, Version: section.Version,
+		LogStart: section.LogStart, Marks: metastore.Marks(section.Marks),
+	}
+	require.NoError(c.t, c.store.SwapManifests(c.t.Context(), []metastore.ManifestSwap{{Partition: section.Partition, Seen: seen, New: ref}}, nil))
+	c.await(func() bool { return c.store.Catalog().Partition(section.Partition).Manifest.Version == section.Version })
+}
+
+// answer is a body of POST /_sql.
+type answer struct {
+	Columns   []string         `json:"columns"`
+	Types     []string         `json:"column_types"`
+	Rows      []map[string]any `json:"rows"`
+	RowCount  int              `json:"row_count"`
+	Truncated bool             `json:"truncated"`
+	Coverage  map[string]struct {
+		Partitions map[string]partitionCoverage `json:"partitions"`
+		Lag        int64                        `json:"lag_records"`
+	} `json:"coverage"`
+	Stats stats `json:"stats"`
+}
+
+type refusal struct {
+	Error   string         `json:"error"`
+	Code    string         `json:"error_code"`
+	Type    string         `json:"error_type"`
+	Details map[string]any `json:"details"`
+}
+
+func (c *cluster) do(method, path, body string) (int, []byte, http.Header) {
+	c.t.Helper()
+	request, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, strings.NewReader(body))
+	require.NoError(c.t, err)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	require.NoError(c.t, err)
+	defer func() { require.NoError(c.t, response.Body.Close()) }()
+	got, err := io.ReadAll(response.Body)
+	require.NoError(c.t, err)
+	return response.StatusCode, got, response.Header
+}
+
+func (c *cluster) ask(query string, more ...string) answer {
+	c.t.Helper()
+	text, err := json.Marshal(query)
+	require.NoError(c.t, err)
+	status, body, _ := c.do("POST", "/_sql", `{"query":`+string(text)+strings.Join(more, "")+`}`)
+	require.Equal(c.t, 200, status, string(body))
+	var a answer
+	require.NoError(c.t, json.Unmarshal(body, &a))
+	return a
+}
+
+func TestEveryRecordIsSeenOnceWhileFilesTakeOverTheTail(t *testing.T) {
+	c := newCluster(t, 2)
+	count := func(table string) float64 { return c.ask("SELECT count(*) AS n FROM " + table).Rows[0]["n"].(float64) }
+	require.EqualValues(t, 0, count("orders"))
+	produced := 0
+	for round := range 5 {
+		for p := range 2 {
+			c.broker.Produce(t, p, 0, fmt.Sprintf(`{"city":"c%d","n":%d}`, p, round), `not json`, `{"n":1}`)
+			produced += 3
+			require.EqualValues(t, produced, count("orders"), "right after the last acknowledgement")
+		}
+		c.compact(0, int64(round+1)*3)
+		if round%2 == 0 {
+			c.compact(1, int64(round+1)*3)
+		}
+		require.EqualValues(t, produced, count("orders"))
+	}
+	a := c.ask("SELECT city, count(*) AS n, sum(n) AS s FROM orders WHERE city IS NOT NULL GROUP BY ALL ORDER BY ALL")
+	require.Equal(t, []map[string]any{{"city": "c0", "n": 5.0, "s": 10.0}, {"city": "c1", "n": 5.0, "s": 10.0}}, a.Rows)
+	require.Equal(t, []string{"utf8", "int64", "decimal(38, 0)"}, a.Types)
+	require.Equal(t, partitionCoverage{From: 0, To: 15, HighWatermark: 15}, a.Coverage["orders"].Partitions["1"])
+	require.Zero(t, a.Coverage["orders"].Lag)
+
+	require.EqualValues(t, 30, count("orders_cold"))
+	require.EqualValues(t, 30, c.ask("SELECT count(DISTINCT (partition, offset)) AS n FROM orders").Rows[0]["n"])
+	c.await(func() bool { return c.node.tails.Bytes() == 0 })
+}
+
+func TestColdSeesFilesOnlyAndSaysSo(t *testing.T) {
+	c := newCluster(t, 1)
+	c.broker.Produce(t, 0, 0, `{"a":1}`)
+	c.broker.Produce(t, 0, 0, `{"a":2}`)
+	c.compact(0, 1)
+	for _, more := range []string{`,"freshness":"cold"`, ``} {
+		table := map[bool]string{true: "orders", false: "orders_cold"}[more != ""]
+		a := c.ask("SELECT a FROM "+table, more)
+		require.Equal(t, []map[string]any{{"a": 1.0}}, a.Rows)
+		require.EqualValues(t, 1, a.Coverage["orders"].Lag)
+		require.Equal(t, partitionCoverage{0, 1, 2}, a.Coverage["orders"].Partitions["0"])
+	}
+	require.Equal(t, []map[string]any{{"n": 2.0, "m": 1.0}},
+		c.ask("SELECT (SELECT count(*) FROM orders) AS n, (SELECT count(*) FROM orders_cold) AS m").Rows)
+}
+
+func TestTypesThatConflictBetweenFilesMeetInTheJSONsOwnText(t *testing.T) {
+	c := newCluster(t, 1)
+	c.broker.Produce(t, 0, 0, `{"v":1.0,"w":1,"seen":"2026-11-23T01:02:03+01:00","key":7}`)
+	c.compact(0, 1)
+	c.broker.Produce(t, 0, 0, `{"v":"x","w":0.5,"seen":"never","City":"a"}`)
+	c.compact(0, 2)
+	c.broker.Produce(t, 0, 0, `{"v":{"a":1},"city":"b","key":8}`)
+	a := c.ask("SELECT offset, v, w, seen, city, json_key FROM orders ORDER BY offset")
+	require.Equal(t, []map[string]any{
+		{"offset": 0.0, "v": "1.0", "w": 1.0, "seen": "2026-11-23T01:02:03+01:00", "City": nil, "json_key": 7.0},
+		{"offset": 1.0, "v": "x", "w": 0.5, "seen": "never", "City": "a", "json_key": nil},
+		{"offset": 2.0, "v": nil, "w": nil, "seen": nil, "City": "b", "json_key": 8.0},
+	}, a.Rows)
+	require.Equal(t, []string{"int64", "utf8", "float64", "utf8", "utf8", "int64"}, a.Types)
+}
+
+func TestRowsBelowTheLogStartAreGoneAtOnce(t *testing.T) {
+	c := newCluster(t, 1)
+	c.broker.Produce(t, 0, 0, "a", "b", "c", "d")
+	c.compact(0, 4)
+	p := topic.Partition{Topic: c.topic.ID}
+	seen := c.store.Catalog().Partition(p).Manifest
+	section, err := c.node.manifests.FetchManifest(t.Context(), seen, p)
+	require.NoError(t, err)
+	section.Version++
+	section.LogStart, section.Marks.Log, section.Marks.Text, section.Marks.Vector = 2, 2, 2, 2
+	c.swap(seen, section)
+	a := c.ask("SELECT offset FROM orders ORDER BY 1")
+	require.Equal(t, []map[string]any{{"offset": 2.0}, {"offset": 3.0}}, a.Rows)
+	require.Equal(t, partitionCoverage{2, 4, 4}, a.Coverage["orders"].Partitions["0"])
+}
+
+func TestWhenBrokersAreAwayLatestNamesThePartitionsAndOthersAnswer(t *testing.T) {
+	c := newCluster(t, 2)
+	c.broker.Produce(t, 0, 0, "a")
+	c.compact(0, 1)
+	c.broker.Mute(true)
+	status, body, _ := c.do("POST", "/_sql", `{"query":"SELECT count(*) FROM orders","timeout_secs":0.3}`)
+	require.Equal(t, 504, status, string(body))
+	var r refusal
+	require.NoError(t, json.Unmarshal(body, &r))
+	require.Equal(t, "TIMEOUT", r.Code)
+	require.Len(t, r.Details["lagging_partitions"], 2)
+	a := c.ask("SELECT count(*) AS n FROM orders", `,"freshness":"cold"`)
+	require.Equal(t, 1.0, a.Rows[0]["n"])
+	a = c.ask("SELECT count(*) AS n FROM orders", `,"freshness":"available"`)
+	require.Equal(t, 1.0, a.Rows[0]["n"])
+}
+
+func TestADamagedLocalCopyIsFetchedAgainAndADamagedObjectIsNamed(t *testing.T) {
+	c := newCluster(t, 1)
+	c.broker.Produce(t, 0, 0, "a")
+	object := c.compact(0, 1)
+	require.Len(t, c.ask("SELECT * FROM orders").Rows, 1)
+	copies, err := filepath.Glob(filepath.Join(c.dir, "objects", "*.parquet"))
+	require.NoError(t, err)
+	require.Len(t, copies, 1)
+	require.NoError(t, os.Truncate(copies[0], 10))
+	require.Len(t, c.ask("SELECT * FROM orders").Rows, 1)
+
+	attributes, err := c.bucket.Head(t.Context(), object)
+	require.NoError(t, err)
+	_, err = c.bucket.Put(t.Context(), object, objstore.Bytes(make([]byte, attributes.Size)), objstore.Condition{})
+	require.NoError(t, err)
+	c.node.cache.Forget(object)
+	status, body, _ := c.do("POST", "/_sql", `{"query":"SELECT * FROM orders"}`)
+	require.Equal(t, 500, status)
+	require.Contains(t, string(body), object)
+	require.NotContains(t, string(body), c.dir)
+}
+
+func TestRequestsAreCheckedStrictly(t *testing.T) {
+	c := newCluster(t, 1)
+	_, err := c.store.CreateTopic(t.Context(), metastore.Topic{Name: "plain", Partitions: 1, Config: map[string]string{"columnar.enabled": "false"}})
+	require.NoError(t, err)
+	c.await(func() bool { _, ok := c.store.Catalog().Topic("plain"); return ok })
+	for body, want := range map[string]struct {
+		status int
+		code   string
+		reason string
+	}{
+		``:                                       {400, "INVALID_REQUEST", "JSON"},
+		`[]`:                                     {400, "INVALID_REQUEST", "JSON"},
+		`{}`:                                     {400, "INVALID_REQUEST", "query is required"},
+		`{"query":1}`:                            {400, "INVALID_REQUEST", "JSON"},
+		`{"query":"SELECT 1","limits":1}`:        {400, "INVALID_REQUEST", "limits"},
+		`{"query":"SELECT 1"} {}`:                {400, "INVALID_REQUEST", "more than one"},
+		`{"query":"SELECT 1","limit":-1}`:        {400, "INVALID_REQUEST", "limit"},
+		`{"query":"SELECT 1","limit":1000001}`:   {400, "INVALID_REQUEST", "limit"},
+		`{"query":"SELECT 1","timeout_secs":0}`:  {400, "INVALID_REQUEST", "timeout_secs"},
+		`{"query":"SELECT 1","freshness":"new"}`: {400, "INVALID_REQUEST", "freshness"},
+		`{"query":"SELECT 1","parameters":[]}`:   {400, "FEATURE_DISABLED", "parameters"},
+		`{"query":"SELECT 1","row_format":"array"}`:          {400, "FEATURE_DISABLED", "row_format"},
+		`{"query":"SELECT 1","binary_format":"base64"}`:      {400, "FEATURE_DISABLED", "binary_format"},
+		`{"query":"SELECT * FROM orders_hot"}`:               {400, "FEATURE_DISABLED", "orders_hot"},
+		`{"query":"SELECT * FROM plain"}`:                    {400, "FEATURE_DISABLED", "columnar.enabled"},
+		`{"query":"SELECT * FROM nowhere"}`:                  {404, "TOPIC_NOT_FOUND", "nowhere"},
+		`{"query":"SELECT nothing FROM orders"}`:             {400, "INVALID_QUERY", "nothing"},
+		`{"query":"SELECT * FROM read_text('/etc/passwd')"}`: {400, "INVALID_QUERY", "read_text"},
+		`{"query":"SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE hash(a.range + b.range) = 7","timeout_secs":0.2}`: {504, "TIMEOUT", "200ms"},
+		`{"query":"` + strings.Repeat(" ", bodyBytesMax) + `"}`:                                                                    {413, "TOO_LARGE", "larger"},
+	} {
+		status, got, header := c.do("POST", "/_sql", body)
+		name := body[:min(len(body), 100)]
+		require.Equal(t, want.status, status, "%s: %s", name, got)
+		var r refusal
+		require.NoError(t, json.Unmarshal(got, &r), name)
+		require.Equal(t, want.code, r.Code, name)
+		require.Contains(t, r.Error, want.reason, name)
+		require.NotNil(t, r.Details, name)
+		require.NotEmpty(t, header.Get("X-Request-Id"))
+	}
+	for path, status := range map[string]int{"GET /_sql": 405, "GET /nothing": 404, "POST /_sql/explain": 400, "GET /_sql/describe/nowhere": 404} {
+		method, path, _ := strings.Cut(path, " ")
+		got, body, _ := c.do(method, path, `{}`)
+		require.Equal(t, status, got, string(body))
+		require.Contains(t, string(body), `"error_code"`)
+	}
+	request := httptest.NewRequest("POST", "/_sql", strings.NewReader(`{"query":"SELECT 1"}`))
+	request.Header.Set("Accept", "text/csv")
+	recorder := httptest.NewRecorder()
+	c.node.Handler().ServeHTTP(recorder, request)
+	require.Equal(t, 400, recorder.Code)
+	require.Contains(t, recorder.Body.String(), "text/csv")
+}
+
+func TestAnswersKeepEveryColumnAndTellWhenTheyAreCut(t *testing.T) {
+	c := newCluster(t, 1)
+	c.broker.Produce(t, 0, 0, "a", "b", "c")
+	a := c.ask("SELECT offset, offset, decode_utf8(value) AS v, key FROM orders ORDER BY 1", `,"limit":2`)
+	require.Equal(t, []string{"offset", "offset_1", "v", "key"}, a.Columns)
+	require.Equal(t, map[string]any{"offset": 1.0, "offset_1": 1.0, "v": "b", "key": "k1"}, a.Rows[1])
+	require.True(t, a.Truncated)
+	require.Equal(t, 2, a.RowCount)
+	require.Equal(t, 1, a.Stats.FilesTotal)
+}
+
+func TestTablesAndTheirColumnsAreListed(t *testing.T) {
+	c := newCluster(t, 1)
+	for _, name := range []string{"a.b", "a-b"} {
+		_, err := c.store.CreateTopic(t.Context(), metastore.Topic{Name: name, Partitions: 1, Config: map[string]string{"columnar.enabled": "true"}})
+		require.NoError(t, err)
+	}
+	c.await(func() bool { return len(c.store.Catalog().Topics()) == 3 })
+	c.broker.Produce(t, 0, 0, `{"city":"x"}`)
+	c.compact(0, 1)
+	c.broker.Produce(t, 0, 0, `{"n":1}`)
+	_, body, _ := c.do("GET", "/_sql/tables", "")
+	var tables struct {
+		Tables []tableInfo `json:"tables"`
+	}
+	require.NoError(t, json.Unmarshal(body, &tables))
+	require.Len(t, tables.Tables, 3)
+	require.Equal(t, "a-b", tables.Tables[0].Name)
+	require.True(t, tables.Tables[0].Collides)
+	orders := tables.Tables[2]
+	require.Equal(t, "TOPIC", orders.Type)
+	require.Equal(t, []int64{1, 1, 9}, []int64{orders.Rows, int64(orders.Files), int64(orders.Columns)})
+
+	status, body, _ := c.do("GET", "/_sql/describe/orders", "")
+	require.Equal(t, 200, status)
+	require.Contains(t, string(body), `{"data_type":"utf8","name":"city","nullable":true}`)
+	require.Contains(t, string(body), `{"name":"n","nullable":true,"type":"int64"}`)
+	_, body, _ = c.do("GET", "/_sql/describe/orders_cold", "")
+	require.NotContains(t, string(body), `"n"`)
+}
+
+func TestHealthAndMetrics(t *testing.T) {
+	c := newCluster(t, 1)
+	c.ask("SELECT 1")
+	status, body, _ := c.do("GET", "/health", "")
+	require.Equal(t, 200, status)
+	require.JSONEq(t, `{"status":"ok","version":"test","role":"query","sql_enabled":true,"vector_enabled":false,"search_enabled":false,"admin_enabled":false}`, string(body))
+	status, _, _ = c.do("GET", "/health/live", "")
+	require.Equal(t, 200, status)
+	status, _, _ = c.do("GET", "/health/ready", "")
+	require.Equal(t, 200, status)
+	_, body, _ = c.do("GET", "/metrics", "")
+	require.Contains(t, string(body), `chronik_query_requests_total{route="/_sql",status="200"} 1`)
+	c.node.draining.Store(true)
+	status, body, _ = c.do("GET", "/health/ready", "")
+	require.Equal(t, 503, status)
+	require.Contains(t, string(body), "draining")
+}
+
+func TestClosingTheConnectionEndsTheQuery(t *testing.T) {
+	c := newCluster(t, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, "POST", c.url+"/_sql",
+		strings.NewReader(`{"query":"SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE hash(a.range + b.range) = 7"}`))
+	require.NoError(t, err)
+	failed := make(chan error, 1)
+	go func() {
+		response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(request)
+		if err == nil {
+			err = response.Body.Close()
+		}
+		failed <- err
+	}()
+	c.await(func() bool {
+		if c.node.running.TryAcquire(int64(c.node.config.ConcurrentMax)) {
+			c.node.running.Release(int64(c.node.config.ConcurrentMax))
+			return false
+		}
+		return true
+	})
+	cancel()
+	require.ErrorIs(t, <-failed, context.Canceled)
+	c.await(func() bool {
+		free := c.node.running.TryAcquire(int64(c.node.config.ConcurrentMax))
+		if free {
+			c.node.running.Release(int64(c.node.config.ConcurrentMax))
+		}
+		return free
+	})
+}
