@@ -20,10 +20,10 @@ import (
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/disk"
-	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/segment"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/committed"
 	"github.com/chronik-stream/chronik/metastore/kv"
 	"github.com/chronik-stream/chronik/metastore/kv/memory"
 	"github.com/chronik-stream/chronik/objstore"
@@ -104,10 +104,14 @@ func (w *world) begin(object bool) *life {
 	l.manager = ownership.New(ownership.Options{
 		Store: l.store, Session: l.session, Log: l.log, Recovery: rec, Slog: quiet,
 		Object:    func(*metastore.Topic) bool { return object },
-		Producers: func(context.Context, topic.Partition) ([]producer.State, error) { return nil, nil },
+		Producers: committed.NewReader(l.store.Catalog(), w.bucket, committed.Options{}).Producers,
 	})
-	if _, err := l.manager.Reconcile(w.t.Context()); err != nil {
-		w.t.Fatal(err)
+	// The object store may fail while producer state is read; Run would repeat.
+	for again := true; again; {
+		if again, err = l.manager.Reconcile(w.t.Context()); err != nil && !errors.Is(err, objstore.ErrUnavailable) {
+			w.t.Fatal(err)
+		}
+		again = again || err != nil
 	}
 	return l
 }
@@ -125,21 +129,45 @@ func (l *life) crash(seed uint64) {
 	l.disk = after
 }
 
-func (l *life) produce(p topic.Partition, value []byte, object bool) error {
+// client is an idempotent producer of one partition. What it could not get
+// acknowledged it sends again, in the next life too, under the same sequence.
+type client struct {
+	id        int64
+	partition topic.Partition
+	sequence  int32
+	unacked   []byte
+}
+
+func (c *client) batch(size int) ([]byte, error) {
+	if c.unacked == nil {
+		c.unacked = make([]byte, 12+size)
+		binary.BigEndian.PutUint64(c.unacked, uint64(c.id))
+		binary.BigEndian.PutUint32(c.unacked[8:], uint32(c.sequence))
+	}
 	var b batch.Builder
-	b.Reset(batch.Options{})
-	b.Append(1000, nil, value)
-	raw, err := b.Build(nil)
+	b.Reset(batch.Options{Producer: &batch.Producer{ID: c.id, Epoch: 0, Sequence: c.sequence}})
+	b.Append(1000, nil, c.unacked)
+	return b.Build(nil)
+}
+
+// produce sends one batch, at times twice, and remembers its acknowledgement.
+func (l *life) produce(c *client, size int, object, twice bool) error {
+	raw, err := c.batch(size)
 	if err != nil {
 		return err
 	}
-	acks := int16(1)
+	o := core.AppendOptions{Acks: 1, Object: object}
 	if object {
-		acks = -1
+		o.Acks = -1
 	}
-	pending, err := l.log.Append(l.t.Context(), p, raw, core.AppendOptions{Acks: acks, Object: object})
+	pending, err := l.log.Append(l.t.Context(), c.partition, bytes.Clone(raw), o)
 	if err != nil {
 		return err
+	}
+	if twice {
+		if pending, err = l.log.Append(l.t.Context(), c.partition, bytes.Clone(raw), o); err != nil {
+			return err
+		}
 	}
 	a, err := pending.Wait(l.t.Context())
 	if err != nil {
@@ -150,13 +178,15 @@ func (l *life) produce(p topic.Partition, value []byte, object bool) error {
 	if l.dead {
 		return core.ErrClosed
 	}
-	if l.acked[p] == nil {
-		l.acked[p] = map[int64][]byte{}
+	if l.acked[c.partition] == nil {
+		l.acked[c.partition] = map[int64][]byte{}
 	}
-	if old, ok := l.acked[p][a.First]; ok {
-		return fmt.Errorf("%s: offset %d was given to %x and to %x", p, a.First, old, value)
+	if old, ok := l.acked[c.partition][a.First]; ok {
+		return fmt.Errorf("%s: offset %d was given to %x and to %x", c.partition, a.First, old, c.unacked)
 	}
-	l.acked[p][a.First] = value
+	l.acked[c.partition][a.First] = c.unacked
+	c.unacked = nil
+	c.sequence++
 	return nil
 }
 
@@ -180,6 +210,13 @@ func (w *world) check() {
 		}
 		if int64(len(got)) != next {
 			w.t.Fatalf("%s: %d records below offset %d", p, len(got), next)
+		}
+		seen := map[string]int64{}
+		for offset, value := range got {
+			if other, ok := seen[string(value[:12])]; ok {
+				w.t.Fatalf("%s: record %x is there twice, at %d and at %d", p, value[:12], other, offset)
+			}
+			seen[string(value[:12])] = offset
 		}
 		for offset, value := range w.acked[p] {
 			if !bytes.Equal(got[offset], value) {
@@ -236,17 +273,19 @@ func TestAckedRecordsSurvivePowerLossOnce(t *testing.T) {
 				}
 				w := newWorld(t, faults.New(memorybucket.New(), plan), 3)
 				rng := rand.New(rand.NewPCG(seed, 1))
+				var clients []*client
+				for i := range 6 {
+					clients = append(clients, &client{id: int64(i), partition: topic.Partition{Topic: w.topic.ID, Index: int32(i % 3)}})
+				}
 				for n := range 4 {
 					l := w.begin(object)
-					var clients sync.WaitGroup
+					var running sync.WaitGroup
 					ctx, cancel := context.WithCancel(t.Context())
-					for c := range 4 {
-						size := 8 + rng.IntN(800)
-						clients.Go(func() {
+					for _, c := range clients {
+						size := rng.IntN(800)
+						running.Go(func() {
 							for i := 0; ctx.Err() == nil; i++ {
-								value := make([]byte, size)
-								binary.BigEndian.PutUint64(value, uint64(n)<<48|uint64(c)<<40|uint64(i))
-								if err := l.produce(topic.Partition{Topic: w.topic.ID, Index: int32(i+c) % 3}, value, object); err != nil {
+								if err := l.produce(c, size, object, i%5 == 0); err != nil {
 									return
 								}
 							}
@@ -255,9 +294,17 @@ func TestAckedRecordsSurvivePowerLossOnce(t *testing.T) {
 					<-time.After(time.Duration(10+rng.IntN(60)) * time.Millisecond)
 					l.crash(seed*10 + uint64(n))
 					cancel()
-					clients.Wait()
+					running.Wait()
 				}
 				l := w.begin(object)
+				for _, c := range clients {
+					if c.unacked == nil {
+						continue
+					}
+					if err := l.produce(c, len(c.unacked)-12, object, false); err != nil {
+						t.Fatalf("repeat of what the crash left open: %v", err)
+					}
+				}
 				l.log.Refuse()
 				if err := l.log.Flush(t.Context()); err != nil {
 					t.Fatal(err)
