@@ -70,7 +70,7 @@ func (w *fetchWork) Finish(_ context.Context, out *wire.Response) error {
 	if err := w.h.parse(w.r, w.req.ReadFrom); err != nil {
 		return err
 	}
-	w.r.Release()
+	w.r.Release() // of the request only strings and numbers are used, which are copies
 	out.Begin(w.r.Version >= 12)
 	if w.req.SessionEpoch > 0 {
 		w.encode(out, kerr.FetchSessionIDNotFound.Code, nil)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"time"
@@ -35,8 +36,9 @@ func joinGroup(_ context.Context, h *Handler, r *wire.Request, req *kmsg.JoinGro
 		IDFirst: req.Version >= 4, CanSkip: req.Version >= 9,
 	}
 	for i, p := range req.Protocols {
-		join.Protocols[i] = group.Protocol{Name: p.Name, Metadata: p.Metadata}
+		join.Protocols[i] = group.Protocol{Name: p.Name, Metadata: bytes.Clone(p.Metadata)}
 	}
+	r.Release() // the wait may be long
 	joined, err := h.Groups.Join(r.Conn.Patience(), req.Group, join)
 
 	resp := kmsg.NewPtrJoinGroupResponse()

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -23,8 +24,9 @@ func syncGroup(_ context.Context, h *Handler, r *wire.Request, req *kmsg.SyncGro
 		Assignments: make(map[string][]byte, len(req.GroupAssignment)),
 	}
 	for _, a := range req.GroupAssignment {
-		sync.Assignments[a.MemberID] = a.MemberAssignment
+		sync.Assignments[a.MemberID] = bytes.Clone(a.MemberAssignment)
 	}
+	r.Release() // the wait may be long
 	synced, err := h.Groups.Sync(r.Conn.Patience(), req.Group, sync)
 
 	resp := kmsg.NewPtrSyncGroupResponse()
@@ -32,7 +34,7 @@ func syncGroup(_ context.Context, h *Handler, r *wire.Request, req *kmsg.SyncGro
 	resp.MemberAssignment = []byte{}
 	if err == nil {
 		resp.ProtocolType, resp.Protocol = &synced.ProtocolType, &synced.Protocol
-		resp.MemberAssignment = append(resp.MemberAssignment, synced.Assignment...)
+		resp.MemberAssignment = synced.Assignment
 	}
 	return resp
 }

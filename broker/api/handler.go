@@ -153,8 +153,8 @@ type request[T any] interface {
 }
 
 // whole makes the start of an API that has nothing to do in the order of
-// arrival: the request is parsed and answered in its turn. A nil response closes
-// the connection without an answer.
+// arrival: the request is parsed and answered in its turn. kmsg copies strings,
+// but bytes of req lie in the frame: what is to outlive the answer is cloned.
 func whole[T any, R request[T]](answer func(ctx context.Context, h *Handler, r *wire.Request, req R) kmsg.Response) func(context.Context, *Handler, *wire.Request) (wire.Work, error) {
 	return func(_ context.Context, h *Handler, r *wire.Request) (wire.Work, error) {
 		return &wholeWork[T, R]{h, r, answer}, nil
@@ -174,7 +174,6 @@ func (work *wholeWork[T, R]) Finish(ctx context.Context, w *wire.Response) error
 	if err := work.h.parse(work.r, req.ReadFrom); err != nil {
 		return err
 	}
-	work.r.Release() // kmsg copied what it needs
 	resp := work.answer(ctx, work.h, work.r, req)
 	resp.SetVersion(work.r.Version)
 	// ApiVersions answers before the client knows what the server understands.

@@ -447,6 +447,36 @@ func TestANewMemberIsToldItsIDFirst(t *testing.T) {
 	require.Equal(t, kerr.IllegalGeneration.Code, c.ask(old).(*kmsg.HeartbeatResponse).ErrorCode)
 }
 
+func TestMetadataAndAssignmentsOutliveTheirFrames(t *testing.T) {
+	s := serve(t, api.Config{})
+	metadata, assignment := bytes.Repeat([]byte("metadata"), 50), bytes.Repeat([]byte("assigned"), 50)
+	join := kmsg.NewPtrJoinGroupRequest()
+	join.Version, join.Group, join.ProtocolType, join.SessionTimeoutMillis = 2, "g", "consumer", 10_000
+	join.RebalanceTimeoutMillis = 10_000
+	join.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: metadata}}
+	c := s.raw(t)
+	joined := c.ask(join).(*kmsg.JoinGroupResponse)
+	require.Equal(t, metadata, joined.Members[0].ProtocolMetadata)
+	sync := kmsg.NewPtrSyncGroupRequest()
+	sync.Version, sync.Group, sync.MemberID, sync.Generation = 2, "g", joined.MemberID, joined.Generation
+	sync.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: joined.MemberID, MemberAssignment: assignment}}
+	require.Equal(t, assignment, c.ask(sync).(*kmsg.SyncGroupResponse).MemberAssignment)
+	for range 20 { // frames of other requests come to lie where those were
+		name := strings.Repeat("x", 240)
+		meta := kmsg.NewPtrMetadataRequest()
+		meta.Version = 1
+		meta.Topics = []kmsg.MetadataRequestTopic{{Topic: &name}, {Topic: &name}, {Topic: &name}}
+		c.ask(meta)
+	}
+	describe := kmsg.NewPtrDescribeGroupsRequest()
+	describe.Groups = []string{"g"}
+	member := c.ask(describe).(*kmsg.DescribeGroupsResponse).Groups[0].Members[0]
+	require.Equal(t, metadata, member.ProtocolMetadata)
+	require.Equal(t, assignment, member.MemberAssignment)
+	require.Equal(t, "raw", member.ClientID)
+	require.Equal(t, "/127.0.0.1", member.ClientHost)
+}
+
 func TestDescribeGroupsOfAnUnknownGroup(t *testing.T) {
 	s := serve(t, api.Config{})
 	for version, want := range map[int16]int16{5: 0, 6: kerr.GroupIDNotFound.Code} {
