@@ -20,7 +20,7 @@ type Policy struct {
 	PlainAge     time.Duration // the same for partitions that nothing is derived from: nobody waits for their log files
 	PassBytesMax int64         // what one pass takes in
 	FileBytesMax int64         // merges make no larger files
-	MergeFiles   int           // neighbours of one tier that make a merge
+	MergeFiles   int           // neighbours that make a merge
 }
 
 func (p Policy) withDefaults() Policy {
@@ -271,29 +271,26 @@ func (p Policy) mergeParts(files []manifest.File, logStart int64) []manifest.Fil
 
 // merge finds neighbours to be made one file, nil when there are none.
 //
-// Tiers grow by the factor MergeFiles, down from FileBytesMax. A run of at least
-// MergeFiles neighbours, none above a tier, is merged, the lowest tier first; so
-// a byte is rewritten once for each tier at most, and files above
-// FileBytesMax/MergeFiles never.
+// At least MergeFiles neighbours are merged, and only into a file at least
+// MergeFiles/2 times as large as the largest of them: so a byte is rewritten no
+// more often than its file can grow by that factor. Files above
+// FileBytesMax/MergeFiles are left as they are. The smallest neighbours go first.
 func (p Policy) merge(files []manifest.File, logStart int64) []manifest.File {
 	kept := slices.DeleteFunc(slices.Clone(files), func(f manifest.File) bool { return f.Next <= logStart })
-	var tiers []int64
-	for tier := p.FileBytesMax / int64(p.MergeFiles); tier >= 1<<10; tier /= int64(p.MergeFiles) {
-		tiers = append(tiers, tier)
-	}
-	slices.Reverse(tiers)
-	for _, tier := range tiers {
-		for i := 0; i < len(kept); i++ {
-			n, bytes := 0, int64(0)
-			for i+n < len(kept) && kept[i+n].Size <= tier && bytes+kept[i+n].Size <= p.FileBytesMax {
-				bytes += kept[i+n].Size
-				n++
+	var best []manifest.File
+	bestLargest := p.FileBytesMax / int64(p.MergeFiles)
+	for i := range kept {
+		var bytes, largest int64
+		for n, f := range kept[i:] {
+			largest = max(largest, f.Size)
+			bytes += f.Size
+			if largest > bestLargest || bytes > p.FileBytesMax {
+				break
 			}
-			if n >= p.MergeFiles {
-				return kept[i : i+n]
+			if n+1 >= p.MergeFiles && bytes >= largest*int64(p.MergeFiles)/2 && (largest < bestLargest || n+1 > len(best)) {
+				best, bestLargest = kept[i:i+n+1], largest
 			}
-			i += n
 		}
 	}
-	return nil
+	return best
 }

@@ -1,0 +1,362 @@
+package compactor
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	second "github.com/parquet-go/parquet-go"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/producer"
+	"github.com/chronik-stream/chronik/internal/segment"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/kv"
+	kvmemory "github.com/chronik-stream/chronik/metastore/kv/memory"
+	"github.com/chronik-stream/chronik/objstore"
+	"github.com/chronik-stream/chronik/objstore/memory"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second
+
+// world is a cluster without its brokers and queries: their part is played by
+// the test, which commits segments and reads everything back.
+type world struct {
+	t        *testing.T
+	kv       *kvmemory.Store
+	bucket   *memory.Bucket
+	store    *metastore.Store
+	session  *metastore.BrokerSession
+	sequence int64
+	next     map[topic.Partition]int64
+	wrote    map[topic.Partition]map[int64]string // values by offset
+	clock    atomic.Int64                         // ms ahead of the real clock
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{
+		t:      t,
+		kv:     kvmemory.New(),
+		bucket: memory.New(),
+		next:   make(map[topic.Partition]int64),
+		wrote:  make(map[topic.Partition]map[int64]string),
+	}
+	t.Cleanup(func() { require.NoError(t, w.kv.Close()) })
+	w.store = w.open(w.kv)
+	var err error
+	w.session, err = w.store.Register(t.Context(), metastore.Broker{ID: 1}, time.Hour)
+	require.NoError(t, err)
+	return w
+}
+
+func (w *world) open(k kv.Store) *metastore.Store {
+	s, err := metastore.Open(w.t.Context(), k, metastore.Options{Cluster: "test", Seed: 1})
+	require.NoError(w.t, err)
+	w.t.Cleanup(s.Close)
+	return s
+}
+
+func (w *world) now() time.Time {
+	return time.Now().Add(time.Duration(w.clock.Load()) * time.Millisecond)
+}
+
+func (w *world) topic(name string, partitions int32, config map[string]string) metastore.Topic {
+	created, err := w.store.CreateTopic(w.t.Context(), metastore.Topic{Name: name, Partitions: partitions, Config: config})
+	require.NoError(w.t, err)
+	return created
+}
+
+var (
+	asTable        = map[string]string{"columnar.enabled": "true"}
+	asTableForEver = map[string]string{"columnar.enabled": "true", "retention.ms": "-1"}
+)
+
+// rows are records to commit to one partition.
+type rows struct {
+	p     topic.Partition
+	n     int
+	ms    int64 // timestamp of the first; now if 0
+	step  int64 // between two
+	skip  int64 // offsets left out before them
+	epoch int32
+}
+
+// commit puts one segment with these records, as a broker does.
+func (w *world) commit(all ...rows) metastore.Segment {
+	w.t.Helper()
+	slices.SortStableFunc(all, func(a, b rows) int { return a.p.Compare(b.p) })
+	w.sequence++
+	id := ulid.MustNew(ulid.Timestamp(w.now()), ulid.DefaultEntropy())
+	writer := segment.NewWriter(segment.Meta{Kind: segment.KindSegment, ID: id.String(), Broker: 1, Session: int64(w.session.ID()), Sequence: w.sequence})
+	for _, r := range all {
+		writer.Begin(r.p, r.epoch)
+		w.next[r.p] += r.skip
+		first := w.next[r.p]
+		for n := 0; n < r.n; n += 10 {
+			raw := w.batch(r, n, min(10, r.n-n))
+			h, err := batch.ParseHeader(raw)
+			require.NoError(w.t, err)
+			require.NoError(w.t, writer.Append(h, raw))
+		}
+		writer.End([]producer.State{{ID: int64(r.p.Index), LastUsed: w.now().UnixMilli(), Batches: []producer.Batch{{First: first}}}})
+	}
+	parts, footer, err := writer.Finish()
+	require.NoError(w.t, err)
+	body := objstore.Buffers(parts)
+	committed := metastore.Segment{
+		ID: id.String(), Object: objstore.SegmentName(1, int64(w.session.ID()), id), Size: body.Size,
+		Broker: 1, Session: w.session.ID(), Sequence: w.sequence,
+	}
+	for _, r := range footer.Ranges {
+		committed.Ranges = append(committed.Ranges, metastore.SegmentRange{
+			Partition: r.Partition, Epoch: metastore.Epoch(r.Epoch), First: r.First, Next: r.Next, Position: r.Position, Length: r.Length, MaxTimestamp: r.MaxTimestamp,
+		})
+	}
+	_, err = w.bucket.Put(w.t.Context(), committed.Object, body, objstore.Condition{IfAbsent: true})
+	require.NoError(w.t, err)
+	require.NoError(w.t, w.store.Commit(w.t.Context(), w.session, committed))
+	return committed
+}
+
+// batch builds the batch of rows n to n+count, and remembers what is in it.
+func (w *world) batch(r rows, n, count int) []byte {
+	var b batch.Builder
+	b.Reset(batch.Options{Codec: batch.Codec(w.next[r.p] % 5)})
+	if w.wrote[r.p] == nil {
+		w.wrote[r.p] = make(map[int64]string)
+	}
+	first := w.next[r.p]
+	for i := range count {
+		ms := r.ms
+		if ms == 0 {
+			ms = w.now().UnixMilli()
+		}
+		value := fmt.Sprintf(`{"partition":%d,"n":%d,"pad":"%0100d"}`, r.p.Index, w.next[r.p], n)
+		b.Append(ms+int64(n+i)*r.step, fmt.Appendf(nil, "key-%d", w.next[r.p]), []byte(value))
+		w.wrote[r.p][w.next[r.p]] = value
+		w.next[r.p]++
+	}
+	raw, err := b.Build(nil)
+	require.NoError(w.t, err)
+	batch.PatchOffset(raw, first, r.epoch)
+	return raw
+}
+
+// quick is a configuration under which everything is due at once.
+func (w *world) quick() Config {
+	return Config{
+		ID:              "c",
+		Policy:          Policy{FirstAge: time.Nanosecond, PlainAge: time.Nanosecond, MergeFiles: 4},
+		LookEvery:       time.Millisecond,
+		Workers:         2,
+		FailurePauseMin: time.Nanosecond, FailurePauseMax: time.Nanosecond,
+	}
+}
+
+// start makes a compactor that the test drives round by round.
+func (w *world) start(config Config, store *metastore.Store, bucket objstore.Bucket) *Compactor {
+	w.t.Helper()
+	c, err := New(config, Deps{Store: store, Bucket: bucket, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: w.now})
+	require.NoError(w.t, err)
+	c.workers = startWorkers(config.Workers, c.log)
+	w.t.Cleanup(c.workers.stop)
+	member, err := store.RegisterCompactor(w.t.Context(), metastore.Member{ID: config.ID}, time.Hour)
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { require.NoError(w.t, member.Close(context.Background())) })
+	return c
+}
+
+// settle runs rounds until one has nothing to do.
+func (w *world) settle(c *Compactor) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	for {
+		worked, _ := c.round(ctx)
+		require.NoError(w.t, ctx.Err(), "the compactor does not come to rest")
+		if !worked && len(c.failures) == 0 {
+			return
+		}
+	}
+}
+
+// section is what is in force for a partition.
+func (w *world) section(p topic.Partition) (manifest.Section, metastore.PartitionView) {
+	w.t.Helper()
+	w.sync()
+	view := w.store.Catalog().Partition(p)
+	if view.Manifest.Object == "" {
+		return manifest.Section{}, view
+	}
+	section, err := readSection(w.t.Context(), w.bucket, p, view.Manifest)
+	require.NoError(w.t, err)
+	return section, view
+}
+
+// sync brings the world's catalog up to what is in the metadata store.
+func (w *world) sync() {
+	w.t.Helper()
+	_, revision, err := w.kv.Range(w.t.Context(), "/none")
+	require.NoError(w.t, err)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	require.NoError(w.t, w.store.Catalog().WaitRevision(ctx, revision))
+}
+
+// check reads everything back as brokers and queries do, and wants each record
+// from the log start on exactly once: in the log, and in table plus tail.
+func (w *world) check() {
+	w.t.Helper()
+	for p, wrote := range w.wrote {
+		section, view := w.section(p)
+		if view.Topic == nil {
+			continue
+		}
+		want := maps.Clone(wrote)
+		maps.DeleteFunc(want, func(offset int64, _ string) bool { return offset < view.Manifest.LogStart })
+		snap := snapshot{view: view, section: section}
+		w.same(p, "log", want, w.readLog(snap))
+
+		table := w.readTable(section)
+		mark := max(section.Marks.Columnar, view.Manifest.LogStart)
+		below := maps.Clone(want)
+		maps.DeleteFunc(below, func(offset int64, _ string) bool { return offset >= mark })
+		if len(section.Columnar) > 0 {
+			w.same(p, "table", below, table)
+		}
+		for _, s := range section.Columnar {
+			require.LessOrEqual(w.t, s.Next, section.Marks.Columnar)
+		}
+	}
+}
+
+// same compares records by offset; the log start may lie within files.
+func (w *world) same(p topic.Partition, what string, want, got map[int64]string) {
+	w.t.Helper()
+	for offset, value := range want {
+		if got[offset] != value {
+			require.Failf(w.t, "record lost", "%s of %v: offset %d holds %q, want %q", what, p, offset, got[offset], value)
+		}
+	}
+	_, view := w.section(p)
+	for offset := range got {
+		if _, ok := want[offset]; !ok && offset >= view.Manifest.LogStart {
+			require.Failf(w.t, "record out of nowhere", "%s of %v: offset %d", what, p, offset)
+		}
+	}
+}
+
+// readLog reads log files and segments.
+func (w *world) readLog(snap snapshot) map[int64]string {
+	w.t.Helper()
+	sp := span{snap.view.Manifest.LogStart, snap.view.Next()}
+	source := newSource(w.bucket)
+	extents, err := source.extents(w.t.Context(), snap, sp)
+	require.NoError(w.t, err)
+	got := make(map[int64]string)
+	decoder := batch.NewDecoder(1 << 20)
+	for b, err := range source.reading(extents, sp, 0, newMetrics()).batches(w.t.Context()) {
+		require.NoError(w.t, err)
+		records, err := decoder.Open(b.Header, b.Raw)
+		require.NoError(w.t, err)
+		for records.Next() {
+			r := records.Record()
+			require.NotContains(w.t, got, r.Offset, "a record twice in the log")
+			got[r.Offset] = string(r.Value)
+		}
+		require.NoError(w.t, records.Err())
+	}
+	return got
+}
+
+// readTable reads the Parquet files with a reader that is not the writer's.
+func (w *world) readTable(section manifest.Section) map[int64]string {
+	w.t.Helper()
+	got := make(map[int64]string)
+	for _, f := range section.Columnar {
+		data, err := w.bucket.Get(w.t.Context(), f.Object, 0, -1)
+		require.NoError(w.t, err)
+		require.Len(w.t, data, int(f.Size))
+		type line struct {
+			Offset int64  `parquet:"_offset"`
+			Value  []byte `parquet:"_value,optional"`
+		}
+		lines, err := second.Read[line](bytes.NewReader(data), int64(len(data)))
+		require.NoError(w.t, err)
+		require.Len(w.t, lines, int(f.Records))
+		for _, l := range lines {
+			require.NotContains(w.t, got, l.Offset, "a record twice in the table")
+			require.True(w.t, f.First <= l.Offset && l.Offset < f.Next)
+			got[l.Offset] = string(l.Value)
+		}
+	}
+	return got
+}
+
+// objects lists the bucket.
+func (w *world) objects() []string {
+	w.t.Helper()
+	var names []string
+	for a, err := range w.bucket.List(w.t.Context(), "") {
+		require.NoError(w.t, err)
+		names = append(names, a.Name)
+	}
+	return names
+}
+
+// sweep lets more than the orphan age go by and wants what is left in the bucket
+// to be what the metadata names.
+func (w *world) sweep(c *Compactor) {
+	w.t.Helper()
+	w.clock.Add((48 * time.Hour).Milliseconds())
+	require.NoError(w.t, w.store.SweepTopics(w.t.Context()))
+	require.NoError(w.t, c.catalogCaughtUp(w))
+	require.NoError(w.t, c.deleteMarked(w.t.Context()))
+	require.NoError(w.t, c.sweepOrphans(w.t.Context()))
+	used, err := c.namedObjects(w.t.Context())
+	require.NoError(w.t, err)
+	for _, name := range w.objects() {
+		if parsed, err := objstore.ParseName(name); err == nil && parsed.Kind == objstore.KindSegment && c.sessionLives(parsed) {
+			continue
+		}
+		require.True(w.t, used[name], "%s is left behind", name)
+	}
+	for name := range used {
+		require.Contains(w.t, w.objects(), name)
+	}
+}
+
+func (c *Compactor) catalogCaughtUp(w *world) error {
+	_, revision, err := w.kv.Range(w.t.Context(), "/none")
+	if err != nil {
+		return err
+	}
+	return c.catalog.WaitRevision(w.t.Context(), revision)
+}
+
+// update sets a key of a topic's configuration.
+func (w *world) update(name, key, value string) error {
+	_, err := w.store.UpdateTopic(w.t.Context(), name, func(t *metastore.Topic) error {
+		t.Config = maps.Clone(t.Config)
+		if t.Config == nil {
+			t.Config = map[string]string{}
+		}
+		t.Config[key] = value
+		return nil
+	})
+	return err
+}
