@@ -100,7 +100,7 @@ func (d *run) askCold(ctx context.Context) error {
 	d.say("done after %s", short(time.Since(began)))
 	return d.askAll(ctx, []question{
 		{`SELECT country, count(*) AS orders, round(sum(amount), 2) AS revenue FROM orders_cold GROUP BY country ORDER BY revenue DESC LIMIT 5`, d.revenue},
-		{`SELECT date_trunc('day', _timestamp) AS day, count(*) AS views, avg(ms) AS mean_ms FROM page_views_cold GROUP BY day ORDER BY day`, nil},
+		{`SELECT date_trunc('day', _timestamp) AS day, count(*) AS views, round(avg(ms), 1) AS mean_ms FROM page_views_cold GROUP BY day ORDER BY day`, nil},
 		{`SELECT _partition, _offset, product, amount FROM orders_cold WHERE _key = 'c1'::BLOB ORDER BY _offset LIMIT 3`, nil},
 	})
 }

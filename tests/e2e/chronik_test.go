@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// binary is the chronik under test; TestMain sets it once.
-var binary string
+// chronikBinary is the chronik under test; TestMain sets it once.
+var chronikBinary string
 
 func TestMain(m *testing.M) {
 	os.Exit(withBinary(m.Run))
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 
 // withBinary builds the binary unless CHRONIK_BIN names one.
 func withBinary(run func() int) int {
-	if binary = os.Getenv("CHRONIK_BIN"); binary != "" {
+	if chronikBinary = os.Getenv("CHRONIK_BIN"); chronikBinary != "" {
 		return run()
 	}
 	dir, err := os.MkdirTemp("", "chronik-e2e-")
@@ -35,8 +35,8 @@ func withBinary(run func() int) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "chronik")
-	build := exec.Command("go", "build", "-o", binary, "../../cmd/chronik")
+	chronikBinary = filepath.Join(dir, "chronik")
+	build := exec.Command("go", "build", "-o", chronikBinary, "../../cmd/chronik")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build chronik:", err)
@@ -110,7 +110,7 @@ func (c *chronik) restart() {
 
 func (c *chronik) tryStart() error {
 	args := append([]string{"dev", "--data", c.dir, "--kafka", c.kafka, "--http", c.http}, c.flags...)
-	c.cmd = exec.Command(binary, args...)
+	c.cmd = exec.Command(chronikBinary, args...)
 	c.cmd.Env = append(cleanEnvironment(), c.env...)
 	c.cmd.Stderr = c.log
 	stdout, err := c.cmd.StdoutPipe()
@@ -190,7 +190,7 @@ func (c *chronik) cli(in string, args ...string) (stdout, stderr string, code in
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), shortly)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, chronikBinary, args...)
 	cmd.Env = append(cleanEnvironment(), "CHRONIK_BOOTSTRAP="+c.kafka, "CHRONIK_URL=http://"+c.http)
 	cmd.Stdin = strings.NewReader(in)
 	var out, err bytes.Buffer

@@ -37,7 +37,7 @@ answers, and stops cleanly on ^C or SIGTERM. Data stays in the folder.`,
 			if err != nil {
 				return err
 			}
-			return runNode(c.Context(), cfg, c.OutOrStdout(), c.ErrOrStderr(), node.RoleBroker)
+			return runNode(c.Context(), cfg, c.OutOrStdout(), c.ErrOrStderr(), node.RoleBroker, node.RoleCompactor, node.RoleQuery)
 		},
 	}
 	s.add(c, devFlags()...)

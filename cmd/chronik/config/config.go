@@ -81,14 +81,21 @@ type Config struct {
 	Compactor struct {
 		FirstBytes    Bytes
 		FirstAge      time.Duration
+		PlainAge      time.Duration
+		PassBytes     Bytes
+		FileBytes     Bytes
+		MergeFiles    int
 		Workers       int
+		LookEvery     time.Duration
 		DeletionGrace time.Duration
 		OrphanAge     time.Duration
+		OrphanEvery   time.Duration
 	}
 	Query struct {
 		TimeoutSeconds int
-		MemoryBytes    Bytes
+		Concurrent     int
 		Threads        int
+		MemoryBytes    Bytes
 		CacheBytes     Bytes
 		TailBytes      Bytes
 	}

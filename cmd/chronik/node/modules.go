@@ -31,6 +31,8 @@ func modules() []module {
 		{"metadata store", []string{"embedded etcd"}, 10 * time.Second, startMetadata},
 		{"reader", []string{"bucket", "metadata store"}, 5 * time.Second, startReader},
 		{RoleBroker, []string{"reader"}, 40 * time.Second, startBroker},
+		{RoleCompactor, []string{"bucket", "metadata store"}, 20 * time.Second, startCompactor},
+		{RoleQuery, []string{"bucket", "metadata store"}, 20 * time.Second, startQuery},
 	}
 }
 

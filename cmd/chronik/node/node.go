@@ -7,6 +7,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,8 @@ type Node struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	parts    parts
-	ready    []func() error // nil once the part answers, else why it does not
+	ready    []func() error // of roles: nil once it serves, else why it does not
+	probe    func() error   // asks from outside; nil without HTTP
 
 	started []started // in the order of their start
 	failed  chan error
@@ -81,13 +83,27 @@ func (n *Node) watch(name string, failed <-chan error) {
 	}
 }
 
-// Ready returns nil when all roles answer, else the reasons.
+// Ready returns nil when all roles serve and HTTP answers, else the reasons.
 func (n *Node) Ready() error {
 	var reasons []error
 	for _, ready := range n.ready {
 		reasons = append(reasons, ready())
 	}
-	return errors.Join(reasons...)
+	if err := errors.Join(reasons...); err != nil || n.probe == nil {
+		return err
+	}
+	return n.probe()
+}
+
+// reasons is why the process cannot serve yet, for /health/ready.
+func (n *Node) reasons() []string {
+	var texts []string
+	for _, ready := range n.ready {
+		if err := ready(); err != nil {
+			texts = append(texts, err.Error())
+		}
+	}
+	return texts
 }
 
 // Failed gives the errors of modules that ended by themselves.
@@ -156,7 +172,8 @@ func closing(close func() error) running {
 }
 
 // startOrder returns the modules that the named ones need, and these, so that
-// each comes after those that it needs; otherwise in the order of the table.
+// each comes after those that it needs; otherwise in the order of the table,
+// whose last row, HTTP, reports on all others.
 func startOrder(table []module, names []string) ([]module, error) {
 	var order []module
 	state := make(map[string]int) // 1: being placed, 2: placed
@@ -182,7 +199,10 @@ func startOrder(table []module, names []string) ([]module, error) {
 		order = append(order, table[i])
 		return nil
 	}
-	for _, name := range names {
+	at := func(name string) int {
+		return slices.IndexFunc(table, func(m module) bool { return m.name == name })
+	}
+	for _, name := range slices.SortedFunc(slices.Values(names), func(a, b string) int { return cmp.Compare(at(a), at(b)) }) {
 		if err := place(name); err != nil {
 			return nil, err
 		}

@@ -27,7 +27,7 @@ func TestModulesStartAfterWhatTheyNeed(t *testing.T) {
 		err   string
 	}{
 		{[]string{"c"}, "a b c", ""},
-		{[]string{"d", "b"}, "d a b", ""},
+		{[]string{"d", "b"}, "a b d", ""},
 		{[]string{"b", "c", "b"}, "a b c", ""},
 		{nil, "", ""},
 		{[]string{"e"}, "", "needs itself"},
