@@ -27,12 +27,12 @@ func (v *View) load(entries []kv.Entry, revision int64) error {
 func (v *View) apply(changes kv.Changes) error {
 	for _, e := range changes.Events {
 		if err := v.applyEvent(e); err != nil {
-			return format.In(e.Key, fmt.Errorf("read %s of revision %d: %w", e.Key, e.ModRevision, err))
+			return fmt.Errorf("read %s of revision %d: %w", e.Key, e.ModRevision, format.In(e.Key, err))
 		}
 	}
 	for id, parts := range v.partial {
-		return fmt.Errorf("read segment %s: %w", id,
-			format.Corrupt(0, "%d of its %d parts are there", len(parts), parts[0].parts))
+		return fmt.Errorf("read segment %s: %w", id, format.In(v.keys.segment(id, 0),
+			format.Corrupt(0, "%d of its %d parts are there", len(parts), parts[0].parts)))
 	}
 	if v.byName == nil {
 		v.sortTopics()

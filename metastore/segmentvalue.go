@@ -90,6 +90,10 @@ func encodeSegmentPart(s *Segment, part, parts int, ranges []SegmentRange) []byt
 		b = binary.AppendVarint(b, r.MaxTimestamp-base)
 		end = r.Position + r.Length
 	}
+	return appendCRC(b)
+}
+
+func appendCRC(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, format.Castagnoli))
 }
 

@@ -1,0 +1,122 @@
+package metastore_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/kv"
+)
+
+type offsets = map[topic.Partition]metastore.OffsetCommit
+
+func TestOffsetsAreReadBackAsCommitted(t *testing.T) {
+	s, k := openMemory(t)
+	a, b := topic.NewID(), topic.NewID()
+	first := offsets{
+		{Topic: a, Index: 0}:   {Offset: 1, LeaderEpoch: -1, Metadata: "m", CommittedAt: 5},
+		{Topic: a, Index: 255}: {Offset: 2},
+		{Topic: a, Index: 256}: {Offset: 3},
+		{Topic: b, Index: 7}:   {Offset: 4},
+	}
+	// Names that would meet each other, or escape, if they were not escaped.
+	groups := []string{"g", "g/", "g%2F", "", "../g", "ä ö"}
+	for i, g := range groups {
+		require.NoError(t, s.CommitOffsets(t.Context(), g, first))
+		require.NoError(t, s.CommitOffsets(t.Context(), g, offsets{{Topic: b, Index: 7}: {Offset: int64(100 + i)}}))
+	}
+	for i, g := range groups {
+		for _, reader := range []*metastore.Store{s, open(t, k)} {
+			got, err := reader.FetchOffsets(t.Context(), g)
+			require.NoError(t, err)
+			require.Len(t, got, 4)
+			require.Equal(t, first[topic.Partition{Topic: a}], got[topic.Partition{Topic: a}])
+			require.EqualValues(t, 100+i, got[topic.Partition{Topic: b, Index: 7}].Offset)
+		}
+	}
+	listed, err := s.OffsetGroups(t.Context())
+	require.NoError(t, err)
+	require.ElementsMatch(t, groups, listed)
+	got, err := s.FetchOffsets(t.Context(), "nobody")
+	require.NoError(t, err)
+	require.Empty(t, got)
+}
+
+func TestDeletedOffsetsAreGone(t *testing.T) {
+	s, k := openMemory(t)
+	id := topic.NewID()
+	p, q, r := topic.Partition{Topic: id}, topic.Partition{Topic: id, Index: 1}, topic.Partition{Topic: id, Index: 300}
+	require.NoError(t, s.CommitOffsets(t.Context(), "g", offsets{p: {Offset: 1}, q: {Offset: 2}, r: {Offset: 3}}))
+	require.NoError(t, s.CommitOffsets(t.Context(), "h", offsets{p: {Offset: 9}}))
+	require.NoError(t, s.DeleteGroupOffsets(t.Context(), "g", p, r))
+	got, err := s.FetchOffsets(t.Context(), "g")
+	require.NoError(t, err)
+	require.Equal(t, offsets{q: {Offset: 2}}, got)
+
+	require.NoError(t, s.CommitOffsets(t.Context(), "g", offsets{r: {Offset: 4}}), "after its block was deleted")
+	require.NoError(t, s.DeleteGroupOffsets(t.Context(), "g"))
+	require.NoError(t, s.DeleteGroupOffsets(t.Context(), "g"), "again")
+	left, _, err := k.Range(t.Context(), "/chronik/test/offsets/")
+	require.NoError(t, err)
+	require.Len(t, left, 1, "the other group's")
+}
+
+func TestTwoCoordinatorsLoseNoOffset(t *testing.T) {
+	s, k := openMemory(t)
+	stores := []*metastore.Store{s, open(t, k)}
+	id := topic.NewID()
+	var wg sync.WaitGroup
+	for i := range int32(40) {
+		wg.Go(func() {
+			err := stores[i%2].CommitOffsets(t.Context(), "g", offsets{{Topic: id, Index: i}: {Offset: int64(i)}})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	got, err := s.FetchOffsets(t.Context(), "g")
+	require.NoError(t, err)
+	require.Len(t, got, 40)
+}
+
+func TestCommitOfMoreThanATransactionIsSeveral(t *testing.T) {
+	s, _ := openMemory(t)
+	id := topic.NewID()
+	large := make(offsets)
+	for i := range int32(3000) {
+		large[topic.Partition{Topic: id, Index: i}] = metastore.OffsetCommit{Offset: int64(i), Metadata: strings.Repeat("m", 1000)}
+	}
+	for i := range 150 {
+		large[topic.Partition{Topic: topic.NewID()}] = metastore.OffsetCommit{Offset: int64(i)}
+	}
+	require.NoError(t, s.CommitOffsets(t.Context(), "g", large))
+	got, err := s.FetchOffsets(t.Context(), "g")
+	require.NoError(t, err)
+	require.Equal(t, large, got)
+
+	for p, c := range large {
+		c.Metadata = strings.Repeat("m", 4000)
+		large[p] = c
+	}
+	require.ErrorIs(t, s.CommitOffsets(t.Context(), "g", large), kv.ErrTooLarge)
+	require.NoError(t, s.CommitOffsets(t.Context(), "g", nil))
+}
+
+func TestCacheOfManyGroupsIsBoundedAndRight(t *testing.T) {
+	s, _ := openMemory(t)
+	p := topic.Partition{Topic: topic.NewID()}
+	for round := range int64(2) {
+		for g := range 5000 {
+			require.NoError(t, s.CommitOffsets(t.Context(), fmt.Sprint(g), offsets{p: {Offset: round}}))
+		}
+	}
+	got, err := s.FetchOffsets(t.Context(), "0")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, got[p].Offset)
+}
