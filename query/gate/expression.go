@@ -24,7 +24,10 @@ func (w *walker) expressions(all []any, s *scope) error {
 // orders checks the entries of an ORDER BY.
 func (w *walker) orders(all []any, s *scope) error {
 	for _, o := range all {
-		order, _ := o.(object)
+		order, ok := o.(object)
+		if !ok {
+			return invalid("ORDER BY has an entry that is no expression")
+		}
 		if err := w.fields(order, "ORDER BY", shape{"type": plain, "null_order": plain, "expression": expression}, s); err != nil {
 			return err
 		}
@@ -73,7 +76,10 @@ func (w *walker) content(n object, class string, s *scope) error {
 		}
 	case "CASE":
 		for _, c := range list(n, "case_checks") {
-			check, _ := c.(object)
+			check, ok := c.(object)
+			if !ok {
+				return invalid("CASE has a branch that is no expression")
+			}
 			if err := w.fields(check, "CASE", shape{"when_expr": expression, "then_expr": expression}, s); err != nil {
 				return err
 			}
@@ -85,7 +91,7 @@ func (w *walker) content(n object, class string, s *scope) error {
 	case "STAR":
 		return w.starNames(n, s)
 	case "SUBQUERY":
-		_, err := w.query(child(child(n, "subquery"), "node"), s)
+		_, err := w.nested(child(n, "subquery"), s)
 		return err
 	case "LAMBDA":
 		// Lambdas in their place are walked by function.
@@ -148,7 +154,7 @@ func (w *walker) function(n object, s *scope) error {
 			return err
 		}
 	}
-	return w.orders(list(child(n, "order_bys"), "orders"), s)
+	return w.fields(child(n, "order_bys"), "ORDER BY in a call", modifierShapes["ORDER_MODIFIER"], s)
 }
 
 // functionName lets the functions of functions.txt pass.
@@ -182,12 +188,21 @@ func (w *walker) lambda(n object, s *scope) error {
 	heads := []any{lhs}
 	if text(lhs, "class") == "FUNCTION" && text(lhs, "function_name") == "row" {
 		heads = list(lhs, "children")
+		if err := w.fields(lhs, "a lambda", expressionShapes["FUNCTION"], s); err != nil {
+			return err
+		}
+		if err := w.functionName(lhs); err != nil {
+			return err
+		}
 	}
 	for _, h := range heads {
 		head, _ := h.(object)
 		names, ok := texts(head, "column_names")
 		if text(head, "class") != "COLUMN_REF" || !ok || len(names) != 1 {
 			return invalid("a lambda's parameters are plain names")
+		}
+		if err := w.fields(head, "a lambda", expressionShapes["COLUMN_REF"], s); err != nil {
+			return err
 		}
 		params[strings.ToLower(names[0])] = true
 	}
@@ -227,7 +242,10 @@ func (w *walker) starNames(n object, s *scope) error {
 		}
 	}
 	for _, e := range list(n, "replace_list") {
-		entry, _ := e.(object)
+		entry, ok := e.(object)
+		if !ok {
+			return invalid("REPLACE has an entry that is no expression")
+		}
 		if err := w.expression(entry["value"], s); err != nil {
 			return err
 		}

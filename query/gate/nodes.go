@@ -41,6 +41,9 @@ var queryShapes = map[string]shape{
 	},
 }
 
+// cteShape is an entry of a WITH clause.
+var cteShape = shape{"aliases": special, "query": special, "materialized": plain, "key_targets": expressions}
+
 // modifierShapes are ORDER BY, LIMIT and DISTINCT.
 var modifierShapes = map[string]shape{
 	"ORDER_MODIFIER":         {"type": plain, "orders": orders},
@@ -74,6 +77,10 @@ var tableShapes = map[string]shape{
 		"expected_names": special, "expected_types": unused, "values": special,
 	},
 }
+
+// listFields are special fields that always hold a list.
+var listFields = set("select_list", "modifiers", "children", "values", "case_checks", "using_columns", "column_names",
+	"exclude_list", "replace_list", "rename_list", "qualified_exclude_list", "column_name_alias", "expected_names", "aliases")
 
 // refusedTables explains entries of a FROM clause that people do try.
 var refusedTables = map[string]string{

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // walker checks a tree and, when rewrite is set, changes it in place.
@@ -18,18 +19,21 @@ type walker struct {
 
 // statement checks the tree of one statement.
 func (w *walker) statement(n object) error {
+	_, err := w.nested(n, nil)
+	return err
+}
+
+// nested checks a whole SELECT statement: the query itself, or one within it.
+func (w *walker) nested(n object, outer *scope) (columns, error) {
 	for field := range n {
-		switch field {
-		case "node", "named_param_map":
-		default:
-			return invalid("%s is not supported", field)
+		if field != "node" && field != "named_param_map" {
+			return nil, invalid("a statement with %q is not supported", field)
 		}
 	}
 	if len(list(n, "named_param_map")) > 0 {
-		return later("parameters in a query are not available yet: write the values into it")
+		return nil, later("parameters in a query are not available yet: write the values into it")
 	}
-	_, err := w.query(child(n, "node"), nil)
-	return err
+	return w.query(child(n, "node"), outer)
 }
 
 // enter counts a node and its nesting; the caller defers the function it
@@ -55,6 +59,9 @@ func (w *walker) fields(n object, what string, known shape, s *scope) error {
 			return invalid("%s with %q is not supported", what, field)
 		}
 		var err error
+		if _, isList := n[field].([]any); !isList && (does == expressions || does == orders || listFields[field]) {
+			return invalid("%s with an odd %q", what, field)
+		}
 		switch does {
 		case expression:
 			err = w.optional(n[field], s)
@@ -106,14 +113,16 @@ func (w *walker) ctes(n object, s *scope) error {
 	for _, entry := range list(child(n, "cte_map"), "map") {
 		e, _ := entry.(object)
 		name, value := text(e, "key"), child(e, "value")
-		if name == "" || value == nil {
-			return invalid("a WITH clause has an entry without name or query")
+		if value == nil || !isPlainName(name) {
+			// A name with dots or slashes could be taken for a file, should
+			// the engine ever see a CTE's end earlier than this code does.
+			return invalid("WITH %s: the name may have letters, digits and underscores", quote(name))
 		}
-		cols, err := w.query(child(child(value, "query"), "node"), s)
+		cols, err := w.nested(child(value, "query"), s)
 		if err != nil {
 			return err
 		}
-		if err := w.expressions(list(value, "key_targets"), s); err != nil {
+		if err := w.fields(value, "WITH", cteShape, s); err != nil {
 			return err
 		}
 		aliases, ok := texts(value, "aliases")
@@ -123,6 +132,13 @@ func (w *walker) ctes(n object, s *scope) error {
 		s.ctes[strings.ToLower(name)] = cols.renamed(aliases)
 	}
 	return nil
+}
+
+// isPlainName reports whether a name has letters, digits and underscores only.
+func isPlainName(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
 }
 
 // selection checks a SELECT: first what it reads from, then, with those names in
@@ -290,7 +306,7 @@ func (w *walker) tableContent(n object, kind string, s *scope) error {
 	case "BASE_TABLE":
 		return w.baseTable(n, s)
 	case "SUBQUERY":
-		cols, err := w.query(child(child(n, "subquery"), "node"), s)
+		cols, err := w.nested(child(n, "subquery"), s)
 		if err != nil {
 			return err
 		}
@@ -411,7 +427,7 @@ func (w *walker) tableFunction(n object, s *scope) error {
 	if err := w.expressions(list(f, "children"), s); err != nil {
 		return err
 	}
-	if err := w.orders(list(child(f, "order_bys"), "orders"), s); err != nil {
+	if err := w.fields(child(f, "order_bys"), name, modifierShapes["ORDER_MODIFIER"], s); err != nil {
 		return err
 	}
 	alias := text(n, "alias")
