@@ -230,9 +230,12 @@ func (b *Broker) serve(ctx context.Context, s *metastore.BrokerSession, l *inges
 	taking, stopTaking := context.WithCancel(running)
 	managed := make(chan struct{})
 	tasks.Go(func() error {
-		defer stop()
 		defer close(managed)
-		return m.Run(taking)
+		err := m.Run(taking)
+		if ctx.Err() == nil {
+			stop() // asked to stop it is not to end what the last flush needs
+		}
+		return err
 	})
 	tasks.Go(func() error {
 		defer stop()
