@@ -27,9 +27,13 @@ func (b *bridge) With(fields []zapcore.Field) zapcore.Core {
 	return &bridge{log: b.log, quiet: b.quiet, with: append(b.with[:len(b.with):len(b.with)], fields...)}
 }
 
+// unripe is an error that etcd reports once in the life of a new directory,
+// whose schema version it can only write after its first snapshot.
+const unripe = "failed to update storage version"
+
 // Check implements zapcore.Core.
 func (b *bridge) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if b.Enabled(e.Level) {
+	if b.Enabled(e.Level) && e.Message != unripe {
 		return c.AddCore(e, b)
 	}
 	return c
