@@ -146,15 +146,16 @@ func simulate(t *testing.T, seed uint64) simCounts {
 func (s *sim) node(ctx context.Context, rnd *rand.Rand, role func(context.Context, *Store)) {
 	flaky := faults.New(s.store, faults.Plan{})
 	defer flaky.Settle()
+	fate := rand.New(rand.NewPCG(rnd.Uint64(), 0))
 	go func() {
 		for ctx.Err() == nil {
-			plan, err := faults.ParsePlan(trouble[rnd.IntN(len(trouble))])
+			plan, err := faults.ParsePlan(trouble[fate.IntN(len(trouble))])
 			if err != nil {
 				s.t.Error(err)
 			}
-			plan.Seed = rnd.Uint64()
+			plan.Seed = fate.Uint64()
 			flaky.Use(plan)
-			pass(ctx, time.Duration(5+rnd.IntN(25))*time.Second)
+			pass(ctx, time.Duration(5+fate.IntN(25))*time.Second)
 		}
 		flaky.Use(faults.Plan{})
 	}()
