@@ -107,6 +107,7 @@ func (r *reader) part(index int32) *part {
 // note keeps a broker's error; the client tries again by itself.
 func (r *reader) note(partition int32, err error) {
 	r.tails.options.Log.Debug("fetch for the tail failed", "topic", r.name, "partition", partition, "err", err)
+	r.tails.reseed(r.client)
 	r.notify(func() { r.err = fmt.Errorf("fetch %s/%d: %w", r.name, partition, err) })
 }
 

@@ -256,6 +256,18 @@ func (t *Tails) client(opts ...kgo.Opt) (*kgo.Client, error) {
 	return client, nil
 }
 
+// reseed tells a client in trouble which brokers there are now: those that it
+// began with may be gone for good.
+func (t *Tails) reseed(client *kgo.Client) {
+	seeds := t.options.Seeds()
+	if len(seeds) == 0 {
+		return
+	}
+	if err := client.UpdateSeedBrokers(seeds...); err != nil {
+		t.options.Log.Warn("a broker's address cannot be used", "addresses", seeds, "err", err)
+	}
+}
+
 // forget ends a reader unless another has taken its place.
 func (t *Tails) forget(r *reader) {
 	t.mu.Lock()
@@ -338,12 +350,10 @@ func (t *Tails) Ends(ctx context.Context, name string, partitions int32) (map[in
 		if len(ends) == int(partitions) {
 			return ends, nil
 		}
+		t.reseed(client)
 		select {
 		case <-ctx.Done():
-			if err == nil || ctx.Err() != nil {
-				err = errors.Join(ctx.Err(), err)
-			}
-			return ends, missing(name, partitions, ends, err)
+			return ends, missing(name, partitions, ends, errors.Join(ctx.Err(), err))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
