@@ -151,11 +151,12 @@ func (b *backoff) wait(ctx context.Context) error {
 	}
 }
 
-// encode is json.Marshal of the stored types, which cannot fail: none of them
-// holds a channel, a function or a number that JSON lacks.
+// encode is json.Marshal of the stored types.
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
+		// Only a stored type with a field that JSON cannot hold, a channel or a
+		// function, brings us here: a mistake made when the type was declared.
 		panic(fmt.Sprintf("encode %T: %v", v, err))
 	}
 	return b
