@@ -34,7 +34,7 @@ func TestSegmentsBecomeLogFilesAndTables(t *testing.T) {
 	require.Len(t, section.Log, 1)
 	require.Len(t, section.Columnar, 1)
 	require.Equal(t, int64(1), view.Manifest.Version)
-	require.Len(t, section.Producers, 1)
+	require.Len(t, section.Producers, 4)
 	require.Equal(t, int64(50), section.Producers[0].Batches[0].First)
 	require.Equal(t, "parquet", section.Columnar[0].Format)
 	var columns []string
@@ -91,7 +91,13 @@ func TestManySmallFilesAreMergedFewTimes(t *testing.T) {
 	require.Less(t, len(section.Log), 10)
 	require.Less(t, len(section.Columnar), 10)
 	require.Equal(t, int64(120), section.Marks.Columnar)
-	w.sweep(c)
+
+	// What merges replaced is marked, and does not wait for the sweep.
+	w.clock.Add(2 * c.config.DeletionGrace.Milliseconds())
+	require.NoError(t, c.deleteMarked(t.Context()))
+	used, err := c.namedObjects(t.Context())
+	require.NoError(t, err)
+	require.Len(t, w.objects(), len(used))
 	w.check()
 }
 

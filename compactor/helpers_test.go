@@ -45,6 +45,8 @@ type world struct {
 	next     map[topic.Partition]int64
 	wrote    map[topic.Partition]map[int64]string // values by offset
 	clock    atomic.Int64                         // ms ahead of the real clock
+
+	producers map[topic.Partition]map[int64]int64 // offset of the one batch of those that wrote once
 }
 
 func newWorld(t *testing.T) *world {
@@ -54,6 +56,8 @@ func newWorld(t *testing.T) *world {
 		bucket: memory.New(),
 		next:   make(map[topic.Partition]int64),
 		wrote:  make(map[topic.Partition]map[int64]string),
+
+		producers: make(map[topic.Partition]map[int64]int64),
 	}
 	t.Cleanup(func() { require.NoError(t, w.kv.Close()) })
 	w.store = w.open(w.kv)
@@ -112,7 +116,16 @@ func (w *world) commit(all ...rows) metastore.Segment {
 			require.NoError(w.t, err)
 			require.NoError(w.t, writer.Append(h, raw))
 		}
-		writer.End([]producer.State{{ID: int64(r.p.Index), LastUsed: w.now().UnixMilli(), Batches: []producer.Batch{{First: first}}}})
+		if w.producers[r.p] == nil {
+			w.producers[r.p] = make(map[int64]int64)
+		}
+		w.producers[r.p][1000+w.sequence] = first
+		// One producer writes in every segment, another in this one only.
+		used := w.now().UnixMilli()
+		writer.End([]producer.State{
+			{ID: int64(r.p.Index), LastUsed: used, Batches: []producer.Batch{{First: first}}},
+			{ID: 1000 + w.sequence, LastUsed: used, Batches: []producer.Batch{{First: first}}},
+		})
 	}
 	parts, footer, err := writer.Finish()
 	require.NoError(w.t, err)
@@ -229,6 +242,7 @@ func (w *world) check() {
 		want := maps.Clone(wrote)
 		maps.DeleteFunc(want, func(offset int64, _ string) bool { return offset < view.Manifest.LogStart })
 		snap := snapshot{view: view, section: section}
+		w.checkProducers(p, section)
 		w.same(p, "log", want, w.readLog(snap))
 
 		table := w.readTable(section)
@@ -240,6 +254,21 @@ func (w *world) check() {
 		}
 		for _, s := range section.Columnar {
 			require.LessOrEqual(w.t, s.Next, section.Marks.Columnar)
+		}
+	}
+}
+
+// checkProducers wants the manifest to remember the producers of every segment
+// below the log mark.
+func (w *world) checkProducers(p topic.Partition, section manifest.Section) {
+	w.t.Helper()
+	known := make(map[int64]int64)
+	for _, s := range section.Producers {
+		known[s.ID] = s.Batches[0].First
+	}
+	for id, first := range w.producers[p] {
+		if first < section.Marks.Log && w.clock.Load() == 0 {
+			require.Equal(w.t, first, known[id], "producer %d of %v", id, p)
 		}
 	}
 }
