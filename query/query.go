@@ -26,6 +26,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -105,11 +106,15 @@ type Node struct {
 // Run serves it and keeps the tails small.
 func Open(ctx context.Context, c Config) (*Node, error) {
 	c = c.withDefaults()
+	dir, err := dataDir(c.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("open the query node: %w", err)
+	}
+	c.DataDir = dir
 	n := &Node{
 		config: c, manifests: committed.NewReader(c.Catalog, c.Bucket, committed.Options{}),
 		running: semaphore.NewWeighted(int64(c.ConcurrentMax)), started: time.Now(),
 	}
-	var err error
 	if n.cache, err = filecache.Open(c.Bucket, filecache.Options{
 		Dir: filepath.Join(c.DataDir, "objects"), BytesMax: c.CacheBytesMax, Log: c.Log,
 	}); err != nil {
@@ -155,6 +160,19 @@ func (c Config) withDefaults() Config {
 		c.Seeds = func() []string { return seeds(catalog) }
 	}
 	return c
+}
+
+// dataDir makes the path absolute, and refuses one that the engine would take
+// for a pattern.
+func dataDir(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsAny(path, "*?[") {
+		return "", fmt.Errorf("the data folder %s: its path must not have any of the characters * ? [", path)
+	}
+	return path, nil
 }
 
 // seeds are the plain listeners of the live brokers.

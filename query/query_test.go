@@ -390,6 +390,15 @@ func TestTablesAndTheirColumnsAreListed(t *testing.T) {
 	require.NotContains(t, string(body), `"n"`)
 }
 
+func TestTheDataFolderMayBeRelativeButNoPattern(t *testing.T) {
+	t.Chdir(t.TempDir())
+	dir, err := dataDir("data")
+	require.NoError(t, err)
+	require.True(t, filepath.IsAbs(dir))
+	_, err = dataDir("/data/[a]")
+	require.ErrorContains(t, err, "* ? [")
+}
+
 func TestHealthAndMetrics(t *testing.T) {
 	c := newCluster(t, 1)
 	c.ask("SELECT 1")
