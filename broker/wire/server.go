@@ -16,7 +16,7 @@ import (
 type Config struct {
 	ConnectionsMax int           // further ones are closed at once; default 10,000
 	PipelineMax    int           // requests of a connection that may be under way; default 64
-	BytesMax       int64         // of all frames in memory; default 512 MiB
+	BytesMax       int64         // of all frames in memory, at least twice the largest; default 512 MiB
 	IdleTimeout    time.Duration // without a request or an answer; default 10 minutes
 	FrameTimeout   time.Duration // from a frame's first byte to its last; default 1 minute
 }
