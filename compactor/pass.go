@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/segment"
@@ -183,7 +185,7 @@ func (p *pass) writeLog(ctx context.Context, r *reading) (*manifest.File, error)
 	file := logFile(footer)
 	file.Object = objstore.LogFileName(p.section.Partition, id)
 	file.CreatedAt = p.now.UnixMilli()
-	file.Size, err = p.put(ctx, "log", file.Object, parts)
+	file.Size, file.CRC, err = p.put(ctx, "log", file.Object, parts)
 	if err != nil {
 		return nil, err
 	}
@@ -203,14 +205,17 @@ func logFile(f *segment.Footer) manifest.File {
 	return out
 }
 
-// put stores an object under a fresh name and returns its size.
-func (p *pass) put(ctx context.Context, kind, name string, parts [][]byte) (int64, error) {
+// put stores an object under a fresh name and returns its size and CRC-32C.
+func (p *pass) put(ctx context.Context, kind, name string, parts [][]byte) (size int64, crc uint32, err error) {
 	body := objstore.Buffers(parts)
+	for _, part := range parts {
+		crc = crc32.Update(crc, format.Castagnoli, part)
+	}
 	if _, err := p.bucket.Put(ctx, name, body, objstore.Condition{IfAbsent: true}); err != nil {
-		return 0, fmt.Errorf("store %s: %w", name, err)
+		return 0, 0, fmt.Errorf("store %s: %w", name, err)
 	}
 	p.metrics.wrote(kind, body.Size)
-	return body.Size, nil
+	return body.Size, crc, nil
 }
 
 // mergeLog makes one log file of neighbours.

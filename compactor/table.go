@@ -164,7 +164,7 @@ func (p *pass) storeTable(ctx context.Context, f columnar.File) (manifest.File, 
 		out.Columns = append(out.Columns, manifest.Column{Name: c.Name, Type: c.Type.String()})
 	}
 	var err error
-	out.Size, err = p.put(ctx, "columnar", out.Object, o.parts)
+	out.Size, out.CRC, err = p.put(ctx, "columnar", out.Object, o.parts)
 	return out, err
 }
 

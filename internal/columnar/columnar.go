@@ -120,9 +120,10 @@ type File struct {
 type Result struct {
 	Files []File // at most one per time partition, in the order of their first row
 
-	// Next is the offset up to which the input is now in files: the asked
-	// Next or the input's end, or less when more than PartsMax time partitions
-	// came up. The rest waits for another Write.
+	// Next is the offset up to which the input is now in files: the asked Next,
+	// or without one the input's end; less when more than PartsMax time
+	// partitions came up. The rest waits for another Write. Offsets below an
+	// asked Next that the input does not have are taken not to exist.
 	Next int64
 
 	Records    int64

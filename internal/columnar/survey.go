@@ -2,6 +2,7 @@ package columnar
 
 import (
 	"context"
+	"math"
 
 	"github.com/chronik-stream/chronik/internal/batch"
 )
@@ -104,6 +105,9 @@ func walk(ctx context.Context, batches Batches, decoder *batch.Decoder, first, n
 			}
 		}
 		w.next = min(h.Next(), next)
+	}
+	if next != math.MaxInt64 {
+		w.next = max(first, next)
 	}
 	return w, nil
 }

@@ -1,0 +1,91 @@
+package compactor
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/segment"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/objstore"
+	"github.com/chronik-stream/chronik/objstore/memory"
+)
+
+// BenchmarkPass is a pass from a segment in memory to a log file and a table:
+// what a compactor does to each record that arrives, without the network.
+func BenchmarkPass(b *testing.B) {
+	const records = 200_000
+	for _, columnar := range []bool{true, false} {
+		b.Run(fmt.Sprint("columnar ", columnar), func(b *testing.B) {
+			c, s := segmentOfLogs(b, records, columnar)
+			plan, _ := c.policy.decide(s, c.now().Add(time.Hour))
+			require.False(b, plan.log.empty())
+			b.SetBytes(plan.log.bytes(s))
+			begun := cpuSeconds(b)
+			for b.Loop() {
+				p, err := c.pass(b.Context(), task{s, plan})
+				require.NoError(b, err)
+				require.NoError(b, manifest.Check(p.snap.section, p.section))
+			}
+			b.ReportMetric(float64(records)*float64(b.N)/(cpuSeconds(b)-begun)/1e6, "Mrecords/core-s")
+		})
+	}
+}
+
+// segmentOfLogs is a compactor and a partition with one segment of access logs.
+func segmentOfLogs(b *testing.B, records int, columnar bool) (*Compactor, snapshot) {
+	bucket := memory.New()
+	id := ulid.MustNew(ulid.Now(), ulid.DefaultEntropy())
+	p := topic.Partition{Topic: topic.NewID()}
+	w := segment.NewWriter(segment.Meta{Kind: segment.KindSegment, ID: id.String()})
+	w.Begin(p, 0)
+	r := rand.New(rand.NewPCG(1, 2))
+	var builder batch.Builder
+	for offset := 0; offset < records; offset += 100 {
+		builder.Reset(batch.Options{})
+		for i := range 100 {
+			builder.Append(time.Now().UnixMilli(), fmt.Appendf(nil, "host-%d", r.IntN(500)), fmt.Appendf(nil,
+				`{"at":%q,"level":"info","service":"gateway-%d","path":"/api/v1/orders/%d","status":%d,"bytes":%d,"took_ms":%.2f,"cached":%v}`,
+				time.Now().UTC().Format(time.RFC3339Nano), r.IntN(8), r.IntN(100_000), 200+r.IntN(4)*100, offset+i, r.ExpFloat64()*20, i%3 == 0))
+		}
+		raw, err := builder.Build(nil)
+		require.NoError(b, err)
+		batch.PatchOffset(raw, int64(offset), 0)
+		h, err := batch.ParseHeader(raw)
+		require.NoError(b, err)
+		require.NoError(b, w.Append(h, raw))
+	}
+	w.End(nil)
+	parts, footer, err := w.Finish()
+	require.NoError(b, err)
+	body := objstore.Buffers(parts)
+	_, err = bucket.Put(b.Context(), "segment", body, objstore.Condition{})
+	require.NoError(b, err)
+
+	c := &Compactor{config: Config{}.withDefaults(), bucket: bucket, log: slog.New(slog.DiscardHandler), now: time.Now, metrics: newMetrics(), source: newSource(bucket)}
+	c.policy = c.config.Policy
+	c.decoder.New = func() any { return batch.NewDecoder(64 << 20) }
+	s := snapshot{config: topicconfig.Resolve(map[string]string{"columnar.enabled": fmt.Sprint(columnar)}, nil)}
+	s.view.Partition, s.view.Topic = p, &metastore.Topic{Name: "logs", ID: p.Topic, Partitions: 1}
+	s.view.Ranges = []metastore.RangeRef{{
+		SegmentRange: metastore.SegmentRange{Partition: p, First: 0, Next: int64(records), Length: footer.Ranges[0].Length},
+		Segment:      &metastore.Segment{ID: id.String(), Object: "segment", Size: body.Size},
+	}}
+	return c, s
+}
+
+func cpuSeconds(b *testing.B) float64 {
+	var u syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+}
