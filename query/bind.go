@@ -208,7 +208,7 @@ func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState)
 	group.SetLimit(16)
 	for i, src := range sources {
 		group.Go(func() (err error) {
-			local[i], err = n.cache.Acquire(inner, filecache.Object{Name: src.file.Object, Size: src.file.Size})
+			local[i], err = n.cache.Acquire(inner, filecache.Object{Name: src.file.Object, Size: src.file.Size, CRC: src.file.CRC})
 			return err
 		})
 	}

@@ -34,6 +34,7 @@ type section struct {
 type file struct {
 	Object        string `json:"object"`
 	Size          int64  `json:"size"`
+	CRC           uint32 `json:"crc32c,omitempty"` // absent: not known
 	First         int64  `json:"first"`
 	Next          int64  `json:"next"`
 	Records       int64  `json:"records"`
@@ -87,7 +88,7 @@ func (s *schemaSet) files(files []File) []file {
 	var out []file
 	for _, f := range files {
 		out = append(out, file{
-			Object: f.Object, Size: f.Size, First: f.First, Next: f.Next, Records: f.Records,
+			Object: f.Object, Size: f.Size, CRC: f.CRC, First: f.First, Next: f.Next, Records: f.Records,
 			MinTimestamp: f.MinTimestamp, MaxTimestamp: f.MaxTimestamp, TimePartition: f.TimePartition,
 			Schema: s.place(f.Columns), Format: f.Format, CreatedAt: f.CreatedAt,
 		})
@@ -151,7 +152,7 @@ func (w *section) files(from []file) ([]File, error) {
 	files := make([]File, len(from))
 	for i, f := range from {
 		files[i] = File{
-			Object: f.Object, Size: f.Size, First: f.First, Next: f.Next, Records: f.Records,
+			Object: f.Object, Size: f.Size, CRC: f.CRC, First: f.First, Next: f.Next, Records: f.Records,
 			MinTimestamp: f.MinTimestamp, MaxTimestamp: f.MaxTimestamp, TimePartition: f.TimePartition,
 			Format: f.Format, CreatedAt: f.CreatedAt,
 		}

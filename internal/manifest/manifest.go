@@ -62,6 +62,7 @@ type Column struct {
 type File struct {
 	Object        string   // name in the bucket
 	Size          int64    // bytes
+	CRC           uint32   // CRC-32C of all bytes; 0: not known
 	First, Next   int64    // it covers the offsets [First, Next) of its time partition
 	Records       int64    // may be fewer than offsets: markers, holes, other time partitions
 	MinTimestamp  int64    // ms

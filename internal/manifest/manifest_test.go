@@ -325,3 +325,16 @@ func BenchmarkDecode1600Files(b *testing.B) {
 		}
 	}
 }
+
+func TestFilesKeepTheirCRC(t *testing.T) {
+	s := sample(0)
+	s.Columnar[0].CRC = 0xdeadbeef
+	object, places, err := manifest.Encode([]manifest.Section{s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := manifest.Decode(object[places[0].Position:][:places[0].Length])
+	if err != nil || got.Columnar[0].CRC != 0xdeadbeef || got.Log[0].CRC != 0 {
+		t.Errorf("%+v, %v", got.Columnar, err)
+	}
+}
