@@ -91,7 +91,7 @@ func TestDumpShowsEveryFormatAndVerifies(t *testing.T) {
 // TestADamagedLogFileIsNamedAndTheRestServed flips a bit of one partition's log
 // file: reading that partition fails and names the object, others do not mind.
 func TestADamagedLogFileIsNamedAndTheRestServed(t *testing.T) {
-	c := start(t, "--set", "compactor.first_age=200ms", "--set", "segment.age=100ms", "--set", "compactor.deletion_grace=0s")
+	c := start(t, "--set", "compactor.first_age=200ms", "--set", "segment.age=100ms")
 	c.createTable("t", 2)
 	for partition := range 2 {
 		c.produceAll("t", values(2000), nil, kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(func(string) func(*kgo.Record, int) int {
@@ -147,7 +147,7 @@ func TestADamagedParquetFileIsNamedAndOtherTopicsServed(t *testing.T) {
 	}
 	id := topicID(t, c, "bad")
 	c.stop()
-	if err := os.RemoveAll(filepath.Join(c.dir, "cache")); err != nil {
+	if err := os.RemoveAll(filepath.Join(c.dir, "query")); err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range c.files("bucket", ".parquet") {
@@ -190,11 +190,13 @@ func TestATornWriteAheadLogIsCutAndServed(t *testing.T) {
 	used := int64(-1)
 	var newest string
 	for _, file := range c.files("wal", ".wal") {
-		for line := range strings.Lines(c.must("", "dump", "wal", file)) {
+		out, _, _ := c.cli("", "dump", "wal", file) // a file that was never used has no header
+		for line := range strings.Lines(out) {
 			var frames, bytes int64
 			if _, rest, ok := strings.Cut(line, "generation "); ok {
 				var generation int64
-				if n, _ := fmt.Sscanf(strings.ReplaceAll(rest, ",", ""), "%d %d frames %d bytes", &generation, &frames, &bytes); n == 3 && frames > 0 {
+				rest = strings.NewReplacer(",", "", "frames", "frame").Replace(rest)
+				if n, _ := fmt.Sscanf(rest, "%d %d frame %d bytes", &generation, &frames, &bytes); n == 3 && frames > 0 {
 					used, newest = bytes, file
 				}
 			}

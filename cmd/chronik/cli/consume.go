@@ -129,6 +129,7 @@ func (o *consumeOptions) run(ctx context.Context, out io.Writer) error {
 
 // leave commits what was written and tells the group.
 func leave(client *kgo.Client) error {
+	client.AllowRebalance() // polling had blocked it, and leaving is one
 	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
 	defer cancel()
 	if err := client.CommitMarkedOffsets(ctx); err != nil {
