@@ -1,0 +1,179 @@
+package group_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/broker/group"
+	"github.com/chronik-stream/chronik/internal/topic"
+)
+
+// store keeps offsets in memory; each write takes a virtual millisecond.
+type store struct {
+	mu      sync.Mutex
+	offsets map[string]map[topic.Partition]group.Offset
+	writes  int
+}
+
+func newStore() *store { return &store{offsets: make(map[string]map[topic.Partition]group.Offset)} }
+
+func (s *store) FetchOffsets(_ context.Context, name string) (map[topic.Partition]group.Offset, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.offsets[name]), nil
+}
+
+func (s *store) CommitOffsets(_ context.Context, name string, offsets map[topic.Partition]group.Offset) error {
+	<-time.After(time.Millisecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes++
+	if s.offsets[name] == nil {
+		s.offsets[name] = make(map[topic.Partition]group.Offset)
+	}
+	maps.Copy(s.offsets[name], offsets)
+	return nil
+}
+
+func (s *store) DeleteGroupOffsets(_ context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.offsets, name)
+	return nil
+}
+
+func (s *store) GroupsWithOffsets(context.Context) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	for name := range s.offsets {
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+func everything(string) bool { return true }
+
+func join(id string) group.JoinRequest {
+	return group.JoinRequest{
+		MemberID: id, ClientID: "c", ProtocolType: "consumer", Protocols: []group.Protocol{{Name: "range"}},
+		SessionTimeout: 10 * time.Second, RebalanceTimeout: 10 * time.Second,
+	}
+}
+
+func TestManyMembersReachOneGenerationAndLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := group.New(group.Config{}, newStore(), everything, slog.New(slog.DiscardHandler))
+		defer c.Close()
+		const members = 50
+		var done sync.WaitGroup
+		for range members {
+			done.Go(func() {
+				joined, err := c.Join(t.Context(), "g", join(""))
+				require.NoError(t, err)
+				require.Equal(t, int32(1), joined.Generation, "the initial delay gathers them all")
+				request := group.SyncRequest{MemberID: joined.MemberID, Generation: 1, Assignments: make(map[string][]byte)}
+				for _, m := range joined.Members {
+					request.Assignments[m.ID] = []byte(m.ID)
+				}
+				synced, err := c.Sync(t.Context(), "g", request)
+				require.NoError(t, err)
+				require.Equal(t, joined.MemberID, string(synced.Assignment))
+			})
+		}
+		done.Wait()
+		d, err := c.Describe(t.Context(), "g")
+		require.NoError(t, err)
+		require.Equal(t, group.Stable, d.Phase)
+		require.Len(t, d.Members, members)
+		require.ErrorIs(t, c.Delete(t.Context(), "g"), group.ErrNotEmpty)
+		<-time.After(time.Minute) // virtual: nobody heartbeats
+		_, err = c.Describe(t.Context(), "g")
+		require.ErrorIs(t, err, group.ErrGroupUnknown, "an empty group without offsets is forgotten")
+	})
+}
+
+func TestCloseFreesEverybodyWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := group.New(group.Config{}, newStore(), everything, slog.New(slog.DiscardHandler))
+		answered := make(chan error)
+		go func() {
+			_, err := c.Join(t.Context(), "g", join(""))
+			answered <- err
+		}()
+		synctest.Wait()
+		c.Close()
+		c.Close()
+		require.ErrorIs(t, <-answered, group.ErrClosed)
+		require.ErrorIs(t, c.Heartbeat("g", "m", "", 1), group.ErrClosed)
+	})
+}
+
+func TestOnlyTheCoordinatorAnswers(t *testing.T) {
+	var mine atomic.Bool
+	c := group.New(group.Config{}, newStore(), func(string) bool { return mine.Load() }, slog.New(slog.DiscardHandler))
+	defer c.Close()
+	_, err := c.Join(t.Context(), "g", join(""))
+	require.ErrorIs(t, err, group.ErrNotCoordinator)
+	_, err = c.Committed(t.Context(), "g")
+	require.ErrorIs(t, err, group.ErrNotCoordinator)
+	mine.Store(true)
+	_, err = c.Committed(t.Context(), "")
+	require.ErrorIs(t, err, group.ErrInvalidGroupID)
+	offsets, err := c.Committed(t.Context(), "g")
+	require.NoError(t, err)
+	require.Empty(t, offsets)
+}
+
+func TestCommitsOfAGroupAreMergedAndNeverGoBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		c := group.New(group.Config{}, s, everything, slog.New(slog.DiscardHandler))
+		defer c.Close()
+		const partitions, commits = 20, 50
+		id := topic.NewID()
+		var done sync.WaitGroup
+		for i := range int32(partitions) {
+			p := topic.Partition{Topic: id, Index: i}
+			done.Go(func() {
+				for n := range int64(commits) {
+					require.NoError(t, c.Commit(t.Context(), "g", "", "", -1, map[topic.Partition]group.Offset{p: {Offset: n}}))
+					stored, err := c.Committed(t.Context(), "g")
+					require.NoError(t, err)
+					require.Equal(t, n, stored[p].Offset, "an acknowledged commit is what is read")
+				}
+			})
+		}
+		done.Wait()
+		require.Less(t, s.writes, partitions*commits/5, "commits that come together are one write")
+		require.NoError(t, c.Delete(t.Context(), "g"))
+		require.ErrorIs(t, c.Delete(t.Context(), "g"), group.ErrGroupUnknown)
+	})
+}
+
+func TestGroupsAreListedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := group.New(group.Config{}, newStore(), everything, slog.New(slog.DiscardHandler))
+		defer c.Close()
+		for i := range 3 {
+			require.NoError(t, c.Commit(t.Context(), fmt.Sprint("g", i), "", "", -1, map[topic.Partition]group.Offset{{}: {Offset: 1}}))
+		}
+		joined, err := c.Join(t.Context(), "g1", join(""))
+		require.NoError(t, err)
+		_, err = c.Sync(t.Context(), "g1", group.SyncRequest{MemberID: joined.MemberID, Generation: joined.Generation})
+		require.NoError(t, err)
+		listed, err := c.List(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []group.Listed{{"g0", "consumer", group.Empty}, {"g1", "consumer", group.Stable}, {"g2", "consumer", group.Empty}}, listed)
+		require.NoError(t, c.Leave("g1", joined.MemberID, ""))
+	})
+}
