@@ -5,8 +5,8 @@ package topicconfig
 func kafkaKeys() []Key {
 	const forever = "9223372036854775807"
 	return []Key{
-		{Name: "cleanup.policy", Type: List, Default: "delete", Broker: "log.cleanup.policy", Values: "delete, compact, or both", check: cleanupPolicy, Effect: Stored,
-			Doc: "Whether old records are deleted by age and size, superseded ones by key, or both. Compaction by key is not built yet; delete is what happens."},
+		{Name: "cleanup.policy", Type: List, Default: "delete", Broker: "log.cleanup.policy", Values: "delete, compact, or both", check: cleanupPolicy,
+			Doc: "Whether old records are deleted by age and size, superseded ones by key, or both. With compact every record needs a key; compaction itself is not built yet, so with compact alone everything is kept."},
 		{Name: "compression.gzip.level", Type: Int, Default: "-1", Broker: "compression.gzip.level", Values: "1..9, or -1", check: integerOr(-1, 1, 9), Effect: Stored,
 			Doc: "Level when the broker recompresses to gzip."},
 		{Name: "compression.lz4.level", Type: Int, Default: "9", Broker: "compression.lz4.level", Values: "1..17", check: integer(1, 17), Effect: Stored,

@@ -54,7 +54,7 @@ func columnarKeys() []Key {
 			Doc: "Minimum and maximum kept per column chunk, or per page too (full), by which queries skip data."},
 		{Name: "columnar.partitioning", Type: String, Default: "daily", Values: "none, hourly, daily", check: oneOf("none", "hourly", "daily"),
 			Doc: "Time partition that a file never crosses, by record timestamp in UTC."},
-		{Name: "columnar.json_schema", Type: String, Default: "", Values: `a JSON object: field to int64, double, bool, text or timestamp`, check: jsonSchema, Effect: Stored,
+		{Name: "columnar.json_schema", Type: String, Default: "", Values: `a JSON object: field to int64, double, bool, text or timestamp`, check: jsonSchema,
 			Doc: "Fixes the columns of JSON fields instead of inferring them file by file."},
 		{Name: "columnar.iceberg", Type: Boolean, Default: "", Values: trueOrFalse, check: boolean, Effect: Stored,
 			Doc: "Whether the topic is published as an Iceberg table; true by default where columnar is on in Parquet."},
