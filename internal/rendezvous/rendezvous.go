@@ -25,7 +25,7 @@ func weight(key, member string) uint64 {
 	h := fnv.New64a()
 	// Writing to a hash never fails.
 	_, _ = h.Write([]byte(key))
-	_, _ = h.Write([]byte{0}) // as above
+	_, _ = h.Write([]byte{0})      // as above
 	_, _ = h.Write([]byte(member)) // as above
 	w := h.Sum64()
 	w = (w ^ w>>30) * 0xbf58476d1ce4e5b9
