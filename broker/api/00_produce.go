@@ -258,6 +258,11 @@ func (w *produceWork) encodePart(e *encoder, p *producedPart) {
 
 // encodeReason writes the record errors and the message of version 8.
 func (w *produceWork) encodeReason(e *encoder, err error) {
+	if err == nil {
+		e.length(0)
+		e.nullable("")
+		return
+	}
 	var record *core.RecordError
 	if errors.As(err, &record) {
 		e.length(1)
@@ -267,11 +272,7 @@ func (w *produceWork) encodeReason(e *encoder, err error) {
 	} else {
 		e.length(0)
 	}
-	if err == nil {
-		e.nullable("")
-	} else {
-		e.nullable(err.Error())
-	}
+	e.nullable(err.Error())
 }
 
 // recycle keeps w's memory for another request, unless that is much.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
@@ -32,22 +31,6 @@ type server struct {
 	addr   string
 	groups *group.Coordinator
 	wire   *wire.Server
-}
-
-// testLog shows the server's log in the test's output.
-type testLog struct{ t testing.TB }
-
-func (l testLog) Write(p []byte) (int, error) {
-	l.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
-}
-
-// quiet is a logger that shows nothing unless the test is verbose.
-func quiet(t testing.TB) *slog.Logger {
-	if !testing.Verbose() {
-		return slog.New(slog.DiscardHandler)
-	}
-	return slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
 }
 
 func serve(t testing.TB, cfg api.Config) *server {

@@ -97,7 +97,7 @@ func (c *Conn) run() error {
 		close(pipeline)
 		<-written
 	}
-	_ = c.net.Close()
+	_ = c.net.Close() // everything has been sent, or the connection has failed already
 	return context.Cause(c.life)
 }
 

@@ -25,11 +25,17 @@ type frameReader struct {
 
 // length reads the length that begins a frame. io.EOF is a clean end.
 func (f *frameReader) length() (int, error) {
-	var b [4]byte
-	if _, err := io.ReadFull(f.r, b[:]); err != nil {
+	b, err := f.r.Peek(4) // reading into an array of ours would allocate it
+	if err != nil {
+		if len(b) > 0 {
+			err = unexpected(err)
+		}
 		return 0, err
 	}
-	n := int(int32(binary.BigEndian.Uint32(b[:])))
+	n := int(int32(binary.BigEndian.Uint32(b)))
+	if _, err := f.r.Discard(4); err != nil {
+		return 0, err
+	}
 	if n < headerBytesMin {
 		return 0, fmt.Errorf("%w: a frame announces %d bytes", ErrMalformed, n)
 	}

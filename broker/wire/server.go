@@ -123,7 +123,7 @@ func (s *Server) accept(nc net.Conn, listener string) {
 		s.mu.Unlock()
 		s.metrics.refused.Inc()
 		c.end(net.ErrClosed)
-		_ = nc.Close()
+		_ = nc.Close() // nothing was sent
 		if full {
 			s.log.Warn("connection refused", "client", nc.RemoteAddr(), "connections", s.cfg.ConnectionsMax)
 		}
@@ -159,7 +159,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.drain()
 	for l := range s.listeners {
-		_ = l.Close()
+		_ = l.Close() // what Serve returns does not depend on it
 	}
 	for c := range s.conns {
 		_ = c.net.SetReadDeadline(time.Unix(1, 0)) // wakes the readers
@@ -180,7 +180,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	cut := len(s.conns)
 	for c := range s.conns {
 		c.end(ctx.Err())
-		_ = c.net.Close()
+		_ = c.net.Close() // cut on purpose
 	}
 	s.mu.Unlock()
 	<-done
