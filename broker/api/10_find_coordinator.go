@@ -3,11 +3,14 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/internal/rendezvous"
 	"github.com/chronik-stream/chronik/metastore"
 )
 
@@ -58,30 +61,16 @@ func (h *Handler) coordinator(key string, kind int8) (metastore.Broker, error) {
 	return b, nil
 }
 
-// Coordinator returns which of the live brokers coordinates a group: the one with
-// the highest hash of group and broker (rendezvous), so that a broker that comes
-// or goes moves only its own groups. false when there is no broker.
-func Coordinator(group string, brokers []metastore.Broker) (best metastore.Broker, ok bool) {
-	var highest uint64
-	for _, b := range brokers {
-		if score := rendezvous(group, b.ID); !ok || score > highest {
-			best, highest, ok = b, score, true
-		}
+// Coordinator returns which of the live brokers coordinates a group. Everybody
+// who sees the same brokers finds the same one, and a broker that comes or goes
+// moves only its own groups. false when there is no broker.
+func Coordinator(group string, brokers []metastore.Broker) (metastore.Broker, bool) {
+	if len(brokers) == 0 {
+		return metastore.Broker{}, false
 	}
-	return best, ok
-}
-
-// rendezvous is FNV-1a over the group and the broker's id, with splitmix64's
-// finisher, since neighbouring ids differ in the last byte only.
-func rendezvous(group string, id metastore.BrokerID) uint64 {
-	hash := uint64(14695981039346656037)
-	for i := 0; i < len(group); i++ {
-		hash = (hash ^ uint64(group[i])) * 1099511628211
+	ids := make([]string, len(brokers))
+	for i, b := range brokers {
+		ids[i] = strconv.Itoa(int(b.ID))
 	}
-	for shift := 0; shift < 32; shift += 8 {
-		hash = (hash ^ uint64(byte(id>>shift))) * 1099511628211
-	}
-	hash = (hash ^ hash>>30) * 0xbf58476d1ce4e5b9
-	hash = (hash ^ hash>>27) * 0x94d049bb133111eb
-	return hash ^ hash>>31
+	return brokers[slices.Index(ids, rendezvous.Pick(group, ids))], true
 }
