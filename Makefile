@@ -44,7 +44,7 @@ lint: $(TOOLS)/staticcheck ## gofmt, go vet, staticcheck
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "not gofmt'ed:"; echo "$$bad"; exit 1; fi
 	go vet ./...
 	$(TOOLS)/staticcheck ./...
-	go build -tags nosql -o /dev/null ./cmd/chronik
+	CGO_ENABLED=0 go build -tags nosql -o /dev/null ./cmd/chronik
 
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	@for file in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
