@@ -56,7 +56,7 @@ type Config struct {
 	Workers           int           // passes at once; default half the cores
 	BatchBytesMax     int           // of a decompressed batch; default 256 MiB
 	LookEvery         time.Duration // for which changes of the metadata are gathered; default 1 s
-	PassTimeout       time.Duration // of a group of passes; default 30 m. It must be far below OrphanAge
+	PassTimeout       time.Duration // of a group of passes; default 30 m, and never above a quarter of OrphanAge
 	MemberTTL         time.Duration // default 10 s
 	DeletionGrace     time.Duration // from an object's last use to its deletion; default 10 m
 	DeletionEvery     time.Duration // between two looks at what is to be deleted; default 30 s
@@ -78,6 +78,8 @@ func (c Config) withDefaults() Config {
 	c.DeletionEvery = cmp.Or(c.DeletionEvery, 30*time.Second)
 	c.OrphanAge = cmp.Or(c.OrphanAge, 24*time.Hour)
 	c.OrphanEvery = cmp.Or(c.OrphanEvery, 6*time.Hour)
+	// An attempt must have given up long before what it wrote counts as orphaned.
+	c.PassTimeout = min(c.PassTimeout, c.OrphanAge/4)
 	c.FailurePauseMin = cmp.Or(c.FailurePauseMin, time.Second)
 	c.FailurePauseMax = cmp.Or(c.FailurePauseMax, 5*time.Minute)
 	c.manifestsInFlight = 16

@@ -13,6 +13,7 @@ import (
 
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/objstore"
+	"github.com/chronik-stream/chronik/objstore/faults"
 )
 
 func part(t topic.ID, i int32) topic.Partition { return topic.Partition{Topic: t, Index: i} }
@@ -297,6 +298,25 @@ func TestADamagedSegmentStopsItsPartitionOnly(t *testing.T) {
 	require.Zero(t, section.Marks.Log)
 	require.Len(t, view.Ranges, 1, "a segment stays while it holds what is not rewritten")
 	require.Len(t, c.failures, 1)
+}
+
+func TestAPassThatTakesTooLongIsGivenUpAndLeftAlone(t *testing.T) {
+	w := newWorld(t)
+	p := part(w.topic("t", 1, asTable).ID, 0)
+	w.commit(rows{p: p, n: 10})
+	plan, err := faults.ParsePlan("put * delay=1m every=1")
+	require.NoError(t, err)
+	bucket := faults.New(w.bucket, plan)
+	config := w.quick()
+	config.PassTimeout, config.FailurePauseMin, config.FailurePauseMax = 10*time.Millisecond, time.Hour, time.Hour
+	c := w.start(config, w.store, bucket)
+	worked, _ := c.round(t.Context())
+	require.False(t, worked)
+	require.Len(t, c.failures, 1)
+	_, again := c.round(t.Context())
+	require.False(t, again.IsZero(), "it is tried again in its time")
+	w.check()
+	require.Equal(t, time.Hour/4, Config{PassTimeout: 2 * time.Hour, OrphanAge: time.Hour}.withDefaults().PassTimeout)
 }
 
 func TestRunWorksOnItsOwnAndStops(t *testing.T) {

@@ -185,12 +185,12 @@ func (c *Compactor) failed(ctx context.Context, p topic.Partition, err error) {
 // group carries out the passes of some partitions and brings their results to
 // life together. It reports whether it changed anything.
 func (c *Compactor) group(ctx context.Context, tasks []task) bool {
-	ctx, cancel := context.WithTimeout(ctx, c.config.PassTimeout)
+	working, cancel := context.WithTimeout(ctx, c.config.PassTimeout)
 	defer cancel()
 	passes := make([]*pass, len(tasks))
 	errs := make([]error, len(tasks))
 	c.workers.each(len(tasks), func(i int) {
-		passes[i], errs[i] = c.pass(ctx, tasks[i])
+		passes[i], errs[i] = c.pass(working, tasks[i])
 	})
 	var done []*pass
 	for i, p := range passes {
@@ -204,10 +204,10 @@ func (c *Compactor) group(ctx context.Context, tasks []task) bool {
 			done = append(done, p)
 		}
 	}
-	if len(done) == 0 || ctx.Err() != nil {
+	if len(done) == 0 || working.Err() != nil {
 		return false
 	}
-	if err := c.commit(ctx, done); err != nil {
+	if err := c.commit(working, done); err != nil {
 		for _, p := range done {
 			c.failed(ctx, p.snap.view.Partition, err)
 		}
