@@ -45,6 +45,12 @@ type Config struct {
 		Lease       time.Duration
 		StopTimeout time.Duration
 	}
+	Group struct {
+		InitialDelay      time.Duration
+		SessionTimeoutMin time.Duration
+		SessionTimeoutMax time.Duration
+		MembersMax        int
+	}
 	WAL struct {
 		FileBytes  Bytes
 		Bytes      Bytes

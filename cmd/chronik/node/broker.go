@@ -8,6 +8,7 @@ import (
 
 	"github.com/chronik-stream/chronik/broker"
 	"github.com/chronik-stream/chronik/broker/api"
+	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
@@ -65,6 +66,10 @@ func brokerConfig(c *config.Config) broker.Config {
 		Ingest: ingest.Config{
 			SegmentBytes: int64(c.Segment.Bytes), SegmentAge: c.Segment.Age, SegmentAgeUrgent: c.Segment.AgeUrgent,
 			UploadsMax: c.Segment.Uploads, WALBytesMax: int64(c.WAL.Bytes), BudgetWait: c.WAL.BudgetWait, TailBytesMax: int64(c.Tail.Bytes),
+		},
+		Group: group.Config{
+			InitialRebalanceDelay: &c.Group.InitialDelay, MembersMax: c.Group.MembersMax,
+			SessionTimeoutMin: c.Group.SessionTimeoutMin, SessionTimeoutMax: c.Group.SessionTimeoutMax,
 		},
 		Wire: wire.Config{
 			ConnectionsMax: c.Kafka.ConnectionsMax, PipelineMax: c.Kafka.PipelineMax, BytesMax: int64(c.Kafka.FrameBytes),
