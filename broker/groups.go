@@ -4,15 +4,19 @@ import (
 	"context"
 	"time"
 
+	"github.com/chronik-stream/chronik/broker/api"
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 )
 
-// newGroups returns the coordinator of this broker: of every group, while it has
-// a session.
+// newGroups returns the coordinator of this broker: of the groups that clients
+// are told to find here, while it has a session.
 func newGroups(b *Broker) *group.Coordinator {
-	serves := func(string) bool { return b.current.Load() != nil }
+	serves := func(name string) bool {
+		found, ok := api.Coordinator(name, cluster{b}.Brokers())
+		return ok && found.ID == b.cfg.ID && b.current.Load() != nil
+	}
 	return group.New(b.cfg.Group, offsets{b.deps.Store}, serves, b.log)
 }
 

@@ -124,6 +124,8 @@ func (b *bench) latency(ctx context.Context) error {
 			defer client.Close()
 			value := make([]byte, 1024)
 			var own []time.Duration
+			// Evenly over time, not all clients at once.
+			<-time.After(time.Second * time.Duration(c) / rate)
 			tick := time.NewTicker(time.Second * clients / rate)
 			defer tick.Stop()
 			for time.Since(begun) < b.seconds && ctx.Err() == nil {
