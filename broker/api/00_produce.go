@@ -191,7 +191,7 @@ func (w *produceWork) wait(ctx context.Context) (failed error) {
 			p.appended, p.err = p.pending.Wait(ctx)
 		}
 		if p.err != nil {
-			w.h.metrics.refusals.WithLabelValues("Produce", w.h.kafkaError(p.err).Message).Inc()
+			w.h.refused("Produce", p.err)
 			if failed == nil {
 				failed = p.err
 			}

@@ -201,7 +201,7 @@ func (w *fetchWork) encodePart(e *encoder, out *wire.Response, index int32, part
 	version := w.r.Version
 	bounds := f.Bounds
 	if part.err != nil {
-		w.h.metrics.refusals.WithLabelValues("Fetch", w.h.kafkaError(part.err).Message).Inc()
+		w.h.refused("Fetch", part.err)
 		if !errors.Is(part.err, core.ErrOffsetOutOfRange) {
 			bounds = noBounds
 		}

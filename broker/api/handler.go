@@ -62,6 +62,7 @@ type Handler struct {
 	routes  map[int16]*served
 	codes   []errorCode
 	limits  limits
+	notices notices
 	parsing sync.Mutex // held while a request of parseAloneBytes or more is parsed
 
 	produces sync.Pool // of *produceWork
