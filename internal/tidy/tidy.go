@@ -14,6 +14,7 @@ import (
 	"go/parser"
 	"go/token"
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -44,6 +45,8 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s:%d: %s: %s", f.Path, f.Line, f.Rule, f.Message)
 }
 
+var majorVersion = regexp.MustCompile(`^v[0-9]+$`)
+
 // Parse reads one file. filePath is relative to the repository's root.
 func Parse(filePath string, source []byte) (*File, error) {
 	set := token.NewFileSet()
@@ -60,6 +63,9 @@ func Parse(filePath string, source []byte) (*File, error) {
 	for _, spec := range syntax.Imports {
 		target := strings.Trim(spec.Path.Value, `"`)
 		name := path.Base(target)
+		if majorVersion.MatchString(name) {
+			name = path.Base(path.Dir(target)) // math/rand/v2 is package rand
+		}
 		if spec.Name != nil {
 			name = spec.Name.Name
 		}

@@ -26,6 +26,51 @@ func TestTheHouseIsTidy(t *testing.T) {
 	}
 }
 
+// TestEveryDependencyIsExplained holds the record of dependencies against what
+// the code imports, both ways.
+func TestEveryDependencyIsExplained(t *testing.T) {
+	const record = "docs/adr/0002-dependencies.md"
+	text, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(record)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	explained := make(map[string]bool) // module → imported
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		for i, quoted := range strings.Split(strings.Split(line, "|")[1], "`") {
+			if i%2 == 1 && strings.Contains(quoted, "/") {
+				explained[quoted] = false
+			}
+		}
+	}
+	unexplained := make(map[string]bool)
+	for _, f := range repository(t) {
+		for _, spec := range f.Syntax.Imports {
+			target := strings.Trim(spec.Path.Value, `"`)
+			if first, _, _ := strings.Cut(target, "/"); !strings.Contains(first, ".") || strings.HasPrefix(target, Module+"/") {
+				continue // the standard library, or ours
+			}
+			found := false
+			for module := range explained {
+				if target == module || strings.HasPrefix(target, module+"/") {
+					explained[module], found = true, true
+				}
+			}
+			if !found && !unexplained[target] {
+				unexplained[target] = true
+				t.Errorf("%s imports %s, which %s does not explain", f.Path, target, record)
+			}
+		}
+	}
+	for module, imported := range explained {
+		if !imported {
+			t.Errorf("%s explains %s, which nothing imports", record, module)
+		}
+	}
+}
+
 // repository parses the Go files of this module, but for other modules within
 // the tree and for what git does not keep.
 func repository(t *testing.T) []*File {
