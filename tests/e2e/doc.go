@@ -4,5 +4,6 @@
 // `make e2e` builds the binary and runs it. CHRONIK_BIN names another binary,
 // CHRONIK_TESTDATA the folder with the real data (wikiticker, elastic-examples),
 // without which those tests are skipped with that reason. Nothing here imports
-// the product: what a test knows, it was told over the wire.
+// the product, but for objtest, which starts MinIO: what a test knows, it was
+// told over the wire.
 package e2e

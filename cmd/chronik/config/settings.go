@@ -128,7 +128,7 @@ func (c *Config) objectStoreSettings() []*Setting {
 		{Key: "objstore.endpoint", Default: "", Aliases: []string{"S3_ENDPOINT"}, Value: textValue{&c.ObjectStore.Endpoint},
 			Doc: "URL of the S3 store, such as http://127.0.0.1:9000; empty means AWS."},
 		{Key: "objstore.access_key", Default: "", Aliases: []string{"AWS_ACCESS_KEY_ID"}, Value: textValue{&c.ObjectStore.AccessKey},
-			Doc: "Access key id. Without keys the AWS credentials file or the machine's role is asked."},
+			Doc: "Access key id. Without keys: those of a MinIO as it comes for an endpoint on this machine, else the AWS credentials file or the machine's role."},
 		{Key: "objstore.secret_key", Default: "", Aliases: []string{"AWS_SECRET_ACCESS_KEY"}, Value: secretValue{&c.ObjectStore.SecretKey},
 			Doc: "Secret access key."},
 		{Key: "objstore.session_token", Default: "", Aliases: []string{"AWS_SESSION_TOKEN"}, Value: secretValue{&c.ObjectStore.SessionToken},
