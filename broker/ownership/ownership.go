@@ -123,6 +123,7 @@ func (m *Manager) Reconcile(ctx context.Context) (again bool, err error) {
 		takes = append(takes, metastore.Take{View: wanted[i].view, First: wanted[i].first()})
 	}
 	owners, err := m.store.Take(ctx, m.session, takes)
+	recovered := 0
 	for i := range wanted {
 		owner, ok := owners[wanted[i].view.Partition]
 		if !ok {
@@ -131,8 +132,11 @@ func (m *Manager) Reconcile(ctx context.Context) (again bool, err error) {
 		}
 		if adoptErr := m.adopt(ctx, &wanted[i], owner); adoptErr != nil {
 			err = errors.Join(err, adoptErr)
+			continue
 		}
+		recovered += len(wanted[i].recovered)
 	}
+	m.slog.Info("partitions taken", "partitions", len(owners), "owned", len(m.owned), "recovered_batches", recovered)
 	return again, err
 }
 
@@ -245,7 +249,7 @@ func (m *Manager) adopt(ctx context.Context, c *candidate, owner metastore.Owner
 	m.owned[p] = true
 	m.log.Release(c.committed)
 	delete(m.recovered, p)
-	m.slog.Info("partition taken", "topic", c.view.Topic.Name, "partition", p, "epoch", owner.Epoch, "first", c.first(), "recovered_batches", len(c.recovered))
+	m.slog.Debug("partition taken", "topic", c.view.Topic.Name, "partition", p, "epoch", owner.Epoch, "first", c.first(), "recovered_batches", len(c.recovered))
 	return nil
 }
 
