@@ -58,13 +58,21 @@ func (fs *files) generationNext() uint64 {
 	return fs.generation
 }
 
+// firstWait is how long the first append waits for the file that Open began to
+// prepare: a file that has to grow syncs at half the speed until it is full.
+const firstWait = 500 * time.Millisecond
+
 // take returns the file to write next: the prepared one, or, when the disk has
 // not kept up, one made on the spot.
 func (fs *files) take() (*file, error) {
+	patience := time.Duration(0)
+	if fs.active == nil {
+		patience = firstWait
+	}
 	var f *file
 	select {
 	case f = <-fs.prepared:
-	default:
+	case <-time.After(patience):
 		var err error
 		if f, err = fs.make(false); err != nil {
 			return nil, err
