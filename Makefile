@@ -11,8 +11,9 @@ LDFLAGS := $(if $(RELEASE),-X github.com/chronik-stream/chronik/internal/version
 # Everything but tests/, which needs the built binary and minutes.
 UNIT     = $$(go list ./... | grep -v '/tests/')
 
-# Set for the end-to-end tests and the fuzzers, see their targets.
-CHRONIK_TESTDATA ?= $(abspath ../shared/data)
+# The folder with real data, which tests read where it is; the other three choose.
+CHRONIK_TESTDATA ?= $(wildcard $(abspath ../shared/data))
+export CHRONIK_TESTDATA
 FUZZTIME ?= 10s
 BENCH    ?= .
 E2E      ?= .
@@ -26,13 +27,13 @@ build: ## the binary, bin/chronik (needs Go and g++)
 	go build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/chronik
 
 test: ## unit tests, a minute or two
-	go test $(UNIT)
+	go test -json $(UNIT) | go run ./tests/report
 
 race: ## unit tests under the race detector
-	go test -race $(UNIT)
+	go test -race -json $(UNIT) | go run ./tests/report
 
 e2e: build ## end-to-end tests of the binary, minutes; E2E=regexp chooses, CHRONIK_TESTDATA=dir for the real data
-	CHRONIK_BIN=$(CURDIR)/$(BIN) CHRONIK_TESTDATA=$(CHRONIK_TESTDATA) go test -count=1 -timeout 30m -v -run '$(E2E)' ./tests/...
+	CHRONIK_BIN=$(CURDIR)/$(BIN) go test -count=1 -timeout 25m -json -run '$(E2E)' ./tests/... | go run ./tests/report -v
 
 demo: build ## see it work: events in over Kafka, answers out by SQL; KEEP=1 leaves the server running
 	go run ./tests/demo -chronik $(BIN) $(if $(KEEP),-keep)

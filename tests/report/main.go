@@ -1,0 +1,125 @@
+// Command report reads the output of `go test -json` and writes what a person
+// wants of it: a line for each package, everything that a failed test said, and
+// at the end every skipped test with its reason. -v adds a line for each test.
+// It fails when a test did.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+func main() {
+	verbose := flag.Bool("v", false, "a line for each test")
+	flag.Parse()
+	failed, err := report(os.Stdin, os.Stdout, *verbose)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "report:", err)
+		os.Exit(1)
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+// event is a line of `go test -json`; see `go doc test2json`.
+type event struct {
+	Action     string
+	Package    string
+	ImportPath string // of build output
+	Test       string
+	Output     string
+	Elapsed    float64
+}
+
+type key struct{ pkg, test string }
+
+// report copies in to out as described above. Lines that are no events are
+// passed on: they are what the go command itself has to say.
+func report(in io.Reader, out io.Writer, verbose bool) (failed bool, err error) {
+	said := make(map[key]*strings.Builder)
+	var skipped []string
+	tests := 0
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadString('\n')
+		if line == "" && err == io.EOF {
+			break
+		}
+		if err != nil && err != io.EOF {
+			return true, err
+		}
+		var e event
+		if json.Unmarshal([]byte(line), &e) != nil || e.Action == "" {
+			fmt.Fprint(out, line)
+			continue
+		}
+		k := key{e.Package, e.Test}
+		switch e.Action {
+		case "build-output":
+			fmt.Fprint(out, e.Output)
+		case "output":
+			if said[k] == nil {
+				said[k] = new(strings.Builder)
+			}
+			said[k].WriteString(e.Output)
+		case "fail":
+			failed = true
+			fmt.Fprintf(out, "FAIL  %s %s (%s)\n%s", short(e.Package), e.Test, seconds(e.Elapsed), told(said[k]))
+		case "skip":
+			if e.Test != "" {
+				skipped = append(skipped, fmt.Sprintf("%s %s: %s", short(e.Package), e.Test, reason(told(said[k]))))
+			}
+		case "pass":
+			if e.Test == "" {
+				fmt.Fprintf(out, "ok    %s (%s)\n", short(e.Package), seconds(e.Elapsed))
+				break
+			}
+			tests++
+			if verbose && !strings.Contains(e.Test, "/") {
+				fmt.Fprintf(out, "ok    %s (%s)\n", e.Test, seconds(e.Elapsed))
+			}
+		}
+		if e.Action == "pass" || e.Action == "fail" || e.Action == "skip" {
+			delete(said, k)
+		}
+	}
+	fmt.Fprintf(out, "%d tests passed, %d skipped\n", tests, len(skipped))
+	for _, s := range skipped {
+		fmt.Fprintln(out, "skipped:", s)
+	}
+	return failed, nil
+}
+
+func told(b *strings.Builder) string {
+	if b == nil {
+		return ""
+	}
+	return b.String()
+}
+
+// reason is the last line that a skipped test said for itself.
+func reason(said string) string {
+	last := "no reason given"
+	for line := range strings.Lines(said) {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "---") && !strings.HasPrefix(line, "===") {
+			last = line
+		}
+	}
+	return last
+}
+
+func short(pkg string) string {
+	return strings.TrimPrefix(pkg, "github.com/chronik-stream/chronik/")
+}
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(10 * time.Millisecond).String()
+}
