@@ -45,7 +45,7 @@ type key struct{ pkg, test string }
 func report(in io.Reader, out io.Writer, verbose bool) (failed bool, err error) {
 	said := make(map[key]*strings.Builder)
 	var skipped []string
-	tests := 0
+	passed, broken := 0, 0
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadString('\n')
@@ -71,6 +71,9 @@ func report(in io.Reader, out io.Writer, verbose bool) (failed bool, err error) 
 			said[k].WriteString(e.Output)
 		case "fail":
 			failed = true
+			if e.Test != "" {
+				broken++
+			}
 			fmt.Fprintf(out, "FAIL  %s %s (%s)\n%s", short(e.Package), e.Test, seconds(e.Elapsed), told(said[k]))
 		case "skip":
 			if e.Test != "" {
@@ -81,7 +84,7 @@ func report(in io.Reader, out io.Writer, verbose bool) (failed bool, err error) 
 				fmt.Fprintf(out, "ok    %s (%s)\n", short(e.Package), seconds(e.Elapsed))
 				break
 			}
-			tests++
+			passed++
 			if verbose && !strings.Contains(e.Test, "/") {
 				fmt.Fprintf(out, "ok    %s (%s)\n", e.Test, seconds(e.Elapsed))
 			}
@@ -90,10 +93,10 @@ func report(in io.Reader, out io.Writer, verbose bool) (failed bool, err error) 
 			delete(said, k)
 		}
 	}
-	fmt.Fprintf(out, "%d tests passed, %d skipped\n", tests, len(skipped))
 	for _, s := range skipped {
 		fmt.Fprintln(out, "skipped:", s)
 	}
+	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", passed, broken, len(skipped))
 	return failed, nil
 }
 

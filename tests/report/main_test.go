@@ -23,7 +23,7 @@ go: something else
 	if err != nil || !failed {
 		t.Errorf("failed %v, %v", failed, err)
 	}
-	want := "FAIL  a TestThree (1s)\n    a_test.go:3: it broke\nFAIL  a  (2s)\ngo: something else\n1 tests passed, 1 skipped\nskipped: a TestTwo: a_test.go:2: no such tool\n"
+	want := "FAIL  a TestThree (1s)\n    a_test.go:3: it broke\nFAIL  a  (2s)\ngo: something else\nskipped: a TestTwo: a_test.go:2: no such tool\n1 passed, 1 failed, 1 skipped\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
@@ -37,7 +37,7 @@ func TestReportOfGoodTestsIsShort(t *testing.T) {
 	if failed, err := report(strings.NewReader(in), &out, false); failed || err != nil {
 		t.Errorf("failed %v, %v", failed, err)
 	}
-	if want := "ok    a (600ms)\n1 tests passed, 0 skipped\n"; out.String() != want {
+	if want := "ok    a (600ms)\n1 passed, 0 failed, 0 skipped\n"; out.String() != want {
 		t.Errorf("got %q", out.String())
 	}
 }
