@@ -17,10 +17,10 @@ var Release string
 
 // Build describes this binary.
 type Build struct {
-	Version  string    `json:"version"`  // release, or "dev-<commit>"
-	Commit   string    `json:"commit"`   // full hash; empty when built outside git
-	Modified bool      `json:"modified"` // the work tree had changes
-	Time     time.Time `json:"time"`     // of the commit; zero when unknown
+	Version  string    `json:"version"`          // release, or "dev-<commit>"
+	Commit   string    `json:"commit,omitempty"` // full hash; empty when built outside git
+	Modified bool      `json:"modified"`         // the work tree had changes
+	Time     time.Time `json:"time,omitzero"`    // of the commit; zero when unknown
 	Go       string    `json:"go"`
 	Platform string    `json:"platform"` // os/arch
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
 	"github.com/chronik-stream/chronik/internal/suggest"
+	"github.com/chronik-stream/chronik/internal/version"
 )
 
 // Process is what a command sees of the process that it runs in.
@@ -88,7 +89,9 @@ Any Kafka client works as well: kcat -b 127.0.0.1:9092 -L`,
 		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	e := env{variables: variables(process.Environment), process: process}
+	root.Version = version.String() // gives --version
+	root.SetVersionTemplate(versionLine(version.Get()))
+	e := env{process}
 	root.AddCommand(
 		newDev(e),
 		newTopic(e), newProduce(e), newConsume(e), newSQL(e),
@@ -131,27 +134,18 @@ func exactly(names ...string) cobra.PositionalArgs {
 }
 
 // env is what commands share.
-type env struct {
-	variables map[string]string
-	process   Process
-}
+type env struct{ process Process }
 
-func variables(environment []string) map[string]string {
-	m := make(map[string]string, len(environment))
-	for _, assignment := range environment {
-		if name, value, ok := strings.Cut(assignment, "="); ok {
-			m[name] = value
+// variable returns an environment variable, or otherwise when it is not set or
+// empty.
+func (e env) variable(name, otherwise string) string {
+	value := otherwise
+	for _, assignment := range e.process.Environment {
+		if given, ok := strings.CutPrefix(assignment, name+"="); ok && given != "" {
+			value = given
 		}
 	}
-	return m
-}
-
-// variable returns an environment variable, or otherwise.
-func (e env) variable(name, otherwise string) string {
-	if value := e.variables[name]; value != "" {
-		return value
-	}
-	return otherwise
+	return value
 }
 
 // addOutput gives a command -o.

@@ -51,6 +51,8 @@ func TestWrongUsageExitsWithTwoAndSaysWhatIsRight(t *testing.T) {
 		{[]string{"sql"}, "the query is missing"},
 		{[]string{"sql", "SELECT", "1"}, "quote what belongs together"},
 		{[]string{"sql", "SELECT 1", "--timeout", "1ms"}, "at least 1s"},
+		{[]string{"sql", "SELECT 1", "--freshness", "now"}, "latest, available or cold"},
+		{[]string{"topic", "list", "--bootstrap", "host:port"}, "--bootstrap host:port"},
 		{[]string{"config", "print", "--set", "x"}, "key=value"},
 		{[]string{"config", "print", "--set", "segment.agee=1s"}, `did you mean "segment.age"?`},
 		{[]string{"config", "print", "--http", "localhost"}, "--http"},
@@ -93,6 +95,13 @@ func TestVersionIsForPeopleAndPrograms(t *testing.T) {
 	code, out, _ = run(t, "", nil, "version", "-o", "json")
 	if code != 0 || json.Unmarshal([]byte(out), &build) != nil || build["version"] == "" {
 		t.Errorf("exit %d, %q", code, out)
+	}
+}
+
+func TestTheVersionIsAFlagToo(t *testing.T) {
+	_, command, _ := run(t, "", nil, "version")
+	if code, flag, _ := run(t, "", nil, "--version"); code != 0 || flag != command {
+		t.Errorf("exit %d, %q, want %q", code, flag, command)
 	}
 }
 

@@ -49,7 +49,7 @@ func (b *bootstrap) client(options ...kgo.Opt) (*kgo.Client, error) {
 		kgo.MetadataMinAge(100 * time.Millisecond),
 	}, options...)...)
 	if err != nil {
-		return nil, fmt.Errorf("make a Kafka client: %w", err)
+		return nil, usagef("--bootstrap %s: %w", b.addresses, err) // all other options are ours
 	}
 	return client, nil
 }
@@ -86,13 +86,15 @@ func (b *bootstrap) explain(err error) error {
 		return nil
 	case errors.As(err, &dial), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no answer from Kafka at %s: %w (is `chronik dev` running? --bootstrap names another address)", b.addresses, err)
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return fmt.Errorf("%w (`chronik topic list` shows the topics that there are)", err)
 	}
 	return err
 }
 
 // because prefers the broker's own words over the error code's description.
 func because(err error, message string) error {
-	if err == nil || message == "" {
+	if err == nil || message == "" || message == err.Error() {
 		return err
 	}
 	var code *kerr.Error
@@ -107,6 +109,16 @@ type endpoint struct{ url string }
 
 func (u *endpoint) add(c *cobra.Command, e env) {
 	c.PersistentFlags().StringVar(&u.url, "url", e.variable("CHRONIK_URL", defaultURL), "HTTP address (CHRONIK_URL)")
+}
+
+// to is the URL of a path there. Without a scheme, as in localhost:6092, it is
+// http's.
+func (u *endpoint) to(path string) string {
+	base := strings.TrimSuffix(u.url, "/")
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	return base + path
 }
 
 // httpClient has no timeout of its own: requests carry a context with one.

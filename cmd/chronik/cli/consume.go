@@ -37,7 +37,7 @@ until --count records, or with --exit until the end that the topic had at the st
   chronik consume orders --from 1000 --count 10
   chronik consume orders --exit -o json      # everything that is there, with keys and offsets
   chronik consume orders --group billing     # go on where the group stopped`,
-		Args: exactly("TOPIC"),
+		Args: exactly("TOPIC"), ValidArgsFunction: o.topics(false),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.topic = args[0]
 			return o.run(c.Context(), c.OutOrStdout())
@@ -46,7 +46,7 @@ until --count records, or with --exit until the end that the topic had at the st
 	o.add(c, e)
 	addOutput(c, &o.output, "lines", "json")
 	c.Flags().StringVar(&o.from, "from", "start", "where to begin in each partition: start, end, or an offset; with --group only where it has committed nothing")
-	c.Flags().Int64Var(&o.count, "count", 0, "stop after so many records")
+	c.Flags().Int64Var(&o.count, "count", 0, "stop after so many records; 0 is never")
 	c.Flags().StringVar(&o.group, "group", "", "consumer group to join; offsets are committed as records are written")
 	c.Flags().BoolVarP(&o.exit, "exit", "e", false, "stop at the end that the topic had at the start")
 	c.Flags().StringVar(&o.keySeparator, "key-separator", "", "write the key, this text, then the value")
@@ -67,7 +67,7 @@ func (o *consumeOptions) check() error {
 	case o.exit && o.group != "":
 		return usagef("--exit and --group do not go together: a member reads some partitions only, and does not know which beforehand")
 	case o.count < 0:
-		return usagef("--count %d: it is at least 1", o.count)
+		return usagef("--count %d: it is at least 1, or 0 for no end", o.count)
 	case o.keySeparator != "" && o.output == "json":
 		return usagef("--key-separator is for lines: JSON has the key")
 	}

@@ -39,7 +39,7 @@ are acknowledged (acks=all, idempotent).`,
 
   # a copy of a topic
   chronik consume orders --exit -o json | chronik produce orders-copy --format json`,
-		Args: exactly("TOPIC"),
+		Args: exactly("TOPIC"), ValidArgsFunction: o.topics(false),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.topic = args[0]
 			return o.run(c.Context(), c.InOrStdin(), c.ErrOrStderr())

@@ -40,7 +40,7 @@ A "-" reads the query from standard input.`,
   chronik sql "SELECT json_extract_string(_value, '\$.city') FROM orders LIMIT 5"
   chronik sql 'SELECT * FROM orders' --limit 100000 -o csv > orders.csv
   chronik sql - < report.sql`,
-		Args: exactly("the query"),
+		Args: exactly("the query"), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.query = args[0]
 			if o.query == "-" {
@@ -81,8 +81,11 @@ type sqlAnswer struct {
 }
 
 func (o *sqlOptions) run(ctx context.Context, out, notes io.Writer) error {
-	if o.timeout < time.Second {
+	switch {
+	case o.timeout < time.Second:
 		return usagef("--timeout %s: it is at least 1s", o.timeout)
+	case !slices.Contains([]string{"", "latest", "available", "cold"}, o.freshness):
+		return usagef("--freshness %s: it is latest, available or cold", o.freshness)
 	}
 	body, err := o.ask(ctx)
 	if err != nil {
@@ -114,7 +117,7 @@ func (o *sqlOptions) ask(ctx context.Context) ([]byte, error) {
 	// The server keeps the time; this is for a server that does not answer at all.
 	ctx, cancel := context.WithTimeout(ctx, o.timeout+10*time.Second)
 	defer cancel()
-	post, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(o.url, "/")+"/_sql", bytes.NewReader(request))
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, o.to("/_sql"), bytes.NewReader(request))
 	if err != nil {
 		return nil, usagef("--url %s: %v", o.url, err)
 	}

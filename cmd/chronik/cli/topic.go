@@ -58,7 +58,7 @@ func newTopicCreate(b *bootstrap) *cobra.Command {
 		Example: `  chronik topic create orders --partitions 6
   chronik topic create orders --partitions 6 --config columnar.enabled=true --config retention.ms=86400000
   chronik topic create orders --if-not-exists`,
-		Args: exactly("NAME"),
+		Args: exactly("NAME"), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, args []string) error {
 			set, err := parseConfigs(configs)
 			if err != nil {
@@ -167,7 +167,7 @@ func newTopicDescribe(b *bootstrap) *cobra.Command {
 		Example: `  chronik topic describe orders
   chronik topic describe orders --all        # settings that nobody set, too
   chronik topic describe orders -o json`,
-		Args: exactly("NAME"),
+		Args: exactly("NAME"), ValidArgsFunction: b.topics(false),
 		RunE: func(c *cobra.Command, args []string) error {
 			return b.admin(c.Context(), func(ctx context.Context, admin *kadm.Client) error {
 				d, err := describe(ctx, admin, args[0], all)
@@ -279,7 +279,7 @@ func newTopicAlter(b *bootstrap) *cobra.Command {
 		Example: `  chronik topic alter orders --config retention.ms=86400000
   chronik topic alter orders --unset retention.ms     # back to the default
   chronik topic alter orders --partitions 12`,
-		Args: exactly("NAME"),
+		Args: exactly("NAME"), ValidArgsFunction: b.topics(false),
 		RunE: func(c *cobra.Command, args []string) error {
 			set, err := parseConfigs(configs)
 			if err != nil {
@@ -341,9 +341,10 @@ func alter(ctx context.Context, admin *kadm.Client, name string, set map[string]
 
 func newTopicDelete(b *bootstrap) *cobra.Command {
 	return &cobra.Command{
-		Use:     "delete NAME…",
-		Short:   "Delete topics with all their records",
-		Example: `  chronik topic delete orders`,
+		Use:               "delete NAME…",
+		Short:             "Delete topics with all their records",
+		Example:           `  chronik topic delete orders`,
+		ValidArgsFunction: b.topics(true),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usagef("NAME is missing")

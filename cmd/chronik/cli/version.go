@@ -21,12 +21,16 @@ func newVersion() *cobra.Command {
 			if output == "json" {
 				return writeJSON(c.OutOrStdout(), b)
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "chronik %s (%s, %s)\n", b.Version, b.Go, b.Platform)
+			_, err := fmt.Fprint(c.OutOrStdout(), versionLine(b))
 			return err
 		},
 	}
 	addOutput(c, &output, "text", "json")
 	return c
+}
+
+func versionLine(b version.Build) string {
+	return fmt.Sprintf("chronik %s (%s, %s)\n", b.Version, b.Go, b.Platform)
 }
 
 func newCompletion() *cobra.Command {

@@ -133,7 +133,7 @@ func (l *loader) file(name string) {
 // variables reads the environment: of each setting the CHRONIK_ name wins over
 // its aliases, and those win in the order of the table.
 func (l *loader) variables() {
-	known := maps.Clone(otherVariables)
+	known := maps.Clone(clientVariables)
 	for _, s := range l.settings {
 		names := append([]string{s.Variable()}, s.Aliases...)
 		slices.Reverse(names) // the strongest last
@@ -145,7 +145,7 @@ func (l *loader) variables() {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.environment)) {
-		if strings.HasPrefix(name, "CHRONIK_") && !known[name] && !kubernetes.MatchString(name) {
+		if strings.HasPrefix(name, "CHRONIK_") && !known[name] && !testVariables[name] && !kubernetes.MatchString(name) {
 			l.unknownVariable(name, known)
 		}
 	}
@@ -163,12 +163,12 @@ func (l *loader) unknownVariable(name string, known map[string]bool) {
 	l.fault(name, fmt.Errorf("unknown variable%s", suggest.Hint(name, slices.Sorted(maps.Keys(known)))))
 }
 
-// otherVariables begin with CHRONIK_ and are no settings: of the client
-// commands, and of the tests.
-var otherVariables = map[string]bool{
-	"CHRONIK_CONFIG": true, "CHRONIK_BOOTSTRAP": true, "CHRONIK_URL": true,
-	"CHRONIK_TESTDATA": true, "CHRONIK_TOOLS": true, "CHRONIK_BIN": true,
-}
+// These begin with CHRONIK_ and are no settings: flags of the commands, and what
+// the tests are told. Nobody who mistypes a variable means one of the tests'.
+var (
+	clientVariables = map[string]bool{"CHRONIK_CONFIG": true, "CHRONIK_BOOTSTRAP": true, "CHRONIK_URL": true}
+	testVariables   = map[string]bool{"CHRONIK_TESTDATA": true, "CHRONIK_TOOLS": true, "CHRONIK_BIN": true}
+)
 
 // laterFeature is what a variable belongs to that this version does not have.
 type laterFeature struct {
