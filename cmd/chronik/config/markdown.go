@@ -96,6 +96,9 @@ INVALID_CONFIG. Defaults are those of the cluster ([configuration.md](configurat
 			if k.Default == "" {
 				value = "unset"
 			}
+			if k.Name == "durability" {
+				value = "`durability.default`" // TopicDefaults always has it
+			}
 			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", names, k.Values, value, k.Doc)
 		}
 		b.WriteString("\n")
