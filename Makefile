@@ -24,7 +24,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## the binary, bin/chronik (needs Go and g++)
-	go build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/chronik
+	go build -buildvcs=auto -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/chronik
 
 test: ## unit tests, a minute or two
 	go test -json $(UNIT) | go run ./tests/report
