@@ -16,6 +16,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/committed"
 	"github.com/chronik-stream/chronik/objstore"
 )
 
@@ -162,10 +163,10 @@ func readSection(ctx context.Context, bucket objstore.Bucket, p topic.Partition,
 	}
 	section, err := manifest.Decode(data)
 	if err != nil {
-		return manifest.Section{}, format.In(ref.Object, err)
+		return manifest.Section{}, format.At(ref.Object, ref.Position, err)
 	}
-	if section.Partition != p || section.Version != ref.Version {
-		return manifest.Section{}, format.In(ref.Object, format.Corrupt(ref.Position, "it is version %d of %v, not %d of %v", section.Version, section.Partition, ref.Version, p))
+	if err := committed.CheckManifest(section, ref, p); err != nil {
+		return manifest.Section{}, format.At(ref.Object, ref.Position, err)
 	}
 	return section, nil
 }

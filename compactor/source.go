@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	footerGuessBytes = 64 << 10 // read from the end of an object in the hope that it holds the footer
-	footersMax       = 512
-	chunkBytes       = 8 << 20 // of one read
+	footersMax = 512
+	chunkBytes = 8 << 20 // of one read
 )
 
 // source reads whole spans of partitions out of segments and log files. Every
@@ -43,9 +42,11 @@ func (s *source) footer(ctx context.Context, object string, size int64) (*segmen
 	if known != nil {
 		return known, nil
 	}
-	fresh, err := s.readFooter(ctx, object, size)
+	fresh, err := segment.FetchFooter(size, func(n int64) ([]byte, error) {
+		return s.bucket.Get(ctx, object, size-n, n)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read footer: %w", format.In(object, err))
+		return nil, fmt.Errorf("read the footer of %s: %w", object, format.In(object, err))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,22 +58,6 @@ func (s *source) footer(ctx context.Context, object string, size int64) (*segmen
 	}
 	s.footers[object] = fresh
 	return fresh, nil
-}
-
-func (s *source) readFooter(ctx context.Context, object string, size int64) (*segment.Footer, error) {
-	tail := min(size, footerGuessBytes)
-	for range 2 {
-		b, err := s.bucket.Get(ctx, object, size-tail, tail)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", object, err)
-		}
-		footer, need, err := segment.ReadFooter(b, size)
-		if err != nil || need == 0 {
-			return footer, err
-		}
-		tail = need
-	}
-	return nil, format.Corrupt(size-tail, "footer asks for more than it said")
 }
 
 // extent is a range of one partition in one object.

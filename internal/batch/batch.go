@@ -218,7 +218,7 @@ func Each(b []byte, f func(h Header, raw []byte) error) error {
 	for at := 0; at < len(b); {
 		h, err := ParseHeader(b[at:])
 		if err != nil {
-			return shift(err, int64(at))
+			return format.At("", int64(at), err)
 		}
 		if h.Size() > len(b)-at {
 			return truncated(int64(at), "%d bytes of a batch of %d", len(b)-at, h.Size())
@@ -256,13 +256,4 @@ func PatchMaxTimestamp(raw []byte, ms int64) {
 
 func truncated(at int64, reason string, args ...any) error {
 	return &format.Error{Offset: at, Reason: fmt.Sprintf(reason, args...), Kind: ErrTruncated}
-}
-
-// shift moves the position of a format error that was found within a part.
-func shift(err error, by int64) error {
-	var e *format.Error
-	if errors.As(err, &e) {
-		e.Offset += by
-	}
-	return err
 }

@@ -50,11 +50,17 @@ func Version(offset int64, got, newest int) error {
 }
 
 // In names the file or object in the first format Error within err that has no
-// name yet, and returns err.
-func In(name string, err error) error {
+// name yet, and returns err. It comes before err is wrapped: fmt.Errorf writes the
+// text, without the name, at once.
+func In(name string, err error) error { return At(name, 0, err) }
+
+// At is In for an Error whose offset counts from base, where the damaged part
+// begins: it becomes the byte of the whole. name may be empty.
+func At(name string, base int64, err error) error {
 	var e *Error
 	if errors.As(err, &e) && e.Name == "" {
 		e.Name = name
+		e.Offset += base
 	}
 	return err
 }

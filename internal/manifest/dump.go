@@ -21,11 +21,11 @@ func Dump(w io.Writer, name string, object []byte) error {
 	for at := 0; at < len(object); {
 		length, err := frame(object[at:])
 		if err != nil {
-			return errors.Join(append(damage, format.In(name, shift(err, at)), out.err)...)
+			return errors.Join(append(damage, format.At(name, int64(at), err), out.err)...)
 		}
 		s, err := unmarshal(object[at+FrameSize : at+length])
 		if err != nil {
-			damage = append(damage, format.In(name, shift(err, at)))
+			damage = append(damage, format.At(name, int64(at), err))
 		} else {
 			out.section(&s, at, length)
 		}

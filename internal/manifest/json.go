@@ -3,7 +3,6 @@ package manifest
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -184,15 +183,6 @@ func producers(from []state) ([]producer.State, error) {
 		}
 	}
 	return states, nil
-}
-
-// shift moves the position of a format error that was found within a section.
-func shift(err error, by int) error {
-	var e *format.Error
-	if errors.As(err, &e) {
-		e.Offset += int64(by)
-	}
-	return err
 }
 
 const offsetMax = math.MaxInt64 - math.MaxInt32

@@ -140,11 +140,11 @@ func DecodeAll(object []byte) ([]Section, error) {
 	for at := 0; at < len(object); {
 		length, err := frame(object[at:])
 		if err != nil {
-			return nil, shift(err, at)
+			return nil, format.At("", int64(at), err)
 		}
 		s, err := unmarshal(object[at+FrameSize : at+length])
 		if err != nil {
-			return nil, shift(err, at)
+			return nil, format.At("", int64(at), err)
 		}
 		sections = append(sections, s)
 		at += length

@@ -157,6 +157,31 @@ func ReadFooter(tail []byte, size int64) (f *Footer, need int64, err error) {
 	return f, 0, nil
 }
 
+// footerGuessBytes are read from the end of an object in the hope that they hold
+// the whole footer.
+const footerGuessBytes = 64 << 10
+
+// FetchFooter reads the footer of an object of size bytes through last, which
+// returns the object's last n bytes. One call of it nearly always does. Its
+// errors are returned as they are.
+func FetchFooter(size int64, last func(n int64) ([]byte, error)) (*Footer, error) {
+	n := min(size, footerGuessBytes)
+	for {
+		tail, err := last(n)
+		if err != nil {
+			return nil, err
+		}
+		if int64(len(tail)) != n {
+			return nil, format.Corrupt(size-n, "cut off: %d bytes of the last %d", len(tail), n)
+		}
+		f, need, err := ReadFooter(tail, size)
+		if err != nil || f != nil {
+			return f, err
+		}
+		n = need // more than there was
+	}
+}
+
 // Load reads header and footer of an object through r.
 func Load(r io.ReaderAt, size int64) (*Footer, error) {
 	header := make([]byte, HeaderSize)
@@ -167,23 +192,20 @@ func Load(r io.ReaderAt, size int64) (*Footer, error) {
 	if err != nil {
 		return nil, err
 	}
-	var tail []byte
-	for {
-		f, need, err := ReadFooter(tail, size)
-		if err != nil {
-			return nil, err
-		}
-		if f != nil {
-			if f.Kind != kind {
-				return nil, format.Corrupt(size-TrailerSize, "a %v by its header, a %v by its trailer", kind, f.Kind)
-			}
-			return f, nil
-		}
-		tail = make([]byte, need)
-		if _, err := r.ReadAt(tail, size-need); err != nil && err != io.EOF {
+	f, err := FetchFooter(size, func(n int64) ([]byte, error) {
+		tail := make([]byte, n)
+		if _, err := r.ReadAt(tail, size-n); err != nil && err != io.EOF {
 			return nil, fmt.Errorf("reading the footer: %w", err)
 		}
+		return tail, nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	if f.Kind != kind {
+		return nil, format.Corrupt(size-TrailerSize, "a %v by its header, a %v by its trailer", kind, f.Kind)
+	}
+	return f, nil
 }
 
 // decoder reads a footer whose CRC was right. It still trusts nothing: the

@@ -141,6 +141,19 @@ func TestReadFooterAsksForWhatItNeeds(t *testing.T) {
 	}
 }
 
+func TestFetchFooterEndsWhateverItGets(t *testing.T) {
+	object, written := small(t)
+	size := int64(len(object))
+	f, err := segment.FetchFooter(size, func(n int64) ([]byte, error) { return object[size-n:], nil })
+	require.NoError(t, err)
+	require.Equal(t, written, f)
+
+	_, err = segment.FetchFooter(size, func(n int64) ([]byte, error) { return object[size-n+1:], nil })
+	require.ErrorIs(t, err, format.ErrCorrupt)
+	_, err = segment.FetchFooter(size, func(int64) ([]byte, error) { return nil, io.ErrClosedPipe })
+	require.ErrorIs(t, err, io.ErrClosedPipe)
+}
+
 func TestFindAndBlockAt(t *testing.T) {
 	w := segment.NewWriter(meta)
 	w.Begin(partition(1, 0), 0)

@@ -179,38 +179,40 @@ func (r *Reader) FetchManifest(ctx context.Context, ref metastore.ManifestRef, p
 	if err != nil {
 		return manifest.Section{}, fmt.Errorf("reading the manifest of %v: %w", p, err)
 	}
-	if section.Partition != p || section.Version != ref.Version || section.Marks != manifest.Marks(ref.Marks) {
-		return manifest.Section{}, r.damage(ref.Object, ref.Position,
-			format.Corrupt(0, "version %d of %v, the metadata have version %d of %v there", section.Version, section.Partition, ref.Version, p))
+	if err := CheckManifest(section, ref, p); err != nil {
+		return manifest.Section{}, r.damage(ref.Object, ref.Position, err)
 	}
 	section.LogStart = max(section.LogStart, ref.LogStart)
 	return section, nil
 }
 
+// CheckManifest returns damage, at byte 0 of the section, when it is not the one
+// of p that ref names.
+func CheckManifest(section manifest.Section, ref metastore.ManifestRef, p topic.Partition) error {
+	if section.Partition != p || section.Version != ref.Version || section.Marks != manifest.Marks(ref.Marks) {
+		return format.Corrupt(0, "version %d of %v with marks %v, the metadata have version %d of %v with %v there",
+			section.Version, section.Partition, section.Marks, ref.Version, p, ref.Marks)
+	}
+	return nil
+}
+
 // footer returns the index of an object.
 func (r *Reader) footer(ctx context.Context, object string, size int64) (*segment.Footer, error) {
 	return r.footers.get(ctx, object, func(ctx context.Context) (*segment.Footer, int64, error) {
-		need := min(size, footerGuess)
-		for {
-			tail, err := r.get(ctx, object, size-need, need)
-			if err != nil {
-				return nil, 0, err
-			}
-			f, more, err := segment.ReadFooter(tail, size)
-			if err != nil {
-				return nil, 0, r.damage(object, 0, err)
-			}
-			if f != nil {
-				return f, footerCost(f), nil
-			}
-			need = more
+		var getting error
+		f, err := segment.FetchFooter(size, func(n int64) (tail []byte, _ error) {
+			tail, getting = r.get(ctx, object, size-n, n)
+			return tail, getting
+		})
+		switch {
+		case getting != nil:
+			return nil, 0, getting
+		case err != nil:
+			return nil, 0, r.damage(object, 0, err)
 		}
+		return f, footerCost(f), nil
 	})
 }
-
-// footerGuess is how much of an object's end is read in the hope that it holds
-// the footer.
-const footerGuess = 64 << 10
 
 // What the parts of a footer take in memory, roughly.
 const (

@@ -185,9 +185,5 @@ func (r *Reader) get(ctx context.Context, object string, position, length int64)
 // found at base.
 func (r *Reader) damage(object string, base int64, err error) error {
 	r.options.Metrics.damaged.Inc()
-	var e *format.Error
-	if errors.As(err, &e) {
-		e.Offset += base
-	}
-	return format.In(object, err)
+	return format.At(object, base, err)
 }
