@@ -43,8 +43,10 @@ func (l *Log) Run(ctx context.Context) error {
 	return err
 }
 
-// Flush seals what is synced by now and waits until it is committed.
+// Flush waits until everything that was appended before is committed. Batches
+// that the WAL could not make durable were never acknowledged, and do not count.
 func (l *Log) Flush(ctx context.Context) error {
+	l.wal.Settle()
 	l.sealMu.Lock()
 	last := l.current
 	l.turn()

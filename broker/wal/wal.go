@@ -101,6 +101,7 @@ type Log struct {
 	mu      sync.Mutex
 	wake    sync.Cond // pending has records, or closing
 	pending *Group
+	writing *Group // being made durable; nil when the syncing goroutine is idle
 	chunk   []byte // rest of the current buffer, length 0, capacity what is left
 	failed  error
 	closing bool
@@ -155,6 +156,19 @@ func (l *Log) Release(generation uint64, n int) { l.files.release(generation, n)
 // Errors: ErrGone, or a format.Error that names the file and the byte.
 func (l *Log) Read(f *Frame) ([]byte, error) { return l.files.read(f) }
 
+// Settle waits until the outcome of everything that was appended before is known.
+func (l *Log) Settle() {
+	l.mu.Lock()
+	last := l.writing
+	if len(l.pending.records) > 0 {
+		last = l.pending
+	}
+	l.mu.Unlock()
+	if last != nil {
+		<-last.done
+	}
+}
+
 // Broken is closed when the log has failed.
 func (l *Log) Broken() <-chan struct{} { return l.broken }
 
@@ -190,7 +204,7 @@ func (l *Log) run() {
 			l.mu.Unlock()
 			return
 		}
-		l.pending = newGroup()
+		l.pending, l.writing = newGroup(), g
 		l.mu.Unlock()
 
 		if failed == nil {

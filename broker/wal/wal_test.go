@@ -367,3 +367,22 @@ func BenchmarkAppendSync(b *testing.B) {
 		})
 	}
 }
+
+func TestSettleWaitsForAppendsThatAreOnTheirWay(t *testing.T) {
+	fs := disk.NewMemory()
+	j := openJournal(t, fs)
+	defer j.log.Close()
+	j.log.Settle() // nothing to wait for
+	for range 100 {
+		_, g, err := j.append(0, 1, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.log.Settle()
+		select {
+		case <-g.Done():
+		default:
+			t.Fatal("Settle returned before the outcome of an append was known")
+		}
+	}
+}
