@@ -49,7 +49,9 @@ func (l *Log) Flush(ctx context.Context) error {
 	l.wal.Settle()
 	l.sealMu.Lock()
 	last := l.current
-	l.turn()
+	if l.aborted == nil {
+		l.turn()
+	}
 	l.sealMu.Unlock()
 	select {
 	case <-last.done:

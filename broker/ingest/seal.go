@@ -48,6 +48,9 @@ func (l *Log) gather(entries []*entry) {
 	for _, e := range entries {
 		s := l.current
 		e.seal = s
+		if l.aborted != nil {
+			continue // that seal has failed already
+		}
 		if len(s.entries) == 0 {
 			s.since = time.Now()
 			l.signal()
@@ -62,12 +65,7 @@ func (l *Log) gather(entries []*entry) {
 
 // turn moves the current seal to those that are ready. Holds sealMu.
 func (l *Log) turn() {
-	if l.aborted != nil {
-		l.current.err = l.aborted
-		close(l.current.done)
-	} else {
-		l.ready = append(l.ready, l.current)
-	}
+	l.ready = append(l.ready, l.current)
 	l.current = newSeal()
 	l.signal()
 }
@@ -111,19 +109,23 @@ func (l *Log) nextSeal(now time.Time) (*seal, time.Duration) {
 	return s, 0
 }
 
-// abort ends the seals that are not committed: nobody will commit them.
+// abort ends the seals that are not committed: nobody will commit them. The
+// current one stays, for what is still on its way to the disk.
 func (l *Log) abort(err error, flying []*flush) {
 	l.sealMu.Lock()
 	defer l.sealMu.Unlock()
 	l.aborted = err
 	for _, f := range flying {
-		f.seal.err = err
-		close(f.seal.done)
+		f.seal.fail(err)
 	}
 	for _, s := range l.ready {
-		s.err = err
-		close(s.done)
+		s.fail(err)
 	}
 	l.ready = nil
-	l.turn()
+	l.current.fail(err)
+}
+
+func (s *seal) fail(err error) {
+	s.err = err
+	close(s.done)
 }
