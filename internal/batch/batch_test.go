@@ -265,17 +265,13 @@ func TestEachStopsAtDamageAndSaysWhere(t *testing.T) {
 	require.Equal(t, stop, batch.Each(all, func(batch.Header, []byte) error { return stop }))
 }
 
-func TestCodecsParseTheirNames(t *testing.T) {
+func TestCodecsHaveKafkasNames(t *testing.T) {
+	var names []string
 	for _, codec := range codecs {
-		parsed, err := batch.ParseCodec(codec.String())
-		require.NoError(t, err)
-		require.Equal(t, codec, parsed)
+		names = append(names, codec.String())
 	}
-	parsed, err := batch.ParseCodec("uncompressed")
-	require.NoError(t, err)
-	require.Equal(t, batch.None, parsed)
-	_, err = batch.ParseCodec("brotli")
-	require.ErrorContains(t, err, "brotli")
+	require.ElementsMatch(t, []string{"none", "gzip", "snappy", "lz4", "zstd"}, names)
+	require.Equal(t, "codec(7)", batch.Codec(7).String())
 }
 
 func TestBuilderRefusesWhatIsNoBatch(t *testing.T) {
@@ -322,9 +318,6 @@ func TestBuilderAndDecoderRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "before", string(raw[:6]))
 		raw = raw[6:]
-		if seed%5 == 0 {
-			require.Equal(t, b.Size(), len(raw))
-		}
 		h, err := batch.Check(raw)
 		require.NoError(t, err)
 		require.True(t, h.Idempotent() && h.Attributes.Transactional())

@@ -55,12 +55,6 @@ func (b *Builder) Reset(o Options) {
 	b.count = 0
 }
 
-// Len is the number of records appended since Reset.
-func (b *Builder) Len() int { return int(b.count) }
-
-// Size is what the batch would have in bytes without compression.
-func (b *Builder) Size() int { return HeaderSize + len(b.records) }
-
 // Append adds a record. A nil key or value is null.
 func (b *Builder) Append(timestamp int64, key, value []byte, headers ...RecordHeader) {
 	if b.count == 0 {

@@ -2,7 +2,6 @@ package batch
 
 import (
 	"fmt"
-	"strings"
 )
 
 // Attributes are the flags of a batch.
@@ -53,18 +52,4 @@ func (c Codec) String() string {
 		return fmt.Sprintf("codec(%d)", int8(c))
 	}
 	return codecNames[c]
-}
-
-// ParseCodec reads what String writes, and "uncompressed", as
-// compression.type calls it.
-func ParseCodec(s string) (Codec, error) {
-	for c, name := range codecNames {
-		if s == name {
-			return Codec(c), nil
-		}
-	}
-	if s == "uncompressed" {
-		return None, nil
-	}
-	return None, fmt.Errorf("codec %q: want one of %s", s, strings.Join(codecNames[:], ", "))
 }

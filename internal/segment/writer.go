@@ -42,9 +42,6 @@ func NewWriter(m Meta) *Writer {
 	return w
 }
 
-// Size is the number of bytes so far, without the footer.
-func (w *Writer) Size() int64 { return w.at }
-
 // Begin starts the range of a partition under a leader epoch.
 func (w *Writer) Begin(p topic.Partition, epoch int32) {
 	if w.open != nil {

@@ -182,25 +182,19 @@ func (b Bytes) String() string {
 	return fmt.Sprintf("%dB", int64(b))
 }
 
-// listValue reads a comma list.
-type listValue struct{ to *[]string }
-
-func (v listValue) Set(text string) error {
-	*v.to = nil
+// items reads a comma list.
+func items(text string) ([]string, error) {
 	if strings.TrimSpace(text) == "" {
-		return nil
+		return nil, nil
 	}
-	for item := range strings.SplitSeq(text, ",") {
-		item = strings.TrimSpace(item)
-		if item == "" {
-			return fmt.Errorf("%q has an empty item", text)
+	list := strings.Split(text, ",")
+	for i, item := range list {
+		if list[i] = strings.TrimSpace(item); list[i] == "" {
+			return nil, fmt.Errorf("%q has an empty item", text)
 		}
-		*v.to = append(*v.to, item)
 	}
-	return nil
+	return list, nil
 }
-func (v listValue) String() string { return strings.Join(*v.to, ",") }
-func (v listValue) Type() string   { return "comma list" }
 
 // Listener is one address that Kafka clients connect to.
 type Listener struct {
@@ -273,12 +267,12 @@ func splitAddress(address string) (string, int, error) {
 type listenersValue struct{ to *[]Listener }
 
 func (v listenersValue) Set(text string) error {
-	var names listOfText
-	if err := (listValue{&names.items}).Set(text); err != nil {
+	list, err := items(text)
+	if err != nil {
 		return err
 	}
 	*v.to = nil
-	for _, item := range names.items {
+	for _, item := range list {
 		l, err := parseListener(item)
 		if err != nil {
 			return err
@@ -290,8 +284,6 @@ func (v listenersValue) Set(text string) error {
 	}
 	return nil
 }
-
-type listOfText struct{ items []string }
 
 func (v listenersValue) String() string {
 	var texts []string
@@ -337,12 +329,12 @@ func clusterName(text string) error {
 type advertisedValue struct{ to *[]Listener }
 
 func (v advertisedValue) Set(text string) error {
-	var names listOfText
-	if err := (listValue{&names.items}).Set(text); err != nil {
+	list, err := items(text)
+	if err != nil {
 		return err
 	}
 	*v.to = nil
-	for _, item := range names.items {
+	for _, item := range list {
 		address := item
 		if _, after, named := strings.Cut(item, "://"); named {
 			address = after
