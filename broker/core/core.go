@@ -71,7 +71,8 @@ func (e *RecordError) Error() string { return e.Err.Error() }
 // Unwrap gives errors.Is the reason.
 func (e *RecordError) Unwrap() error { return e.Err }
 
-// AppendOptions are what the topic's configuration and the request say.
+// AppendOptions are what the topic's configuration and the request say. Limits
+// are meant as they stand: zero allows nothing.
 type AppendOptions struct {
 	Acks                 int16 // 0, 1, −1
 	Object               bool  // durability=object: what acks −1 waits for

@@ -298,7 +298,7 @@ func (l *Log) check(records []byte, o core.AppendOptions) (batch.Header, error) 
 		return h, fmt.Errorf("%w: %w", core.ErrCorruptBatch, err)
 	case len(records) > h.Size():
 		return h, fmt.Errorf("%w: more than one batch for a partition", core.ErrInvalidRecord)
-	case o.MessageBytesMax > 0 && len(records) > int(o.MessageBytesMax):
+	case len(records) > int(o.MessageBytesMax):
 		return h, fmt.Errorf("%w: %d bytes, max.message.bytes is %d", core.ErrTooLarge, len(records), o.MessageBytesMax)
 	case h.Attributes.Control():
 		return h, fmt.Errorf("%w: clients may not write control batches", core.ErrInvalidRecord)
@@ -337,8 +337,8 @@ func stamp(h batch.Header, records []byte, facts batch.Facts, o core.AppendOptio
 	switch {
 	case o.LogAppendTime:
 		batch.PatchLogAppendTime(records, now)
-	case o.TimestampAfterMaxMs > 0 && facts.MaxTimestamp > now && facts.MaxTimestamp-now > o.TimestampAfterMaxMs,
-		o.TimestampBeforeMaxMs > 0 && facts.MinTimestamp >= 0 && facts.MinTimestamp < now && now-facts.MinTimestamp > o.TimestampBeforeMaxMs:
+	case facts.MaxTimestamp > now && facts.MaxTimestamp-now > o.TimestampAfterMaxMs,
+		facts.MinTimestamp >= 0 && facts.MinTimestamp < now && now-facts.MinTimestamp > o.TimestampBeforeMaxMs:
 		return h, fmt.Errorf("%w: %d to %d, now is %d", core.ErrInvalidTimestamp, facts.MinTimestamp, facts.MaxTimestamp, now)
 	case facts.MaxTimestamp != h.MaxTimestamp:
 		// ListOffsets and time filters rely on it.

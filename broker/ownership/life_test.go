@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -166,7 +167,7 @@ func (l *life) produce(c *client, size int, object, twice bool) error {
 	if err != nil {
 		return err
 	}
-	o := core.AppendOptions{Acks: 1, Object: object}
+	o := core.AppendOptions{Acks: 1, Object: object, MessageBytesMax: 1 << 20, TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: math.MaxInt64}
 	if object {
 		o.Acks = -1
 	}
