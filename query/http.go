@@ -118,7 +118,7 @@ func readJSON(c *gin.Context, v any) error {
 
 func (n *Node) getHealth(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{
-		"status": "ok", "version": n.config.Version, "role": n.config.Role,
+		"status": "ok", "version": n.config.Version, "role": "query",
 		"sql_enabled": n.engine != nil, "vector_enabled": false, "search_enabled": false, "admin_enabled": false,
 	})
 }

@@ -78,7 +78,6 @@ type Config struct {
 	TailBytesMax   int64         // of rows that are not in Parquet yet; default 1 GiB
 
 	Version string // for /health
-	Role    string // for /health; default "query"
 	// NotReady, when set, returns further reasons why the process as a whole
 	// cannot serve yet, for /health/ready.
 	NotReady func() []string
@@ -145,9 +144,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ConcurrentMax <= 0 {
 		c.ConcurrentMax = 4
-	}
-	if c.Role == "" {
-		c.Role = "query"
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
