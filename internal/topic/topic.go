@@ -110,8 +110,7 @@ func ValidateName(name string) error {
 	case len(name) > NameLengthMax:
 		return fmt.Errorf("%w: %d characters, at most %d are allowed", ErrInvalidName, len(name), NameLengthMax)
 	}
-	for i := 0; i < len(name); i++ {
-		c := name[i]
+	for i, c := range name {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
 		default:

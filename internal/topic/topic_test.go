@@ -66,3 +66,9 @@ func TestNamesFollowKafkasRules(t *testing.T) {
 		t.Error("names collide by '.' and '_' alone")
 	}
 }
+
+func TestAForbiddenCharacterIsNamedWhole(t *testing.T) {
+	if err := ValidateName("prix-ü"); err == nil || !strings.Contains(err.Error(), `'ü' at 5`) {
+		t.Errorf("got %v, want an error that names 'ü' at 5", err)
+	}
+}
