@@ -15,6 +15,29 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
+// later are the first path segments of surfaces that are not built yet.
+var later = map[string]string{
+	"_vector": "vector search", "_query": "the orchestrated query", "_arrow": "Arrow over HTTP", "iceberg": "the Iceberg catalog",
+	"_search": "text search", "_msearch": "text search", "_count": "text search", "_bulk": "writing by HTTP", "_cat": "text search",
+	"_cluster": "text search", "_mapping": "text search", "_doc": "text search",
+	"admin": "the admin API", "topics": "the admin API", "subjects": "the schema registry", "schemas": "the schema registry",
+	"compatibility": "the schema registry", "config": "the schema registry", "mode": "the schema registry",
+}
+
+// laterSurface names the surface that a path belongs to when that is not built
+// yet, "" otherwise. A search names its index before or after.
+func laterSurface(path string) string {
+	first, rest, _ := strings.Cut(strings.Trim(path, "/"), "/")
+	if what := later[first]; what != "" {
+		return what
+	}
+	second, _, _ := strings.Cut(rest, "/")
+	if strings.HasPrefix(second, "_") {
+		return later[second]
+	}
+	return ""
+}
+
 // routes are the whole surface.
 func (n *Node) routes() http.Handler {
 	gin.SetMode(gin.ReleaseMode) // else gin prints the routes
@@ -25,6 +48,10 @@ func (n *Node) routes() http.Handler {
 	r.UnescapePathValues = true
 	r.Use(n.observe, n.recoverPanics)
 	r.NoRoute(func(c *gin.Context) {
+		if what := laterSurface(c.Request.URL.Path); what != "" {
+			n.fail(c, disabled(what+" is not available yet"))
+			return
+		}
 		n.fail(c, newFailure(http.StatusNotFound, "INVALID_REQUEST", "InvalidRequest", "nothing is served at "+c.Request.URL.Path))
 	})
 	r.NoMethod(func(c *gin.Context) {
