@@ -337,9 +337,12 @@ func stamp(h batch.Header, records []byte, facts batch.Facts, o core.AppendOptio
 	switch {
 	case o.LogAppendTime:
 		batch.PatchLogAppendTime(records, now)
-	case facts.MaxTimestamp > now && facts.MaxTimestamp-now > o.TimestampAfterMaxMs,
-		facts.MinTimestamp >= 0 && facts.MinTimestamp < now && now-facts.MinTimestamp > o.TimestampBeforeMaxMs:
-		return h, fmt.Errorf("%w: %d to %d, now is %d", core.ErrInvalidTimestamp, facts.MinTimestamp, facts.MaxTimestamp, now)
+	case facts.MaxTimestamp > now && facts.MaxTimestamp-now > o.TimestampAfterMaxMs:
+		return h, fmt.Errorf("%w: %d is %d ms ahead of now, message.timestamp.after.max.ms is %d",
+			core.ErrInvalidTimestamp, facts.MaxTimestamp, facts.MaxTimestamp-now, o.TimestampAfterMaxMs)
+	case facts.MinTimestamp >= 0 && facts.MinTimestamp < now && now-facts.MinTimestamp > o.TimestampBeforeMaxMs:
+		return h, fmt.Errorf("%w: %d is %d ms before now, message.timestamp.before.max.ms is %d",
+			core.ErrInvalidTimestamp, facts.MinTimestamp, now-facts.MinTimestamp, o.TimestampBeforeMaxMs)
 	case facts.MaxTimestamp != h.MaxTimestamp:
 		// ListOffsets and time filters rely on it.
 		batch.PatchMaxTimestamp(records, facts.MaxTimestamp)
