@@ -23,10 +23,12 @@ import (
 
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/broker/wal"
+	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/rendezvous"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/objstore"
 )
 
 // Producers reads what is committed of a partition's producer state.
@@ -227,7 +229,11 @@ func (m *Manager) sort(c *candidate) {
 func (m *Manager) adopt(ctx context.Context, c *candidate, owner metastore.Owner) error {
 	p := c.view.Partition
 	producers, err := m.producers(ctx, p)
-	if err != nil {
+	switch {
+	case errors.Is(err, format.ErrCorrupt), errors.Is(err, objstore.ErrNotFound):
+		// The records in that object are refused; the partition goes on.
+		m.slog.Error("producer state is damaged: idempotent producers that go on may write a batch twice", "partition", p, "error", err)
+	case err != nil:
 		// Taken but not served: the next look finds it owned by this session
 		// and leaves it, so give it back first.
 		return errors.Join(fmt.Errorf("read the producers of %s: %w", p, err), m.store.Release(ctx, m.session, []topic.Partition{p}))

@@ -3,6 +3,7 @@ package committed
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,11 +18,18 @@ import (
 // next, sorted by id: the manifest's snapshot, and laid over it, in the order of
 // offsets, what the ranges above the log mark say of the producers in them. The
 // states are shared: do not change the batches in them.
+//
+// What is damaged is left out: then the states of the rest come with an error
+// that wraps format.ErrCorrupt, and some may be older than they should be.
 func (r *Reader) Producers(ctx context.Context, p topic.Partition) ([]producer.State, error) {
 	var states map[int64]producer.State
+	var damage []error
 	err := r.planned(ctx, p, func(v metastore.PartitionView) error {
+		damage = nil
 		section, err := r.FetchManifest(ctx, v.Manifest, p)
-		if err != nil {
+		if errors.Is(err, format.ErrCorrupt) {
+			damage = append(damage, err)
+		} else if err != nil {
 			return err
 		}
 		states = make(map[int64]producer.State, len(section.Producers))
@@ -33,12 +41,17 @@ func (r *Reader) Producers(ctx context.Context, p topic.Partition) ([]producer.S
 				continue
 			}
 			f, err := r.footer(ctx, ref.Segment.Object, ref.Segment.Size)
+			if errors.Is(err, format.ErrCorrupt) {
+				damage = append(damage, err)
+				continue
+			}
 			if err != nil {
 				return err
 			}
 			rng, ok := f.Find(p, ref.First)
 			if !ok {
-				return r.damage(ref.Segment.Object, 0, format.Corrupt(0, "its footer has no range of %v at offset %d, the metadata do", p, ref.First))
+				damage = append(damage, r.damage(ref.Segment.Object, 0, format.Corrupt(0, "its footer has no range of %v at offset %d, the metadata do", p, ref.First)))
+				continue
 			}
 			for _, s := range rng.Producers {
 				states[s.ID] = s
@@ -49,5 +62,9 @@ func (r *Reader) Producers(ctx context.Context, p topic.Partition) ([]producer.S
 	if err != nil {
 		return nil, fmt.Errorf("reading the producers of %v: %w", p, err)
 	}
-	return slices.SortedFunc(maps.Values(states), func(a, b producer.State) int { return cmp.Compare(a.ID, b.ID) }), nil
+	sorted := slices.SortedFunc(maps.Values(states), func(a, b producer.State) int { return cmp.Compare(a.ID, b.ID) })
+	if damage != nil {
+		return sorted, fmt.Errorf("reading the producers of %v: %w", p, errors.Join(damage...))
+	}
+	return sorted, nil
 }
