@@ -25,6 +25,7 @@ import (
 	"github.com/chronik-stream/chronik/metastore/committed"
 	"github.com/chronik-stream/chronik/metastore/kv"
 	"github.com/chronik-stream/chronik/metastore/kv/memory"
+	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/objstore/faults"
 	memorybucket "github.com/chronik-stream/chronik/objstore/memory"
 )
@@ -328,6 +329,48 @@ func TestAFailingObjectStoreIsNotNoticed(t *testing.T) {
 	r.restart()
 	for p := range int32(3) {
 		same(t, r.read("t", p, 150), values(0, 150))
+	}
+}
+
+// A segment whose footer is damaged costs the records in it, and nothing else.
+func TestADamagedFooterCostsItsRecordsOnly(t *testing.T) {
+	r := newRig(t, disk.NewMemory(), eager)
+	r.create("t", 1, nil)
+	r.produce("t", 0, values(0, 5)...)
+	topic, _ := r.store.Catalog().Topic("t")
+	r.until("a commit", func(c *metastore.Catalog) bool { return c.Partition(partitionOf(topic, 0)).Next() == 5 })
+	r.end()
+	for _, segment := range r.store.Catalog().Segments() {
+		object, err := r.bucket.Get(t.Context(), segment.Object, 0, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		object[len(object)-30] ^= 1
+		if _, err := r.bucket.Put(t.Context(), segment.Object, objstore.Bytes(object), objstore.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.start()
+	r.produce("t", 0, "after")
+	consume := func(first int64) (string, error) {
+		client, err := kgo.NewClient(kgo.SeedBrokers(r.address), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {0: kgo.NewOffset().At(first)}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return "", err
+		}
+		return string(fetches.Records()[0].Value), nil
+	}
+	if got, err := consume(0); err == nil {
+		t.Errorf("read %q out of a damaged segment", got)
+	}
+	if got, err := consume(5); got != "after" || err != nil {
+		t.Errorf("read %q behind a damaged segment, %v", got, err)
 	}
 }
 

@@ -181,6 +181,10 @@ func (fs *files) replay(f *file, newer bool, rec *Recovery) ([]Recovered, error)
 	for _, d := range sum.Damage {
 		rec.Damage = append(rec.Damage, Damage{File: f.name, Damage: d})
 	}
+	if sum.Torn > 0 {
+		fs.log.Warn("the write-ahead log ends in a torn write; after a power loss that is as it should be, else the disk has lost what was acknowledged last",
+			"file", f.name, "byte", sum.Next, "whole_batches_behind_it", sum.Torn)
+	}
 	f.damaged = len(sum.Damage) > 0
 	f.next, f.durable, f.refs = sum.Next, walfile.HeaderSize, len(frames)
 	if !sum.Ended && len(frames) > 0 && !f.damaged {

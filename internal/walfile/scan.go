@@ -23,6 +23,7 @@ type Summary struct {
 	Frames     int
 	Next       int64 // position behind the last good frame: all that counts lies before it
 	Ended      bool  // an End frame was read
+	Torn       int   // whole frames behind Next that do not count: of a write that was not synced, or lost its start since
 	Damage     []Damage
 }
 
@@ -119,7 +120,7 @@ func (s *scanner) frame(pos int64) (f *Frame, batch []byte, reason string, err e
 // one had been durable. It returns the position of the first good frame behind
 // it, or −1 when the log simply ends at pos.
 func (s *scanner) goodAfter(pos int64) (int64, error) {
-	first := int64(-1)
+	first, torn := int64(-1), 0
 	for at := pos + alignment; at+FrameHeaderSize <= s.size; at += alignment {
 		head, err := s.at(at, FrameHeaderSize)
 		if err != nil {
@@ -141,9 +142,11 @@ func (s *scanner) goodAfter(pos int64) (int64, error) {
 		if int64(f.Durable) > pos {
 			return first, nil
 		}
+		torn++
 		// A good frame of the torn write itself: skip it whole.
 		at += Size(int(f.Length)) - alignment
 	}
+	s.sum.Torn = torn
 	return -1, nil
 }
 

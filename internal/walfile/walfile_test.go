@@ -123,6 +123,21 @@ func TestFlippedBitCostsOneFrame(t *testing.T) {
 	}
 }
 
+// A frame that was never known to be durable ends the log when it is bad: what
+// stands behind it is counted, and left out.
+func TestTornWriteIsCutAndCounted(t *testing.T) {
+	file := make([]byte, HeaderSize)
+	PutHeader(file, 7)
+	for i := range int32(3) {
+		file = appendFrame(file, 7, Frame{Kind: Batch, Durable: HeaderSize, Partition: id(i), First: 1}, []byte("one write"))
+	}
+	file[HeaderSize+FrameHeaderSize] ^= 1
+	got, sum, err := scan(file)
+	if err != nil || len(got) != 0 || len(sum.Damage) != 0 || sum.Torn != 2 || sum.Next != HeaderSize {
+		t.Errorf("%d frames, %+v, %v", len(got), sum, err)
+	}
+}
+
 func TestNewerVersionIsNotDamage(t *testing.T) {
 	file := sample()
 	file[8] = 2
