@@ -10,15 +10,14 @@ package faults
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"iter"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/chronik-stream/chronik/internal/faultplan"
 	"github.com/chronik-stream/chronik/objstore"
 )
 
@@ -73,12 +72,12 @@ func (b *Bucket) fate(op Op, name string) fate {
 	b.calls[site]++
 	var f fate
 	for i, r := range b.plan.Rules {
-		if (r.Op != Any && r.Op != op) || !strings.HasPrefix(name, r.Prefix) {
+		if (r.Op != Any && r.Op != op) || !strings.HasPrefix(name, r.Name) {
 			continue
 		}
 		b.matched[i]++
-		chance := hash(b.plan.Seed, uint64(i), site, uint64(call))
-		if !r.strikes(b.matched[i], chance) {
+		chance := faultplan.Hash(b.plan.Seed, uint64(i), site, uint64(call))
+		if !r.Strikes(b.matched[i], chance) {
 			continue
 		}
 		b.struck[i]++
@@ -86,36 +85,10 @@ func (b *Bucket) fate(op Op, name string) fate {
 			f.wait += r.Wait
 			continue
 		}
-		f.effect, f.where = r.Effect, hash(chance, 0, site, 0)
+		f.effect, f.where = r.Effect, faultplan.Hash(chance, 0, site, 0)
 		break
 	}
 	return f
-}
-
-func (r Rule) strikes(match int64, chance uint64) bool {
-	switch {
-	case r.Nth > 0:
-		return match == r.Nth
-	case r.Every > 0:
-		return match%r.Every == 0
-	default:
-		return float64(chance>>11)/(1<<53) < r.Probability
-	}
-}
-
-// hash mixes well enough in all its bits, which plain FNV does not.
-func hash(a, b uint64, s string, c uint64) uint64 {
-	h := fnv.New64a()
-	var n [24]byte
-	binary.LittleEndian.PutUint64(n[0:], a)
-	binary.LittleEndian.PutUint64(n[8:], b)
-	binary.LittleEndian.PutUint64(n[16:], c)
-	_, _ = h.Write(n[:]) // never fails
-	_, _ = io.WriteString(h, s)
-	x := h.Sum64()
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
 }
 
 // begin waits and fails as planned for before the effect.

@@ -9,15 +9,13 @@ package faults
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/chronik-stream/chronik/internal/faultplan"
 	"github.com/chronik-stream/chronik/metastore/kv"
 )
 
@@ -95,11 +93,11 @@ func (s *Store) fate(op Op, keys ...string) fate {
 	s.calls[site]++
 	var f fate
 	for i, r := range s.plan.Rules {
-		if !r.matches(op, keys) {
+		if !matches(r, op, keys) {
 			continue
 		}
 		s.matched[i]++
-		if !r.strikes(s.matched[i], hash(s.plan.Seed, uint64(i), site, uint64(call))) {
+		if !r.Strikes(s.matched[i], faultplan.Hash(s.plan.Seed, uint64(i), site, uint64(call))) {
 			continue
 		}
 		s.struck[i]++
@@ -113,37 +111,11 @@ func (s *Store) fate(op Op, keys ...string) fate {
 	return f
 }
 
-func (r Rule) matches(op Op, keys []string) bool {
+func matches(r Rule, op Op, keys []string) bool {
 	if r.Op != Any && r.Op != op {
 		return false
 	}
-	return r.Key == "" || slices.ContainsFunc(keys, func(key string) bool { return strings.Contains(key, r.Key) })
-}
-
-func (r Rule) strikes(match int64, chance uint64) bool {
-	switch {
-	case r.Nth > 0:
-		return match == r.Nth
-	case r.Every > 0:
-		return match%r.Every == 0
-	default:
-		return float64(chance>>11)/(1<<53) < r.Probability
-	}
-}
-
-// hash mixes well enough in all its bits, which plain FNV does not.
-func hash(a, b uint64, s string, c uint64) uint64 {
-	h := fnv.New64a()
-	var n [24]byte
-	binary.LittleEndian.PutUint64(n[0:], a)
-	binary.LittleEndian.PutUint64(n[8:], b)
-	binary.LittleEndian.PutUint64(n[16:], c)
-	_, _ = h.Write(n[:]) // never fails
-	_, _ = io.WriteString(h, s)
-	x := h.Sum64()
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
+	return r.Name == "" || slices.ContainsFunc(keys, func(key string) bool { return strings.Contains(key, r.Name) })
 }
 
 // before waits and fails as planned for before the effect.
