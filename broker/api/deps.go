@@ -19,7 +19,8 @@ type Log interface {
 	// offsets and hands it to the WAL. It does not wait for the disk; it may
 	// wait, until ctx ends, for room in a budget. Calls for one connection come
 	// in the client's order, and offsets are given in the order of the calls.
-	// records is copied before Append returns.
+	// Offsets and timestamps are patched into records, which are copied before
+	// Append returns.
 	//
 	// The Pending is not nil when the error is nil, and Wait is called once.
 	Append(ctx context.Context, p topic.Partition, records []byte, o core.AppendOptions) (core.Pending, error)

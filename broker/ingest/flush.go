@@ -201,7 +201,7 @@ func (l *Log) planRange(entries []*entry, now time.Time) plannedRange {
 		r.producers = append(r.producers, state)
 	}
 	slices.SortFunc(r.producers, func(a, b producer.State) int { return int(min(max(a.ID-b.ID, -1), 1)) })
-	p.sealed.Expire(now.Add(-l.opts.ProducerExpiry).UnixMilli())
+	p.expire(now, l.opts.ProducerExpiry)
 	return r
 }
 

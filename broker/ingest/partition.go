@@ -28,7 +28,8 @@ type Partition struct {
 
 	// sealed is the producers' state as of the last seal. It belongs to the
 	// sealing goroutine.
-	sealed *producer.Table
+	sealed  *producer.Table
+	expired time.Time // when producers were last forgotten; the sealing goroutine's too
 
 	mu        sync.Mutex
 	refused   error // why nothing is accepted or told any more
@@ -113,6 +114,20 @@ func (p *Partition) append(h batch.Header, records []byte, o core.AppendOptions)
 	p.entries = append(p.entries, e)
 	remember(p.producers, e, time.Now().UnixMilli())
 	return e, nil
+}
+
+// expire forgets the producers that were idle for too long, at most once a
+// minute. It is called by the sealing goroutine.
+func (p *Partition) expire(now time.Time, idleMax time.Duration) {
+	if now.Sub(p.expired) < time.Minute {
+		return
+	}
+	p.expired = now
+	before := now.Add(-idleMax).UnixMilli()
+	p.sealed.Expire(before)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.producers.Expire(before)
 }
 
 func refusal(err error, h batch.Header) error {
@@ -248,11 +263,7 @@ func (p *Partition) Configure(logStart int64, object bool) {
 func (p *Partition) Bounds() (core.Bounds, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.bounds(), p.refused
-}
-
-func (p *Partition) bounds() core.Bounds {
-	return core.Bounds{LogStart: p.logStart, HighWatermark: p.visible, LastStable: p.visible}
+	return core.Bounds{LogStart: p.logStart, HighWatermark: p.visible, LastStable: p.visible}, p.refused
 }
 
 // CheckEpoch compares a client's idea of the leader epoch with the truth; −1 is

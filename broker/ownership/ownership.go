@@ -74,12 +74,21 @@ func New(o Options) *Manager {
 // when nothing changes meanwhile.
 const retry = time.Second
 
+// The catalog changes with every commit of a segment and of a group's offsets,
+// and a look costs what there are partitions: it rests in proportion.
+const (
+	restFactor = 9 // a tenth of one core at most goes into looking
+	restMax    = 50 * time.Millisecond
+)
+
 // Run takes what this broker is wished to own until ctx ends. It returns an
 // error when the session is over.
 func (m *Manager) Run(ctx context.Context) error {
 	for {
 		changed := m.store.Catalog().Changed()
+		begun := time.Now()
 		again, err := m.Reconcile(ctx)
+		rest := min(restFactor*time.Since(begun), restMax)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -91,15 +100,18 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 		var timer <-chan time.Time
 		if again {
-			t := time.NewTimer(retry)
-			defer t.Stop()
-			timer = t.C
+			timer = time.After(retry)
 		}
 		select {
 		case <-changed:
 		case <-timer:
 		case <-m.session.Done():
 			return fmt.Errorf("session %d: %w", m.session.ID(), metastore.ErrFenced)
+		case <-ctx.Done():
+			return nil
+		}
+		select {
+		case <-time.After(rest):
 		case <-ctx.Done():
 			return nil
 		}
