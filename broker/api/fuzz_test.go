@@ -20,6 +20,9 @@ func FuzzRequests(f *testing.F) {
 	for key, versions := range advertised {
 		for _, version := range versions {
 			req := sample(key, "t", topic.ID{1})
+			if req == nil {
+				f.Fatalf("sample() has no request for key %d", key)
+			}
 			req.SetVersion(version)
 			f.Add(key, version, req.AppendTo(nil))
 		}
