@@ -54,6 +54,9 @@ func codes() []errorCode {
 		{errAssignment, kerr.InvalidReplicaAssignment},
 		{errConfig, kerr.InvalidConfig},
 		{errRequest, kerr.InvalidRequest},
+		{errLogDir, kerr.LogDirNotFound},
+		{errNoAuthorizer, kerr.SecurityDisabled},
+		{errNoAuthentication, kerr.SecurityDisabled},
 
 		{group.ErrNotCoordinator, kerr.NotCoordinator},
 		{group.ErrClosed, kerr.CoordinatorNotAvailable},
@@ -88,6 +91,9 @@ var (
 	errAssignment = errors.New("invalid replica assignment")
 	errConfig     = errors.New("invalid config")
 	errRequest    = errors.New("invalid request")
+
+	errNoAuthorizer     = errors.New("no authorizer is configured")
+	errNoAuthentication = errors.New("clients are not authenticated: there are no credentials")
 )
 
 // kafkaError returns Kafka's error for err; nil for nil.

@@ -19,6 +19,8 @@ var advertised = map[int16][2]int16{
 	0: {0, 13}, 1: {4, 17}, 2: {1, 10}, 3: {0, 13},
 	8: {2, 9}, 9: {1, 9}, 10: {0, 6}, 11: {0, 9}, 12: {0, 4}, 13: {0, 5}, 14: {0, 5}, 15: {0, 6}, 16: {0, 5},
 	18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4}, 37: {0, 3}, 42: {0, 2}, 44: {0, 1}, 60: {0, 2},
+	17: {0, 1}, 29: {1, 3}, 30: {1, 3}, 31: {1, 3}, 34: {1, 2}, 36: {0, 2},
+	38: {1, 3}, 39: {1, 2}, 40: {1, 2}, 41: {1, 3}, 50: {0, 0}, 51: {0, 0}, 65: {0, 0}, 66: {0, 1}, 71: {0, 0}, 72: {0, 0},
 }
 
 func TestAdvertisedVersionsAreExactlyTheTable(t *testing.T) {
@@ -143,6 +145,51 @@ func sample(key int16, topic string, id [16]byte) kmsg.Request {
 	case 44:
 		r := kmsg.NewPtrIncrementalAlterConfigsRequest()
 		r.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: topic}}
+		return r
+	case 17:
+		r := kmsg.NewPtrSASLHandshakeRequest()
+		r.Mechanism = "SCRAM-SHA-512"
+		return r
+	case 30:
+		r := kmsg.NewPtrCreateACLsRequest()
+		r.Creations = []kmsg.CreateACLsRequestCreation{kmsg.NewCreateACLsRequestCreation()}
+		return r
+	case 31:
+		r := kmsg.NewPtrDeleteACLsRequest()
+		r.Filters = []kmsg.DeleteACLsRequestFilter{kmsg.NewDeleteACLsRequestFilter()}
+		return r
+	case 34:
+		r := kmsg.NewPtrAlterReplicaLogDirsRequest()
+		r.Dirs = []kmsg.AlterReplicaLogDirsRequestDir{{Dir: "/d", Topics: []kmsg.AlterReplicaLogDirsRequestDirTopic{
+			{Topic: topic, Partitions: []int32{0, 9}}, {Topic: "missing", Partitions: []int32{0}},
+		}}}
+		return r
+	case 36:
+		r := kmsg.NewPtrSASLAuthenticateRequest()
+		r.SASLAuthBytes = []byte("n,,")
+		return r
+	case 50:
+		r := kmsg.NewPtrDescribeUserSCRAMCredentialsRequest()
+		r.Users = []kmsg.DescribeUserSCRAMCredentialsRequestUser{{Name: "alice"}}
+		return r
+	case 51:
+		r := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
+		r.Deletions = []kmsg.AlterUserSCRAMCredentialsRequestDeletion{{Name: "alice", Mechanism: 1}}
+		r.Upsertions = []kmsg.AlterUserSCRAMCredentialsRequestUpsertion{{Name: "alice", Mechanism: 2, Iterations: 4096}}
+		return r
+	case 65:
+		r := kmsg.NewPtrDescribeTransactionsRequest()
+		r.TransactionalIDs = []string{"tx"}
+		return r
+	case 66:
+		r := kmsg.NewPtrListTransactionsRequest()
+		r.StateFilters = []string{"Ongoing", "ongoing"}
+		return r
+	case 71:
+		return kmsg.NewPtrGetTelemetrySubscriptionsRequest()
+	case 72:
+		r := kmsg.NewPtrPushTelemetryRequest()
+		r.ClientInstanceID, r.Metrics = id, []byte("otlp")
 		return r
 	case 18:
 		r := kmsg.NewPtrApiVersionsRequest()
