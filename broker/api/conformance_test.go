@@ -303,6 +303,53 @@ func (c *raw) drained(what string) {
 	}
 }
 
+// The longest strings that there can be come back whole where they come back:
+// what quotes them, or is made of them, has no longer string to be in.
+func TestConformanceTheLongestStringsAreAnswered(t *testing.T) {
+	long := strings.Repeat("x", 1<<15-1)
+	eachVersion(t, func(t *testing.T, key, version int16) {
+		fields := 0
+		for i := 0; i <= fields; i++ { // one string at a time, and at the end all
+			s := serve(t, api.Config{})
+			made := s.topic(t, "t", 2, nil)
+			req := sampleOf(t, key, version, made.ID)
+			n, names := 0, ""
+			replace := func(v reflect.Value, name string) {
+				if i == fields && i > 0 || i == n {
+					v.SetString(long)
+					names += " " + name
+				}
+				n++
+			}
+			visit(reflect.ValueOf(req), "", func(v reflect.Value, path string) {
+				for j := range v.NumField() {
+					field, name := v.Field(j), path+"."+v.Type().Field(j).Name
+					switch {
+					case field.Kind() == reflect.String:
+						replace(field, name)
+					case field.Kind() == reflect.Pointer && field.Type().Elem().Kind() == reflect.String && !field.IsNil():
+						field.Set(reflect.New(field.Type().Elem()))
+						replace(field.Elem(), name)
+					case field.Kind() == reflect.Slice && field.Type().Elem().Kind() == reflect.String:
+						for k := range field.Len() {
+							replace(field.Index(k), name)
+						}
+					}
+				}
+			})
+			fields = n
+			if fields == 0 {
+				return
+			}
+			c := s.raw(t)
+			resp := c.ask(req)
+			for path, code := range codesOf(resp) {
+				require.NotEqual(t, kerr.UnknownServerError.Message, code, "version %d with long%s: %s", version, names, path)
+			}
+		}
+	})
+}
+
 // A version that is not advertised is never parsed: the connection ends, as
 // Kafka's does; ApiVersions alone is answered, in version 0.
 func TestConformanceVersionsOutsideTheTableAreRefused(t *testing.T) {

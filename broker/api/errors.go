@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -126,11 +127,18 @@ func (h *Handler) code(err error) int16 {
 	return h.kafkaError(err).Code
 }
 
+// messageBytesMax bounds the texts of answers. They quote what was asked, and a
+// string of the protocol has two bytes for its length.
+const messageBytesMax = 2000
+
 // message is the text that goes with a code; nil for nil.
 func message(err error) *string {
 	if err == nil {
 		return nil
 	}
 	text := err.Error()
+	if len(text) > messageBytesMax {
+		text = strings.ToValidUTF8(text[:messageBytesMax], "") + "…"
+	}
 	return &text
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -223,8 +224,12 @@ func newMemberID(r JoinRequest) string {
 	if r.InstanceID != "" {
 		prefix = r.InstanceID
 	}
-	return prefix + "-" + rand.Text()
+	// A client may name itself with as much as a string of the protocol holds,
+	// and the member id has to be one too.
+	return strings.ToValidUTF8(prefix[:min(len(prefix), memberIDPrefixMax)], "") + "-" + rand.Text()
 }
+
+const memberIDPrefixMax = 255
 
 // Sync runs a SyncRequest to its end.
 func (c *Coordinator) Sync(ctx context.Context, group string, r SyncRequest) (Synced, error) {
