@@ -150,6 +150,27 @@ func sample(key int16, topic string, id [16]byte) kmsg.Request {
 		r := kmsg.NewPtrSASLHandshakeRequest()
 		r.Mechanism = "SCRAM-SHA-512"
 		return r
+	case 29:
+		r := kmsg.NewPtrDescribeACLsRequest()
+		r.ResourceType, r.ResourcePatternType = kmsg.ACLResourceTypeAny, kmsg.ACLResourcePatternTypeAny
+		r.Operation, r.PermissionType = kmsg.ACLOperationAny, kmsg.ACLPermissionTypeAny
+		return r
+	case 38:
+		r := kmsg.NewPtrCreateDelegationTokenRequest()
+		r.MaxLifetimeMillis = 1000
+		return r
+	case 39:
+		r := kmsg.NewPtrRenewDelegationTokenRequest()
+		r.HMAC, r.RenewTimeMillis = []byte("hmac"), 1000
+		return r
+	case 40:
+		r := kmsg.NewPtrExpireDelegationTokenRequest()
+		r.HMAC, r.ExpiryPeriodMillis = []byte("hmac"), -1
+		return r
+	case 41:
+		r := kmsg.NewPtrDescribeDelegationTokenRequest()
+		r.Owners = []kmsg.DescribeDelegationTokenRequestOwner{{PrincipalType: "User", PrincipalName: "alice"}}
+		return r
 	case 30:
 		r := kmsg.NewPtrCreateACLsRequest()
 		r.Creations = []kmsg.CreateACLsRequestCreation{kmsg.NewCreateACLsRequestCreation()}
