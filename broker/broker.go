@@ -311,6 +311,31 @@ func (f front) EpochEnd(_ context.Context, p topic.Partition, current, epoch met
 	return l.EpochEnd(p, current, epoch)
 }
 
+// DeleteRecords implements api.Log.
+func (f front) DeleteRecords(ctx context.Context, p topic.Partition, before int64) (int64, error) {
+	l := f.b.current.Load()
+	if l == nil {
+		return -1, core.ErrNotOwner
+	}
+	return l.DeleteRecords(ctx, p, before)
+}
+
+// Producers implements api.Log.
+func (f front) Producers(p topic.Partition) ([]core.ActiveProducer, error) {
+	l := f.b.current.Load()
+	if l == nil {
+		return nil, core.ErrNotOwner
+	}
+	return l.Producers(p)
+}
+
+// LogDir implements api.Log.
+func (f front) LogDir() (core.LogDir, error) {
+	dir := filepath.Join(f.b.cfg.DataDir, "wal")
+	total, usable, err := f.b.deps.FS.Space(dir)
+	return core.LogDir{Path: dir, Total: total, Usable: usable}, err
+}
+
 // adopted returns a channel that is closed when the next partition is served.
 func (b *Broker) adopted() <-chan struct{} {
 	if l := b.current.Load(); l != nil {

@@ -30,6 +30,17 @@ type Log interface {
 	// current one). (−1, −1) when it knows none. current is the client's idea of
 	// the leader epoch, −1 for none: ErrFencedEpoch, ErrUnknownEpoch.
 	EpochEnd(ctx context.Context, p topic.Partition, current, epoch metastore.Epoch) (found metastore.Epoch, end int64, err error)
+
+	// DeleteRecords raises the log start to before (−1: the high watermark),
+	// for good, and returns it as it is then. It never lowers it.
+	// ErrOffsetOutOfRange above the high watermark.
+	DeleteRecords(ctx context.Context, p topic.Partition, before int64) (low int64, err error)
+
+	// Producers are the idempotent producers that the partition knows, by id.
+	Producers(p topic.Partition) ([]core.ActiveProducer, error)
+
+	// LogDir is the directory of the write-ahead log.
+	LogDir() (core.LogDir, error)
 }
 
 // Reader reads what is visible: below the high watermark.
@@ -53,6 +64,10 @@ type Reader interface {
 	// MaxTimestamp finds the record with the largest timestamp, the first of
 	// them when several share it. ok is false when the partition is empty.
 	MaxTimestamp(ctx context.Context, p topic.Partition) (r core.RecordTime, ok bool, err error)
+
+	// Size is how many bytes of batches the partition has, in the bucket and
+	// in the write-ahead log.
+	Size(ctx context.Context, p topic.Partition) (bytes int64, err error)
 }
 
 // Topics is what exists, from the catalog in memory, and how to change it.

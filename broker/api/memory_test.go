@@ -274,6 +274,57 @@ func (m *memory) EpochEnd(_ context.Context, p topic.Partition, current, epoch m
 	return 0, l.next, nil
 }
 
+func (m *memory) DeleteRecords(_ context.Context, p topic.Partition, before int64) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l, err := m.log(p, -1)
+	if err != nil {
+		return -1, err
+	}
+	if before == -1 {
+		before = l.next
+	}
+	if before < 0 || before > l.next {
+		return -1, core.ErrOffsetOutOfRange
+	}
+	l.first = max(l.first, before)
+	m.change()
+	return l.first, nil
+}
+
+func (m *memory) Producers(p topic.Partition) ([]core.ActiveProducer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l, err := m.log(p, -1)
+	if err != nil {
+		return nil, err
+	}
+	var active []core.ActiveProducer
+	for _, id := range slices.Sorted(maps.Keys(l.producers)) {
+		last := l.producers[id][len(l.producers[id])-1]
+		active = append(active, core.ActiveProducer{ID: id, Epoch: last.epoch, LastSequence: last.last, LastUsed: 1})
+	}
+	return active, nil
+}
+
+func (m *memory) LogDir() (core.LogDir, error) {
+	return core.LogDir{Path: "/var/lib/memory", Total: 1000, Usable: 400}, nil
+}
+
+func (m *memory) Size(_ context.Context, p topic.Partition) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l, err := m.log(p, -1)
+	if err != nil {
+		return 0, err
+	}
+	size := int64(0)
+	for _, b := range l.batches {
+		size += int64(len(b.raw))
+	}
+	return size, nil
+}
+
 // --- reader
 
 func (m *memory) Fetch(ctx context.Context, positions []core.Position, o core.FetchOptions) []core.Fetched {

@@ -564,3 +564,74 @@ func TestEveryErrorOfTheCoreHasACode(t *testing.T) {
 	s.mu.Unlock()
 	require.Equal(t, kerr.UnknownServerError.Code, produced(t, c.ask(produce(9, -1, "t", oneBatch("v")))).ErrorCode)
 }
+
+func deleteRecords(topic string, before ...int64) *kmsg.DeleteRecordsRequest {
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	req.Version, req.TimeoutMillis = 2, 5000
+	parts := make([]kmsg.DeleteRecordsRequestTopicPartition, len(before))
+	for i := range parts {
+		parts[i] = kmsg.DeleteRecordsRequestTopicPartition{Partition: int32(i), Offset: before[i]}
+	}
+	req.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: topic, Partitions: parts}}
+	return req
+}
+
+func TestDeleteRecordsAnswersEachPartitionByItself(t *testing.T) {
+	s := serve(t, api.Config{})
+	s.topic(t, "t", 4, nil)
+	s.topic(t, "kept", 1, map[string]string{"cleanup.policy": "compact"})
+	c := s.raw(t)
+	for range 3 {
+		require.Zero(t, produced(t, c.ask(produce(9, 1, "t", oneBatch("a"), oneBatch("b"), oneBatch("c"), oneBatch("d")))).ErrorCode)
+	}
+	resp := c.ask(deleteRecords("t", -1, 2, 4, -2, 0)).(*kmsg.DeleteRecordsResponse)
+	want := []kmsg.DeleteRecordsResponseTopicPartition{
+		{Partition: 0, LowWatermark: 3}, {Partition: 1, LowWatermark: 2},
+		{Partition: 2, LowWatermark: -1, ErrorCode: kerr.OffsetOutOfRange.Code}, {Partition: 3, LowWatermark: -1, ErrorCode: kerr.OffsetOutOfRange.Code},
+		{Partition: 4, LowWatermark: -1, ErrorCode: kerr.UnknownTopicOrPartition.Code},
+	}
+	require.Equal(t, want, resp.Topics[0].Partitions)
+	require.Equal(t, kerr.PolicyViolation.Code, c.ask(deleteRecords("kept", -1)).(*kmsg.DeleteRecordsResponse).Topics[0].Partitions[0].ErrorCode)
+	part := c.ask(fetch(12, "t", 2, 0)).(*kmsg.FetchResponse).Topics[0].Partitions[0]
+	require.Equal(t, kerr.OffsetOutOfRange.Code, part.ErrorCode)
+	require.Equal(t, int64(3), part.LogStartOffset)
+}
+
+func TestDescribeLogDirsTellsTheSizesOfOwnedPartitions(t *testing.T) {
+	s := serve(t, api.Config{})
+	made := s.topic(t, "t", 3, nil)
+	c := s.raw(t)
+	raw := oneBatch("v")
+	require.Zero(t, produced(t, c.ask(produce(9, 1, "t", raw, raw))).ErrorCode)
+	s.mu.Lock()
+	s.brokers = append(s.brokers, metastore.Broker{ID: 9})
+	s.lost[topic.Partition{Topic: made.ID, Index: 1}] = true
+	s.mu.Unlock()
+	for _, topics := range [][]kmsg.DescribeLogDirsRequestTopic{nil, {{Topic: "t", Partitions: []int32{0, 1, 2, 3}}, {Topic: "nothing"}}} {
+		req := kmsg.NewPtrDescribeLogDirsRequest()
+		req.Version, req.Topics = 4, topics
+		resp := c.ask(req).(*kmsg.DescribeLogDirsResponse)
+		require.Len(t, resp.Dirs, 1)
+		dir := resp.Dirs[0]
+		require.Zero(t, dir.ErrorCode)
+		require.Equal(t, []any{"/var/lib/memory", int64(1000), int64(400)}, []any{dir.Dir, dir.TotalBytes, dir.UsableBytes})
+		require.Equal(t, []kmsg.DescribeLogDirsResponseDirTopic{{Topic: "t", Partitions: []kmsg.DescribeLogDirsResponseDirTopicPartition{
+			{Partition: 0, Size: int64(len(raw))}, {Partition: 2},
+		}}}, dir.Topics)
+	}
+}
+
+func TestDescribeProducersShowsTheLastSequence(t *testing.T) {
+	s := serve(t, api.Config{})
+	s.topic(t, "t", 1, nil)
+	c := s.raw(t)
+	require.Zero(t, produced(t, c.ask(produce(9, -1, "t", idempotentBatch(70, 2, 0, "a", "b")))).ErrorCode)
+	req := kmsg.NewPtrDescribeProducersRequest()
+	req.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: "t", Partitions: []int32{0, 1}}}
+	parts := c.ask(req).(*kmsg.DescribeProducersResponse).Topics[0].Partitions
+	require.Len(t, parts[0].ActiveProducers, 1)
+	p := parts[0].ActiveProducers[0]
+	require.Equal(t, []any{int64(70), int32(2), int32(1)}, []any{p.ProducerID, p.ProducerEpoch, p.LastSequence})
+	require.Equal(t, []any{int32(-1), int64(-1)}, []any{p.CoordinatorEpoch, p.CurrentTxnStartOffset})
+	require.Equal(t, kerr.UnknownTopicOrPartition.Code, parts[1].ErrorCode)
+}

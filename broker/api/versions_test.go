@@ -21,6 +21,7 @@ var advertised = map[int16][2]int16{
 	18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4}, 37: {0, 3}, 42: {0, 2}, 44: {0, 1}, 60: {0, 2},
 	17: {0, 1}, 29: {1, 3}, 30: {1, 3}, 31: {1, 3}, 34: {1, 2}, 36: {0, 2},
 	38: {1, 3}, 39: {1, 2}, 40: {1, 2}, 41: {1, 3}, 50: {0, 0}, 51: {0, 0}, 65: {0, 0}, 66: {0, 1}, 71: {0, 0}, 72: {0, 0},
+	21: {0, 2}, 35: {1, 4}, 61: {0, 0},
 }
 
 func TestAdvertisedVersionsAreExactlyTheTable(t *testing.T) {
@@ -120,6 +121,18 @@ func sample(key int16, topic string, id [16]byte) kmsg.Request {
 		name := "made"
 		r.TopicNames = []string{name}
 		r.Topics = []kmsg.DeleteTopicsRequestTopic{{Topic: &name}}
+		return r
+	case 21:
+		r := kmsg.NewPtrDeleteRecordsRequest()
+		r.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: topic, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Partition: 0, Offset: 0}, {Partition: 9}}}}
+		return r
+	case 35:
+		r := kmsg.NewPtrDescribeLogDirsRequest()
+		r.Topics = []kmsg.DescribeLogDirsRequestTopic{{Topic: topic, Partitions: []int32{0, 9}}}
+		return r
+	case 61:
+		r := kmsg.NewPtrDescribeProducersRequest()
+		r.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: topic, Partitions: []int32{0, 9}}}
 		return r
 	case 23:
 		r := kmsg.NewPtrOffsetForLeaderEpochRequest()

@@ -83,6 +83,20 @@ type AppendOptions struct {
 	Compacted            bool  // cleanup.policy has compact: a record must have a key
 }
 
+// ActiveProducer is what a partition knows of one idempotent producer.
+type ActiveProducer struct {
+	ID           int64
+	Epoch        int16
+	LastSequence int32 // −1: none of this epoch yet
+	LastUsed     int64 // ms since the epoch, by the broker's clock
+}
+
+// LogDir is where a broker keeps its write-ahead log, and the room on its disk.
+type LogDir struct {
+	Path          string
+	Total, Usable int64 // bytes; −1: not known
+}
+
 // Pending is a batch that has its offsets and waits to be durable.
 type Pending interface {
 	// Wait returns when the batch is as durable as its acks ask for and the

@@ -42,9 +42,9 @@ func (r *Reader) MaxTimestamp(ctx context.Context, id topic.Partition) (core.Rec
 		return core.RecordTime{}, false, err
 	}
 	view := r.catalog.Partition(id)
-	cold, err := r.committedMaxTimestamp(ctx, id, view)
+	cold, err := r.committed.MaxTimestamp(ctx, id)
 	if err != nil {
-		return core.RecordTime{}, false, err
+		return core.RecordTime{}, false, fmt.Errorf("%w: %w", core.ErrStorage, err)
 	}
 	var found core.RecordTime
 	var ok bool
@@ -65,27 +65,6 @@ func (r *Reader) committedForTime(ctx context.Context, id topic.Partition, ms in
 		return core.RecordTime{}, false, fmt.Errorf("%w: %w", core.ErrStorage, err)
 	}
 	return core.RecordTime{Offset: offset, Timestamp: timestamp, Epoch: epochAt(r.catalog.Partition(id).Owner, offset)}, ok, nil
-}
-
-// committedMaxTimestamp is the largest timestamp of what is committed, −1: none.
-func (r *Reader) committedMaxTimestamp(ctx context.Context, id topic.Partition, view metastore.PartitionView) (int64, error) {
-	largest := int64(-1)
-	for _, rg := range view.Ranges {
-		largest = max(largest, rg.MaxTimestamp)
-	}
-	if view.Manifest.Object == "" {
-		return largest, nil
-	}
-	section, _, err := r.committed.Manifest(ctx, id)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", core.ErrStorage, err)
-	}
-	for _, f := range section.Log {
-		if f.Next > view.Manifest.LogStart {
-			largest = max(largest, f.MaxTimestamp)
-		}
-	}
-	return largest, nil
 }
 
 // epochAt is the leader epoch under which an offset was written.

@@ -8,6 +8,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -36,6 +37,9 @@ type FS interface {
 	Remove(name string) error
 	// SyncDir makes creations, renames and removals in dir durable.
 	SyncDir(dir string) error
+	// Space returns the bytes of the disk that dir is on, and how many of them
+	// are left to this process; −1, −1 when the system does not say.
+	Space(dir string) (total, usable int64, err error)
 }
 
 // File is an open file. ReadAt and WriteAt may be called at once on ranges that
@@ -111,6 +115,14 @@ func (osFS) SyncDir(dir string) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+func (osFS) Space(dir string) (total, usable int64, err error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return -1, -1, fmt.Errorf("space of the disk of %s: %w", dir, err)
+	}
+	return int64(s.Blocks) * int64(s.Bsize), int64(s.Bavail) * int64(s.Bsize), nil
 }
 
 type osFile struct{ f *os.File }

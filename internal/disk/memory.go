@@ -216,3 +216,6 @@ func (f *memoryFile) Size() (int64, error) {
 }
 
 func (f *memoryFile) Close() error { return nil }
+
+// Space implements FS: a disk in memory has no size.
+func (m *Memory) Space(string) (total, usable int64, err error) { return -1, -1, nil }

@@ -392,3 +392,41 @@ func BenchmarkReadOneMiB(b *testing.B) {
 		}
 	}
 }
+
+// The log start may cut objects, blocks and batches in two, and what is below
+// it does not count, whatever their indexes say.
+func TestMaxTimestampLooksOnlyAboveTheLogStart(t *testing.T) {
+	for seed := range uint64(12) {
+		random := rand.New(rand.NewPCG(seed, 6))
+		w := newWorld(t)
+		reader := w.reader()
+		for i := range int64(4) {
+			var batches []written
+			for range 1 + random.IntN(8) {
+				times := make([]int64, 1+random.IntN(6))
+				for j := range times {
+					times[j] = 1000 - 100*i + random.Int64N(150) // falling: the largest are the first to go
+				}
+				batches = append(batches, w.make(batch.Codec(random.IntN(5)), random.IntN(40_000), times...))
+			}
+			if seg := w.flush(batches...); random.IntN(2) == 0 {
+				w.compact(seg.Ranges[0].Next)
+			}
+		}
+		for start := int64(0); start <= w.next; start += 1 + random.Int64N(3) {
+			_, err := w.store.SetLogStart(t.Context(), w.p, start)
+			require.NoError(t, err)
+			want := int64(-1)
+			for _, b := range w.batches {
+				for i, ms := range b.times {
+					if b.first+int64(i) >= start {
+						want = max(want, ms)
+					}
+				}
+			}
+			got, err := reader.MaxTimestamp(t.Context(), w.p)
+			require.NoError(t, err)
+			require.Equal(t, want, got, "seed %d log start %d", seed, start)
+		}
+	}
+}
