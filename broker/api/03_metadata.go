@@ -116,17 +116,22 @@ func (h *Handler) describeTopic(t *metastore.Topic, brokers []metastore.Broker, 
 		described.AuthorizedOperations = operationsTopic
 	}
 	for i := range described.Partitions {
-		leader := h.Cluster.Leader(topic.Partition{Topic: t.ID, Index: int32(i)})
-		part := kmsg.MetadataResponseTopicPartition{
-			Partition: int32(i), Leader: int32(leader.Broker), LeaderEpoch: int32(leader.Epoch),
-			Replicas: replicas(t, leader.Broker, brokers), OfflineReplicas: []int32{},
-		}
-		part.ISR = part.Replicas
-		// A leader that is not among the listed brokers would send clients nowhere.
-		if !slices.ContainsFunc(brokers, func(b metastore.Broker) bool { return b.ID == leader.Broker }) {
-			part.Leader, part.LeaderEpoch, part.ErrorCode = -1, -1, kerr.LeaderNotAvailable.Code
-		}
-		described.Partitions[i] = part
+		described.Partitions[i] = h.describePartition(t, int32(i), brokers)
 	}
 	return described
+}
+
+// describePartition says who leads a partition and who would.
+func (h *Handler) describePartition(t *metastore.Topic, index int32, brokers []metastore.Broker) kmsg.MetadataResponseTopicPartition {
+	leader := h.leader(t, index)
+	part := kmsg.MetadataResponseTopicPartition{
+		Partition: index, Leader: int32(leader.Broker), LeaderEpoch: int32(leader.Epoch),
+		Replicas: replicas(t, leader.Broker, brokers), OfflineReplicas: []int32{},
+	}
+	part.ISR = part.Replicas
+	// A leader that is not among the listed brokers would send clients nowhere.
+	if !slices.ContainsFunc(brokers, func(b metastore.Broker) bool { return b.ID == leader.Broker }) {
+		part.Leader, part.LeaderEpoch, part.ErrorCode = -1, -1, kerr.LeaderNotAvailable.Code
+	}
+	return part
 }

@@ -54,6 +54,11 @@ func replicas(t *metastore.Topic, leader metastore.BrokerID, brokers []metastore
 	return ids
 }
 
+// leader tells who leads a topic's partition.
+func (h *Handler) leader(t *metastore.Topic, index int32) core.Leader {
+	return h.Cluster.Leader(topic.Partition{Topic: t.ID, Index: index})
+}
+
 // rackOf is nil for none.
 func rackOf(b metastore.Broker) *string {
 	if b.Rack == "" {

@@ -48,6 +48,7 @@ func routes() []*route {
 		createACLsRoute(),
 		deleteACLsRoute(),
 		describeConfigsRoute(),
+		alterConfigsRoute(),
 		alterReplicaLogDirsRoute(),
 		describeLogDirsRoute(),
 		saslAuthenticateRoute(),
@@ -57,7 +58,10 @@ func routes() []*route {
 		expireDelegationTokenRoute(),
 		describeDelegationTokenRoute(),
 		deleteGroupsRoute(),
+		electLeadersRoute(),
 		incrementalAlterConfigsRoute(),
+		alterPartitionReassignmentsRoute(),
+		listPartitionReassignmentsRoute(),
 		describeUserSCRAMCredentialsRoute(),
 		alterUserSCRAMCredentialsRoute(),
 		describeClusterRoute(),
@@ -66,6 +70,8 @@ func routes() []*route {
 		listTransactionsRoute(),
 		getTelemetrySubscriptionsRoute(),
 		pushTelemetryRoute(),
+		listConfigResourcesRoute(),
+		describeTopicPartitionsRoute(),
 	}
 }
 

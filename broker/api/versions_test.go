@@ -22,6 +22,7 @@ var advertised = map[int16][2]int16{
 	17: {0, 1}, 29: {1, 3}, 30: {1, 3}, 31: {1, 3}, 34: {1, 2}, 36: {0, 2},
 	38: {1, 3}, 39: {1, 2}, 40: {1, 2}, 41: {1, 3}, 50: {0, 0}, 51: {0, 0}, 65: {0, 0}, 66: {0, 1}, 71: {0, 0}, 72: {0, 0},
 	21: {0, 2}, 35: {1, 4}, 61: {0, 0},
+	33: {0, 2}, 43: {0, 2}, 45: {0, 0}, 46: {0, 0}, 74: {0, 1}, 75: {0, 0},
 }
 
 func TestAdvertisedVersionsAreExactlyTheTable(t *testing.T) {
@@ -145,6 +146,37 @@ func sample(key int16, topic string, id [16]byte) kmsg.Request {
 		r.Resources = []kmsg.DescribeConfigsRequestResource{
 			{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: topic}, {ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "7"},
 		}
+		return r
+	case 33:
+		r := kmsg.NewPtrAlterConfigsRequest()
+		value := "1000"
+		r.Resources = []kmsg.AlterConfigsRequestResource{
+			{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: topic, Configs: []kmsg.AlterConfigsRequestResourceConfig{{Name: "retention.ms", Value: &value}}},
+			{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "missing"},
+		}
+		return r
+	case 43:
+		r := kmsg.NewPtrElectLeadersRequest()
+		r.Topics = []kmsg.ElectLeadersRequestTopic{{Topic: topic, Partitions: []int32{0, 9}}, {Topic: "missing", Partitions: []int32{0}}}
+		return r
+	case 45:
+		r := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+		r.Topics = []kmsg.AlterPartitionAssignmentsRequestTopic{{Topic: topic, Partitions: []kmsg.AlterPartitionAssignmentsRequestTopicPartition{
+			{Partition: 0, Replicas: []int32{7}}, {Partition: 1, Replicas: []int32{8}}, {Partition: 1}, {Partition: 9},
+		}}}
+		return r
+	case 46:
+		r := kmsg.NewPtrListPartitionReassignmentsRequest()
+		r.Topics = []kmsg.ListPartitionReassignmentsRequestTopic{{Topic: topic, Partitions: []int32{0}}}
+		return r
+	case 74:
+		r := kmsg.NewPtrListConfigResourcesRequest()
+		r.ResourceTypes = []int8{2, 4}
+		return r
+	case 75:
+		r := kmsg.NewPtrDescribeTopicPartitionsRequest()
+		r.Topics = []kmsg.DescribeTopicPartitionsRequestTopic{{Topic: "missing"}, {Topic: topic}}
+		r.ResponsePartitionLimit = 1
 		return r
 	case 37:
 		r := kmsg.NewPtrCreatePartitionsRequest()
