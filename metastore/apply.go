@@ -3,6 +3,7 @@ package metastore
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -37,6 +38,9 @@ func (v *View) apply(changes kv.Changes) error {
 	if v.byName == nil {
 		v.sortTopics()
 	}
+	if v.configs == nil {
+		v.configs = &Configs{maps.Clone(v.configSets)}
+	}
 	v.revision = max(v.revision, changes.Revision)
 	return nil
 }
@@ -56,6 +60,8 @@ func (v *View) applyEvent(e kv.Event) error {
 		return v.applySegment(rest, e)
 	case dirCompactors:
 		return applyMember(v.compactors, rest, e)
+	case dirConfig:
+		return v.applyConfig(rest, e)
 	case dirQueries:
 		return applyMember(v.queries, rest, e)
 	}

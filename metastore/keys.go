@@ -23,6 +23,7 @@ const (
 	dirQueries    = "queries/"
 	dirDeletions  = "deletions/"
 	dirOffsets    = "offsets/"
+	dirConfig     = "config/"
 
 	nameProducerIDs = "producer-ids"
 )
@@ -51,6 +52,40 @@ func (k keys) producerIDs() string           { return k.under(nameProducerIDs) }
 
 func (k keys) owner(p topic.Partition) string    { return k.under(dirOwners) + p.String() }
 func (k keys) manifest(p topic.Partition) string { return k.under(dirManifests) + p.String() }
+
+// config is the key of a resource's configuration. Group ids are free text and
+// are escaped.
+func (k keys) config(r ConfigResource) string {
+	name := url.PathEscape(r.Name)
+	if r.Kind == ConfigBrokers && name == "" {
+		name = nameAllBrokers
+	}
+	return k.under(dirConfig) + string(r.Kind) + "/" + name
+}
+
+// nameAllBrokers stands where another key has the id of one.
+const nameAllBrokers = "default"
+
+// parseConfig takes "<kind>/<name>" apart. Kinds of a later version are not known.
+func parseConfig(rest string) (r ConfigResource, known bool, err error) {
+	kind, escaped, _ := strings.Cut(rest, "/")
+	r.Kind = ConfigKind(kind)
+	switch r.Kind {
+	case ConfigBrokers:
+		if escaped == nameAllBrokers {
+			return r, true, nil
+		}
+		id, err := parseBrokerID(escaped)
+		r.Name = id.String()
+		return r, true, err
+	case ConfigGroups:
+		if r.Name, err = url.PathUnescape(escaped); err != nil {
+			err = fmt.Errorf("config key %q: %w", rest, err)
+		}
+		return r, true, err
+	}
+	return r, false, nil
+}
 
 // segment is the key of a segment's part; the first has no suffix.
 func (k keys) segment(id string, part int) string {

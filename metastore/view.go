@@ -18,6 +18,8 @@ type View struct {
 	topicsByID map[topic.ID]*Topic
 	byName     []*Topic // sorted; nil: to be made again
 	brokers    map[BrokerID]Broker
+	configSets map[ConfigResource]map[string]string
+	configs    *Configs // made of configSets; nil: to be made again
 	compactors map[string]Member
 	queries    map[string]Member
 	segments   map[string]*segmentEntry
@@ -48,6 +50,8 @@ func newView(k keys, anomaly func(string, ...any)) *View {
 		topicsByID: make(map[topic.ID]*Topic),
 		byName:     []*Topic{},
 		brokers:    make(map[BrokerID]Broker),
+		configSets: make(map[ConfigResource]map[string]string),
+		configs:    &Configs{},
 		compactors: make(map[string]Member),
 		queries:    make(map[string]Member),
 		segments:   make(map[string]*segmentEntry),
