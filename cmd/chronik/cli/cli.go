@@ -94,7 +94,7 @@ Any Kafka client works as well: kcat -b 127.0.0.1:9092 -L`,
 	e := env{process}
 	root.AddCommand(
 		newDev(e),
-		newTopic(e), newProduce(e), newConsume(e), newSQL(e),
+		newTopic(e), newProduce(e), newConsume(e), newGroup(e), newSQL(e),
 		newDump(e), newConfig(e), newVersion(), newCompletion(),
 	)
 	return root

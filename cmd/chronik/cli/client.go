@@ -56,6 +56,11 @@ func (b *bootstrap) client(options ...kgo.Opt) (*kgo.Client, error) {
 
 // admin runs f with an admin client and a deadline.
 func (b *bootstrap) admin(ctx context.Context, f func(context.Context, *kadm.Client) error) error {
+	return b.connected(ctx, func(ctx context.Context, client *kgo.Client) error { return f(ctx, kadm.NewClient(client)) })
+}
+
+// connected runs f with a client that has reached the cluster, and a deadline.
+func (b *bootstrap) connected(ctx context.Context, f func(context.Context, *kgo.Client) error) error {
 	client, err := b.client()
 	if err != nil {
 		return err
@@ -66,7 +71,7 @@ func (b *bootstrap) admin(ctx context.Context, f func(context.Context, *kadm.Cli
 	if err := b.reachable(ctx, client); err != nil {
 		return err
 	}
-	return b.explain(f(ctx, kadm.NewClient(client)))
+	return b.explain(f(ctx, client))
 }
 
 // reachable fails at once where the client would go on trying: when nobody
@@ -88,6 +93,8 @@ func (b *bootstrap) explain(err error) error {
 		return fmt.Errorf("no answer from Kafka at %s: %w (is `chronik dev` running? --bootstrap names another address)", b.addresses, err)
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return fmt.Errorf("%w (`chronik topic list` shows the topics that there are)", err)
+	case errors.Is(err, kerr.GroupIDNotFound):
+		return fmt.Errorf("%w (`chronik group list` shows the groups that there are)", err)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -78,6 +79,23 @@ func (t *table) write(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeCSV writes the same cells with commas, for programs.
+func (t *table) writeCSV(w io.Writer) error {
+	out := csv.NewWriter(w)
+	if err := out.Write(t.columns); err != nil {
+		return err
+	}
+	return out.WriteAll(t.rows)
+}
+
+// writeAs writes the form that --output names, which is table or csv.
+func (t *table) writeAs(w io.Writer, output string) error {
+	if output == "csv" {
+		return t.writeCSV(w)
+	}
+	return t.write(w)
 }
 
 // writeJSON writes v for programs, indented so that people can read it too.
