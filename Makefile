@@ -18,7 +18,7 @@ FUZZTIME ?= 10s
 BENCH    ?= .
 E2E      ?= .
 
-.PHONY: help build test e2e demo bench lint check fuzz tools race clean
+.PHONY: help build test e2e compat demo bench lint check fuzz tools race clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ e2e: build ## end-to-end tests of the binary, minutes; E2E=regexp chooses, CHRON
 
 demo: build ## see it work: events in over Kafka, answers out by SQL; KEEP=1 leaves the server running
 	go run ./tests/demo -chronik $(BIN) $(if $(KEEP),-keep)
+
+compat: build ## real Kafka clients against the binary, minutes; UPDATE=1 writes docs/compatibility.md
+	go run ./tests/compat -chronik $(BIN) $(if $(UPDATE),-update)
 
 bench: ## Go benchmarks; BENCH=regexp chooses. Whole-system figures: docs/benchmarks
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(UNIT)
@@ -61,7 +64,7 @@ tools: ## what tests and lint run beside Go: MinIO, versitygw, staticcheck, into
 $(TOOLS)/staticcheck: tools/go.mod
 	GOBIN=$(TOOLS) go -C tools install honnef.co/go/tools/cmd/staticcheck
 
-check: lint test e2e demo ## what CI runs on every change
+check: lint test e2e demo compat ## what CI runs on every change
 
 clean: ## remove what was built
 	rm -rf bin .tools coverage.out

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"time"
+)
+
+// driver is a folder with a program that drives one or more clients.
+type driver struct {
+	dir     string
+	needs   []string // commands that must be on the PATH
+	clients []string // keys of clients
+	within  time.Duration
+}
+
+// drivers is what the suite runs, in the order in which they are started: the
+// slow ones first.
+var drivers = []driver{
+	{dir: "java", needs: []string{"java", "javac", "mvn"}, clients: []string{"java", "java-2.1"}, within: 5 * time.Minute},
+}
+
+// client is a column of the table.
+type client struct {
+	key   string // what a driver calls it
+	title string
+	// system: it comes from the operating system's packages and not from a
+	// pinned one, so that another version than the page's is told, not refused.
+	system bool
+}
+
+var clients = []client{
+	{key: "java", title: "Java client"},
+	{key: "java-2.1", title: "Java client, old"},
+}
+
+// capability is a row of the table. The names of those of Kafka's own tools are
+// the names of the tools, and make a table of their own.
+type capability struct {
+	name string
+	does string
+}
+
+var capabilities = []capability{
+	{"acks-0", "produce with acks=0"},
+	{"acks-1", "produce with acks=1"},
+	{"acks-all", "produce with acks=all"},
+	{"gzip", "gzip, both ways"},
+	{"snappy", "snappy, both ways"},
+	{"lz4", "lz4, both ways"},
+	{"zstd", "zstd, both ways"},
+	{"idempotence", "idempotent producer"},
+	{"records", "headers, null and empty keys and values come back as sent"},
+	{"timestamps", "timestamps come back as sent, or are the broker's"},
+	{"too-large", "a batch that is too large is refused; the producer goes on"},
+	{"auto-create", "a topic is made by its first record"},
+	{"transactional-refused", "a transactional id is refused at once"},
+	{"interchange-write", "writes for other clients"},
+	{"interchange-read", "reads what the other clients wrote, in each compression"},
+	{"from-start", "consume from the start, in order"},
+	{"from-time", "consume from a point in time"},
+	{"offsets-by-time", "earliest, latest, by time; none after the end"},
+	{"group-resume", "group: subscribe, commit, go on after a restart"},
+	{"no-offset", "group: no committed offset is none, not 0"},
+	{"group-rebalance", "group: a member joins, another leaves"},
+	{"group-rejoin", "group: a member leaves and joins again"},
+	{"static-member", "group: a static member comes back without a rebalance"},
+	{"cooperative", "group: cooperative rebalance"},
+	{"consumer-protocol", "group: the new protocol (KIP-848), members join and leave"},
+	{"regex-subscription", "group: subscription by pattern"},
+	{"group-upgrade", "group: from the classic to the new protocol and back, live"},
+	{"list-groups", "list groups, by state and type"},
+	{"describe-groups", "describe groups"},
+	{"delete-groups", "delete groups; not those with members"},
+	{"reset-offsets", "read and set a group's offsets"},
+	{"delete-offsets", "delete a group's offsets; not those in use"},
+	{"remove-members", "remove members of a group"},
+	{"create-topic", "create topics; existing ones, bad names and counts are refused"},
+	{"describe-topic", "list and describe topics"},
+	{"delete-topic", "delete topics"},
+	{"add-partitions", "add partitions"},
+	{"describe-configs", "describe configs with source and defaults"},
+	{"alter-configs", "alter configs of a topic, one by one"},
+	{"replace-configs", "replace the configs of a topic (AlterConfigs)"},
+	{"unknown-config", "unknown configs are refused"},
+	{"broker-configs", "describe and alter configs of the cluster and of a broker"},
+	{"delete-records", "delete records"},
+	{"describe-cluster", "describe the cluster"},
+	{"log-dirs", "sizes of partitions"},
+	{"producers", "describe active producers"},
+	{"quotas", "set, describe and remove client quotas; they throttle"},
+	{"elect-leaders", "leader election: not needed"},
+	{"reassign", "reassign partitions: none under way"},
+	{"features", "supported and finalised features"},
+	{"acls-disabled", "ACLs say that security is disabled"},
+}
+
+// gap is what a client cannot do here yet, though it could against Apache Kafka.
+// One that closes must be taken off: the page says what is true.
+type gap struct {
+	client       string
+	capabilities []string
+	why          string
+}
+
+var gaps = []gap{
+	{"java-2.1", []string{"acks-0", "acks-1", "acks-all", "gzip", "snappy", "lz4", "zstd", "from-start"}, "a consumer without a group asks for the offsets of the group with the empty name, which is refused"},
+	{"java-2.1", []string{"replace-configs"}, "AlterConfigs is not served"},
+}
+
+func isGap(client, capability string) bool {
+	for _, g := range gaps {
+		if g.client == client && slices.Contains(g.capabilities, capability) {
+			return true
+		}
+	}
+	return false
+}
+
+// available leaves out the drivers whose toolchain is missing here, and says so;
+// with needAll they are problems.
+func available(all []driver, needAll bool, out io.Writer) (here []driver, problems []string) {
+next:
+	for _, d := range all {
+		for _, command := range d.needs {
+			if _, err := exec.LookPath(command); err != nil {
+				if needAll {
+					problems = append(problems, fmt.Sprintf("%s: %s is not installed", d.dir, command))
+				} else {
+					fmt.Fprintf(out, "SKIPPED %s: %s is not installed\n", d.dir, command)
+				}
+				continue next
+			}
+		}
+		here = append(here, d)
+	}
+	return here, problems
+}

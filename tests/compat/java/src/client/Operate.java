@@ -1,0 +1,8 @@
+package client;
+
+import compat.Report;
+
+final class Operate {
+    static void plan(Report report) {
+    }
+}
