@@ -216,6 +216,16 @@ func (b *Broker) serve(ctx context.Context, s *metastore.BrokerSession, l *inges
 	}
 	b.current.Store(l)
 	defer b.current.Store(nil)
+	coordinating, stopCoordinating := context.WithCancel(context.WithoutCancel(ctx))
+	coordinated := make(chan struct{})
+	go func() {
+		defer close(coordinated)
+		b.coordinate(coordinating, s)
+	}()
+	defer func() {
+		stopCoordinating()
+		<-coordinated
+	}()
 	b.waiting.Store(nil)
 	b.log.Info("broker serves", "broker", b.cfg.ID, "session", s.ID(), "partitions", len(l.Partitions()))
 

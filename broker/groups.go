@@ -2,11 +2,11 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/api"
 	"github.com/chronik-stream/chronik/broker/group"
-	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 )
 
@@ -17,36 +17,35 @@ func newGroups(b *Broker) *group.Coordinator {
 		found, ok := api.Coordinator(name, cluster{b}.Brokers())
 		return ok && found.ID == b.cfg.ID && b.current.Load() != nil
 	}
-	return group.New(b.cfg.Group, offsets{b.deps.Store}, serves, b.log)
+	return group.New(b.cfg.Group, serves, b.log)
 }
 
-// offsets keeps a group's offsets in the metadata store.
-type offsets struct{ store *metastore.Store }
+// reviewPause is how often at most a coordinator looks for brokers that came or went.
+const reviewPause = 100 * time.Millisecond
 
-func (o offsets) FetchOffsets(ctx context.Context, name string) (map[topic.Partition]group.Offset, error) {
-	stored, err := o.store.FetchOffsets(ctx, name)
-	if err != nil {
-		return nil, err
+// coordinate runs the groups of one session until ctx ends.
+func (b *Broker) coordinate(ctx context.Context, s *metastore.BrokerSession) {
+	b.groups.Begin(group.InMetastore(b.deps.Store, s))
+	defer b.groups.End()
+	catalog := b.deps.Store.Catalog()
+	live := catalog.Brokers()
+	for {
+		changed := catalog.Changed()
+		now := catalog.Brokers()
+		if !slices.EqualFunc(now, live, func(a, b metastore.Broker) bool { return a.ID == b.ID }) {
+			live = now
+			b.groups.Review()
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+		// The catalog changes with every commit of a segment: not each is worth a look.
+		select {
+		case <-time.After(reviewPause):
+		case <-ctx.Done():
+			return
+		}
 	}
-	all := make(map[topic.Partition]group.Offset, len(stored))
-	for p, c := range stored {
-		all[p] = group.Offset{Offset: c.Offset, LeaderEpoch: c.LeaderEpoch, Metadata: c.Metadata, CommittedAt: time.UnixMilli(c.CommittedAt)}
-	}
-	return all, nil
-}
-
-func (o offsets) CommitOffsets(ctx context.Context, name string, offsets map[topic.Partition]group.Offset) error {
-	commits := make(map[topic.Partition]metastore.OffsetCommit, len(offsets))
-	for p, c := range offsets {
-		commits[p] = metastore.OffsetCommit{Offset: c.Offset, LeaderEpoch: c.LeaderEpoch, Metadata: c.Metadata, CommittedAt: c.CommittedAt.UnixMilli()}
-	}
-	return o.store.CommitOffsets(ctx, name, commits)
-}
-
-func (o offsets) DeleteGroupOffsets(ctx context.Context, name string) error {
-	return o.store.DeleteGroupOffsets(ctx, name)
-}
-
-func (o offsets) GroupsWithOffsets(ctx context.Context) ([]string, error) {
-	return o.store.OffsetGroups(ctx)
 }

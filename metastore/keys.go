@@ -22,10 +22,17 @@ const (
 	dirCompactors = "compactors/"
 	dirQueries    = "queries/"
 	dirDeletions  = "deletions/"
-	dirOffsets    = "offsets/"
 	dirConfig     = "config/"
 
 	nameProducerIDs = "producer-ids"
+)
+
+// The directories below the groups' root, which no catalog watches: groups that
+// commit often would cost every node of the cluster, and concern one.
+const (
+	dirOffsets     = "offsets/"
+	dirGroups      = "states/"
+	dirGroupChunks = "chunks/"
 )
 
 // keys spells the keys of one cluster. Its value is the root, with the last slash.
@@ -39,6 +46,11 @@ func keysOf(cluster string) (keys, error) {
 }
 
 func (k keys) under(dir string) string { return string(k) + dir }
+
+// underGroups is a directory below the groups' root.
+func (k keys) underGroups(dir string) string {
+	return "/chronik-groups/" + strings.TrimPrefix(string(k), "/chronik/") + dir
+}
 
 func (k keys) broker(id BrokerID) string     { return k.under(dirBrokers) + id.String() }
 func (k keys) commit(id BrokerID) string     { return k.under(dirCommits) + id.String() }
@@ -95,14 +107,25 @@ func (k keys) segment(id string, part int) string {
 	return k.under(dirSegments) + id + "." + strconv.Itoa(part)
 }
 
-// group is the directory of a group's committed offsets. Group ids are free
+// offsetsOf is the directory of a group's committed offsets. Group ids are free
 // text and are escaped, so that no slash of theirs makes two groups meet.
-func (k keys) group(group string) string {
-	return k.under(dirOffsets) + url.PathEscape(group) + "/"
+func (k keys) offsetsOf(group string) string {
+	return k.underGroups(dirOffsets) + url.PathEscape(group) + "/"
 }
 
 func (k keys) offsets(group string, b offsetBlock) string {
-	return fmt.Sprintf("%s%s/%d", k.group(group), b.Topic, b.Index)
+	return fmt.Sprintf("%s%s/%d", k.offsetsOf(group), b.Topic, b.Index)
+}
+
+// group is the key of a group's state, and groupChunks the directory of its rows.
+func (k keys) group(group string) string { return k.underGroups(dirGroups) + url.PathEscape(group) }
+
+func (k keys) groupChunks(group string) string {
+	return k.underGroups(dirGroupChunks) + url.PathEscape(group) + "/"
+}
+
+func (k keys) groupChunk(group string, copyNumber int64, chunk int) string {
+	return fmt.Sprintf("%s%d/%d", k.groupChunks(group), copyNumber, chunk)
 }
 
 // split takes a key apart into its directory, with the slash, and the rest.

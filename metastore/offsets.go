@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -62,14 +63,13 @@ func (s *Store) FetchOffsets(ctx context.Context, group string) (map[topic.Parti
 
 // OffsetGroups returns the groups that have committed offsets, sorted.
 func (s *Store) OffsetGroups(ctx context.Context) ([]string, error) {
-	entries, _, err := s.kv.Range(ctx, s.keys.under(dirOffsets))
+	entries, _, err := s.kv.Range(ctx, s.keys.underGroups(dirOffsets))
 	if err != nil {
 		return nil, fmt.Errorf("list groups with offsets: %w", err)
 	}
 	groups := make(map[string]bool)
 	for _, e := range entries {
-		_, rest := s.keys.split(e.Key)
-		group, _, err := parseOffsets(rest)
+		group, _, err := parseOffsets(strings.TrimPrefix(e.Key, s.keys.underGroups(dirOffsets)))
 		if err != nil {
 			return nil, fmt.Errorf("list groups with offsets: %w", err)
 		}
@@ -199,15 +199,14 @@ func (s *Store) packBlocks(
 }
 
 func (s *Store) readBlocks(ctx context.Context, group string) (map[offsetBlock]blockState, error) {
-	entries, _, err := s.kv.Range(ctx, s.keys.group(group))
+	entries, _, err := s.kv.Range(ctx, s.keys.offsetsOf(group))
 	if err != nil {
 		return nil, err
 	}
 	blocks := make(map[offsetBlock]blockState, len(entries))
 	var broken error
 	for _, e := range entries {
-		_, rest := s.keys.split(e.Key)
-		_, b, err := parseOffsets(rest)
+		_, b, err := parseOffsets(strings.TrimPrefix(e.Key, s.keys.underGroups(dirOffsets)))
 		state := blockState{revision: e.ModRevision}
 		if err == nil {
 			err = json.Unmarshal(e.Value, &state.value)

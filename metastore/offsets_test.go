@@ -61,7 +61,7 @@ func TestDeletedOffsetsAreGone(t *testing.T) {
 	require.NoError(t, s.CommitOffsets(t.Context(), "g", offsets{r: {Offset: 4}}), "after its block was deleted")
 	require.NoError(t, s.DeleteGroupOffsets(t.Context(), "g"))
 	require.NoError(t, s.DeleteGroupOffsets(t.Context(), "g"), "again")
-	left, _, err := k.Range(t.Context(), "/chronik/test/offsets/")
+	left, _, err := k.Range(t.Context(), "/chronik-groups/test/offsets/")
 	require.NoError(t, err)
 	require.Len(t, left, 1, "the other group's")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -142,31 +143,7 @@ func (s *Store) DeleteTopicID(ctx context.Context, id topic.ID) error {
 // SweepTopics deletes what is left of deleted topics: owners, manifests and the
 // groups' committed offsets. Any node may call it at any time.
 func (s *Store) SweepTopics(ctx context.Context) error {
-	entries, revision, err := s.kv.Range(ctx, s.keys.under(dirOffsets))
-	if err != nil {
-		return fmt.Errorf("sweep deleted topics: %w", err)
-	}
-	// A topic exists before offsets are committed for it. So one that is not in
-	// a catalog as new as the offsets has been deleted.
-	if err := s.catalog.WaitRevision(ctx, revision); err != nil {
-		return fmt.Errorf("sweep deleted topics: %w", err)
-	}
-	var gone []kv.Op
-	var broken error
-	for _, e := range entries {
-		_, rest := s.keys.split(e.Key)
-		_, block, err := parseOffsets(rest)
-		if err != nil {
-			broken = errors.Join(broken, fmt.Errorf("sweep deleted topics: %w", err))
-			continue
-		}
-		if _, known := s.catalog.TopicByID(block.Topic); !known {
-			gone = append(gone, kv.Delete(e.Key))
-		}
-	}
-	if err := s.writeAll(ctx, "sweep deleted topics", gone); err != nil {
-		return err
-	}
+	broken := s.sweepOffsets(ctx)
 	var unknown map[topic.ID]bool
 	s.catalog.View(func(v *View) {
 		unknown = make(map[topic.ID]bool)
@@ -178,6 +155,43 @@ func (s *Store) SweepTopics(ctx context.Context) error {
 	})
 	return errors.Join(broken, s.deletePartitions(ctx, "sweep deleted topics",
 		func(p topic.Partition) bool { return unknown[p.Topic] }))
+}
+
+// sweepOffsets deletes the groups' offsets of topics that are gone. That one is
+// gone is compared in the transaction: ids of topics do not come back.
+func (s *Store) sweepOffsets(ctx context.Context) error {
+	const what = "sweep offsets of deleted topics"
+	entries, _, err := s.kv.Range(ctx, s.keys.underGroups(dirOffsets))
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	gone := make(map[topic.ID][]kv.Op)
+	var broken error
+	for _, e := range entries {
+		_, block, err := parseOffsets(strings.TrimPrefix(e.Key, s.keys.underGroups(dirOffsets)))
+		if err != nil {
+			broken = errors.Join(broken, fmt.Errorf("%s: %w", what, err))
+			continue
+		}
+		if _, known := s.catalog.TopicByID(block.Topic); !known {
+			gone[block.Topic] = append(gone[block.Topic], kv.Delete(e.Key))
+		}
+	}
+	for id, ops := range gone {
+		absent := kv.Compare{Key: s.keys.topicID(id)}
+		for len(ops) > 0 {
+			txn := kv.Txn{If: []kv.Compare{absent}}
+			for len(ops) > 0 && fits(txn, 0, ops[0]) {
+				txn.Then = append(txn.Then, ops[0])
+				ops = ops[1:]
+			}
+			// Refused: the catalog is behind, and the topic is a new one.
+			if _, _, err := s.settle(ctx, what, txn); err != nil {
+				return errors.Join(broken, err)
+			}
+		}
+	}
+	return broken
 }
 
 // deletePartitions deletes owners and manifests of those partitions, all of

@@ -15,8 +15,8 @@ func heartbeatRoute() *route {
 	return &route{key: 12, name: "Heartbeat", min: 0, max: 4, start: whole(heartbeat)}
 }
 
-func heartbeat(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.HeartbeatRequest) kmsg.Response {
+func heartbeat(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.HeartbeatRequest) kmsg.Response {
 	resp := kmsg.NewPtrHeartbeatResponse()
-	resp.ErrorCode = h.code(h.Groups.Heartbeat(req.Group, req.MemberID, text(req.InstanceID), req.Generation))
+	resp.ErrorCode = h.code(h.Groups.Heartbeat(ctx, req.Group, req.MemberID, text(req.InstanceID), req.Generation))
 	return resp
 }

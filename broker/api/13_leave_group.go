@@ -16,10 +16,10 @@ func leaveGroupRoute() *route {
 	return &route{key: 13, name: "LeaveGroup", min: 0, max: 5, start: whole(leaveGroup)}
 }
 
-func leaveGroup(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.LeaveGroupRequest) kmsg.Response {
+func leaveGroup(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.LeaveGroupRequest) kmsg.Response {
 	resp := kmsg.NewPtrLeaveGroupResponse()
 	if req.Version < 3 {
-		resp.ErrorCode = h.code(h.Groups.Leave(req.Group, req.MemberID, ""))
+		resp.ErrorCode = h.code(h.Groups.Leave(ctx, req.Group, req.MemberID, ""))
 		return resp
 	}
 	if err := h.Groups.Check(req.Group); err != nil {
@@ -27,7 +27,7 @@ func leaveGroup(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.LeaveG
 	}
 	resp.Members = make([]kmsg.LeaveGroupResponseMember, len(req.Members))
 	for i, m := range req.Members {
-		err := h.Groups.Leave(req.Group, m.MemberID, text(m.InstanceID))
+		err := h.Groups.Leave(ctx, req.Group, m.MemberID, text(m.InstanceID))
 		resp.Members[i] = kmsg.LeaveGroupResponseMember{MemberID: m.MemberID, InstanceID: m.InstanceID, ErrorCode: h.code(err)}
 	}
 	return resp

@@ -14,13 +14,12 @@ import (
 //
 //   - 3 flexible; 4 filter by state; 5 filter by type.
 //
-// Each broker lists the groups that it coordinates; all are of the classic type.
+// Each broker lists the groups that it coordinates.
 func listGroupsRoute() *route {
 	return &route{key: 16, name: "ListGroups", min: 0, max: 5, start: whole(listGroups)}
 }
 
 func listGroups(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.ListGroupsRequest) kmsg.Response {
-	const classic = "classic"
 	resp := kmsg.NewPtrListGroupsResponse()
 	resp.Groups = []kmsg.ListGroupsResponseGroup{}
 	groups, err := h.Groups.List(ctx)
@@ -29,9 +28,9 @@ func listGroups(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.List
 		return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
 	}
 	for _, g := range groups {
-		if wanted(req.StatesFilter, string(g.Phase)) && wanted(req.TypesFilter, classic) {
+		if wanted(req.StatesFilter, string(g.Phase)) && wanted(req.TypesFilter, g.Kind) {
 			resp.Groups = append(resp.Groups, kmsg.ListGroupsResponseGroup{
-				Group: g.Group, ProtocolType: g.ProtocolType, GroupState: string(g.Phase), GroupType: classic,
+				Group: g.Group, ProtocolType: g.ProtocolType, GroupState: string(g.Phase), GroupType: g.Kind,
 			})
 		}
 	}

@@ -61,6 +61,8 @@ func codes() []errorCode {
 
 		{group.ErrNotCoordinator, kerr.NotCoordinator},
 		{group.ErrClosed, kerr.CoordinatorNotAvailable},
+		{group.ErrLoading, kerr.CoordinatorLoadInProgress},
+		{group.ErrOtherKind, kerr.InconsistentGroupProtocol},
 		{group.ErrUnknownMember, kerr.UnknownMemberID},
 		{group.ErrMemberIDRequired, kerr.MemberIDRequired},
 		{group.ErrFencedInstance, kerr.FencedInstanceID},

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/core"
-	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -27,7 +26,6 @@ type memory struct {
 	logs      map[topic.Partition]*memoryLog
 	revision  int64
 	producers int64
-	offsets   map[string]map[topic.Partition]group.Offset
 
 	brokers []metastore.Broker
 	lost    map[topic.Partition]bool // partitions that another broker owns now
@@ -56,7 +54,7 @@ type memorySequence struct {
 func newMemory(brokers ...metastore.Broker) *memory {
 	return &memory{
 		changed: make(chan struct{}), topics: make(map[string]*metastore.Topic), logs: make(map[topic.Partition]*memoryLog),
-		offsets: make(map[string]map[topic.Partition]group.Offset), lost: make(map[topic.Partition]bool), brokers: brokers,
+		lost: make(map[topic.Partition]bool), brokers: brokers,
 	}
 }
 
@@ -442,35 +440,4 @@ func (m *memory) records(p topic.Partition, f func(offset, timestamp int64) bool
 		}
 	}
 	return nil
-}
-
-// --- offsets of groups
-
-func (m *memory) FetchOffsets(_ context.Context, name string) (map[topic.Partition]group.Offset, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return maps.Clone(m.offsets[name]), nil
-}
-
-func (m *memory) CommitOffsets(_ context.Context, name string, offsets map[topic.Partition]group.Offset) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.offsets[name] == nil {
-		m.offsets[name] = make(map[topic.Partition]group.Offset)
-	}
-	maps.Copy(m.offsets[name], offsets)
-	return nil
-}
-
-func (m *memory) DeleteGroupOffsets(_ context.Context, name string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.offsets, name)
-	return nil
-}
-
-func (m *memory) GroupsWithOffsets(context.Context) ([]string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Sorted(maps.Keys(m.offsets)), nil
 }

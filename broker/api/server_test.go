@@ -21,6 +21,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
+	memkv "github.com/chronik-stream/chronik/metastore/kv/memory"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,7 +43,8 @@ func serve(t testing.TB, cfg api.Config) *server {
 	s := &server{memory: m, addr: socket.Addr().String()}
 	delay := 20 * time.Millisecond
 	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
-	s.groups = group.New(group.Config{InitialRebalanceDelay: &delay, SessionTimeoutMin: 100 * time.Millisecond}, m, func(string) bool { return true }, log)
+	s.groups = group.New(group.Config{InitialRebalanceDelay: &delay, SessionTimeoutMin: 100 * time.Millisecond}, func(string) bool { return true }, log)
+	s.groups.Begin(groupStorage(t))
 	handler := api.New(cfg, api.Deps{Log: m, Reader: m, Topics: m, Cluster: m, ProducerIDs: m, Groups: s.groups}, log, reg)
 	s.wire = wire.New(wire.Config{}, handler, log, reg)
 	served := make(chan error, 1)
@@ -55,6 +57,21 @@ func serve(t testing.TB, cfg api.Config) *server {
 		require.NoError(t, <-served)
 	})
 	return s
+}
+
+// groupStorage is a metadata store in memory with a session for groups.
+func groupStorage(t testing.TB) group.Storage {
+	k := memkv.New()
+	store, err := metastore.Open(t.Context(), k, metastore.Options{Cluster: "test"})
+	require.NoError(t, err)
+	session, err := store.Register(t.Context(), metastore.Broker{ID: 7}, time.Minute)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, session.Close(context.Background()))
+		store.Close()
+		require.NoError(t, k.Close())
+	})
+	return group.InMetastore(store, session)
 }
 
 // topic makes a topic and returns it.

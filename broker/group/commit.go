@@ -19,7 +19,11 @@ type committer struct {
 
 	mu     sync.Mutex
 	queues map[string]*commitQueue
+	drains sync.WaitGroup
 }
+
+// wait returns when the writes that are under way are finished.
+func (c *committer) wait() { c.drains.Wait() }
 
 // commitQueue exists while a write of its group is under way.
 type commitQueue struct {
@@ -53,7 +57,7 @@ func (c *committer) commit(ctx context.Context, group string, offsets map[topic.
 	maps.Copy(batch.offsets, offsets)
 	c.mu.Unlock()
 	if !busy {
-		go c.drain(group, queue)
+		c.drains.Go(func() { c.drain(group, queue) })
 	}
 	select {
 	case <-batch.done:

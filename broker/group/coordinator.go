@@ -1,10 +1,12 @@
 package group
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -39,182 +41,254 @@ func (c Config) limits() Limits {
 
 // Coordinator runs the groups of this broker. All methods may be called at once.
 type Coordinator struct {
-	limits  Limits
-	offsets Offsets
-	owns    func(group string) bool
-	log     *slog.Logger
-	commits *committer
+	limits Limits
+	serves func(group string) bool
+	log    *slog.Logger
 
 	mu     sync.Mutex
-	groups map[string]*running
-	closed chan struct{} // closed by Close
+	term   *term // nil: between sessions
+	closed bool
 }
 
-// running is a State with its timer. It is in the Coordinator's map while gone is
-// false, and only then may it be used.
-type running struct {
-	mu    sync.Mutex
-	state *State
-	timer *time.Timer
-	gone  bool
+// New returns a coordinator, which serves nothing before Begin. owns tells
+// whether this broker is the one that coordinates a group; it may change at any
+// time.
+func New(cfg Config, owns func(group string) bool, log *slog.Logger) *Coordinator {
+	return &Coordinator{limits: cfg.limits(), serves: owns, log: log}
 }
 
-// New returns a coordinator that keeps offsets in store. owns tells whether this
-// broker is the one that coordinates a group; it may change at any time.
-func New(cfg Config, store Offsets, owns func(group string) bool, log *slog.Logger) *Coordinator {
-	return &Coordinator{
-		limits: cfg.limits(), offsets: store, owns: owns, log: log,
-		commits: newCommitter(store), groups: make(map[string]*running), closed: make(chan struct{}),
-	}
-}
-
-// Close answers all parked requests with ErrClosed and stops all timers. Commits
-// under way are finished.
-func (c *Coordinator) Close() {
+// Begin starts to serve groups out of storage, which is that of a new session of
+// the broker. Those that this broker coordinates are read in the background, so
+// that members who stay away are missed.
+func (c *Coordinator) Begin(storage Storage) {
+	c.End()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	select {
-	case <-c.closed:
+	if c.closed {
 		return
-	default:
 	}
-	close(c.closed)
-	for name, g := range c.groups {
-		g.mu.Lock()
-		g.gone = true
-		g.timer.Stop()
-		g.mu.Unlock()
-		delete(c.groups, name)
+	t := &term{coordinator: c, storage: storage, commits: newCommitter(storage), groups: make(map[string]*running)}
+	t.life, t.end = context.WithCancel(context.Background())
+	c.term = t
+	t.tasks.Go(t.loadAll)
+}
+
+// End forgets everything and answers whoever waits with ErrNotCoordinator: the
+// session is over, and what is stored is for the next one. It returns when no
+// write is under way.
+func (c *Coordinator) End() {
+	c.mu.Lock()
+	t := c.term
+	c.term = nil
+	c.mu.Unlock()
+	if t == nil {
+		return
 	}
+	t.mu.Lock()
+	t.end()
+	t.mu.Unlock()
+	for _, g := range t.all() {
+		g.drop(ErrNotCoordinator)
+	}
+	t.tasks.Wait()
+	t.commits.wait()
+}
+
+// Close is End for good: whoever asks from then on gets ErrClosed.
+func (c *Coordinator) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.End()
+}
+
+// Review looks again which groups this broker coordinates: after brokers came or
+// went. It forgets those of others, and reads those that are new to it.
+func (c *Coordinator) Review() {
+	t, err := c.current()
+	if err != nil {
+		return
+	}
+	for _, g := range t.all() {
+		if !c.owns(g.name) {
+			g.drop(ErrNotCoordinator)
+		}
+	}
+	t.tasks.Go(t.loadAll)
+}
+
+func (c *Coordinator) owns(group string) bool { return c.serves(group) }
+
+func (c *Coordinator) current() (*term, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return nil, ErrClosed
+	case c.term == nil:
+		return nil, ErrNotCoordinator
+	}
+	return c.term, nil
 }
 
 // check refuses a group that this broker cannot serve.
-func (c *Coordinator) check(group string) error {
-	select {
-	case <-c.closed:
-		return ErrClosed
-	default:
-	}
+func (c *Coordinator) check(group string) (*term, error) {
+	t, err := c.current()
 	switch {
+	case err != nil:
+		return nil, err
 	case group == "":
-		return ErrInvalidGroupID
+		return nil, ErrInvalidGroupID
 	case !c.owns(group):
-		return ErrNotCoordinator
+		return nil, ErrNotCoordinator
 	}
-	return nil
+	return t, nil
 }
 
-// with runs step on a group, which is made when make is set, delivers the
-// answers and sets the timer. false: there is no such group.
-func (c *Coordinator) with(group string, make bool, step func(s *State, now time.Time)) bool {
+const (
+	// loadersMax is how many groups are read at once when a session begins.
+	loadersMax = 16
+	loadPause  = time.Second
+)
+
+// loadAll reads the groups that this broker coordinates and that are not in
+// memory.
+func (t *term) loadAll() {
+	var heads map[string][]byte
 	for {
-		g := c.get(group, make)
-		if g == nil {
-			return false
+		var err error
+		if heads, err = t.storage.GroupHeads(t.life); err == nil {
+			break
 		}
-		if c.step(group, g, step) {
-			return true
+		if t.life.Err() == nil {
+			t.coordinator.log.Warn("groups cannot be read yet", "error", err)
 		}
-		c.forget(group, g) // or whoever let it go will
+		select {
+		case <-time.After(loadPause):
+		case <-t.life.Done():
+			return
+		}
+	}
+	names := make(chan string)
+	var loaders sync.WaitGroup
+	for range loadersMax {
+		loaders.Go(func() {
+			for name := range names {
+				// What cannot be read is told where it is read, and asked for again.
+				_, _ = t.open(t.life, name)
+			}
+		})
+	}
+	for name, head := range heads {
+		if s, err := summarize(head); t.life.Err() == nil && t.coordinator.owns(name) && (err != nil || s.Phase != Empty) {
+			names <- name
+		}
+	}
+	close(names)
+	loaders.Wait()
+}
+
+// with runs step on a group, under its lock. The returned group may be gone.
+func (c *Coordinator) with(ctx context.Context, group string, step func(g *running, now time.Time)) (*running, error) {
+	for {
+		t, err := c.check(group)
+		if err != nil {
+			return nil, err
+		}
+		g, err := t.open(ctx, group)
+		if err != nil {
+			return nil, err
+		}
+		g.mu.Lock()
+		if g.gone == nil {
+			now := time.Now()
+			g.used = now
+			g.step(now, func() { step(g, now) })
+			g.mu.Unlock()
+			return g, nil
+		}
+		gone := g.gone
+		g.mu.Unlock()
+		if gone != errForgotten {
+			return nil, gone
+		}
 	}
 }
 
-func (c *Coordinator) get(group string, make bool) *running {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	g, ok := c.groups[group]
-	if ok || !make {
-		return g
+// stored is with, and waits until what step has seen and changed is stored.
+func (c *Coordinator) stored(ctx context.Context, group string, step func(g *running, now time.Time)) error {
+	done := make(chan error, 1)
+	_, err := c.with(ctx, group, func(g *running, now time.Time) {
+		step(g, now)
+		g.told = append(g.told, func(err error) { done <- err })
+	})
+	if err != nil {
+		return err
 	}
 	select {
-	case <-c.closed:
-		return nil
-	default:
-	}
-	g = &running{state: NewState(c.limits)}
-	g.timer = time.AfterFunc(time.Hour, func() { c.step(group, g, (*State).Expire) })
-	g.timer.Stop()
-	c.groups[group] = g
-	return g
-}
-
-// step runs f on g, unless g is gone: then it returns false.
-func (c *Coordinator) step(group string, g *running, f func(s *State, now time.Time)) bool {
-	g.mu.Lock()
-	if g.gone {
-		g.mu.Unlock()
-		return false
-	}
-	now := time.Now()
-	before := g.state.phase
-	f(g.state, now)
-	answers := g.state.Take()
-	if next := g.state.Next(); next.IsZero() {
-		g.timer.Stop()
-	} else {
-		g.timer.Reset(next.Sub(now))
-	}
-	after, generation, members, idle := g.state.phase, g.state.generation, len(g.state.members), g.state.Idle()
-	g.gone = idle
-	g.mu.Unlock()
-
-	if idle {
-		c.forget(group, g)
-	}
-	for _, a := range answers {
-		a.To <- a
-	}
-	if after != before && (after == Stable || after == Empty) {
-		c.log.Info("group settled", "group", group, "phase", string(after), "generation", generation, "members", members)
-	}
-	return true
-}
-
-// forget takes a group that is gone out of the map.
-func (c *Coordinator) forget(group string, g *running) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.groups[group] == g {
-		delete(c.groups, group)
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrNotStored, ctx.Err())
 	}
 }
 
-// await waits for the answer to t.
-func (c *Coordinator) await(ctx context.Context, group string, t Ticket) Answer {
+// await waits for the answer to t, which a step on g has parked.
+func (c *Coordinator) await(ctx context.Context, g *running, t Ticket) Answer {
+	var err error
 	select {
 	case a := <-t:
 		return a
 	case <-ctx.Done():
-		c.with(group, false, func(s *State, now time.Time) { s.Abandon(now, t) })
-		return Answer{Joined: Joined{Generation: -1}, Err: fmt.Errorf("%w: %w", ErrClosed, ctx.Err())}
-	case <-c.closed:
-		return Answer{Joined: Joined{Generation: -1}, Err: ErrClosed}
+		err = fmt.Errorf("%w: %w", ErrClosed, ctx.Err())
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.gone == nil {
+			now := time.Now()
+			g.step(now, func() {
+				if s, ok := g.kind.(*State); ok {
+					s.Abandon(now, t)
+				}
+			})
+		}
+	case <-g.over:
+		select {
+		case a := <-t:
+			return a
+		default:
+		}
+		if _, err = c.current(); err == nil {
+			err = ErrNotCoordinator
+		}
 	}
+	return Answer{Joined: Joined{Generation: -1}, Err: err}
 }
 
 // Join runs a JoinRequest, whose NewMemberID is filled in, to its end.
 func (c *Coordinator) Join(ctx context.Context, group string, r JoinRequest) (Joined, error) {
-	if err := c.check(group); err != nil {
+	r.NewMemberID = newMemberID(r)
+	t := make(Ticket, 1)
+	g, err := c.with(ctx, group, func(g *running, now time.Time) {
+		s, err := g.classic()
+		switch {
+		case err != nil:
+			t <- Answer{Joined: Joined{Generation: -1, MemberID: r.MemberID}, Err: err}
+			return
+		case s == nil && r.MemberID != "":
+			// Somebody who claims to be a member does not bring a group to life.
+			t <- Answer{Joined: Joined{Generation: -1, MemberID: r.MemberID}, Err: ErrUnknownMember}
+			return
+		case s == nil:
+			s = NewState(c.limits)
+			g.kind = s
+		}
+		s.Join(now, r, t)
+	})
+	if err != nil {
 		return Joined{Generation: -1, MemberID: r.MemberID}, err
 	}
-	r.NewMemberID = newMemberID(r)
-	// Somebody who claims to be a member does not bring a group to life.
-	t := make(Ticket, 1)
-	if !c.with(group, r.MemberID == "", func(s *State, now time.Time) { s.Join(now, r, t) }) {
-		return Joined{Generation: -1, MemberID: r.MemberID}, c.absent()
-	}
-	a := c.await(ctx, group, t)
+	a := c.await(ctx, g, t)
 	return a.Joined, a.Err
-}
-
-// absent is why a group that was asked for is not here.
-func (c *Coordinator) absent() error {
-	select {
-	case <-c.closed:
-		return ErrClosed
-	default:
-		return ErrUnknownMember
-	}
 }
 
 // newMemberID is "<client or instance id>-<26 random characters>", which people
@@ -233,143 +307,190 @@ const memberIDPrefixMax = 255
 
 // Sync runs a SyncRequest to its end.
 func (c *Coordinator) Sync(ctx context.Context, group string, r SyncRequest) (Synced, error) {
-	if err := c.check(group); err != nil {
+	t := make(Ticket, 1)
+	g, err := c.with(ctx, group, func(g *running, now time.Time) {
+		s, err := g.member()
+		if err != nil {
+			t <- Answer{Err: err}
+			return
+		}
+		s.Sync(now, r, t)
+	})
+	if err != nil {
 		return Synced{}, err
 	}
-	t := make(Ticket, 1)
-	if !c.with(group, false, func(s *State, now time.Time) { s.Sync(now, r, t) }) {
-		return Synced{}, c.absent()
-	}
-	a := c.await(ctx, group, t)
+	a := c.await(ctx, g, t)
 	return a.Synced, a.Err
 }
 
+// member is classic for somebody who has to be a member of it.
+func (g *running) member() (*State, error) {
+	s, err := g.classic()
+	if err == nil && s == nil {
+		err = ErrUnknownMember
+	}
+	return s, err
+}
+
 // Heartbeat keeps a member alive.
-func (c *Coordinator) Heartbeat(group, id, instance string, generation int32) error {
-	err := c.check(group)
-	if err != nil {
-		return err
-	}
-	if !c.with(group, false, func(s *State, now time.Time) { err = s.Heartbeat(now, id, instance, generation) }) {
-		return c.absent()
-	}
-	return err
+func (c *Coordinator) Heartbeat(ctx context.Context, group, id, instance string, generation int32) error {
+	var refused error
+	_, err := c.with(ctx, group, func(g *running, now time.Time) {
+		var s *State
+		if s, refused = g.member(); refused == nil {
+			refused = s.Heartbeat(now, id, instance, generation)
+		}
+	})
+	return cmp.Or(err, refused)
 }
 
 // Leave removes a member.
-func (c *Coordinator) Leave(group, id, instance string) error {
-	err := c.check(group)
-	if err != nil {
-		return err
-	}
-	if !c.with(group, false, func(s *State, now time.Time) { err = s.Leave(now, id, instance) }) {
-		return c.absent()
-	}
-	return err
+func (c *Coordinator) Leave(ctx context.Context, group, id, instance string) error {
+	var refused error
+	err := c.stored(ctx, group, func(g *running, now time.Time) {
+		var s *State
+		if s, refused = g.member(); refused == nil {
+			refused = s.Leave(now, id, instance)
+		}
+	})
+	return cmp.Or(err, refused)
 }
 
 // Check refuses a group that this broker does not coordinate.
-func (c *Coordinator) Check(group string) error { return c.check(group) }
+func (c *Coordinator) Check(group string) error {
+	_, err := c.check(group)
+	return err
+}
 
 // Commit stores offsets for a member, or for somebody outside an empty group.
 func (c *Coordinator) Commit(ctx context.Context, group, id, instance string, generation int32, offsets map[topic.Partition]Offset) error {
-	err := c.check(group)
-	if err != nil {
+	var refused error
+	g, err := c.with(ctx, group, func(g *running, now time.Time) {
+		var k kind = NewState(c.limits)
+		if g.kind != nil {
+			k = g.kind
+		}
+		refused = k.Committable(now, id, instance, generation)
+	})
+	if err = cmp.Or(err, refused); err != nil || len(offsets) == 0 {
 		return err
 	}
-	check := func(s *State, now time.Time) { err = s.Committable(now, id, instance, generation) }
-	if !c.with(group, false, check) {
-		check(NewState(c.limits), time.Now())
-	}
-	if err != nil || len(offsets) == 0 {
-		return err
-	}
-	return c.commits.commit(ctx, group, offsets)
+	return g.term.commits.commit(ctx, group, offsets)
 }
 
 // Committed returns all that a group has committed; an unknown group nothing.
 func (c *Coordinator) Committed(ctx context.Context, group string) (map[topic.Partition]Offset, error) {
-	if err := c.check(group); err != nil {
+	t, err := c.check(group)
+	if err != nil {
 		return nil, err
 	}
-	return c.offsets.FetchOffsets(ctx, group)
+	return t.storage.FetchOffsets(ctx, group)
 }
 
-// Describe shows a group. One that only has offsets is Empty; ErrGroupUnknown.
+// Describe shows a group of the classic protocol. One that only has offsets is
+// Empty. ErrGroupUnknown.
 func (c *Coordinator) Describe(ctx context.Context, group string) (Description, error) {
-	if err := c.check(group); err != nil {
-		return Description{Phase: Dead}, err
+	d := Description{Phase: Dead}
+	var refused error
+	g, err := c.with(ctx, group, func(g *running, _ time.Time) {
+		var s *State
+		if s, refused = g.classic(); s != nil {
+			d = s.Describe()
+		}
+	})
+	if err = cmp.Or(err, refused); err != nil || d.Phase != Dead {
+		return d, err
 	}
-	var d Description
-	if c.with(group, false, func(s *State, _ time.Time) { d = s.Describe() }) {
-		return d, nil
-	}
-	offsets, err := c.offsets.FetchOffsets(ctx, group)
+	offsets, err := g.term.storage.FetchOffsets(ctx, group)
 	switch {
 	case err != nil:
-		return Description{Phase: Dead}, err
+		return d, err
 	case len(offsets) == 0:
-		return Description{Phase: Dead}, ErrGroupUnknown
+		return d, ErrGroupUnknown
 	}
 	return Description{Phase: Empty, ProtocolType: "consumer"}, nil
 }
 
 // Listed is a group of List.
 type Listed struct {
-	Group, ProtocolType string
-	Phase               Phase
+	Group string
+	Summary
 }
 
 // List returns the groups that this broker coordinates, sorted by name.
 func (c *Coordinator) List(ctx context.Context) ([]Listed, error) {
-	stored, err := c.offsets.GroupsWithOffsets(ctx)
+	t, err := c.current()
 	if err != nil {
 		return nil, err
 	}
-	byName := make(map[string]Listed, len(stored))
-	for _, name := range stored {
-		byName[name] = Listed{name, "consumer", Empty}
+	byName := make(map[string]Summary)
+	committed, err := t.storage.GroupsWithOffsets(ctx)
+	if err != nil {
+		return nil, err
 	}
-	c.mu.Lock()
-	names := make([]string, 0, len(c.groups))
-	for name := range c.groups {
-		names = append(names, name)
+	for _, name := range committed {
+		byName[name] = Summary{Kind: Classic, ProtocolType: "consumer", Phase: Empty}
 	}
-	c.mu.Unlock()
-	for _, name := range names {
-		c.with(name, false, func(s *State, _ time.Time) { byName[name] = Listed{name, s.protocolType, s.phase} })
+	heads, err := t.storage.GroupHeads(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name, head := range heads {
+		s, err := summarize(head)
+		if err != nil {
+			c.log.Error("a group cannot be read", "group", name, "error", err)
+			continue
+		}
+		byName[name] = s
+	}
+	for _, g := range t.all() {
+		g.mu.Lock()
+		if g.gone == nil && g.kind != nil {
+			byName[g.name] = g.kind.Summary()
+		}
+		g.mu.Unlock()
 	}
 	listed := make([]Listed, 0, len(byName))
-	for name, l := range byName {
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		if c.owns(name) {
-			listed = append(listed, l)
+			listed = append(listed, Listed{name, byName[name]})
 		}
 	}
-	slices.SortFunc(listed, func(a, b Listed) int {
-		if a.Group < b.Group {
-			return -1
-		}
-		return 1
-	})
 	return listed, nil
 }
 
 // Delete forgets a group without members, and its offsets.
 func (c *Coordinator) Delete(ctx context.Context, group string) error {
-	if err := c.check(group); err != nil {
-		return err
+	busy, known := false, false
+	look := func(g *running, _ time.Time) {
+		known = g.kind != nil
+		busy = known && !g.kind.Idle()
 	}
-	busy := false
-	c.with(group, false, func(s *State, _ time.Time) { busy = !s.Idle() })
-	if busy {
-		return ErrNotEmpty
-	}
-	offsets, err := c.offsets.FetchOffsets(ctx, group)
+	g, err := c.with(ctx, group, look)
 	switch {
 	case err != nil:
 		return err
-	case len(offsets) == 0:
+	case busy:
+		return ErrNotEmpty
+	}
+	offsets, err := g.term.storage.FetchOffsets(ctx, group)
+	switch {
+	case err != nil:
+		return err
+	case len(offsets) == 0 && !known:
 		return ErrGroupUnknown
 	}
-	return c.offsets.DeleteGroupOffsets(ctx, group)
+	// The state last: while it is there, the group is.
+	if err := g.term.storage.DeleteGroupOffsets(ctx, group); err != nil || !known {
+		return err
+	}
+	err = c.stored(ctx, group, func(g *running, now time.Time) {
+		if look(g, now); known && !busy {
+			g.become(nil)
+		}
+	})
+	if err == nil && busy {
+		err = ErrNotEmpty
+	}
+	return err
 }

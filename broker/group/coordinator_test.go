@@ -17,14 +17,61 @@ import (
 	"github.com/chronik-stream/chronik/internal/topic"
 )
 
-// store keeps offsets in memory; each write takes a virtual millisecond.
+// store keeps groups in memory; each write takes a virtual millisecond.
 type store struct {
 	mu      sync.Mutex
 	offsets map[string]map[topic.Partition]group.Offset
-	writes  int
+	states  map[string]group.Stored
+	writes  int // of offsets
 }
 
-func newStore() *store { return &store{offsets: make(map[string]map[topic.Partition]group.Offset)} }
+func newStore() *store {
+	return &store{offsets: make(map[string]map[topic.Partition]group.Offset), states: make(map[string]group.Stored)}
+}
+
+// begin returns a coordinator that serves out of s until the test ends.
+func begin(t *testing.T, s group.Storage) *group.Coordinator {
+	c := group.New(group.Config{}, everything, slog.New(slog.DiscardHandler))
+	c.Begin(s)
+	t.Cleanup(c.Close)
+	return c
+}
+
+type record struct {
+	s    *store
+	name string
+}
+
+func (s *store) LoadGroup(_ context.Context, name string) (group.Record, error) {
+	return record{s, name}, nil
+}
+
+func (r record) State() group.Stored {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.s.states[r.name]
+}
+
+func (r record) Write(_ context.Context, state group.Stored) error {
+	<-time.After(time.Millisecond)
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.s.states[r.name] = state
+	if state.Head == nil {
+		delete(r.s.states, r.name)
+	}
+	return nil
+}
+
+func (s *store) GroupHeads(context.Context) (map[string][]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	heads := make(map[string][]byte)
+	for name, state := range s.states {
+		heads[name] = state.Head
+	}
+	return heads, nil
+}
 
 func (s *store) FetchOffsets(_ context.Context, name string) (map[topic.Partition]group.Offset, error) {
 	s.mu.Lock()
@@ -72,8 +119,7 @@ func join(id string) group.JoinRequest {
 
 func TestManyMembersReachOneGenerationAndLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := group.New(group.Config{}, newStore(), everything, slog.New(slog.DiscardHandler))
-		defer c.Close()
+		c := begin(t, newStore())
 		const members = 50
 		var done sync.WaitGroup
 		for range members {
@@ -97,14 +143,15 @@ func TestManyMembersReachOneGenerationAndLeave(t *testing.T) {
 		require.Len(t, d.Members, members)
 		require.ErrorIs(t, c.Delete(t.Context(), "g"), group.ErrNotEmpty)
 		<-time.After(time.Minute) // virtual: nobody heartbeats
-		_, err = c.Describe(t.Context(), "g")
-		require.ErrorIs(t, err, group.ErrGroupUnknown, "an empty group without offsets is forgotten")
+		d, err = c.Describe(t.Context(), "g")
+		require.NoError(t, err)
+		require.Equal(t, group.Empty, d.Phase)
 	})
 }
 
 func TestCloseFreesEverybodyWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := group.New(group.Config{}, newStore(), everything, slog.New(slog.DiscardHandler))
+		c := begin(t, newStore())
 		answered := make(chan error)
 		go func() {
 			_, err := c.Join(t.Context(), "g", join(""))
@@ -114,13 +161,14 @@ func TestCloseFreesEverybodyWhoWaits(t *testing.T) {
 		c.Close()
 		c.Close()
 		require.ErrorIs(t, <-answered, group.ErrClosed)
-		require.ErrorIs(t, c.Heartbeat("g", "m", "", 1), group.ErrClosed)
+		require.ErrorIs(t, c.Heartbeat(t.Context(), "g", "m", "", 1), group.ErrClosed)
 	})
 }
 
 func TestOnlyTheCoordinatorAnswers(t *testing.T) {
 	var mine atomic.Bool
-	c := group.New(group.Config{}, newStore(), func(string) bool { return mine.Load() }, slog.New(slog.DiscardHandler))
+	c := group.New(group.Config{}, func(string) bool { return mine.Load() }, slog.New(slog.DiscardHandler))
+	c.Begin(newStore())
 	defer c.Close()
 	_, err := c.Join(t.Context(), "g", join(""))
 	require.ErrorIs(t, err, group.ErrNotCoordinator)
@@ -137,8 +185,7 @@ func TestOnlyTheCoordinatorAnswers(t *testing.T) {
 func TestCommitsOfAGroupAreMergedAndNeverGoBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore()
-		c := group.New(group.Config{}, s, everything, slog.New(slog.DiscardHandler))
-		defer c.Close()
+		c := begin(t, s)
 		const partitions, commits = 20, 50
 		id := topic.NewID()
 		var done sync.WaitGroup
@@ -162,8 +209,7 @@ func TestCommitsOfAGroupAreMergedAndNeverGoBack(t *testing.T) {
 
 func TestGroupsAreListedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := group.New(group.Config{}, newStore(), everything, slog.New(slog.DiscardHandler))
-		defer c.Close()
+		c := begin(t, newStore())
 		for i := range 3 {
 			require.NoError(t, c.Commit(t.Context(), fmt.Sprint("g", i), "", "", -1, map[topic.Partition]group.Offset{{}: {Offset: 1}}))
 		}
@@ -173,7 +219,9 @@ func TestGroupsAreListedOnce(t *testing.T) {
 		require.NoError(t, err)
 		listed, err := c.List(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, []group.Listed{{"g0", "consumer", group.Empty}, {"g1", "consumer", group.Stable}, {"g2", "consumer", group.Empty}}, listed)
-		require.NoError(t, c.Leave("g1", joined.MemberID, ""))
+		empty := group.Summary{Kind: group.Classic, ProtocolType: "consumer", Phase: group.Empty}
+		stable := group.Summary{Kind: group.Classic, ProtocolType: "consumer", Phase: group.Stable, Generation: 1, Members: 1}
+		require.Equal(t, []group.Listed{{"g0", empty}, {"g1", stable}, {"g2", empty}}, listed)
+		require.NoError(t, c.Leave(t.Context(), "g1", joined.MemberID, ""))
 	})
 }

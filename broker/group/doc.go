@@ -1,11 +1,13 @@
 // Package group coordinates consumer groups of the classic protocol: who is a
 // member, when assignments change hands, and what a group has committed.
 //
-// State is one group as a value with pure steps: an event and the time go in,
-// the state changes, and answers to parked requests come out. It has no clock,
-// no lock and no I/O. Coordinator runs many of them with timers, and writes
-// offsets through to the store before it answers.
+// A group's state (State is that of the classic protocol) is a value with pure
+// steps: an event and the time go in, the state changes, and answers to parked
+// requests come out. It has no clock, no lock and no I/O. Coordinator runs many
+// of them with timers, and writes their durable part and the offsets through to
+// the store: what an answer tells of is stored before it is given.
 //
-// Membership lives in memory: after a restart or a move of the coordinator,
-// members are unknown, join again and go on from their committed offsets.
+// The coordinator's memory belongs to a session of the broker. The next session
+// reads what is stored, and the groups go on where they were: members whose next
+// heartbeat comes within their session timeout notice nothing.
 package group

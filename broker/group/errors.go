@@ -16,5 +16,11 @@ var (
 	ErrSessionTimeout    = errors.New("session timeout out of bounds")
 	ErrGroupFull         = errors.New("group has its maximum of members")
 	ErrGroupUnknown      = errors.New("unknown group")
+	ErrLoading           = errors.New("group is being read")
+	ErrNotStored         = errors.New("group's state is not stored yet")
+	ErrOtherKind         = errors.New("group speaks another protocol")
 	ErrNotEmpty          = errors.New("group has members")
 )
+
+// errForgotten: the group was idle. It is to be read again.
+var errForgotten = errors.New("group was forgotten")

@@ -148,6 +148,7 @@ func (s *State) replace(now time.Time, m *Member, r JoinRequest, t Ticket) error
 	}
 	s.keepAlive(now, m)
 	s.answer(Answer{To: t, Joined: joined})
+	s.keep()
 	return nil
 }
 
@@ -223,7 +224,8 @@ func (s *State) complete(now time.Time) {
 	s.initial, s.rebalanceAt = false, time.Time{}
 	s.generation++
 	if len(s.members) == 0 {
-		s.phase, s.leader, s.protocol = Empty, "", ""
+		s.phase, s.leader, s.protocol, s.since = Empty, "", "", now
+		s.keep()
 		return
 	}
 	if leader := s.member(s.leader); leader == nil || leader.join == nil {

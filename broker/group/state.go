@@ -103,7 +103,49 @@ type State struct {
 	// While members have yet to sync: when they are given up.
 	syncBy time.Time
 
+	since   time.Time // when it became Empty
+	kept    *durable  // what is to be stored; nil: nothing yet
+	changed bool      // kept is another one since Changed was called
+
 	answers []Answer
+}
+
+// keep notes what is to be stored: the state as it is now, in which the group
+// can go on. That is when it has become Stable or Empty, and when the place of a
+// static member has a new owner. What happens between those is begun anew by the
+// members after a restart.
+func (s *State) keep() {
+	s.kept = &durable{
+		head: classicHead{
+			phase: s.phase, generation: s.generation, since: s.since,
+			protocolType: s.protocolType, protocol: s.protocol, leader: s.leader, members: len(s.members),
+		},
+		members: make([]Member, len(s.members)),
+	}
+	for i, m := range s.members {
+		s.kept.members[i] = *m
+	}
+	s.changed = true
+}
+
+// Changed implements kind.
+func (s *State) Changed() bool {
+	changed := s.changed
+	s.changed = false
+	return changed
+}
+
+// Durable implements kind.
+func (s *State) Durable() Stored {
+	if s.kept == nil {
+		return Stored{}
+	}
+	return s.kept.encode()
+}
+
+// Summary implements kind.
+func (s *State) Summary() Summary {
+	return Summary{Kind: Classic, ProtocolType: s.protocolType, Phase: s.phase, Generation: s.generation, Members: len(s.members)}
 }
 
 // NewState returns an empty group.
@@ -118,7 +160,7 @@ func (s *State) Take() []Answer {
 	return answers
 }
 
-// Idle reports whether nothing would be lost if the state were forgotten.
+// Idle implements kind.
 func (s *State) Idle() bool { return len(s.members) == 0 && len(s.pending) == 0 }
 
 func (s *State) answer(a Answer) { s.answers = append(s.answers, a) }

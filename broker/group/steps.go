@@ -45,6 +45,7 @@ func (s *State) Sync(now time.Time, r SyncRequest, t Ticket) {
 			other.Assignment = r.Assignments[other.ID]
 		}
 		s.phase = Stable
+		s.keep()
 	}
 	if s.phase == Stable {
 		s.settle(now)

@@ -1,0 +1,74 @@
+package group
+
+import (
+	"time"
+
+	"github.com/chronik-stream/chronik/internal/format"
+)
+
+// kind is the state of one group in the protocol that it speaks. All its steps
+// are pure: time comes in, and what is to be said or stored comes out.
+type kind interface {
+	// Expire does what is due at now; Next returns when that is, zero for never.
+	Expire(now time.Time)
+	Next() time.Time
+
+	// Take returns the answers to parked requests of the steps since the last
+	// Take. Those without an error are held back until the state is stored.
+	Take() []Answer
+
+	// Changed reports whether Durable returns something else since Changed was
+	// called last. It may be wrong in saying yes.
+	Changed() bool
+	// Durable is what the next life of the coordinator has to know. No Head:
+	// nothing. It belongs to the caller.
+	Durable() Stored
+
+	// Idle reports whether the state has no members, present or expected.
+	Idle() bool
+	// Summary is the line of the group in a list.
+	Summary() Summary
+
+	// Committable checks that a member may commit offsets, which keeps it alive.
+	// generation is the member epoch of those who have one.
+	Committable(now time.Time, id, instance string, generation int32) error
+}
+
+// The kinds of groups, by the names that Kafka's tools show.
+const (
+	Classic  = "classic"
+	Consumer = "consumer"
+)
+
+// Summary is one line about a group.
+type Summary struct {
+	Kind         string // Classic or Consumer
+	ProtocolType string
+	Phase        Phase
+	Generation   int32 // or group epoch
+	Members      int
+}
+
+// A stored head begins with the kind of the state.
+const headClassic = 1
+
+// restore is the reverse of kind.Durable. Members have a whole session timeout
+// from now.
+func restore(stored Stored, limits Limits, now time.Time) (kind, error) {
+	switch {
+	case len(stored.Head) == 0:
+		return nil, nil
+	case stored.Head[0] == headClassic:
+		return restoreClassic(stored, limits, now)
+	}
+	return nil, format.Version(0, int(stored.Head[0]), headClassic)
+}
+
+// summarize reads what a stored head tells.
+func summarize(head []byte) (Summary, error) {
+	if len(head) > 0 && head[0] == headClassic {
+		h, err := decodeClassicHead(head)
+		return h.summary(), err
+	}
+	return Summary{}, format.Version(0, int(head[0]), headClassic)
+}

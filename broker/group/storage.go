@@ -1,0 +1,77 @@
+package group
+
+import (
+	"context"
+	"time"
+
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+)
+
+// Stored is the durable part of a group's state.
+type Stored = metastore.GroupState
+
+// Storage keeps groups for one session of this broker. Once that is over, what
+// is written under it fails with metastore.ErrFenced.
+type Storage interface {
+	Offsets
+	// LoadGroup reads the state of a group; an unknown one has none.
+	LoadGroup(ctx context.Context, group string) (Record, error)
+	// GroupHeads returns the heads of all groups with a state.
+	GroupHeads(ctx context.Context) (map[string][]byte, error)
+}
+
+// Record is a group's stored state. One call at a time.
+type Record interface {
+	State() Stored
+	// Write replaces the state, and tries until it knows the outcome or ctx
+	// ends. After an error the record is of no use: metastore.ErrConflict,
+	// somebody else wrote it; metastore.ErrFenced.
+	Write(ctx context.Context, state Stored) error
+}
+
+// InMetastore returns the storage of a broker's session.
+func InMetastore(store *metastore.Store, session *metastore.BrokerSession) Storage {
+	return &inMetastore{store, session}
+}
+
+type inMetastore struct {
+	store   *metastore.Store
+	session *metastore.BrokerSession
+}
+
+func (m *inMetastore) LoadGroup(ctx context.Context, name string) (Record, error) {
+	return m.store.LoadGroup(ctx, m.session, name)
+}
+
+func (m *inMetastore) GroupHeads(ctx context.Context) (map[string][]byte, error) {
+	return m.store.GroupHeads(ctx)
+}
+
+func (m *inMetastore) FetchOffsets(ctx context.Context, name string) (map[topic.Partition]Offset, error) {
+	stored, err := m.store.FetchOffsets(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[topic.Partition]Offset, len(stored))
+	for p, c := range stored {
+		all[p] = Offset{Offset: c.Offset, LeaderEpoch: c.LeaderEpoch, Metadata: c.Metadata, CommittedAt: time.UnixMilli(c.CommittedAt)}
+	}
+	return all, nil
+}
+
+func (m *inMetastore) CommitOffsets(ctx context.Context, name string, offsets map[topic.Partition]Offset) error {
+	commits := make(map[topic.Partition]metastore.OffsetCommit, len(offsets))
+	for p, c := range offsets {
+		commits[p] = metastore.OffsetCommit{Offset: c.Offset, LeaderEpoch: c.LeaderEpoch, Metadata: c.Metadata, CommittedAt: c.CommittedAt.UnixMilli()}
+	}
+	return m.store.CommitOffsets(ctx, name, commits)
+}
+
+func (m *inMetastore) DeleteGroupOffsets(ctx context.Context, name string) error {
+	return m.store.DeleteGroupOffsets(ctx, name)
+}
+
+func (m *inMetastore) GroupsWithOffsets(ctx context.Context) ([]string, error) {
+	return m.store.OffsetGroups(ctx)
+}
