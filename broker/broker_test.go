@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 
 // rig is a broker with everything under it in memory, and a client.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	kv     *memory.Store
 	bucket *faults.Bucket
 	disk   disk.FS
@@ -51,7 +51,7 @@ type rig struct {
 	client  *kgo.Client
 }
 
-func newRig(t *testing.T, fs disk.FS, ingestConfig ingest.Config) *rig {
+func newRig(t testing.TB, fs disk.FS, ingestConfig ingest.Config) *rig {
 	r := &rig{
 		t: t, kv: memory.New(), bucket: faults.New(memorybucket.New(), faults.Plan{}), disk: fs,
 		config: broker.Config{

@@ -16,17 +16,17 @@ import (
 
 // Fetch
 //
-//   - 4 isolation levels; 5 log start; 7 sessions; 9 leader epochs; 11 racks;
-//     12 flexible, last fetched epoch; 13 topic ids; 16 leader hints (KIP-951);
-//     14, 15 and 17 concern replicas, which there are none of.
+//   - 4 isolation levels; 5 log start; 7 sessions (KIP-227); 9 leader epochs;
+//     11 racks; 12 flexible, last fetched epoch; 13 topic ids; 16 leader hints
+//     (KIP-951); 14, 15, 17 and 18 concern replicas, which there are none of.
 //
 // The wait is over all partitions at once, and any error ends it. Records go to
 // the socket from where the reader has them, without being copied.
 //
-// Every answer is sessionless (session id 0), which clients of all versions
-// take as "name all partitions each time".
+// A client that wants a session gets one while there is room (sessions.go);
+// without one it names all partitions each time.
 func fetchRoute() *route {
-	return &route{key: fetchKey, name: "Fetch", min: 4, max: 17, start: startFetch, note: "answered sessionless"}
+	return &route{key: fetchKey, name: "Fetch", min: 4, max: 18, start: startFetch}
 }
 
 const fetchKey = 1
@@ -36,16 +36,19 @@ type fetchWork struct {
 	h         *Handler
 	r         *wire.Request
 	req       kmsg.FetchRequest
-	parts     []fetchedPart   // of all topics, in the order of the request
+	parts     []fetchedPart   // in the order in which they are read
 	positions []core.Position // of those parts that can be read
+	fetched   []core.Fetched  // of those positions
 	hints     leaderHints
 }
 
 type fetchedPart struct {
+	fetchTarget
 	partition topic.Partition
 	position  int // in positions; −1: none
 	err       error
 	diverging *diverging
+	cached    *sessionPart // of the session that the request goes on with
 }
 
 // diverging tells a client that its last epoch ended earlier here.
@@ -67,15 +70,115 @@ func startFetch(_ context.Context, h *Handler, r *wire.Request) (wire.Work, erro
 func (w *fetchWork) Finish(_ context.Context, out *wire.Response) error {
 	defer w.recycle()
 	w.req.Version = w.r.Version
+	// What older versions do not have would stay from the request before.
+	w.req.SessionID, w.req.ForgottenTopics, w.req.Rack = 0, w.req.ForgottenTopics[:0], ""
 	if err := w.h.parse(w.r, w.req.ReadFrom); err != nil {
 		return err
 	}
 	w.r.Release() // of the request only strings and numbers are used, which are copies
 	out.Begin(w.r.Version >= 12)
-	if w.req.SessionEpoch > 0 {
-		w.encode(out, kerr.FetchSessionIDNotFound.Code, nil)
+	if w.req.SessionEpoch > sessionNew {
+		w.goOn(out)
 		return nil
 	}
+	w.h.sessions.end(w.req.SessionID)
+	for i := range w.req.Topics {
+		t := &w.req.Topics[i]
+		for j := range t.Partitions {
+			w.parts = append(w.parts, fetchedPart{fetchTarget: targetOf(t, &t.Partitions[j])})
+		}
+	}
+	w.read()
+	var session int32
+	if w.req.SessionEpoch == sessionNew {
+		session = w.begin()
+	}
+	w.encode(out, session)
+	return nil
+}
+
+// begin makes a session of what was asked for and is answered. It returns its
+// id, 0 when there is no room.
+func (w *fetchWork) begin() int32 {
+	s := newFetchSession(len(w.parts), w.r.Version >= 13)
+	for i := range w.parts {
+		p := &w.parts[i]
+		p.cached = s.set(p.fetchTarget)
+	}
+	for i := range w.parts {
+		w.news(s, &w.parts[i])
+	}
+	if !w.h.sessions.add(s, time.Now()) {
+		return 0
+	}
+	return s.id
+}
+
+// goOn answers the next request of a session: with the partitions that have news.
+func (w *fetchWork) goOn(out *wire.Response) {
+	s := w.h.sessions.find(w.req.SessionID, time.Now())
+	if s == nil {
+		w.refuse(out, kerr.FetchSessionIDNotFound)
+		return
+	}
+	epoch, size, err := s.advance(&w.req)
+	if err != nil {
+		w.refuse(out, err)
+		return
+	}
+	id := s.id
+	if !w.h.sessions.resize(s, size, time.Now()) {
+		if id = 0; size > 0 { // no room for what was added: the client begins anew
+			w.refuse(out, kerr.FetchSessionIDNotFound)
+			return
+		}
+	}
+	s.mu.Lock()
+	for p := s.ring.next; p != &s.ring; p = p.next {
+		w.parts = append(w.parts, fetchedPart{fetchTarget: p.fetchTarget, cached: p})
+	}
+	s.mu.Unlock()
+	w.read()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch != epoch {
+		// Another connection went on with the session while this one waited.
+		w.refuse(out, kerr.InvalidFetchSessionEpoch)
+		return
+	}
+	kept := w.parts[:0]
+	for i := range w.parts {
+		if w.news(s, &w.parts[i]) {
+			kept = append(kept, w.parts[i])
+		}
+	}
+	w.parts = kept
+	w.encode(out, id)
+}
+
+// news tells whether the client of a session has to hear of a partition, and
+// remembers that it did. One with an error is told again and again, and once
+// more when the error is gone. Holds s.mu.
+func (w *fetchWork) news(s *fetchSession, p *fetchedPart) bool {
+	if p.position >= 0 {
+		p.err = w.fetched[p.position].Err
+	}
+	if p.err != nil || p.diverging != nil {
+		p.cached.high = -1
+		return true
+	}
+	f := &w.fetched[p.position]
+	told := f.HighWatermark == p.cached.high && f.LogStart == p.cached.start
+	p.cached.high, p.cached.start = f.HighWatermark, f.LogStart
+	if len(f.Records) > 0 {
+		s.rotate(p.cached)
+		return true
+	}
+	return !told
+}
+
+// read reads all parts, and waits if there is nothing to say yet.
+func (w *fetchWork) read() {
 	ctx := w.r.Conn.Patience()
 	failed := w.plan(ctx)
 	options := core.FetchOptions{
@@ -87,14 +190,11 @@ func (w *fetchWork) Finish(_ context.Context, out *wire.Response) error {
 	if failed {
 		options.WaitMax = 0 // the client is to know at once
 	}
-	var fetched []core.Fetched
 	if len(w.positions) > 0 {
-		fetched = w.h.Reader.Fetch(ctx, w.positions, options)
+		w.fetched = w.h.Reader.Fetch(ctx, w.fetched, w.positions, options)
 	} else if !failed {
 		pause(ctx, options.WaitMax) // nothing was asked for, and it may come again
 	}
-	w.encode(out, 0, fetched)
-	return nil
 }
 
 // pause waits for d, or until ctx ends.
@@ -109,39 +209,40 @@ func pause(ctx context.Context, d time.Duration) {
 
 // plan finds the partitions, and reports whether the answer has an error already.
 func (w *fetchWork) plan(ctx context.Context) (failed bool) {
-	for i := range w.req.Topics {
-		asked := &w.req.Topics[i]
-		var t *metastore.Topic
-		var unknown error
-		if w.r.Version >= 13 {
-			t, unknown = w.h.lookupID(asked.TopicID)
-		} else {
-			t, unknown = w.h.lookup(asked.Topic)
-		}
-		for j := range asked.Partitions {
-			part := fetchedPart{position: -1, err: unknown}
-			if unknown == nil {
-				w.planPart(ctx, t, &asked.Partitions[j], &part)
+	var t *metastore.Topic
+	var unknown error
+	for i := range w.parts {
+		p := &w.parts[i]
+		p.position = -1
+		if i == 0 || !sameTopic(p, &w.parts[i-1]) {
+			if w.r.Version >= 13 {
+				t, unknown = w.h.lookupID(p.id)
+			} else {
+				t, unknown = w.h.lookup(p.topic)
 			}
-			failed = failed || part.err != nil || part.diverging != nil
-			w.parts = append(w.parts, part)
 		}
+		if p.err = unknown; unknown == nil {
+			w.planPart(ctx, t, p)
+		}
+		failed = failed || p.err != nil || p.diverging != nil
 	}
 	return failed
 }
 
-func (w *fetchWork) planPart(ctx context.Context, t *metastore.Topic, asked *kmsg.FetchRequestTopicPartition, part *fetchedPart) {
-	if part.partition, part.err = partition(t, asked.Partition); part.err != nil {
+func sameTopic(a, b *fetchedPart) bool { return a.id == b.id && a.topic == b.topic }
+
+func (w *fetchWork) planPart(ctx context.Context, t *metastore.Topic, part *fetchedPart) {
+	if part.partition, part.err = partition(t, part.index); part.err != nil {
 		return
 	}
-	current := metastore.Epoch(asked.CurrentLeaderEpoch)
-	if last := metastore.Epoch(asked.LastFetchedEpoch); last >= 0 {
+	current := metastore.Epoch(part.current)
+	if last := metastore.Epoch(part.last); last >= 0 {
 		epoch, end, err := w.h.Log.EpochEnd(ctx, part.partition, current, last)
 		if err != nil {
 			part.err = err
 			return
 		}
-		if epoch < last || end < asked.FetchOffset {
+		if epoch < last || end < part.offset {
 			part.diverging = &diverging{epoch, end}
 			return
 		}
@@ -149,43 +250,60 @@ func (w *fetchWork) planPart(ctx context.Context, t *metastore.Topic, asked *kms
 	part.position = len(w.positions)
 	w.positions = append(w.positions, core.Position{
 		Partition: part.partition,
-		First:     asked.FetchOffset,
-		BytesMax:  int(max(0, asked.PartitionMaxBytes)),
+		First:     part.offset,
+		BytesMax:  int(max(0, part.bytesMax)),
 		Epoch:     current,
 	})
 }
 
-func (w *fetchWork) encode(out *wire.Response, refusal int16, fetched []core.Fetched) {
+// refuse answers with an error of the session, and nothing else.
+func (w *fetchWork) refuse(out *wire.Response, reason error) {
+	w.h.refused("Fetch", reason)
+	e := encoder{b: out.Buf, flexible: w.r.Version >= 12}
+	e.int32(0) // throttle
+	e.int16(w.h.code(reason))
+	e.int32(0) // session
+	e.length(0)
+	e.noTags()
+	out.Buf = e.b
+}
+
+// encode answers with all parts.
+func (w *fetchWork) encode(out *wire.Response, session int32) {
 	version := w.r.Version
 	e := encoder{b: out.Buf, flexible: version >= 12}
 	e.int32(0) // throttle
 	if version >= 7 {
-		e.int16(refusal)
-		e.int32(0) // session
+		e.int16(0)
+		e.int32(session)
 	}
-	topics := w.req.Topics
-	if refusal != 0 {
-		topics = nil
+	topics := 0
+	for i := range w.parts {
+		if i == 0 || !sameTopic(&w.parts[i], &w.parts[i-1]) {
+			topics++
+		}
 	}
-	e.length(len(topics))
-	parts := w.parts
-	for i := range topics {
-		t := &topics[i]
+	e.length(topics)
+	for parts := w.parts; len(parts) > 0; {
+		n := 1
+		for n < len(parts) && sameTopic(&parts[n], &parts[0]) {
+			n++
+		}
 		if version >= 13 {
-			e.raw(t.TopicID[:])
+			e.raw(parts[0].id[:])
 		} else {
-			e.string(t.Topic)
+			e.string(parts[0].topic)
 		}
-		e.length(len(t.Partitions))
-		for j := range t.Partitions {
+		e.length(n)
+		for i := range parts[:n] {
 			var f core.Fetched
-			if at := parts[j].position; at >= 0 {
-				f = fetched[at]
-				parts[j].err = f.Err
+			if at := parts[i].position; at >= 0 {
+				f = w.fetched[at]
+				parts[i].err = f.Err
 			}
-			w.encodePart(&e, out, t.Partitions[j].Partition, &parts[j], &f)
+			w.encodePart(&e, out, &parts[i], &f)
 		}
-		parts = parts[len(t.Partitions):]
+		parts = parts[n:]
 		e.noTags()
 	}
 	if version >= 16 && len(w.hints.brokers) > 0 {
@@ -197,7 +315,7 @@ func (w *fetchWork) encode(out *wire.Response, refusal int16, fetched []core.Fet
 	out.Buf = e.b
 }
 
-func (w *fetchWork) encodePart(e *encoder, out *wire.Response, index int32, part *fetchedPart, f *core.Fetched) {
+func (w *fetchWork) encodePart(e *encoder, out *wire.Response, part *fetchedPart, f *core.Fetched) {
 	version := w.r.Version
 	bounds := f.Bounds
 	if part.err != nil {
@@ -208,7 +326,7 @@ func (w *fetchWork) encodePart(e *encoder, out *wire.Response, index int32, part
 	} else if part.position < 0 {
 		bounds = noBounds
 	}
-	e.int32(index)
+	e.int32(part.index)
 	e.int16(w.h.code(part.err))
 	e.int64(bounds.HighWatermark)
 	e.int64(bounds.LastStable)
@@ -279,8 +397,9 @@ func (w *fetchWork) recycle() {
 		return
 	}
 	clear(w.parts)
+	clear(w.fetched)
 	clear(w.hints.brokers)
 	w.r = nil
-	w.parts, w.positions, w.hints.brokers = w.parts[:0], w.positions[:0], w.hints.brokers[:0]
+	w.parts, w.positions, w.fetched, w.hints.brokers = w.parts[:0], w.positions[:0], w.fetched[:0], w.hints.brokers[:0]
 	w.h.fetches.Put(w)
 }

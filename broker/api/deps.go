@@ -50,7 +50,8 @@ type Reader interface {
 	// returns one Fetched per position, in the same order. Only whole batches;
 	// the first batch of the first position that has data is returned whatever
 	// its size, everything else keeps to the limits.
-	Fetch(ctx context.Context, positions []core.Position, o core.FetchOptions) []core.Fetched
+	// The answer may lie in into, which the caller does not need any more.
+	Fetch(ctx context.Context, into []core.Fetched, positions []core.Position, o core.FetchOptions) []core.Fetched
 
 	// Bounds returns the partition's offsets now. current is the client's
 	// leader epoch or −1, as in EpochEnd. epoch is the current leader epoch.

@@ -17,13 +17,15 @@ import (
 
 // Config is what the operator decides about the protocol.
 type Config struct {
-	RequestBytesMax   int           // of a Produce frame; default 100 MiB, Kafka's socket.request.max.bytes
-	FetchBytesMax     int           // of one Fetch answer; default 55 MiB, Kafka's fetch.max.bytes
-	AutoCreateTopics  bool          // Metadata for an unknown topic creates it, when the client allows it
-	PartitionsDefault int32         // default 1
-	PartitionsMax     int32         // of one topic; default 10,000
-	LeaderWaitMax     time.Duration // how long a creating request waits for leaders; default 1 s
-	TopicDefaults     topicconfig.Defaults
+	RequestBytesMax           int           // of a Produce frame; default 100 MiB, Kafka's socket.request.max.bytes
+	FetchBytesMax             int           // of one Fetch answer; default 55 MiB, Kafka's fetch.max.bytes
+	FetchSessionsMax          int           // fetch sessions that are remembered; default 1,000, negative: none
+	FetchSessionPartitionsMax int           // partitions in all of them; default 200,000
+	AutoCreateTopics          bool          // Metadata for an unknown topic creates it, when the client allows it
+	PartitionsDefault         int32         // default 1
+	PartitionsMax             int32         // of one topic; default 10,000
+	LeaderWaitMax             time.Duration // how long a creating request waits for leaders; default 1 s
+	TopicDefaults             topicconfig.Defaults
 }
 
 func (c Config) withDefaults() Config {
@@ -32,6 +34,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.FetchBytesMax == 0 {
 		c.FetchBytesMax = 55 << 20
+	}
+	if c.FetchSessionsMax == 0 {
+		c.FetchSessionsMax = 1000
+	}
+	if c.FetchSessionPartitionsMax == 0 {
+		c.FetchSessionPartitionsMax = 200_000
 	}
 	if c.PartitionsDefault == 0 {
 		c.PartitionsDefault = 1
@@ -67,6 +75,7 @@ type Handler struct {
 
 	produces sync.Pool // of *produceWork
 	fetches  sync.Pool // of *fetchWork
+	sessions *fetchSessions
 }
 
 // served is a route with what is derived from it once.
@@ -80,6 +89,7 @@ type served struct {
 func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Handler {
 	h := &Handler{Deps: deps, cfg: cfg.withDefaults(), log: log, metrics: newMetrics(reg), routes: make(map[int16]*served), codes: codes()}
 	h.limits.defaults = cfg.TopicDefaults
+	h.sessions = newFetchSessions(h.cfg.FetchSessionsMax, h.cfg.FetchSessionPartitionsMax, reg)
 	for _, r := range routes() {
 		h.routes[r.key] = &served{route: r, flexible: flexibleFrom(r.key), metrics: h.metrics.of(r.name)}
 	}

@@ -325,7 +325,7 @@ func (m *memory) Size(_ context.Context, p topic.Partition) (int64, error) {
 
 // --- reader
 
-func (m *memory) Fetch(ctx context.Context, positions []core.Position, o core.FetchOptions) []core.Fetched {
+func (m *memory) Fetch(ctx context.Context, _ []core.Fetched, positions []core.Position, o core.FetchOptions) []core.Fetched {
 	timer := time.NewTimer(o.WaitMax)
 	defer timer.Stop()
 	for last := o.WaitMax == 0; ; {

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/core"
@@ -44,9 +45,9 @@ func NewReader(current func() *ingest.Log, c *committed.Reader, catalog *metasto
 }
 
 // Fetch implements api.Reader.
-func (r *Reader) Fetch(ctx context.Context, positions []core.Position, o core.FetchOptions) []core.Fetched {
-	out, ready := r.pass(ctx, positions, o)
-	if ready || o.WaitMax <= 0 {
+func (r *Reader) Fetch(ctx context.Context, into []core.Fetched, positions []core.Position, o core.FetchOptions) []core.Fetched {
+	out := slices.Grow(into[:0], len(positions))[:len(positions)]
+	if r.pass(ctx, out, positions, o) || o.WaitMax <= 0 {
 		return out
 	}
 	timer := time.NewTimer(o.WaitMax)
@@ -62,7 +63,7 @@ func (r *Reader) Fetch(ctx context.Context, positions []core.Position, o core.Fe
 	}
 	for {
 		// What came between the last look and the watch has to be seen.
-		if out, ready = r.pass(ctx, positions, o); ready {
+		if r.pass(ctx, out, positions, o) {
 			return out
 		}
 		select {
@@ -76,14 +77,14 @@ func (r *Reader) Fetch(ctx context.Context, positions []core.Position, o core.Fe
 }
 
 // pass reads once from all positions. ready says that the answer need not wait.
-func (r *Reader) pass(ctx context.Context, positions []core.Position, o core.FetchOptions) (out []core.Fetched, ready bool) {
-	out = make([]core.Fetched, len(positions))
+func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.Position, o core.FetchOptions) (ready bool) {
+	clear(out)
 	l := r.current()
 	if l == nil {
 		for i := range out {
 			out[i].Err = core.ErrNotOwner
 		}
-		return out, true
+		return true
 	}
 	room := room{left: o.BytesMax}
 	var cold []*coldRead
@@ -115,9 +116,9 @@ func (r *Reader) pass(ctx context.Context, positions []core.Position, o core.Fet
 		for i := range out {
 			out[i] = core.Fetched{Err: core.ErrNotOwner}
 		}
-		return out, true
+		return true
 	}
-	return out, ready || room.used >= o.BytesMin
+	return ready || room.used >= o.BytesMin
 }
 
 // open finds the partition, checks epoch and offset, and sets the bounds.

@@ -25,15 +25,17 @@ type Config struct {
 		Format string // text, json
 	}
 	Kafka struct {
-		Listen         []Listener
-		Advertised     []Listener // Port 0: the one listened on
-		ConnectionsMax int
-		PipelineMax    int
-		FrameBytes     Bytes
-		FrameTimeout   time.Duration
-		IdleTimeout    time.Duration
-		RequestBytes   Bytes
-		FetchBytes     Bytes
+		Listen                 []Listener
+		Advertised             []Listener // Port 0: the one listened on
+		ConnectionsMax         int
+		PipelineMax            int
+		FrameBytes             Bytes
+		FrameTimeout           time.Duration
+		IdleTimeout            time.Duration
+		RequestBytes           Bytes
+		FetchBytes             Bytes
+		FetchSessions          int
+		FetchSessionPartitions int
 	}
 	HTTP struct {
 		Bind string

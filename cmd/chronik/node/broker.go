@@ -76,8 +76,18 @@ func brokerConfig(c *config.Config) broker.Config {
 			IdleTimeout: c.Kafka.IdleTimeout, FrameTimeout: c.Kafka.FrameTimeout,
 		},
 		API: api.Config{
-			RequestBytesMax: int(c.Kafka.RequestBytes), FetchBytesMax: int(c.Kafka.FetchBytes), AutoCreateTopics: c.Topic.AutoCreate,
+			RequestBytesMax: int(c.Kafka.RequestBytes), FetchBytesMax: int(c.Kafka.FetchBytes),
+			FetchSessionsMax: orNone(c.Kafka.FetchSessions), FetchSessionPartitionsMax: c.Kafka.FetchSessionPartitions,
+			AutoCreateTopics:  c.Topic.AutoCreate,
 			PartitionsDefault: int32(c.Topic.Partitions), PartitionsMax: int32(c.Topic.PartitionsMax), TopicDefaults: c.TopicDefaults(),
 		},
 	}
+}
+
+// orNone turns a limit of 0 into one that is not taken for "the default".
+func orNone(limit int) int {
+	if limit == 0 {
+		return -1
+	}
+	return limit
 }
