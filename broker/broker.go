@@ -104,7 +104,7 @@ func New(cfg Config, deps Deps) *Broker {
 	b.groups = newGroups(b)
 	handler := api.New(cfg.API, api.Deps{
 		Log: front{b}, Reader: reader,
-		Topics: topics{b}, Cluster: cluster{b}, ProducerIDs: &producerIDs{store: deps.Store}, Groups: b.groups,
+		Topics: topics{b}, Configs: topics{b}, Cluster: cluster{b}, ProducerIDs: &producerIDs{store: deps.Store}, Groups: b.groups,
 	}, deps.Log, deps.Registerer)
 	b.server = wire.New(cfg.Wire, handler, deps.Log, deps.Registerer)
 	return b

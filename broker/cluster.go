@@ -9,7 +9,7 @@ import (
 	"github.com/chronik-stream/chronik/metastore"
 )
 
-// topics implements api.Topics over the catalog and the store.
+// topics implements api.Topics and api.Configs over the catalog and the store.
 type topics struct{ b *Broker }
 
 func (t topics) Topic(name string) (*metastore.Topic, bool) {
@@ -42,6 +42,14 @@ func (t topics) UpdateTopic(ctx context.Context, id topic.ID, change func(*metas
 		return change(stored)
 	})
 	return err
+}
+
+// Configs implements api.Configs.
+func (t topics) Configs() *metastore.Configs { return t.b.deps.Store.Catalog().Configs() }
+
+// UpdateConfig implements api.Configs.
+func (t topics) UpdateConfig(ctx context.Context, r metastore.ConfigResource, change func(map[string]string) (map[string]string, error)) (map[string]string, error) {
+	return t.b.deps.Store.UpdateConfig(ctx, r, change)
 }
 
 // cluster implements api.Cluster over the catalog.

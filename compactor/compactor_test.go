@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/objstore/faults"
 )
@@ -189,6 +190,29 @@ func TestRetentionDropsWholeFilesFromTheOldestOn(t *testing.T) {
 	require.Empty(t, section.Columnar)
 	w.check()
 	w.sweep(c)
+}
+
+func TestRetentionSetOnAllBrokersHoldsForTopicsThatDoNotSay(t *testing.T) {
+	w := newWorld(t)
+	silent := part(w.topic("silent", 1, nil).ID, 0)
+	says := part(w.topic("says", 1, map[string]string{"retention.ms": "604800000"}).ID, 0)
+	c := w.start(w.quick(), w.store, w.bucket)
+	for _, p := range []topic.Partition{silent, says} {
+		w.commit(rows{p: p, n: 10, ms: w.now().UnixMilli() - 7_200_000})
+	}
+	w.settle(c)
+	_, view := w.section(silent)
+	require.Zero(t, view.Manifest.LogStart)
+	_, err := w.store.UpdateConfig(t.Context(), metastore.ConfigResource{Kind: metastore.ConfigBrokers}, func(map[string]string) (map[string]string, error) {
+		return map[string]string{"log.retention.ms": "3600000"}, nil
+	})
+	require.NoError(t, err)
+	w.settle(c)
+	_, view = w.section(silent)
+	require.Equal(t, int64(10), view.Manifest.LogStart)
+	_, view = w.section(says)
+	require.Zero(t, view.Manifest.LogStart)
+	w.check()
 }
 
 func TestDeletedRecordsLeaveTheTableAndTheBucket(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/dynamicconfig"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/rendezvous"
@@ -88,8 +89,12 @@ func (c *Compactor) snapshots(ctx context.Context) []snapshot {
 		for _, m := range v.Compactors() {
 			members = append(members, m.ID)
 		}
+		defaults := topicconfig.Merge(
+			topicconfig.Layer{Set: dynamicconfig.TopicDefaults(v.Configs().Of(metastore.ConfigResource{Kind: metastore.ConfigBrokers}))},
+			topicconfig.Layer{Set: c.config.Defaults},
+		)
 		for _, t := range v.Topics() {
-			config := topicconfig.Resolve(t.Config, c.config.Defaults)
+			config := topicconfig.Resolve(t.Config, defaults)
 			for i := range t.Partitions {
 				p := topic.Partition{Topic: t.ID, Index: i}
 				if rendezvous.Pick(p.String(), members) != c.config.ID {

@@ -118,7 +118,7 @@ func (w *produceWork) parse(body []byte) error {
 
 // append hands every batch to the log.
 func (w *produceWork) append(ctx context.Context) {
-	parts := w.parts
+	parts, d := w.parts, w.h.defaults()
 	for i := range w.topics {
 		t := &w.topics[i]
 		var unknown error
@@ -129,7 +129,7 @@ func (w *produceWork) append(ctx context.Context) {
 		}
 		var options core.AppendOptions
 		if t.topic != nil {
-			options = w.h.limits.of(t.topic)
+			options = w.h.limits.of(t.topic, d)
 			options.Acks = w.acks
 		}
 		for j := range parts[:t.parts] {

@@ -77,7 +77,8 @@ func (h *Handler) metadataTopic(ctx context.Context, req *kmsg.MetadataRequest, 
 	}
 	name := *asked.Topic
 	t, err := h.lookup(name)
-	allowed := h.cfg.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation)
+	d := h.defaults()
+	allowed := d.autoCreate && (req.Version < 4 || req.AllowAutoTopicCreation)
 	if !errors.Is(err, kerr.UnknownTopicOrPartition) || !allowed {
 		return t, err
 	}
@@ -85,7 +86,7 @@ func (h *Handler) metadataTopic(ctx context.Context, req *kmsg.MetadataRequest, 
 		return nil, err
 	}
 	created, err := h.Topics.CreateTopic(ctx, metastore.Topic{
-		Name: name, ID: topic.NewID(), Partitions: h.cfg.PartitionsDefault, Replicas: 1,
+		Name: name, ID: topic.NewID(), Partitions: d.partitions, Replicas: d.replicas,
 	})
 	if errors.Is(err, metastore.ErrTopicExists) {
 		return h.lookup(name) // somebody was faster

@@ -79,7 +79,7 @@ func (h *Handler) createdTopic(name string, t metastore.Topic, err error, valida
 		answer.TopicID = t.ID
 	}
 	answer.NumPartitions, answer.ReplicationFactor = t.Partitions, t.Replicas
-	for _, e := range topicconfig.Entries(t.Config, h.cfg.TopicDefaults) {
+	for _, e := range topicconfig.Entries(t.Config, h.defaults().layers...) {
 		answer.Configs = append(answer.Configs, kmsg.CreateTopicsResponseTopicConfig{
 			Name: e.Name, Value: &e.Value, Source: int8(e.Source),
 		})
@@ -110,10 +110,10 @@ func (h *Handler) newTopic(asked kmsg.CreateTopicsRequestTopic) (metastore.Topic
 		t.Partitions, t.Replicas = int32(len(asked.ReplicaAssignment)), factor
 	}
 	if t.Partitions == -1 {
-		t.Partitions = h.cfg.PartitionsDefault
+		t.Partitions = h.defaults().partitions
 	}
 	if t.Replicas == -1 {
-		t.Replicas = 1
+		t.Replicas = h.defaults().replicas
 	}
 	switch {
 	case t.Partitions < 1 || t.Partitions > h.cfg.PartitionsMax:
@@ -131,7 +131,7 @@ func (h *Handler) newTopic(asked kmsg.CreateTopicsRequestTopic) (metastore.Topic
 		}
 		set[c.Name] = *c.Value
 	}
-	config, err := topicconfig.Validate(set, h.cfg.TopicDefaults)
+	config, err := topicconfig.Validate(set, h.defaults().topic)
 	t.Config = config
 	return t, err
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // This file is what the APIs about configuration have in common: which resources
-// there are, where each keeps what is set, and how that is changed.
+// there are, where each keeps what is set, how that is shown and changed.
+// configs_broker.go has the keys of brokers.
 
 // configResource is what a configuration belongs to.
 type configResource struct {
@@ -29,10 +30,10 @@ func (r configResource) once(seen map[configResource]int) error {
 	return nil
 }
 
-// configKeys is the table of keys that a kind of resource has.
+// configKeys is the table of keys that a resource has.
 type configKeys interface {
 	// lookup returns the name under which a key is stored, and whether it is a
-	// list; for an unknown key an error that says so.
+	// list; for a key that cannot be altered an error that says so.
 	lookup(name string) (canonical string, list bool, err error)
 	// inForce is the value of a key that holds when only set is set.
 	inForce(set map[string]string, name string) string
@@ -44,14 +45,46 @@ type configKeys interface {
 // which it leaves as it is.
 type configChange func(keys configKeys, set map[string]string) (map[string]string, error)
 
+// configEntry is a key with the value in force, for DescribeConfigs.
+type configEntry struct {
+	topicconfig.Entry
+	readOnly, sensitive bool
+}
+
+// configEntries lists what a resource's configuration is.
+func (h *Handler) configEntries(r configResource) ([]configEntry, error) {
+	switch r.kind {
+	case kmsg.ConfigResourceTypeTopic:
+		t, err := h.lookup(r.name)
+		if err != nil {
+			return nil, err
+		}
+		var entries []configEntry
+		for _, e := range topicconfig.Entries(t.Config, h.defaults().layers...) {
+			entries = append(entries, configEntry{Entry: e})
+		}
+		return entries, nil
+	case kmsg.ConfigResourceTypeBroker:
+		return h.brokerEntries(r.name)
+	}
+	return nil, fmt.Errorf("%w: resources of type %v have no configuration", errRequest, r.kind)
+}
+
 // alterResource changes what is set on a resource: checked as a whole, and by
 // compare-and-swap, so that two clients who change different keys at once both
 // succeed.
-func (h *Handler) alterResource(ctx context.Context, resource configResource, validateOnly bool, change configChange) error {
-	if resource.kind != kmsg.ConfigResourceTypeTopic {
-		return fmt.Errorf("%w: only topics have a configuration that can be altered", errRequest)
+func (h *Handler) alterResource(ctx context.Context, r configResource, validateOnly bool, change configChange) error {
+	switch r.kind {
+	case kmsg.ConfigResourceTypeTopic:
+		return h.alterTopic(ctx, r.name, validateOnly, change)
+	case kmsg.ConfigResourceTypeBroker:
+		resource, err := h.brokerResource(r.name)
+		if err != nil {
+			return err
+		}
+		return h.alterStored(ctx, resource, brokerKeys{h, resource}, validateOnly, change)
 	}
-	return h.alterTopic(ctx, resource.name, validateOnly, change)
+	return fmt.Errorf("%w: resources of type %v have no configuration that can be altered", errRequest, r.kind)
 }
 
 func (h *Handler) alterTopic(ctx context.Context, name string, validateOnly bool, change configChange) error {
@@ -59,7 +92,7 @@ func (h *Handler) alterTopic(ctx context.Context, name string, validateOnly bool
 	if err != nil {
 		return err
 	}
-	keys := topicKeys{h.cfg.TopicDefaults}
+	keys := topicKeys{h.defaults()}
 	altered, err := change(keys, t.Config)
 	if err != nil || validateOnly {
 		return err
@@ -75,20 +108,33 @@ func (h *Handler) alterTopic(ctx context.Context, name string, validateOnly bool
 	return err
 }
 
-// topicKeys are the keys of topics, over the cluster's defaults.
-type topicKeys struct{ defaults topicconfig.Defaults }
+// alterStored changes what is set on something other than a topic.
+func (h *Handler) alterStored(ctx context.Context, r metastore.ConfigResource, keys configKeys, validateOnly bool, change configChange) error {
+	if validateOnly {
+		_, err := change(keys, h.Configs.Configs().Of(r))
+		return err
+	}
+	altered, err := h.Configs.UpdateConfig(ctx, r, func(set map[string]string) (map[string]string, error) { return change(keys, set) })
+	if err == nil {
+		h.log.Info("configuration altered", "of", r.Kind, "name", r.Name, "config", altered)
+	}
+	return err
+}
+
+// topicKeys are the keys of topics, over what holds for those that do not say.
+type topicKeys struct{ *defaults }
 
 func (k topicKeys) lookup(name string) (canonical string, list bool, err error) {
 	key, ok := topicconfig.Lookup(name)
 	if !ok { // Validate says it best
-		_, err := topicconfig.Validate(map[string]string{name: ""}, k.defaults)
+		_, err := topicconfig.Validate(map[string]string{name: ""}, k.topic)
 		return name, false, err
 	}
 	return key.Name, key.Type == topicconfig.List, nil
 }
 
 func (k topicKeys) inForce(set map[string]string, name string) string {
-	for _, e := range topicconfig.Entries(set, k.defaults) {
+	for _, e := range topicconfig.Entries(set, k.layers...) {
 		if e.Name == name {
 			return e.Value
 		}
@@ -97,7 +143,7 @@ func (k topicKeys) inForce(set map[string]string, name string) string {
 }
 
 func (k topicKeys) validate(set map[string]string) (map[string]string, error) {
-	return topicconfig.Validate(set, k.defaults)
+	return topicconfig.Validate(set, k.topic)
 }
 
 // cloned is a set that may be changed.

@@ -91,6 +91,17 @@ type Topics interface {
 	UpdateTopic(ctx context.Context, id topic.ID, change func(*metastore.Topic) error) error
 }
 
+// Configs is what is set on brokers and groups while they run.
+type Configs interface {
+	// Configs returns all of it, from the catalog in memory: the same pointer as
+	// long as nothing changes.
+	Configs() *metastore.Configs
+	// UpdateConfig applies change to what is set on a resource under
+	// compare-and-swap, maybe several times, and returns when this broker's own
+	// catalog shows the result. An error of change ends it and is wrapped.
+	UpdateConfig(ctx context.Context, r metastore.ConfigResource, change func(set map[string]string) (map[string]string, error)) (map[string]string, error)
+}
+
 // Cluster is who serves what.
 type Cluster interface {
 	ClusterID() string
@@ -116,6 +127,7 @@ type Deps struct {
 	Log         Log
 	Reader      Reader
 	Topics      Topics
+	Configs     Configs
 	Cluster     Cluster
 	ProducerIDs ProducerIDs
 	Groups      *group.Coordinator

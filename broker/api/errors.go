@@ -9,6 +9,7 @@ import (
 
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/group"
+	"github.com/chronik-stream/chronik/internal/dynamicconfig"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
@@ -108,8 +109,9 @@ func (h *Handler) kafkaError(err error) *kerr.Error {
 	if errors.As(err, &known) {
 		return known
 	}
-	var config *topicconfig.Error
-	if errors.As(err, &config) {
+	var ofTopic *topicconfig.Error
+	var ofBroker *dynamicconfig.Error
+	if errors.As(err, &ofTopic) || errors.As(err, &ofBroker) {
 		return kerr.InvalidConfig
 	}
 	for _, row := range h.codes {

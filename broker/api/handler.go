@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,7 @@ type Config struct {
 	PartitionsMax             int32         // of one topic; default 10,000
 	LeaderWaitMax             time.Duration // how long a creating request waits for leaders; default 1 s
 	TopicDefaults             topicconfig.Defaults
+	Static                    []StaticConfig // the process's other settings, under Kafka's names
 }
 
 func (c Config) withDefaults() Config {
@@ -70,6 +72,7 @@ type Handler struct {
 	routes  map[int16]*served
 	codes   []errorCode
 	limits  limits
+	derived atomic.Pointer[defaults]
 	notices notices
 	parsing sync.Mutex // held while a request of parseAloneBytes or more is parsed
 
@@ -88,7 +91,6 @@ type served struct {
 // New returns the handler of a broker. reg may be nil.
 func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Handler {
 	h := &Handler{Deps: deps, cfg: cfg.withDefaults(), log: log, metrics: newMetrics(reg), routes: make(map[int16]*served), codes: codes()}
-	h.limits.defaults = cfg.TopicDefaults
 	h.sessions = newFetchSessions(h.cfg.FetchSessionsMax, h.cfg.FetchSessionPartitionsMax, reg)
 	for _, r := range routes() {
 		h.routes[r.key] = &served{route: r, flexible: flexibleFrom(r.key), metrics: h.metrics.of(r.name)}

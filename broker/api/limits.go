@@ -12,24 +12,24 @@ import (
 // limits keeps the append options of topics, so that a configuration is resolved
 // once per change and not once per request. The zero value is ready.
 type limits struct {
-	defaults topicconfig.Defaults
-	byTopic  sync.Map // topic.ID → *topicLimits
+	byTopic sync.Map // topic.ID → *topicLimits
 }
 
 type topicLimits struct {
 	revision int64
+	defaults *defaults
 	options  core.AppendOptions
 }
 
-// of returns the options for t, without Acks.
-func (l *limits) of(t *metastore.Topic) core.AppendOptions {
+// of returns the options for t over the defaults d, without Acks.
+func (l *limits) of(t *metastore.Topic, d *defaults) core.AppendOptions {
 	if v, ok := l.byTopic.Load(t.ID); ok {
-		if v := v.(*topicLimits); v.revision == t.ModRevision {
+		if v := v.(*topicLimits); v.revision == t.ModRevision && v.defaults == d {
 			return v.options
 		}
 	}
-	e := topicconfig.Resolve(t.Config, l.defaults)
-	v := &topicLimits{t.ModRevision, core.AppendOptions{
+	e := topicconfig.Resolve(t.Config, d.topic)
+	v := &topicLimits{t.ModRevision, d, core.AppendOptions{
 		Object:               e.Durability == topicconfig.DurabilityObject,
 		LogAppendTime:        e.LogAppendTime,
 		MessageBytesMax:      e.MessageBytesMax,

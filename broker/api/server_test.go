@@ -44,8 +44,9 @@ func serve(t testing.TB, cfg api.Config) *server {
 	delay := 20 * time.Millisecond
 	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	s.groups = group.New(group.Config{InitialRebalanceDelay: &delay, SessionTimeoutMin: 100 * time.Millisecond}, func(string) bool { return true }, log)
-	s.groups.Begin(groupStorage(t))
-	handler := api.New(cfg, api.Deps{Log: m, Reader: m, Topics: m, Cluster: m, ProducerIDs: m, Groups: s.groups}, log, reg)
+	storage, store := metadata(t)
+	s.groups.Begin(storage)
+	handler := api.New(cfg, api.Deps{Log: m, Reader: m, Topics: m, Configs: storedConfigs{store}, Cluster: m, ProducerIDs: m, Groups: s.groups}, log, reg)
 	s.wire = wire.New(wire.Config{}, handler, log, reg)
 	served := make(chan error, 1)
 	go func() { served <- s.wire.Serve(socket, "PLAINTEXT") }()
@@ -59,8 +60,13 @@ func serve(t testing.TB, cfg api.Config) *server {
 	return s
 }
 
-// groupStorage is a metadata store in memory with a session for groups.
-func groupStorage(t testing.TB) group.Storage {
+// storedConfigs is api.Configs over a metadata store.
+type storedConfigs struct{ *metastore.Store }
+
+func (s storedConfigs) Configs() *metastore.Configs { return s.Catalog().Configs() }
+
+// metadata is a metadata store in memory with a session for groups.
+func metadata(t testing.TB) (group.Storage, *metastore.Store) {
 	k := memkv.New()
 	store, err := metastore.Open(t.Context(), k, metastore.Options{Cluster: "test"})
 	require.NoError(t, err)
@@ -71,7 +77,7 @@ func groupStorage(t testing.TB) group.Storage {
 		store.Close()
 		require.NoError(t, k.Close())
 	})
-	return group.InMetastore(store, session)
+	return group.InMetastore(store, session), store
 }
 
 // topic makes a topic and returns it.

@@ -1,14 +1,36 @@
 package topicconfig
 
+import (
+	"maps"
+	"slices"
+)
+
 // Source is where a value comes from, with Kafka's numbers (DescribeConfigs).
 type Source int8
 
 // The sources that occur here.
 const (
-	SourceTopic   Source = 1 // set on the topic
-	SourceCluster Source = 4 // the cluster's configuration
-	SourceDefault Source = 5 // Chronik's or Kafka's default
+	SourceTopic         Source = 1 // set on the topic
+	SourceBroker        Source = 2 // set on one broker while it runs
+	SourceBrokerDefault Source = 3 // set on all brokers while they run
+	SourceCluster       Source = 4 // the cluster's configuration
+	SourceDefault       Source = 5 // Chronik's or Kafka's default
 )
+
+// Layer is one place where the cluster's defaults are set.
+type Layer struct {
+	Source Source
+	Set    Defaults
+}
+
+// Merge is what holds when the first layer that has a key decides.
+func Merge(layers ...Layer) Defaults {
+	merged := make(Defaults)
+	for _, l := range slices.Backward(layers) {
+		maps.Copy(merged, l.Set)
+	}
+	return merged
+}
 
 // Entry is one key with its value in force, as DescribeConfigs shows it.
 type Entry struct {
@@ -29,12 +51,13 @@ type Synonym struct {
 	Source Source
 }
 
-// Entries lists every key, sorted by name, with the value that holds for a topic.
-func Entries(set map[string]string, cluster Defaults) []Entry {
-	v := values{set: set, cluster: cluster}
+// Entries lists every key, sorted by name, with the value that holds for a
+// topic. Of the layers below it the strongest comes first.
+func Entries(set map[string]string, layers ...Layer) []Entry {
+	v := values{set: set, cluster: Merge(layers...)}
 	entries := make([]Entry, 0, len(table.sorted))
 	for _, key := range table.sorted {
-		synonyms := v.synonyms(key)
+		synonyms := v.synonyms(key, layers)
 		entries = append(entries, Entry{
 			Name:          key.Name,
 			Value:         synonyms[0].Value,
@@ -62,7 +85,7 @@ func (k Key) Documentation() string {
 	return doc
 }
 
-func (v values) synonyms(key Key) []Synonym {
+func (v values) synonyms(key Key, layers []Layer) []Synonym {
 	name := key.Broker
 	if name == "" {
 		name = key.Name
@@ -71,8 +94,10 @@ func (v values) synonyms(key Key) []Synonym {
 	if value, ok := v.set[key.Name]; ok {
 		list = append(list, Synonym{Name: key.Name, Value: value, Source: SourceTopic})
 	}
-	if value, ok := v.cluster[key.Name]; ok {
-		list = append(list, Synonym{Name: name, Value: value, Source: SourceCluster})
+	for _, l := range layers {
+		if value, ok := l.Set[key.Name]; ok {
+			list = append(list, Synonym{Name: name, Value: value, Source: l.Source})
+		}
 	}
 	return append(list, Synonym{Name: name, Value: v.fallback(key), Source: SourceDefault})
 }

@@ -97,6 +97,10 @@ func Lookup(name string) (Key, bool) {
 	return table.sorted[i], true
 }
 
+// Check returns the canonical form of a value for this key alone, or says what
+// is allowed.
+func (k Key) Check(value string) (canonical, allowed string) { return k.check(value) }
+
 // Validate checks everything that a topic sets, each key alone and all of them
 // together with the cluster's defaults, and returns the set as it is to be
 // stored: canonical names, canonical values. Of several faults the one of the

@@ -184,7 +184,7 @@ func TestRowGroupsAreSmallerWithVectors(t *testing.T) {
 
 func TestEntriesShowEveryKeyWithItsSource(t *testing.T) {
 	cluster := Defaults{"durability": "wal"}
-	entries := Entries(map[string]string{"retention.ms": "1000"}, cluster)
+	entries := Entries(map[string]string{"retention.ms": "1000"}, Layer{SourceCluster, cluster})
 	if len(entries) != len(Keys()) || !slices.IsSortedFunc(entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) }) {
 		t.Fatalf("%d entries, want the %d keys in order", len(entries), len(Keys()))
 	}
@@ -213,7 +213,7 @@ func FuzzValidateIsStableAndResolveNeverFails(f *testing.F) {
 	f.Fuzz(func(t *testing.T, key, value string) {
 		set := map[string]string{key: value}
 		Resolve(set, nil)
-		Entries(set, nil)
+		Entries(set)
 		canonical, err := Validate(set, nil)
 		if err != nil {
 			return
