@@ -60,19 +60,30 @@ func metadata(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Metada
 			Topic: asked.Topic, TopicID: asked.TopicID, ErrorCode: h.code(err),
 			Partitions: []kmsg.MetadataResponseTopicPartition{}, AuthorizedOperations: operationsUnasked,
 		}
-		if asked.Topic == nil && req.Version < 12 {
+		switch {
+		case req.Version >= 12 && byID(asked):
+			resp.Topics[i].Topic = nil // the name of an unknown id is not known
+		case asked.Topic == nil && req.Version < 12:
 			resp.Topics[i].Topic = new(string) // null came with version 12
 		}
 	}
 	return resp
 }
 
+// byID tells how a topic is asked for. The Java client sends an empty name with
+// an id, not a null one.
+func byID(asked kmsg.MetadataRequestTopic) bool {
+	return !topic.ID(asked.TopicID).IsZero()
+}
+
 // metadataTopic finds or creates a topic that was asked for.
 func (h *Handler) metadataTopic(ctx context.Context, req *kmsg.MetadataRequest, asked kmsg.MetadataRequestTopic) (*metastore.Topic, error) {
-	if asked.Topic == nil {
-		if id := topic.ID(asked.TopicID); !id.IsZero() {
-			return h.lookupID(id)
-		}
+	switch {
+	case byID(asked) && req.Version < 12:
+		return nil, kerr.InvalidRequest // the field is there from version 10, its use from 12
+	case byID(asked):
+		return h.lookupID(asked.TopicID)
+	case asked.Topic == nil:
 		return nil, kerr.InvalidRequest
 	}
 	name := *asked.Topic

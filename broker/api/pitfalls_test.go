@@ -635,3 +635,24 @@ func TestDescribeProducersShowsTheLastSequence(t *testing.T) {
 	require.Equal(t, []any{int32(-1), int64(-1)}, []any{p.CoordinatorEpoch, p.CurrentTxnStartOffset})
 	require.Equal(t, kerr.UnknownTopicOrPartition.Code, parts[1].ErrorCode)
 }
+
+// The Java client's describeTopics by id.
+func TestMetadataFindsATopicByItsIDWhateverItsName(t *testing.T) {
+	s := serve(t, api.Config{})
+	id := s.topic(t, "t", 2, nil).ID
+	c := s.raw(t)
+	empty, other := "", "other"
+	for _, name := range []*string{nil, &empty, &other} {
+		for _, version := range []int16{12, 13} {
+			r := kmsg.NewPtrMetadataRequest()
+			r.Version, r.Topics = version, []kmsg.MetadataRequestTopic{{TopicID: id, Topic: name}, {TopicID: topic.NewID(), Topic: name}}
+			topics := c.ask(r).(*kmsg.MetadataResponse).Topics
+			require.Len(t, topics, 2)
+			require.Zero(t, topics[0].ErrorCode)
+			require.Equal(t, "t", *topics[0].Topic)
+			require.Len(t, topics[0].Partitions, 2)
+			require.Equal(t, kerr.UnknownTopicID.Code, topics[1].ErrorCode)
+			require.Nil(t, topics[1].Topic)
+		}
+	}
+}
