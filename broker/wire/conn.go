@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ const readBufferBytes = 4 << 10
 type Conn struct {
 	server   *Server
 	net      net.Conn
+	address  netip.Addr // of the client; zero when it has none
 	listener string
 
 	// life ends with the connection, patience already when the server drains.
@@ -29,6 +31,9 @@ type Conn struct {
 	clientID string // of the last request, to make no string for each
 	software atomic.Pointer[Software]
 	started  atomic.Int64 // requests that are started and not yet answered
+	bytes    atomic.Int64 // of the frames of those that have not released theirs
+	muted    atomic.Int64 // until when it is not read: nanoseconds after the server's birth
+	freed    chan struct{}
 }
 
 // Software is what a client says of itself in ApiVersions (KIP-511).
@@ -36,6 +41,21 @@ type Software struct{ Name, Version string }
 
 // RemoteAddr is the client's address.
 func (c *Conn) RemoteAddr() net.Addr { return c.net.RemoteAddr() }
+
+// Address is the client's address without its port; zero when it has none.
+func (c *Conn) Address() netip.Addr { return c.address }
+
+// Mute stops the reading of further requests for d, from now on: what Kafka does
+// to a client that is over its quota. Requests that were read already go on.
+func (c *Conn) Mute(d time.Duration) {
+	until := int64(time.Since(c.server.born) + d)
+	for {
+		have := c.muted.Load()
+		if have >= until || c.muted.CompareAndSwap(have, until) {
+			return
+		}
+	}
+}
 
 // Listener is the name that Serve was given for this connection's listener.
 func (c *Conn) Listener() string { return c.listener }
@@ -59,10 +79,11 @@ func (c *Conn) Software() Software {
 type underway struct {
 	request *Request
 	work    Work
+	extra   bool // holds one of the server's permits
 }
 
 func newConn(s *Server, nc net.Conn, listener string) *Conn {
-	c := &Conn{server: s, net: nc, listener: listener}
+	c := &Conn{server: s, net: nc, address: addressOf(nc.RemoteAddr()), listener: listener, freed: make(chan struct{}, 1)}
 	c.life, c.end = context.WithCancelCause(context.Background())
 	patience, cancel := context.WithCancel(c.life)
 	c.patience = patience
@@ -74,6 +95,32 @@ func newConn(s *Server, nc net.Conn, listener string) *Conn {
 		memory:   s.memory,
 	}
 	return c
+}
+
+// addressOf returns the IP address in a, for IPv4 the same whatever the socket.
+func addressOf(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}
+
+// serve runs the connection unless its address has made too many of late.
+func (c *Conn) serve() error {
+	if c.server.cfg.Quota != nil {
+		if wait := c.server.cfg.Quota(c.address); wait > 0 {
+			c.server.metrics.refused.WithLabelValues(limitQuota).Inc()
+			c.Mute(wait)
+			err := c.quiet()
+			if err == nil {
+				err = errQuota
+			}
+			c.end(err)
+			_ = c.net.Close() // nothing was sent
+			return err
+		}
+	}
+	return c.run()
 }
 
 // run serves the connection until either side ends it, and returns why.
@@ -111,27 +158,160 @@ func (c *Conn) read(pipeline chan<- underway) error {
 		if err != nil {
 			return err
 		}
+		extra, err := c.admit(length)
+		if err != nil {
+			return err
+		}
 		frame, err := c.frames.body(c.life, length)
 		if err != nil {
-			if c.server.draining.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-				return errDrained
-			}
-			return err
+			c.dismiss(extra)
+			return c.late(err)
 		}
 		r, err := c.request(frame, length)
 		if err != nil {
 			c.server.memory.giveBack(frame)
+			c.dismiss(extra)
 			return err
 		}
 		c.server.metrics.received(length)
 		work, err := c.server.handler.Start(c.life, r)
 		if err != nil {
 			r.Release()
+			c.dismiss(extra)
 			return fmt.Errorf("api key %d version %d: %w", r.Key, r.Version, err)
 		}
 		c.started.Add(1)
-		pipeline <- underway{r, work} // the writer takes it even when the connection has ended
+		c.server.metrics.requests.Inc()
+		u := underway{r, work, extra}
+		select {
+		case pipeline <- u:
+		default:
+			c.server.metrics.waits.WithLabelValues(limitPipeline).Inc()
+			pipeline <- u // the writer takes it even when the connection has ended
+		}
 	}
+}
+
+// late tells what a deadline of the reader meant.
+func (c *Conn) late(err error) error {
+	switch {
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case c.server.draining.Err() != nil:
+		return errDrained
+	}
+	return errSlowFrame
+}
+
+// admit waits until a frame of that length may be read. The first request of a
+// connection always may: those that wait for one another (a group's members, a
+// consumer for a producer) are each the first of theirs, so a bound on them
+// could block all for good. extra says that a permit is held.
+func (c *Conn) admit(length int) (extra bool, err error) {
+	if err := c.frames.check(length); err != nil {
+		return false, c.late(err)
+	}
+	waited := false
+	for c.bytes.Load() > 0 && c.bytes.Load()+int64(length) > c.server.cfg.ConnectionBytesMax {
+		if !waited {
+			c.server.metrics.waits.WithLabelValues(limitConnectionBytes).Inc()
+		}
+		waited = true
+		if err := c.pause(c.freed); err != nil {
+			return false, err
+		}
+	}
+	for short := false; c.started.Load() > 0 && !extra; {
+		select {
+		case c.server.permits <- struct{}{}:
+			extra = true
+			continue
+		default:
+		}
+		if !short {
+			c.server.metrics.waits.WithLabelValues(limitRequests).Inc()
+		}
+		short, waited = true, true
+		select {
+		case c.server.permits <- struct{}{}:
+			extra = true
+		case <-c.freed: // maybe of the last before this one
+		case <-c.life.Done():
+			return false, context.Cause(c.life)
+		case <-c.server.draining.Done():
+			return false, errDrained
+		}
+	}
+	if waited {
+		err = c.frameDeadline() // its bytes could not come in the meantime
+	}
+	c.bytes.Add(int64(length))
+	if err != nil {
+		c.dismiss(extra)
+	}
+	return extra, err
+}
+
+// dismiss gives a permit back, if there is one.
+func (c *Conn) dismiss(extra bool) {
+	if extra {
+		<-c.server.permits
+	}
+}
+
+// pause waits for ready, or the end of the connection or its reading.
+func (c *Conn) pause(ready <-chan struct{}) error {
+	select {
+	case <-ready:
+		return nil
+	case <-c.life.Done():
+		return context.Cause(c.life)
+	case <-c.server.draining.Done():
+		return errDrained
+	}
+}
+
+// wake tells a reader that waits in admit that something is finished.
+func (c *Conn) wake() {
+	select {
+	case c.freed <- struct{}{}:
+	default:
+	}
+}
+
+// quiet waits until the connection is not muted any more.
+func (c *Conn) quiet() error {
+	for {
+		rest := time.Duration(c.muted.Load()) - time.Since(c.server.born)
+		if rest <= 0 {
+			return nil
+		}
+		timer := time.NewTimer(rest)
+		select {
+		case <-timer.C:
+		case <-c.life.Done():
+		case <-c.server.draining.Done():
+		}
+		timer.Stop()
+		if c.server.draining.Err() != nil {
+			return errDrained
+		}
+		if c.life.Err() != nil {
+			return context.Cause(c.life)
+		}
+	}
+}
+
+// frameDeadline gives the bytes of a frame their time.
+func (c *Conn) frameDeadline() error {
+	if err := c.net.SetReadDeadline(time.Now().Add(c.server.cfg.FrameTimeout)); err != nil {
+		return err
+	}
+	// After the deadline was set, so that it cannot undo drain's.
+	if c.server.draining.Err() != nil {
+		return errDrained
+	}
+	return nil
 }
 
 // awaitFrame waits for the next frame's length, and gives its bytes a deadline.
@@ -159,16 +339,53 @@ func (c *Conn) awaitFrame() (int, error) {
 		default:
 			return 0, err
 		}
-		if err := c.net.SetReadDeadline(time.Now().Add(c.server.cfg.FrameTimeout)); err != nil {
+		if c.muted.Load() != 0 {
+			if err := c.quiet(); err != nil {
+				return 0, err
+			}
+		}
+		if err := c.frameDeadline(); err != nil {
 			return 0, err
 		}
 		length, err := c.frames.length()
-		return length, unexpected(err)
+		return length, c.late(unexpected(err))
 	}
 }
 
-// errIdle ends a connection on which nothing happens.
-var errIdle = errors.New("idle")
+// What ends a connection whose time is over.
+var (
+	errIdle      = errors.New("idle")
+	errSlowFrame = errors.New("the client does not send the rest of a request")
+	errSlowTaker = errors.New("the client does not take an answer")
+	errMemory    = errors.New("no memory for a request")
+)
+
+// errQuota ends a connection whose address makes too many.
+var errQuota = errors.New("the address is over its quota of new connections")
+
+// Values of the label "timeout".
+const (
+	timeoutIdle   = "idle"
+	timeoutFrame  = "frame"
+	timeoutWrite  = "write"
+	timeoutMemory = "memory"
+)
+
+// timeout names the time that was over when err ended a connection; "" if it was
+// something else.
+func timeout(err error) string {
+	switch {
+	case errors.Is(err, errIdle):
+		return timeoutIdle
+	case errors.Is(err, errSlowFrame):
+		return timeoutFrame
+	case errors.Is(err, errSlowTaker):
+		return timeoutWrite
+	case errors.Is(err, errMemory) && errors.Is(err, context.DeadlineExceeded):
+		return timeoutMemory
+	}
+	return ""
+}
 
 // request makes a Request of a whole frame.
 func (c *Conn) request(frame *buffer, length int) (*Request, error) {
@@ -181,7 +398,7 @@ func (c *Conn) request(frame *buffer, length int) (*Request, error) {
 	}
 	return &Request{
 		Key: h.Key, Version: h.Version, Correlation: h.Correlation,
-		ClientID: c.clientID, Body: body, Conn: c, frame: frame,
+		ClientID: c.clientID, Body: body, Conn: c, Size: length, frame: frame,
 	}, nil
 }
 
@@ -200,16 +417,19 @@ func (c *Conn) write(pipeline <-chan underway) {
 		}
 		u.request.Release()
 		c.started.Add(-1)
+		c.server.metrics.requests.Dec()
+		c.dismiss(u.extra)
+		c.wake()
 		w.reset()
 	}
 }
 
 func (c *Conn) send(w *Response, r *Request) error {
-	if err := c.net.SetWriteDeadline(time.Now().Add(c.server.cfg.IdleTimeout)); err != nil {
-		return err
-	}
-	n, err := w.writeTo(c.net, r.Correlation)
+	n, err := w.writeTo(c.net, r.Correlation, c.server.cfg.WriteTimeout)
 	c.server.metrics.sent(n)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errSlowTaker
+	}
 	return err
 }
 
@@ -217,5 +437,5 @@ func (c *Conn) send(w *Response, r *Request) error {
 func hangUp(err error) bool {
 	var op *net.OpError
 	return err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errIdle) ||
-		errors.Is(err, errDrained) || errors.Is(err, net.ErrClosed) || errors.As(err, &op)
+		errors.Is(err, errDrained) || errors.Is(err, errQuota) || errors.Is(err, net.ErrClosed) || errors.As(err, &op)
 }

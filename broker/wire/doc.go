@@ -8,8 +8,11 @@
 //     goroutine and finishes it in the writing one, so pipelined produces share
 //     one sync of the disk while a long poll holds back only its own connection.
 //   - Memory follows what really arrived, never what was announced, and is bounded:
-//     a frame by its limit, a connection by its pipeline, all of them by one budget.
-//     Past a bound the socket is not read, which the client's TCP feels.
+//     a frame by its limit, a connection by its pipeline and its bytes, all of them
+//     by one budget of bytes and one of requests. Past a bound the socket is not
+//     read, which the client's TCP feels. Each bound is a setting and has a metric.
+//   - A client that stops in the middle of a request or an answer is cut off, and
+//     one that is over its quota is not read until it is not (Mute).
 //   - Bytes that are not a frame end the connection and nothing else.
 //
 // A frame is

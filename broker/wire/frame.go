@@ -42,21 +42,39 @@ func (f *frameReader) length() (int, error) {
 	return n, nil
 }
 
-// body reads the length bytes of a frame into lent memory.
-func (f *frameReader) body(ctx context.Context, length int) (*buffer, error) {
-	// The key alone decides how large a frame may be, before it costs anything.
+// check decides by the key alone how large a frame may be, before it costs
+// anything.
+func (f *frameReader) check(length int) error {
 	head, err := f.r.Peek(2)
 	if err != nil {
-		return nil, unexpected(err)
+		return unexpected(err)
 	}
 	key := int16(binary.BigEndian.Uint16(head))
 	switch limit := f.bytesMax(key); {
 	case limit == 0:
-		return nil, fmt.Errorf("%w: api key %d is not served", ErrMalformed, key)
+		return fmt.Errorf("%w: api key %d is not served%s", ErrMalformed, key, f.whose(length))
 	case length > limit:
-		return nil, fmt.Errorf("%w: a frame of %d bytes for api key %d, at most %d are allowed", ErrMalformed, length, key, limit)
+		return fmt.Errorf("%w: a frame of %d bytes for api key %d, at most %d are allowed", ErrMalformed, length, key, limit)
 	}
+	return nil
+}
 
+// whose is what can be told, without waiting for more, of a frame that will not
+// be read: who maintains the client must learn what it asked for.
+func (f *frameReader) whose(length int) string {
+	head, err := f.r.Peek(min(length, f.r.Buffered()))
+	if err != nil {
+		return ""
+	}
+	h, _, err := ParseHeader(head)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (version %d, client id %q)", h.Version, h.ClientID)
+}
+
+// body reads the length bytes of a frame into lent memory.
+func (f *frameReader) body(ctx context.Context, length int) (*buffer, error) {
 	var buf *buffer
 	for n := 0; n < length; {
 		grown, err := f.memory.lend(ctx, min(length, max(frameGrowth*n, frameBytesFirst)))

@@ -41,7 +41,11 @@ func FuzzFrameReader(f *testing.F) {
 				break
 			}
 			require.Equal(t, int(int32(binary.BigEndian.Uint32(input[at:]))), length)
-			frame, err := r.body(context.Background(), length)
+			err = r.check(length)
+			var frame *buffer
+			if err == nil {
+				frame, err = r.body(context.Background(), length)
+			}
 			if err != nil {
 				require.True(t, length > limit || at+4+length > len(input) || int16(binary.BigEndian.Uint16(input[at+4:])) < 0, "a whole frame was refused: %v", err)
 				break

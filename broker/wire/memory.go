@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -21,7 +22,9 @@ const (
 type memory struct {
 	free    [bufferBitsMax - bufferBitsMin + 1]sync.Pool
 	bytes   *semaphore.Weighted
+	lent    atomic.Int64 // what is acquired of bytes
 	waitMax time.Duration
+	waited  func() // called when a loan has to wait; may be nil
 }
 
 // buffer is lent memory. len(data) is what it counts for.
@@ -48,12 +51,16 @@ func bufferClass(n int) (class, size int) {
 func (m *memory) lend(ctx context.Context, n int) (*buffer, error) {
 	class, size := bufferClass(n)
 	if !m.bytes.TryAcquire(int64(size)) {
+		if m.waited != nil {
+			m.waited()
+		}
 		ctx, cancel := context.WithTimeout(ctx, m.waitMax)
 		defer cancel()
 		if err := m.bytes.Acquire(ctx, int64(size)); err != nil {
-			return nil, fmt.Errorf("waiting for %d bytes of memory: %w", size, err)
+			return nil, fmt.Errorf("%w: waiting for %d bytes: %w", errMemory, size, err)
 		}
 	}
+	m.lent.Add(int64(size))
 	if class < 0 {
 		return &buffer{make([]byte, size)}, nil
 	}
@@ -71,5 +78,6 @@ func (m *memory) giveBack(b *buffer) {
 	if class, size := bufferClass(len(b.data)); class >= 0 && size == len(b.data) {
 		m.free[class].Put(b)
 	}
+	m.lent.Add(-int64(len(b.data)))
 	m.bytes.Release(int64(len(b.data)))
 }

@@ -83,6 +83,7 @@ type Request struct {
 	ClientID    string // "" for null too
 	Body        []byte // what follows the header; gone after Release
 	Conn        *Conn  // where it came from
+	Size        int    // of the frame, without its length field
 
 	frame *buffer
 }
@@ -106,6 +107,8 @@ func (r *Request) Release() {
 	}
 	r.Conn.server.memory.giveBack(r.frame)
 	r.frame, r.Body = nil, nil
+	r.Conn.bytes.Add(-int64(r.Size))
+	r.Conn.wake()
 }
 
 // Handler gives requests their meaning.

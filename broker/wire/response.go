@@ -2,8 +2,8 @@ package wire
 
 import (
 	"encoding/binary"
-	"io"
 	"net"
+	"time"
 )
 
 // responseKeptMax is how much of a response's buffer a connection keeps for its
@@ -64,12 +64,19 @@ func (w *Response) reset() {
 	w.cuts, w.pieces, w.silent = w.cuts[:0], 0, false
 }
 
-// writeTo completes the header and writes everything, in one call to the
-// system where the connection can gather.
-func (w *Response) writeTo(conn io.Writer, correlation int32) (int64, error) {
+// writeBytes is what a client must take of an answer within the write timeout:
+// large answers may take longer as a whole, but not stand still.
+const writeBytes = 1 << 20
+
+// writeTo completes the header and writes everything, in as few calls to the
+// system as the connection's gathering and writeBytes allow.
+func (w *Response) writeTo(conn net.Conn, correlation int32, timeout time.Duration) (int64, error) {
 	binary.BigEndian.PutUint32(w.Buf, uint32(w.Size()))
 	binary.BigEndian.PutUint32(w.Buf[4:], uint32(correlation))
-	if len(w.cuts) == 0 {
+	if len(w.cuts) == 0 && len(w.Buf) <= writeBytes {
+		if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+			return 0, err
+		}
 		n, err := conn.Write(w.Buf)
 		return int64(n), err
 	}
@@ -85,7 +92,27 @@ func (w *Response) writeTo(conn io.Writer, correlation int32) (int64, error) {
 		out = append(out, w.Buf[at:])
 	}
 	w.out = out
-	n, err := out.WriteTo(conn)
-	clear(w.out) // hold no piece beyond its answer
-	return n, err
+	defer clear(w.out) // hold no piece beyond its answer
+	var written int64
+	for len(out) > 0 {
+		n, size := 0, 0
+		for ; n < len(out) && size < writeBytes; n++ {
+			size += len(out[n])
+		}
+		last, over := out[n-1], max(0, size-writeBytes)
+		out[n-1] = last[:len(last)-over]
+		part := out[:n:n]
+		if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+			return written, err
+		}
+		sent, err := part.WriteTo(conn)
+		if written += sent; err != nil {
+			return written, err
+		}
+		if out = out[n:]; over > 0 {
+			out = w.out[len(w.out)-len(out)-1:]
+			out[0] = last[len(last)-over:]
+		}
+	}
+	return written, nil
 }

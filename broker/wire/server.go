@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -14,19 +15,37 @@ import (
 
 // Config bounds a Server. Zero fields take their defaults.
 type Config struct {
-	ConnectionsMax int           // further ones are closed at once; default 10,000
-	PipelineMax    int           // requests of a connection that may be under way; default 64
-	BytesMax       int64         // of all frames in memory, at least twice the largest; default 512 MiB
-	IdleTimeout    time.Duration // without a request or an answer; default 10 minutes
-	FrameTimeout   time.Duration // from a frame's first byte to its last; default 1 minute
+	ConnectionsMax      int           // further ones are closed at once; default 10,000
+	ConnectionsPerIPMax int           // the same of one address; default as many as there may be at all
+	ConnectionRateMax   int           // accepted per second; default as many as come
+	PipelineMax         int           // requests of a connection that may be under way; default 64
+	RequestsMax         int           // of all connections, beyond the first of each; default 10,000
+	ConnectionBytesMax  int64         // of the frames of a connection, beyond the first; default 128 MiB
+	BytesMax            int64         // of all frames in memory, at least twice the largest; default 512 MiB
+	IdleTimeout         time.Duration // without a request or an answer; default 10 minutes
+	FrameTimeout        time.Duration // from a frame's first byte to its last; default 1 minute
+	WriteTimeout        time.Duration // for each MiB of an answer to be taken; default 1 minute
+
+	// Quota, when set, is asked for each connection how long its address is over
+	// its quota of new ones. Such a connection is closed unserved after that time.
+	Quota func(netip.Addr) time.Duration
 }
 
 func (c Config) withDefaults() Config {
 	if c.ConnectionsMax == 0 {
 		c.ConnectionsMax = 10_000
 	}
+	if c.ConnectionsPerIPMax == 0 {
+		c.ConnectionsPerIPMax = c.ConnectionsMax
+	}
 	if c.PipelineMax == 0 {
 		c.PipelineMax = 64
+	}
+	if c.RequestsMax == 0 {
+		c.RequestsMax = 10_000
+	}
+	if c.ConnectionBytesMax == 0 {
+		c.ConnectionBytesMax = 128 << 20
 	}
 	if c.BytesMax == 0 {
 		c.BytesMax = 512 << 20
@@ -36,6 +55,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.FrameTimeout == 0 {
 		c.FrameTimeout = time.Minute
+	}
+	if c.WriteTimeout == 0 {
+		c.WriteTimeout = time.Minute
 	}
 	return c
 }
@@ -47,6 +69,9 @@ type Server struct {
 	log     *slog.Logger
 	memory  *memory
 	metrics *metrics
+	born    time.Time
+	permits chan struct{} // one for each request beyond the first of its connection
+	pace    *pace
 
 	draining context.Context // ends when Shutdown begins
 	drain    context.CancelFunc
@@ -54,7 +79,8 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*Conn]struct{}
-	running   sync.WaitGroup // connections
+	perIP     map[netip.Addr]int // of conns
+	running   sync.WaitGroup     // connections
 }
 
 // New returns a Server that has no listener yet. reg may be nil.
@@ -63,11 +89,16 @@ func New(cfg Config, handler Handler, log *slog.Logger, reg prometheus.Registere
 		cfg:       cfg.withDefaults(),
 		handler:   handler,
 		log:       log,
-		metrics:   newMetrics(reg),
+		born:      time.Now(),
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*Conn]struct{}),
+		perIP:     make(map[netip.Addr]int),
 	}
 	s.memory = newMemory(s.cfg.BytesMax, s.cfg.FrameTimeout)
+	s.metrics = newMetrics(reg, func() float64 { return float64(s.memory.lent.Load()) })
+	s.memory.waited = s.metrics.waits.WithLabelValues(limitFrameBytes).Inc
+	s.permits = make(chan struct{}, s.cfg.RequestsMax)
+	s.pace = newPace(s.cfg.ConnectionRateMax)
 	s.draining, s.drain = context.WithCancel(context.Background())
 	return s
 }
@@ -96,6 +127,7 @@ func (s *Server) Serve(l net.Listener, name string) error {
 		switch {
 		case err == nil:
 			pause = 0
+			s.slow()
 			s.accept(nc, name)
 		case s.draining.Err() != nil:
 			return nil
@@ -114,35 +146,53 @@ func (s *Server) Serve(l net.Listener, name string) error {
 	}
 }
 
+// slow holds the accepting back to the rate that is allowed; further connections
+// wait in the system's queue.
+func (s *Server) slow() {
+	wait := s.pace.next(time.Since(s.born))
+	if wait <= 0 {
+		return
+	}
+	s.metrics.waits.WithLabelValues(limitRate).Inc()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.draining.Done():
+	}
+}
+
 // accept serves nc in goroutines of its own, or refuses it.
 func (s *Server) accept(nc net.Conn, listener string) {
 	c := newConn(s, nc, listener)
-	s.mu.Lock()
-	full := len(s.conns) >= s.cfg.ConnectionsMax
-	if full || s.draining.Err() != nil {
-		s.mu.Unlock()
-		s.metrics.refused.Inc()
+	if limit := s.admit(c); limit != "" {
 		c.end(net.ErrClosed)
 		_ = nc.Close() // nothing was sent
-		if full {
-			s.log.Warn("connection refused", "client", nc.RemoteAddr(), "connections", s.cfg.ConnectionsMax)
+		if limit != limitNone {
+			s.metrics.refused.WithLabelValues(limit).Inc()
+			s.log.Warn("connection refused", "client", nc.RemoteAddr(), "limit", limit)
 		}
 		return
 	}
-	s.conns[c] = struct{}{}
-	s.running.Add(1)
-	s.mu.Unlock()
 	s.metrics.connections.Inc()
 
 	go func() {
 		defer s.running.Done()
-		err := c.run()
+		err := c.serve()
 		s.mu.Lock()
 		delete(s.conns, c)
+		if s.perIP[c.address]--; s.perIP[c.address] == 0 {
+			delete(s.perIP, c.address)
+		}
 		s.mu.Unlock()
 		s.metrics.connections.Dec()
 		level := slog.LevelInfo
-		if hangUp(err) {
+		if over := timeout(err); over != "" {
+			s.metrics.timeouts.WithLabelValues(over).Inc()
+			if over == timeoutIdle {
+				level = slog.LevelDebug
+			}
+		} else if hangUp(err) {
 			level = slog.LevelDebug
 		} else {
 			s.metrics.aborted.Inc()
@@ -151,6 +201,48 @@ func (s *Server) accept(nc net.Conn, listener string) {
 		s.log.Log(context.Background(), level, "connection closed", "client", nc.RemoteAddr(), "listener", listener,
 			"client_id", c.clientID, "software", software.Name, "software_version", software.Version, "reason", err)
 	}()
+}
+
+// limitNone is what a connection is refused for that comes while the server drains.
+const limitNone = "none"
+
+// admit counts c among the connections, or says which limit forbids it.
+func (s *Server) admit(c *Conn) (limit string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.draining.Err() != nil:
+		return limitNone
+	case len(s.conns) >= s.cfg.ConnectionsMax:
+		return limitConnections
+	case s.perIP[c.address] >= s.cfg.ConnectionsPerIPMax:
+		return limitPerIP
+	}
+	s.conns[c] = struct{}{}
+	s.perIP[c.address]++
+	s.running.Add(1)
+	return ""
+}
+
+// pace spaces events evenly, after as many as a second allows at once. It may be
+// used at once. None per second hold nothing back.
+type pace struct {
+	perSecond int
+	mu        sync.Mutex
+	due       time.Duration // when the next would be due if they came evenly
+}
+
+func newPace(perSecond int) *pace { return &pace{perSecond: perSecond, due: -time.Second} }
+
+// next returns how long the next event has to wait.
+func (p *pace) next(now time.Duration) time.Duration {
+	if p.perSecond <= 0 {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.due = max(p.due, now-time.Second) + time.Second/time.Duration(p.perSecond)
+	return p.due - now
 }
 
 // Shutdown stops accepting and reading, lets what was started be answered, and

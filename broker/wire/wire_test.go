@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -90,13 +91,15 @@ type harness struct {
 	*wire.Server
 	addr string
 	t    testing.TB
+	reg  *prometheus.Registry
 }
 
 func serve(t testing.TB, cfg wire.Config, h wire.Handler) *harness {
 	t.Helper()
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s := wire.New(cfg, h, slog.New(slog.DiscardHandler), nil)
+	reg := prometheus.NewRegistry()
+	s := wire.New(cfg, h, slog.New(slog.DiscardHandler), reg)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(socket, "test") }()
 	t.Cleanup(func() {
@@ -105,7 +108,7 @@ func serve(t testing.TB, cfg wire.Config, h wire.Handler) *harness {
 		_ = s.Shutdown(ctx)
 		require.NoError(t, <-served)
 	})
-	return &harness{s, socket.Addr().String(), t}
+	return &harness{s, socket.Addr().String(), t, reg}
 }
 
 type client struct {
@@ -299,16 +302,6 @@ func TestAnIdleConnectionIsClosedButNotOneThatWaitsForUs(t *testing.T) {
 	idle.closed() // by then the other has been as idle
 	close(e.gate)
 	waiting.receive()
-}
-
-func TestConnectionsBeyondTheBoundAreRefused(t *testing.T) {
-	h := serve(t, wire.Config{ConnectionsMax: 2}, &echo{})
-	for range 2 {
-		c := h.dial()
-		c.send(frame(keyEcho, 1, nil))
-		c.receive()
-	}
-	h.dial().closed()
 }
 
 func TestAClientThatLeavesEndsItsWork(t *testing.T) {

@@ -36,6 +36,11 @@ type Config struct {
 		FetchBytes             Bytes
 		FetchSessions          int
 		FetchSessionPartitions int
+		ConnectionsIP          int
+		ConnectionRate         int
+		RequestsMax            int
+		ConnBytes              Bytes
+		WriteTimeout           time.Duration
 	}
 	HTTP struct {
 		Bind string

@@ -72,8 +72,10 @@ func brokerConfig(c *config.Config) broker.Config {
 			SessionTimeoutMin: c.Group.SessionTimeoutMin, SessionTimeoutMax: c.Group.SessionTimeoutMax,
 		},
 		Wire: wire.Config{
-			ConnectionsMax: c.Kafka.ConnectionsMax, PipelineMax: c.Kafka.PipelineMax, BytesMax: int64(c.Kafka.FrameBytes),
-			IdleTimeout: c.Kafka.IdleTimeout, FrameTimeout: c.Kafka.FrameTimeout,
+			ConnectionsMax: c.Kafka.ConnectionsMax, ConnectionsPerIPMax: c.Kafka.ConnectionsIP, ConnectionRateMax: c.Kafka.ConnectionRate,
+			PipelineMax: c.Kafka.PipelineMax, RequestsMax: c.Kafka.RequestsMax,
+			ConnectionBytesMax: int64(c.Kafka.ConnBytes), BytesMax: int64(c.Kafka.FrameBytes),
+			IdleTimeout: c.Kafka.IdleTimeout, FrameTimeout: c.Kafka.FrameTimeout, WriteTimeout: c.Kafka.WriteTimeout,
 		},
 		API: api.Config{
 			RequestBytesMax: int(c.Kafka.RequestBytes), FetchBytesMax: int(c.Kafka.FetchBytes),
