@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kversion"
 	"go.uber.org/goleak"
 
 	"github.com/chronik-stream/chronik/broker"
@@ -391,4 +392,23 @@ func TestADeletedTopicLeavesNothingBehindInTheBroker(t *testing.T) {
 
 func partitionOf(t *metastore.Topic, index int32) topic.Partition {
 	return topic.Partition{Topic: t.ID, Index: index}
+}
+
+// alter sets one setting of a topic.
+func (r *rig) alter(topic, key, value string) {
+	r.t.Helper()
+	answers, err := kadm.NewClient(r.client).AlterTopicConfigs(r.t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: key, Value: &value}}, topic)
+	if err == nil {
+		err = answers[0].Err
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// versions makes a client ask for Fetch in that version.
+func versions(fetch int16) *kversion.Versions {
+	v := kversion.Stable()
+	v.SetMaxKeyVersion(1, fetch)
+	return v
 }

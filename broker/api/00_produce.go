@@ -10,6 +10,7 @@ import (
 
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 )
@@ -34,6 +35,9 @@ func produceRoute() *route {
 }
 
 const produceKey = 0
+
+// zstdProduce is the first version in which batches may be packed with zstd.
+const zstdProduce = 7
 
 // producePartsMax bounds the partitions of one request, and with them the memory
 // that a frame full of empty ones may cost.
@@ -162,7 +166,20 @@ func (w *produceWork) appendPart(ctx context.Context, t *metastore.Topic, p *pro
 		p.err = fmt.Errorf("%w: no record batch", core.ErrInvalidRecord)
 		return
 	}
+	if w.version < zstdProduce && codecOf(p.records) == batch.Zstd {
+		p.err = kerr.UnsupportedCompressionType
+		return
+	}
 	p.pending, p.err = w.h.Log.Append(ctx, p.partition, p.records, o)
+}
+
+// codecOf is the codec of a batch that is not checked yet.
+func codecOf(records []byte) batch.Codec {
+	h, err := batch.ParseHeader(records)
+	if err != nil {
+		return batch.None // it will be refused for that
+	}
+	return h.Attributes.Codec()
 }
 
 // Finish implements wire.Work.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 )
@@ -30,6 +31,10 @@ func fetchRoute() *route {
 }
 
 const fetchKey = 1
+
+// zstdFetch is the first version whose clients are known to read zstd. Those
+// before it are refused where a topic's compression.type is zstd, as Kafka does.
+const zstdFetch = 10
 
 // fetchWork is one Fetch request.
 type fetchWork struct {
@@ -219,6 +224,9 @@ func (w *fetchWork) plan(ctx context.Context) (failed bool) {
 				t, unknown = w.h.lookupID(p.id)
 			} else {
 				t, unknown = w.h.lookup(p.topic)
+			}
+			if unknown == nil && w.r.Version < zstdFetch && w.h.limits.of(t, w.h.defaults()).Codec == batch.Zstd {
+				unknown = kerr.UnsupportedCompressionType
 			}
 		}
 		if p.err = unknown; unknown == nil {

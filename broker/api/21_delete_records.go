@@ -68,7 +68,7 @@ func (h *Handler) deleteRecords(ctx context.Context, t *metastore.Topic, index i
 	if err != nil {
 		return -1, err
 	}
-	if !topicconfig.Resolve(t.Config, h.cfg.TopicDefaults).CleanupDelete {
+	if !topicconfig.Resolve(t.Config, h.defaults().topic).CleanupDelete {
 		return -1, kerr.PolicyViolation
 	}
 	return h.Log.DeleteRecords(ctx, p, before)

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
@@ -37,8 +38,33 @@ func (l *limits) of(t *metastore.Topic, d *defaults) core.AppendOptions {
 		TimestampAfterMaxMs:  e.TimestampAfterMs,
 		Compacted:            e.CleanupCompact,
 	}}
+	v.options.Recompress, v.options.Codec, v.options.CompressionLevel = compression(e)
 	l.byTopic.Store(t.ID, v)
 	return v.options
+}
+
+// compression translates compression.type and the levels, whose names and
+// defaults are Kafka's, where lz4's default of 9 means its fast compressor.
+func compression(e topicconfig.Effective) (recompress bool, codec batch.Codec, level int) {
+	switch e.CompressionType {
+	case "uncompressed":
+		return true, batch.None, 0
+	case "gzip":
+		return true, batch.Gzip, max(0, e.GzipLevel)
+	case "snappy":
+		return true, batch.Snappy, 0
+	case "lz4":
+		if e.LZ4Level == 9 {
+			return true, batch.LZ4, 0
+		}
+		return true, batch.LZ4, min(e.LZ4Level, 9) // the highest that our library knows
+	case "zstd":
+		if e.ZstdLevel < 0 {
+			return true, batch.Zstd, 1 // likewise the fastest
+		}
+		return true, batch.Zstd, e.ZstdLevel
+	}
+	return false, batch.None, 0
 }
 
 // forget drops a deleted topic.

@@ -656,3 +656,19 @@ func TestMetadataFindsATopicByItsIDWhateverItsName(t *testing.T) {
 		}
 	}
 }
+
+func TestZstdIsRefusedBeforeProduce7(t *testing.T) {
+	s := serve(t, api.Config{})
+	s.topic(t, "t", 2, nil)
+	c := s.raw(t)
+	var b batch.Builder
+	b.Reset(batch.Options{Codec: batch.Zstd})
+	b.Append(1, nil, []byte("v"))
+	packed, err := b.Build(nil)
+	require.NoError(t, err)
+	for version, want := range map[int16]int16{3: kerr.UnsupportedCompressionType.Code, 6: kerr.UnsupportedCompressionType.Code, 7: 0, 9: 0} {
+		resp := c.ask(produce(version, -1, "t", packed, oneBatch("neighbour"))).(*kmsg.ProduceResponse)
+		require.Equal(t, want, resp.Topics[0].Partitions[0].ErrorCode, "version %d", version)
+		require.Zero(t, resp.Topics[0].Partitions[1].ErrorCode)
+	}
+}

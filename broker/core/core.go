@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 )
@@ -81,6 +82,9 @@ type AppendOptions struct {
 	TimestampBeforeMaxMs int64 // message.timestamp.before.max.ms
 	TimestampAfterMaxMs  int64 // message.timestamp.after.max.ms
 	Compacted            bool  // cleanup.policy has compact: a record must have a key
+	Recompress           bool  // compression.type is not that of the producer but
+	Codec                batch.Codec
+	CompressionLevel     int // 0: the codec's default
 }
 
 // ActiveProducer is what a partition knows of one idempotent producer.

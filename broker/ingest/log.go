@@ -92,6 +92,7 @@ type Log struct {
 	log      *slog.Logger
 	metrics  *Metrics
 	decoders sync.Pool // *batch.Decoder
+	packers  sync.Pool // *packer
 
 	mu         sync.RWMutex
 	partitions map[topic.Partition]*Partition
@@ -126,6 +127,7 @@ func Open(o Options) (*Log, *wal.Recovery, error) {
 		changed:    make(chan struct{}),
 	}
 	l.decoders.New = func() any { return batch.NewDecoder(o.RecordBytesMax) }
+	l.packers.New = func() any { return new(packer) }
 	l.budget.init(o.WALBytesMax, o.Metrics)
 	l.tail.init(o.TailBytesMax, o.Metrics)
 	o.WAL.Synced = l.synced
@@ -267,7 +269,12 @@ func (l *Log) Append(ctx context.Context, id topic.Partition, records []byte, o 
 	if p == nil {
 		return nil, core.ErrNotOwner
 	}
-	h, err := l.check(records, o)
+	var pack *packer
+	if o.Recompress {
+		pack = l.packers.Get().(*packer)
+		defer l.packers.Put(pack)
+	}
+	h, records, err := l.check(records, o, pack)
 	if err != nil {
 		return nil, err
 	}
@@ -286,42 +293,48 @@ func (l *Log) Append(ctx context.Context, id topic.Partition, records []byte, o 
 }
 
 // check validates one batch of a producer, and sets its timestamps as the topic
-// wants them.
-func (l *Log) check(records []byte, o core.AppendOptions) (batch.Header, error) {
+// wants them. What it returns are the same bytes, or lies in pack's buffer.
+func (l *Log) check(records []byte, o core.AppendOptions, pack *packer) (batch.Header, []byte, error) {
 	const magicAt = 16
 	if len(records) > magicAt && records[magicAt] != 2 {
-		return batch.Header{}, fmt.Errorf("%w: magic %d, only 2 is supported", core.ErrMagic, records[magicAt])
+		return batch.Header{}, nil, fmt.Errorf("%w: magic %d, only 2 is supported", core.ErrMagic, records[magicAt])
 	}
 	h, err := batch.ParseHeader(records)
 	switch {
 	case err != nil:
-		return h, fmt.Errorf("%w: %w", core.ErrCorruptBatch, err)
+		return h, nil, fmt.Errorf("%w: %w", core.ErrCorruptBatch, err)
 	case len(records) > h.Size():
-		return h, fmt.Errorf("%w: more than one batch for a partition", core.ErrInvalidRecord)
+		return h, nil, fmt.Errorf("%w: more than one batch for a partition", core.ErrInvalidRecord)
 	case len(records) > int(o.MessageBytesMax):
-		return h, fmt.Errorf("%w: %d bytes, max.message.bytes is %d", core.ErrTooLarge, len(records), o.MessageBytesMax)
+		return h, nil, fmt.Errorf("%w: %d bytes, max.message.bytes is %d", core.ErrTooLarge, len(records), o.MessageBytesMax)
 	case h.Attributes.Control():
-		return h, fmt.Errorf("%w: clients may not write control batches", core.ErrInvalidRecord)
+		return h, nil, fmt.Errorf("%w: clients may not write control batches", core.ErrInvalidRecord)
 	case h.Attributes.Transactional():
-		return h, core.ErrTransactional
+		return h, nil, core.ErrTransactional
 	case h.Attributes.LogAppendTime() && !o.LogAppendTime:
-		return h, fmt.Errorf("%w: the batch claims log append time, the topic has create time", core.ErrInvalidTimestamp)
+		return h, nil, fmt.Errorf("%w: the batch claims log append time, the topic has create time", core.ErrInvalidTimestamp)
 	case h.ProducerID >= 0 && (h.BaseSequence < 0 || h.ProducerEpoch < 0):
-		return h, fmt.Errorf("%w: producer %d without epoch or sequence", core.ErrInvalidRecord, h.ProducerID)
+		return h, nil, fmt.Errorf("%w: producer %d without epoch or sequence", core.ErrInvalidRecord, h.ProducerID)
 	}
 	if _, err := batch.Verify(records); err != nil {
-		return h, fmt.Errorf("%w: %w", core.ErrCorruptBatch, err)
+		return h, nil, fmt.Errorf("%w: %w", core.ErrCorruptBatch, err)
 	}
 	d := l.decoders.Get().(*batch.Decoder)
+	defer l.decoders.Put(d)
 	facts, err := d.Inspect(h, records)
-	l.decoders.Put(d)
 	if err != nil {
-		return h, recordError(err)
+		return h, nil, recordError(err)
 	}
 	if o.Compacted && facts.Keyless >= 0 {
-		return h, &core.RecordError{Index: facts.Keyless, Err: fmt.Errorf("%w: a compacted topic needs a key in every record", core.ErrInvalidRecord)}
+		return h, nil, &core.RecordError{Index: facts.Keyless, Err: fmt.Errorf("%w: a compacted topic needs a key in every record", core.ErrInvalidRecord)}
 	}
-	return stamp(h, records, facts, o, time.Now().UnixMilli())
+	if o.Recompress && h.Attributes.Codec() != o.Codec {
+		if h, records, err = pack.pack(records, facts, o); err != nil {
+			return h, nil, err
+		}
+	}
+	h, err = stamp(h, records, facts, o, time.Now().UnixMilli())
+	return h, records, err
 }
 
 func recordError(err error) error {

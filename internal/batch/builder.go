@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
+
+	"github.com/chronik-stream/chronik/internal/format"
 )
 
 // Producer numbers a batch for idempotent produce.
@@ -89,7 +92,7 @@ func (b *Builder) Build(dst []byte) ([]byte, error) {
 	if b.count == 0 {
 		return nil, fmt.Errorf("building a batch: it has no records")
 	}
-	records, err := b.compress()
+	records, err := b.compress(b.records)
 	if err != nil {
 		return nil, fmt.Errorf("building a batch: %w", err)
 	}
@@ -118,12 +121,37 @@ func (b *Builder) Build(dst []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// compress returns the records as the codec packs them, valid until the next call.
-func (b *Builder) compress() ([]byte, error) {
+// Recompress appends to dst the batch raw with its records packed by another
+// codec. Everything else stays: the records to the byte, their count and times,
+// the producer, the flags, the place in the log. facts are what Inspect said of
+// raw, and its Decoder must not have been used since. What the Builder was
+// building is lost: Reset it before it is used as such.
+func (b *Builder) Recompress(dst, raw []byte, facts Facts, codec Codec, level int) ([]byte, error) {
+	b.options = Options{Codec: codec, Level: level}
+	records, err := b.compress(facts.records)
+	if err != nil {
+		return nil, fmt.Errorf("recompressing a batch: %w", err)
+	}
+	if len(records) > math.MaxInt32-lengthMin {
+		return nil, fmt.Errorf("recompressing a batch: %w: %d bytes are more than a batch holds", ErrTooLarge, len(records))
+	}
+	start := len(dst)
+	dst = append(dst, raw[:HeaderSize]...)
+	dst = append(dst, records...)
+	h := dst[start:]
+	binary.BigEndian.PutUint32(h[lengthAt:], uint32(lengthMin+len(records)))
+	attributes := binary.BigEndian.Uint16(h[attributesAt:])
+	binary.BigEndian.PutUint16(h[attributesAt:], attributes&^codecMask|uint16(codec))
+	binary.BigEndian.PutUint32(h[crcAt:], crc32.Checksum(h[attributesAt:], format.Castagnoli))
+	return dst, nil
+}
+
+// compress returns records as the codec packs them, valid until the next call.
+func (b *Builder) compress(records []byte) ([]byte, error) {
 	b.packed.Reset()
 	switch b.options.Codec {
 	case None:
-		return b.records, nil
+		return records, nil
 	case Gzip:
 		if b.gzip == nil || b.gzipAt != b.options.Level {
 			w, err := gzip.NewWriterLevel(&b.packed, orDefault(b.options.Level, gzip.DefaultCompression))
@@ -134,9 +162,9 @@ func (b *Builder) compress() ([]byte, error) {
 		} else {
 			b.gzip.Reset(&b.packed)
 		}
-		return b.pack(b.gzip)
+		return b.pack(b.gzip, records)
 	case Snappy: // one raw block: every client reads it, the Java one too
-		return s2.EncodeSnappy(b.packed.AvailableBuffer(), b.records), nil
+		return s2.EncodeSnappy(b.packed.AvailableBuffer(), records), nil
 	case LZ4:
 		if b.lz4 == nil {
 			b.lz4 = lz4.NewWriter(&b.packed)
@@ -151,7 +179,7 @@ func (b *Builder) compress() ([]byte, error) {
 		if err := b.lz4.Apply(lz4.CompressionLevelOption(level), lz4.BlockSizeOption(lz4.Block64Kb)); err != nil {
 			return nil, err
 		}
-		return b.pack(b.lz4)
+		return b.pack(b.lz4, records)
 	case Zstd:
 		if b.zstd == nil || b.zstdAt != b.options.Level {
 			level := zstd.SpeedDefault
@@ -164,13 +192,13 @@ func (b *Builder) compress() ([]byte, error) {
 			}
 			b.zstd, b.zstdAt = z, b.options.Level
 		}
-		return b.zstd.EncodeAll(b.records, b.packed.AvailableBuffer()), nil
+		return b.zstd.EncodeAll(records, b.packed.AvailableBuffer()), nil
 	}
 	return nil, fmt.Errorf("unknown codec %d", int8(b.options.Codec))
 }
 
-func (b *Builder) pack(w io.WriteCloser) ([]byte, error) {
-	if _, err := w.Write(b.records); err != nil {
+func (b *Builder) pack(w io.WriteCloser, records []byte) ([]byte, error) {
+	if _, err := w.Write(records); err != nil {
 		return nil, err
 	}
 	if err := w.Close(); err != nil {

@@ -219,11 +219,13 @@ type Facts struct {
 	MaxTimestamp int64 // ms; to be compared with the header's
 	Bytes        int   // of the records, decompressed
 	Keyless      int32 // index of the first record with a null key, −1: none
+
+	records []byte // decompressed; valid until the Decoder is used again
 }
 
 // inspect walks dense records, as a producer has to send them.
 func inspect(h Header, data []byte) (Facts, error) {
-	facts := Facts{MinTimestamp: math.MaxInt64, MaxTimestamp: math.MinInt64, Bytes: len(data), Keyless: -1}
+	facts := Facts{MinTimestamp: math.MaxInt64, MaxTimestamp: math.MinInt64, Bytes: len(data), Keyless: -1, records: data}
 	it := newIter(h, data)
 	for it.Next() {
 		r := &it.record

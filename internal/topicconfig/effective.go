@@ -17,6 +17,9 @@ type Effective struct {
 	TimestampBeforeMs int64 // how far timestamps may lie in the past
 	TimestampAfterMs  int64 // and in the future
 	CompressionType   string
+	GzipLevel         int // −1: the codec's default
+	LZ4Level          int
+	ZstdLevel         int
 
 	RetentionMs    int64 // -1: no limit
 	RetentionBytes int64 // -1: no limit
@@ -94,6 +97,9 @@ func Resolve(set map[string]string, cluster Defaults) Effective {
 		TimestampBeforeMs: v.integer("message.timestamp.before.max.ms"),
 		TimestampAfterMs:  v.integer("message.timestamp.after.max.ms"),
 		CompressionType:   v.text("compression.type"),
+		GzipLevel:         int(v.integer("compression.gzip.level")),
+		LZ4Level:          int(v.integer("compression.lz4.level")),
+		ZstdLevel:         int(v.integer("compression.zstd.level")),
 		RetentionMs:       v.integer("retention.ms"),
 		RetentionBytes:    v.integer("retention.bytes"),
 		CleanupDelete:     slices.Contains(policies, "delete"),

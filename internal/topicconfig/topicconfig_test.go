@@ -154,7 +154,7 @@ func TestClusterDefaultsStandBetweenTopicAndDefault(t *testing.T) {
 func TestResolveGivesTheContractsDefaults(t *testing.T) {
 	want := Effective{
 		Durability: DurabilityObject, MessageBytesMax: 1048588, TimestampBeforeMs: 1<<63 - 1, TimestampAfterMs: 3600000,
-		CompressionType: "producer", RetentionMs: 604800000, RetentionBytes: -1, CleanupDelete: true,
+		CompressionType: "producer", GzipLevel: -1, LZ4Level: 9, ZstdLevel: 3, RetentionMs: 604800000, RetentionBytes: -1, CleanupDelete: true,
 		Columnar: Columnar{Format: "parquet", Compression: "zstd", CompressionLevel: 1, RowGroupRows: 100000, PageBytes: 1 << 20,
 			BloomFilter: true, BloomColumns: []string{"_key"}, Dictionary: true, Statistics: "full", Partitioning: "daily"},
 		Search: Search{Fields: []string{"value"}, Analyzer: "standard"},
