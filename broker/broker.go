@@ -70,6 +70,7 @@ type Deps struct {
 	FS         disk.FS
 	Listeners  []Listener
 	Log        *slog.Logger
+	LogLevel   *slog.LevelVar        // of Log; clients can alter it
 	Registerer prometheus.Registerer // may be nil
 }
 
@@ -105,6 +106,7 @@ func New(cfg Config, deps Deps) *Broker {
 	handler := api.New(cfg.API, api.Deps{
 		Log: front{b}, Reader: reader,
 		Topics: topics{b}, Configs: topics{b}, Cluster: cluster{b}, ProducerIDs: &producerIDs{store: deps.Store}, Groups: b.groups,
+		LogLevel: deps.LogLevel,
 	}, deps.Log, deps.Registerer)
 	b.server = wire.New(cfg.Wire, handler, deps.Log, deps.Registerer)
 	return b

@@ -30,6 +30,9 @@ func alterConfigs(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Al
 	for i, asked := range req.Resources {
 		resource := configResource{asked.ResourceType, asked.ResourceName}
 		err := resource.once(seen)
+		if resource.kind == kmsg.ConfigResourceTypeBrokerLogger {
+			err = fmt.Errorf("%w: loggers are altered by IncrementalAlterConfigs only", errRequest)
+		}
 		if err == nil {
 			err = h.alterResource(ctx, resource, req.ValidateOnly, func(keys configKeys, _ map[string]string) (map[string]string, error) {
 				return replacedConfig(keys, asked.Configs)

@@ -13,7 +13,7 @@ import (
 
 // This file is what the APIs about configuration have in common: which resources
 // there are, where each keeps what is set, how that is shown and changed.
-// configs_broker.go has the keys of brokers.
+// configs_broker.go has the keys of brokers, configs_logger.go their loggers.
 
 // configResource is what a configuration belongs to.
 type configResource struct {
@@ -66,6 +66,8 @@ func (h *Handler) configEntries(r configResource) ([]configEntry, error) {
 		return entries, nil
 	case kmsg.ConfigResourceTypeBroker:
 		return h.brokerEntries(r.name)
+	case kmsg.ConfigResourceTypeBrokerLogger:
+		return h.loggerEntries(r.name)
 	}
 	return nil, fmt.Errorf("%w: resources of type %v have no configuration", errRequest, r.kind)
 }
@@ -83,6 +85,8 @@ func (h *Handler) alterResource(ctx context.Context, r configResource, validateO
 			return err
 		}
 		return h.alterStored(ctx, resource, brokerKeys{h, resource}, validateOnly, change)
+	case kmsg.ConfigResourceTypeBrokerLogger:
+		return h.alterLogger(r.name, validateOnly, change)
 	}
 	return fmt.Errorf("%w: resources of type %v have no configuration that can be altered", errRequest, r.kind)
 }

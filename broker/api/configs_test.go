@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -226,4 +227,34 @@ func TestAppendingToABrokersListBeginsWithWhatHolds(t *testing.T) {
 	require.Zero(t, ask[*kmsg.IncrementalAlterConfigsResponse](t, s, 1, req).Resources[0].ErrorCode)
 	configs, _ := described(t, s, ofBroker, "")
 	require.Equal(t, "compact,delete", *configs["log.cleanup.policy"].Value)
+}
+
+func TestTheLogLevelIsAlteredAtOnceAndNotByTheLegacyWay(t *testing.T) {
+	s := serve(t, api.Config{})
+	const ofLogger = kmsg.ConfigResourceTypeBrokerLogger
+	configs, code := described(t, s, ofLogger, "7")
+	require.Zero(t, code)
+	require.Equal(t, "INFO", *configs["root"].Value)
+	require.EqualValues(t, 6, configs["root"].Source)
+
+	require.Zero(t, set(t, s, ofLogger, "7", "root", "DEBUG"))
+	require.Equal(t, slog.LevelDebug, s.level.Level(), "it really switches")
+	configs, _ = described(t, s, ofLogger, "7")
+	require.Equal(t, "DEBUG", *configs["root"].Value)
+
+	for _, test := range []struct {
+		broker, key, value string
+		code               *kerr.Error
+	}{
+		{"8", "root", "INFO", kerr.InvalidRequest},
+		{"7", "kafka.server", "INFO", kerr.InvalidConfig},
+		{"7", "root", "LOUD", kerr.InvalidConfig},
+		{"7", "root", "", kerr.InvalidRequest}, // it always has one
+	} {
+		require.Equal(t, test.code.Code, set(t, s, ofLogger, test.broker, test.key, test.value), "%+v", test)
+	}
+	legacy := kmsg.NewPtrAlterConfigsRequest()
+	legacy.Resources = []kmsg.AlterConfigsRequestResource{{ResourceType: ofLogger, ResourceName: "7", Configs: []kmsg.AlterConfigsRequestResourceConfig{{Name: "root", Value: text("ERROR")}}}}
+	require.Equal(t, kerr.InvalidRequest.Code, ask[*kmsg.AlterConfigsResponse](t, s, 2, legacy).Resources[0].ErrorCode)
+	require.Equal(t, slog.LevelDebug, s.level.Level())
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/group"
@@ -131,4 +132,5 @@ type Deps struct {
 	Cluster     Cluster
 	ProducerIDs ProducerIDs
 	Groups      *group.Coordinator
+	LogLevel    *slog.LevelVar // least severity that the process logs; may be nil in tests
 }

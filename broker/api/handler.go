@@ -92,6 +92,9 @@ type served struct {
 func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Handler {
 	h := &Handler{Deps: deps, cfg: cfg.withDefaults(), log: log, metrics: newMetrics(reg), routes: make(map[int16]*served), codes: codes()}
 	h.sessions = newFetchSessions(h.cfg.FetchSessionsMax, h.cfg.FetchSessionPartitionsMax, reg)
+	if h.LogLevel == nil {
+		h.LogLevel = new(slog.LevelVar)
+	}
 	for _, r := range routes() {
 		h.routes[r.key] = &served{route: r, flexible: flexibleFrom(r.key), metrics: h.metrics.of(r.name)}
 	}

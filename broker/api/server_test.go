@@ -32,6 +32,7 @@ type server struct {
 	addr   string
 	groups *group.Coordinator
 	wire   *wire.Server
+	level  slog.LevelVar
 }
 
 func serve(t testing.TB, cfg api.Config) *server {
@@ -46,7 +47,7 @@ func serve(t testing.TB, cfg api.Config) *server {
 	s.groups = group.New(group.Config{InitialRebalanceDelay: &delay, SessionTimeoutMin: 100 * time.Millisecond}, func(string) bool { return true }, log)
 	storage, store := metadata(t)
 	s.groups.Begin(storage)
-	handler := api.New(cfg, api.Deps{Log: m, Reader: m, Topics: m, Configs: storedConfigs{store}, Cluster: m, ProducerIDs: m, Groups: s.groups}, log, reg)
+	handler := api.New(cfg, api.Deps{Log: m, Reader: m, Topics: m, Configs: storedConfigs{store}, Cluster: m, ProducerIDs: m, Groups: s.groups, LogLevel: &s.level}, log, reg)
 	s.wire = wire.New(wire.Config{}, handler, log, reg)
 	served := make(chan error, 1)
 	go func() { served <- s.wire.Serve(socket, "PLAINTEXT") }()

@@ -56,13 +56,13 @@ func runNode(ctx context.Context, cfg *config.Config, out, logs io.Writer, roles
 	}
 	shown := cfg.DataDir
 	cfg.DataDir = dir
-	log := newLogger(cfg, logs)
+	log, level := newLogger(cfg, logs)
 	for _, warning := range cfg.Warnings {
 		log.Warn(warning)
 	}
 	starting, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
-	n, err := node.Start(starting, cfg, log, roles...)
+	n, err := node.Start(starting, cfg, log, level, roles...)
 	if ctx.Err() != nil {
 		log.Info("asked to stop while starting")
 		return stop(n, nil)
@@ -113,11 +113,12 @@ func untilReady(starting, asked context.Context, n *node.Node) error {
 	}
 }
 
-func newLogger(cfg *config.Config, to io.Writer) *slog.Logger {
-	level := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[cfg.Log.Level]
+func newLogger(cfg *config.Config, to io.Writer) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[cfg.Log.Level])
 	options := &slog.HandlerOptions{Level: level}
 	if cfg.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(to, options))
+		return slog.New(slog.NewJSONHandler(to, options)), level
 	}
-	return slog.New(slog.NewTextHandler(to, options))
+	return slog.New(slog.NewTextHandler(to, options)), level
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/chronik-stream/chronik/internal/dynamicconfig"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 )
 
@@ -51,6 +52,36 @@ Durations are written ` + "`250ms`, `5s`, `1h30m`" + `; sizes ` + "`64MiB`, `10G
 The client commands (` + "`topic`, `produce`, `consume`, `sql`" + `) need two addresses only: ` + "`--bootstrap`" + `
 (` + "`CHRONIK_BOOTSTRAP`" + `, default 127.0.0.1:9092) and ` + "`--url`" + ` (` + "`CHRONIK_URL`" + `, default http://127.0.0.1:6092).
 Settings of topics are in [topics.md](topics.md).
+
+## Under Kafka's names
+
+Kafka's tools see the configuration of a broker by Kafka's names for it (` + "`kafka-configs --describe --all`" + `).
+These can be altered while the cluster runs, for all brokers (` + "`kafka-configs --alter --entity-type brokers --entity-default`" + `);
+those marked so also for one of them (` + "`--entity-name 1`" + `). They come before the settings above, and are kept in etcd.
+
+| Kafka's name | one broker | what it does |
+|---|---|---|
+`)
+	for _, k := range dynamicconfig.Keys() {
+		if k.Alterable {
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.Name, map[bool]string{true: "yes", false: "no"}[k.PerBroker], k.Doc)
+		}
+	}
+	b.WriteString(`
+These are settings of the process, which Kafka's tools show and cannot alter:
+
+| Kafka's name | setting |
+|---|---|
+| ` + "`broker.id` | `broker.id`" + ` |
+`)
+	names := kafkaNames()
+	for _, s := range Default().settings() {
+		if name, ok := names[s.Key]; ok {
+			fmt.Fprintf(&b, "| `%s` | `%s` |\n", name, s.Key)
+		}
+	}
+	b.WriteString(`
+The level of the log (` + "`--entity-type broker-loggers`" + `, logger ` + "`root`" + `) can be altered until the process ends.
 `)
 	return b.String()
 }

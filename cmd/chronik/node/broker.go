@@ -24,7 +24,7 @@ func startBroker(_ context.Context, n *Node) (running, error) {
 	}
 	b := broker.New(brokerConfig(n.cfg), broker.Deps{
 		Store: n.parts.metadata, Bucket: n.parts.bucket, Committed: n.parts.committed,
-		FS: disk.OS(), Listeners: listeners, Log: n.log.With("role", RoleBroker), Registerer: n.registry,
+		FS: disk.OS(), Listeners: listeners, Log: n.log.With("role", RoleBroker), LogLevel: n.level, Registerer: n.registry,
 	})
 	n.ready = append(n.ready, b.Ready)
 	return background(b.Run), nil
@@ -59,6 +59,15 @@ func shown(host string, l net.Listener) string {
 	return net.JoinHostPort(host, fmt.Sprint(portOf(l)))
 }
 
+// kafkaSettings are the settings that DescribeConfigs shows.
+func kafkaSettings(c *config.Config) []api.StaticConfig {
+	var all []api.StaticConfig
+	for _, s := range c.KafkaSettings() {
+		all = append(all, api.StaticConfig{Name: s.Name, Value: s.Value, Type: s.Type, Given: s.Given, Doc: s.Doc})
+	}
+	return all
+}
+
 func brokerConfig(c *config.Config) broker.Config {
 	return broker.Config{
 		ID: metastore.BrokerID(c.Broker.ID), ClusterID: c.Cluster, Rack: c.Broker.Rack, Version: version.String(),
@@ -82,6 +91,7 @@ func brokerConfig(c *config.Config) broker.Config {
 			FetchSessionsMax: orNone(c.Kafka.FetchSessions), FetchSessionPartitionsMax: c.Kafka.FetchSessionPartitions,
 			AutoCreateTopics:  c.Topic.AutoCreate,
 			PartitionsDefault: int32(c.Topic.Partitions), PartitionsMax: int32(c.Topic.PartitionsMax), TopicDefaults: c.TopicDefaults(),
+			Static: kafkaSettings(c),
 		},
 	}
 }

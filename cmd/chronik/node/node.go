@@ -28,6 +28,7 @@ type Node struct {
 
 	cfg      *config.Config
 	log      *slog.Logger
+	level    *slog.LevelVar
 	registry *prometheus.Registry
 	parts    parts
 	ready    []func() error // of roles: nil once it serves, else why it does not
@@ -53,9 +54,10 @@ type running struct {
 }
 
 // Start starts roles with everything that they need. When it fails, what was
-// started has been stopped again. ctx bounds the start only.
-func Start(ctx context.Context, cfg *config.Config, log *slog.Logger, roles ...string) (*Node, error) {
-	n := &Node{cfg: cfg, log: log, registry: prometheus.NewRegistry()}
+// started has been stopped again. ctx bounds the start only. level is
+// that of log; clients of the broker can alter it.
+func Start(ctx context.Context, cfg *config.Config, log *slog.Logger, level *slog.LevelVar, roles ...string) (*Node, error) {
+	n := &Node{cfg: cfg, log: log, level: level, registry: prometheus.NewRegistry()}
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	order, err := startOrder(modules(), roles)
 	if err != nil {
