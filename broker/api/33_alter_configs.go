@@ -49,7 +49,7 @@ func alterConfigs(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Al
 func replacedConfig(keys configKeys, configs []kmsg.AlterConfigsRequestResourceConfig) (map[string]string, error) {
 	set := make(map[string]string, len(configs))
 	for _, c := range configs {
-		name, _, err := keys.lookup(c.Name)
+		name, _, err := keys.lookup(c.Name, false)
 		switch _, twice := set[name]; {
 		case err != nil:
 			return nil, err

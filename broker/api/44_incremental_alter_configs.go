@@ -47,7 +47,7 @@ func alteredConfig(keys configKeys, set map[string]string, changes []kmsg.Increm
 	altered := cloned(set)
 	seen := make(map[string]bool, len(changes))
 	for _, c := range changes {
-		name, list, err := keys.lookup(c.Name)
+		name, list, err := keys.lookup(c.Name, c.Op == kmsg.IncrementalAlterConfigOpDelete)
 		if err != nil {
 			return nil, err
 		}

@@ -33,8 +33,9 @@ func (r configResource) once(seen map[configResource]int) error {
 // configKeys is the table of keys that a resource has.
 type configKeys interface {
 	// lookup returns the name under which a key is stored, and whether it is a
-	// list; for a key that cannot be altered an error that says so.
-	lookup(name string) (canonical string, list bool, err error)
+	// list; for a key that cannot be set an error that says so. One that cannot
+	// be set is never set, and to remove it is allowed.
+	lookup(name string, remove bool) (canonical string, list bool, err error)
 	// inForce is the value of a key that holds when only set is set.
 	inForce(set map[string]string, name string) string
 	// validate checks a whole set and returns it as it is to be stored.
@@ -128,7 +129,7 @@ func (h *Handler) alterStored(ctx context.Context, r metastore.ConfigResource, k
 // topicKeys are the keys of topics, over what holds for those that do not say.
 type topicKeys struct{ *defaults }
 
-func (k topicKeys) lookup(name string) (canonical string, list bool, err error) {
+func (k topicKeys) lookup(name string, _ bool) (canonical string, list bool, err error) {
 	key, ok := topicconfig.Lookup(name)
 	if !ok { // Validate says it best
 		_, err := topicconfig.Validate(map[string]string{name: ""}, k.topic)

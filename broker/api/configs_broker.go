@@ -119,18 +119,21 @@ type brokerKeys struct {
 	of metastore.ConfigResource
 }
 
-func (k brokerKeys) lookup(name string) (canonical string, list bool, err error) {
+func (k brokerKeys) lookup(name string, remove bool) (canonical string, list bool, err error) {
 	key, ok := dynamicconfig.Lookup(name)
 	switch {
-	case ok && key.Alterable && (key.PerBroker || k.of == allBrokers):
+	case ok && (remove || key.Alterable && (key.PerBroker || k.of == allBrokers)):
 		return key.Name, key.Type == topicconfig.List, nil
 	case ok && key.Alterable:
-		return "", false, fmt.Errorf("%w: %s holds for whatever is stored, and not for one broker: set it on all, which have the empty name", errRequest, name)
+		return "", false, fmt.Errorf("%w: %s holds for whatever is stored, and not for one broker: it is set for all brokers (kafka-configs --entity-default)", errRequest, name)
 	case ok:
 		return "", false, fmt.Errorf("%w: %s cannot be altered: %s", errRequest, name, key.Doc)
 	}
 	var statics []string
 	for _, s := range k.h.cfg.Static {
+		if s.Name == name && remove {
+			return name, false, nil
+		}
 		if s.Name == name {
 			return "", false, fmt.Errorf("%w: %s cannot be altered while the broker runs: %s", errRequest, name, s.Doc)
 		}

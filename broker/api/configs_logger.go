@@ -58,7 +58,7 @@ func (h *Handler) alterLogger(broker string, validateOnly bool, change configCha
 // loggerKeys are the loggers, of which there is one.
 type loggerKeys struct{}
 
-func (loggerKeys) lookup(name string) (canonical string, list bool, err error) {
+func (loggerKeys) lookup(name string, _ bool) (canonical string, list bool, err error) {
 	if name != rootLogger {
 		return "", false, fmt.Errorf("%w: there is no logger %q, only %q", errConfig, name, rootLogger)
 	}

@@ -169,6 +169,14 @@ func TestBrokerConfigsThatNobodyWouldActOnAreRefused(t *testing.T) {
 	require.Empty(t, configs)
 }
 
+func TestRemovingABrokerConfigThatCannotBeSetIsDone(t *testing.T) { // kafka-reassign-partitions --verify removes throttles
+	s := serve(t, api.Config{Static: []api.StaticConfig{{Name: "listeners", Value: "x", Type: topicconfig.List, Doc: "In the file."}}})
+	for _, key := range []string{"leader.replication.throttled.rate", "log.retention.ms", "min.insync.replicas", "listeners"} {
+		require.Zero(t, set(t, s, ofBroker, "7", key, ""), key)
+	}
+	require.Equal(t, kerr.InvalidRequest.Code, set(t, s, ofBroker, "7", "leader.replication.throttled.rate", "1000"))
+}
+
 func TestBrokerConfigsActAtOnce(t *testing.T) {
 	s := serve(t, api.Config{AutoCreateTopics: true})
 	s.topic(t, "t", 1, nil)

@@ -135,7 +135,16 @@ var brokers = newTable(append(topicDefaults(), []Key{
 		Doc: "Partitions of a topic that is created without a number. Allowed: at least 1.", check: integer(math.MaxInt32)},
 	{Name: ReplicationDefault, Type: topicconfig.Int, Default: "1", Alterable: true, PerBroker: true,
 		Doc: "Replication factor of a topic that is created without one; durability comes from the bucket, whatever it is. Allowed: at least 1.", check: integer(math.MaxInt16)},
+	throttle("leader.replication.throttled.rate"), throttle("follower.replication.throttled.rate"),
+	throttle("replica.alter.log.dirs.io.max.bytes.per.second"),
 }...))
+
+// throttle is a limit of copying between replicas: kafka-reassign-partitions
+// removes all of them when it is done.
+func throttle(name string) Key {
+	return Key{Name: name, Type: topicconfig.Long, Default: strconv.FormatInt(math.MaxInt64, 10), check: integer(math.MaxInt64),
+		Doc: "Bytes per second of copying between replicas; nothing is copied between brokers, so there is nothing to limit."}
+}
 
 func newTable(keys []Key) table {
 	slices.SortFunc(keys, func(a, b Key) int { return strings.Compare(a.Name, b.Name) })
