@@ -3,10 +3,12 @@ package broker
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/api"
 	"github.com/chronik-stream/chronik/broker/group"
+	"github.com/chronik-stream/chronik/broker/group/consumer"
 	"github.com/chronik-stream/chronik/metastore"
 )
 
@@ -17,7 +19,7 @@ func newGroups(b *Broker) *group.Coordinator {
 		found, ok := api.Coordinator(name, cluster{b}.Brokers())
 		return ok && found.ID == b.cfg.ID && b.current.Load() != nil
 	}
-	return group.New(b.cfg.Group, serves, b.log)
+	return group.New(b.cfg.Group, (&groupTopics{catalog: b.deps.Store.Catalog()}).now, serves, b.log)
 }
 
 // reviewPause is how often at most a coordinator looks for brokers that came or went.
@@ -48,4 +50,32 @@ func (b *Broker) coordinate(ctx context.Context, s *metastore.BrokerSession) {
 			return
 		}
 	}
+}
+
+// groupTopics shows groups the topics that exist. As long as those are the same,
+// it is the same view: a heartbeat has nothing to do for it.
+type groupTopics struct {
+	catalog *metastore.Catalog
+
+	mu      sync.Mutex
+	seen    []*metastore.Topic // the catalog's own slice, another when anything changes
+	version int64
+	view    *consumer.Topics
+}
+
+func (g *groupTopics) now() *consumer.Topics {
+	all := g.catalog.Topics()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	same := len(all) == len(g.seen) && (len(all) == 0 || &all[0] == &g.seen[0])
+	if g.view != nil && same {
+		return g.view
+	}
+	topics := make([]consumer.Topic, len(all))
+	for i, t := range all {
+		topics[i] = consumer.Topic{ID: t.ID, Name: t.Name, Partitions: t.Partitions}
+	}
+	g.version++
+	g.seen, g.view = all, consumer.NewTopics(g.version, topics)
+	return g.view
 }

@@ -31,7 +31,29 @@ func apiVersions(_ context.Context, h *Handler, r *wire.Request, req *kmsg.ApiVe
 		}
 		r.Conn.SetSoftware(wire.Software{Name: req.ClientSoftwareName, Version: req.ClientSoftwareVersion})
 	}
-	return h.versions(0)
+	resp := h.versions(0)
+	resp.FinalizedFeaturesEpoch = 0 // they are those of the build
+	for _, f := range features() {
+		if req.Version >= 4 { // where a version 0 can be told
+			resp.SupportedFeatures = append(resp.SupportedFeatures, kmsg.ApiVersionsResponseSupportedFeature{Name: f.name, MaxVersion: f.version})
+		}
+		resp.FinalizedFeatures = append(resp.FinalizedFeatures, kmsg.ApiVersionsResponseFinalizedFeature{
+			Name: f.name, MinVersionLevel: f.version, MaxVersionLevel: f.version,
+		})
+	}
+	return resp
+}
+
+// feature is one of Kafka's features, by the version that is in force.
+type feature struct {
+	name    string
+	version int16
+}
+
+// features are those by which clients decide what to use. transaction.version
+// belongs here once there are transactions.
+func features() []feature {
+	return []feature{{"group.version", 1}} // the consumer protocol, KIP-848
 }
 
 // softwareName applies KIP-511: letters, digits, '-' and '.', those two only inside.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/group"
+	"github.com/chronik-stream/chronik/broker/group/consumer"
 	"github.com/chronik-stream/chronik/internal/dynamicconfig"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -63,7 +64,6 @@ func codes() []errorCode {
 		{group.ErrNotCoordinator, kerr.NotCoordinator},
 		{group.ErrClosed, kerr.CoordinatorNotAvailable},
 		{group.ErrLoading, kerr.CoordinatorLoadInProgress},
-		{group.ErrOtherKind, kerr.InconsistentGroupProtocol},
 		{group.ErrUnknownMember, kerr.UnknownMemberID},
 		{group.ErrMemberIDRequired, kerr.MemberIDRequired},
 		{group.ErrFencedInstance, kerr.FencedInstanceID},
@@ -75,6 +75,12 @@ func codes() []errorCode {
 		{group.ErrGroupFull, kerr.GroupMaxSizeReached},
 		{group.ErrGroupUnknown, kerr.GroupIDNotFound},
 		{group.ErrNotEmpty, kerr.NonEmptyGroup},
+		{consumer.ErrInvalid, kerr.InvalidRequest},
+		{consumer.ErrFencedEpoch, kerr.FencedMemberEpoch},
+		{consumer.ErrStaleEpoch, kerr.StaleMemberEpoch},
+		{consumer.ErrUnreleasedInstance, kerr.UnreleasedInstanceID},
+		{consumer.ErrAssignor, kerr.UnsupportedAssignor},
+		{consumer.ErrRegex, kerr.InvalidRegularExpression},
 
 		// Damage does not go away by asking again; a store that is away does.
 		{format.ErrCorrupt, kerr.CorruptMessage},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/broker/group/consumer"
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -87,6 +88,17 @@ func (m *memory) All() []*metastore.Topic {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.SortedFunc(maps.Values(m.topics), func(a, b *metastore.Topic) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// groupTopics is All as groups see it.
+func (m *memory) groupTopics() *consumer.Topics {
+	var all []consumer.Topic
+	for _, t := range m.All() {
+		all = append(all, consumer.Topic{ID: t.ID, Name: t.Name, Partitions: t.Partitions})
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return consumer.NewTopics(m.revision, all)
 }
 
 func (m *memory) CreateTopic(_ context.Context, t metastore.Topic) (metastore.Topic, error) {

@@ -68,6 +68,8 @@ func routes() []*route {
 		describeProducersRoute(),
 		describeTransactionsRoute(),
 		listTransactionsRoute(),
+		consumerGroupHeartbeatRoute(),
+		consumerGroupDescribeRoute(),
 		getTelemetrySubscriptionsRoute(),
 		pushTelemetryRoute(),
 		listConfigResourcesRoute(),

@@ -22,6 +22,7 @@ var advertised = map[int16][2]int16{
 	17: {0, 1}, 29: {1, 3}, 30: {1, 3}, 31: {1, 3}, 34: {1, 2}, 36: {0, 2},
 	38: {1, 3}, 39: {1, 2}, 40: {1, 2}, 41: {1, 3}, 50: {0, 0}, 51: {0, 0}, 65: {0, 0}, 66: {0, 1}, 71: {0, 0}, 72: {0, 0},
 	21: {0, 2}, 35: {1, 4}, 61: {0, 0},
+	68: {0, 1}, 69: {0, 1},
 	33: {0, 2}, 43: {0, 2}, 45: {0, 0}, 46: {0, 0}, 74: {0, 1}, 75: {0, 0},
 }
 
@@ -108,6 +109,15 @@ func sample(key int16, topic string, id [16]byte) kmsg.Request {
 		r := kmsg.NewPtrLeaveGroupRequest()
 		r.Group = "g"
 		r.Members = []kmsg.LeaveGroupRequestMember{kmsg.NewLeaveGroupRequestMember()}
+		return r
+	case 68:
+		r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		r.Group, r.MemberID, r.RebalanceTimeoutMillis = "g68", "m", 1000
+		r.SubscribedTopicNames, r.Topics = []string{topic}, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		return r
+	case 69:
+		r := kmsg.NewPtrConsumerGroupDescribeRequest()
+		r.Groups = []string{"g68", "unknown"}
 		return r
 	case 15:
 		r := kmsg.NewPtrDescribeGroupsRequest()

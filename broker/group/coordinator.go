@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chronik-stream/chronik/broker/group/consumer"
 	"github.com/chronik-stream/chronik/internal/topic"
 )
 
@@ -20,10 +21,16 @@ type Config struct {
 	SessionTimeoutMin, SessionTimeoutMax time.Duration  // 6 s, 30 min
 	InitialRebalanceDelay                *time.Duration // 3 s; group.initial.rebalance.delay.ms
 	MembersMax                           int            // of one group; 10,000
+	ConsumerSessionTimeout               time.Duration  // 45 s; group.consumer.session.timeout.ms
+	ConsumerHeartbeatInterval            time.Duration  // 5 s; group.consumer.heartbeat.interval.ms
+	Migration                            Migration      // Bidirectional
 }
 
 func (c Config) limits() Limits {
-	l := Limits{c.SessionTimeoutMin, c.SessionTimeoutMax, 3 * time.Second, c.MembersMax}
+	l := Limits{
+		SessionTimeoutMin: c.SessionTimeoutMin, SessionTimeoutMax: c.SessionTimeoutMax, InitialDelay: 3 * time.Second,
+		MembersMax: c.MembersMax, ConsumerSessionTimeout: c.ConsumerSessionTimeout,
+	}
 	if l.SessionTimeoutMin == 0 {
 		l.SessionTimeoutMin = 6 * time.Second
 	}
@@ -36,25 +43,34 @@ func (c Config) limits() Limits {
 	if l.MembersMax == 0 {
 		l.MembersMax = 10_000
 	}
+	if l.ConsumerSessionTimeout == 0 {
+		l.ConsumerSessionTimeout = 45 * time.Second
+	}
 	return l
 }
 
 // Coordinator runs the groups of this broker. All methods may be called at once.
 type Coordinator struct {
-	limits Limits
-	serves func(group string) bool
-	log    *slog.Logger
+	limits    Limits
+	interval  time.Duration // between heartbeats of the consumer protocol
+	migration Migration
+	topics    func() *consumer.Topics
+	serves    func(group string) bool
+	log       *slog.Logger
 
 	mu     sync.Mutex
 	term   *term // nil: between sessions
 	closed bool
 }
 
-// New returns a coordinator, which serves nothing before Begin. owns tells
-// whether this broker is the one that coordinates a group; it may change at any
-// time.
-func New(cfg Config, owns func(group string) bool, log *slog.Logger) *Coordinator {
-	return &Coordinator{limits: cfg.limits(), serves: owns, log: log}
+// New returns a coordinator, which serves nothing before Begin. topics are those
+// that exist now, and owns tells whether this broker is the one that coordinates a
+// group; both may change at any time.
+func New(cfg Config, topics func() *consumer.Topics, owns func(group string) bool, log *slog.Logger) *Coordinator {
+	return &Coordinator{
+		limits: cfg.limits(), interval: cmp.Or(cfg.ConsumerHeartbeatInterval, 5*time.Second),
+		migration: cmp.Or(cfg.Migration, Bidirectional), topics: topics, serves: owns, log: log,
+	}
 }
 
 // Begin starts to serve groups out of storage, which is that of a new session of
@@ -269,17 +285,21 @@ func (c *Coordinator) Join(ctx context.Context, group string, r JoinRequest) (Jo
 	r.NewMemberID = newMemberID(r)
 	t := make(Ticket, 1)
 	g, err := c.with(ctx, group, func(g *running, now time.Time) {
-		s, err := g.classic()
-		switch {
-		case err != nil:
-			t <- Answer{Joined: Joined{Generation: -1, MemberID: r.MemberID}, Err: err}
+		if k := g.consumers(); k != nil && !k.Idle() {
+			g.joinConsumers(now, k, r, t)
 			return
+		}
+		s, _ := g.kind.(*State)
+		switch {
 		case s == nil && r.MemberID != "":
 			// Somebody who claims to be a member does not bring a group to life.
 			t <- Answer{Joined: Joined{Generation: -1, MemberID: r.MemberID}, Err: ErrUnknownMember}
 			return
 		case s == nil:
 			s = NewState(c.limits)
+			if k := g.consumers(); k != nil {
+				s.generation = k.Epoch() // which never goes back
+			}
 			g.kind = s
 		}
 		s.Join(now, r, t)
@@ -309,12 +329,14 @@ const memberIDPrefixMax = 255
 func (c *Coordinator) Sync(ctx context.Context, group string, r SyncRequest) (Synced, error) {
 	t := make(Ticket, 1)
 	g, err := c.with(ctx, group, func(g *running, now time.Time) {
-		s, err := g.member()
-		if err != nil {
-			t <- Answer{Err: err}
-			return
+		switch s := g.kind.(type) {
+		case *State:
+			s.Sync(now, r, t)
+		case *consumers:
+			g.syncConsumers(now, s, r, t)
+		default:
+			t <- Answer{Err: ErrUnknownMember}
 		}
-		s.Sync(now, r, t)
 	})
 	if err != nil {
 		return Synced{}, err
@@ -323,22 +345,17 @@ func (c *Coordinator) Sync(ctx context.Context, group string, r SyncRequest) (Sy
 	return a.Synced, a.Err
 }
 
-// member is classic for somebody who has to be a member of it.
-func (g *running) member() (*State, error) {
-	s, err := g.classic()
-	if err == nil && s == nil {
-		err = ErrUnknownMember
-	}
-	return s, err
-}
-
 // Heartbeat keeps a member alive.
 func (c *Coordinator) Heartbeat(ctx context.Context, group, id, instance string, generation int32) error {
 	var refused error
 	_, err := c.with(ctx, group, func(g *running, now time.Time) {
-		var s *State
-		if s, refused = g.member(); refused == nil {
+		switch s := g.kind.(type) {
+		case *State:
 			refused = s.Heartbeat(now, id, instance, generation)
+		case *consumers:
+			refused = s.ClassicHeartbeat(now, id, instance, generation)
+		default:
+			refused = ErrUnknownMember
 		}
 	})
 	return cmp.Or(err, refused)
@@ -348,9 +365,13 @@ func (c *Coordinator) Heartbeat(ctx context.Context, group, id, instance string,
 func (c *Coordinator) Leave(ctx context.Context, group, id, instance string) error {
 	var refused error
 	err := c.stored(ctx, group, func(g *running, now time.Time) {
-		var s *State
-		if s, refused = g.member(); refused == nil {
+		switch s := g.kind.(type) {
+		case *State:
 			refused = s.Leave(now, id, instance)
+		case *consumers:
+			refused = s.ClassicLeave(id, instance)
+		default:
+			refused = ErrUnknownMember
 		}
 	})
 	return cmp.Or(err, refused)
@@ -393,9 +414,11 @@ func (c *Coordinator) Describe(ctx context.Context, group string) (Description, 
 	d := Description{Phase: Dead}
 	var refused error
 	g, err := c.with(ctx, group, func(g *running, _ time.Time) {
-		var s *State
-		if s, refused = g.classic(); s != nil {
+		switch s := g.kind.(type) {
+		case *State:
 			d = s.Describe()
+		case *consumers:
+			refused = fmt.Errorf("%w of the classic protocol", ErrGroupUnknown)
 		}
 	})
 	if err = cmp.Or(err, refused); err != nil || d.Phase != Dead {

@@ -14,8 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/broker/group"
+	"github.com/chronik-stream/chronik/broker/group/consumer"
 	"github.com/chronik-stream/chronik/internal/topic"
 )
+
+func noTopics() *consumer.Topics { return consumer.NewTopics(1, nil) }
 
 // store keeps groups in memory; each write takes a virtual millisecond.
 type store struct {
@@ -31,7 +34,7 @@ func newStore() *store {
 
 // begin returns a coordinator that serves out of s until the test ends.
 func begin(t *testing.T, s group.Storage) *group.Coordinator {
-	c := group.New(group.Config{}, everything, slog.New(slog.DiscardHandler))
+	c := group.New(group.Config{}, noTopics, everything, slog.New(slog.DiscardHandler))
 	c.Begin(s)
 	t.Cleanup(c.Close)
 	return c
@@ -167,7 +170,7 @@ func TestCloseFreesEverybodyWhoWaits(t *testing.T) {
 
 func TestOnlyTheCoordinatorAnswers(t *testing.T) {
 	var mine atomic.Bool
-	c := group.New(group.Config{}, func(string) bool { return mine.Load() }, slog.New(slog.DiscardHandler))
+	c := group.New(group.Config{}, noTopics, func(string) bool { return mine.Load() }, slog.New(slog.DiscardHandler))
 	c.Begin(newStore())
 	defer c.Close()
 	_, err := c.Join(t.Context(), "g", join(""))

@@ -53,8 +53,8 @@ func (s *State) Join(now time.Time, r JoinRequest, t Ticket) {
 }
 
 func (s *State) join(now time.Time, r JoinRequest, t Ticket) error {
-	if r.SessionTimeout < s.limits.SessionTimeoutMin || r.SessionTimeout > s.limits.SessionTimeoutMax {
-		return fmt.Errorf("%w: %v, allowed are %v to %v", ErrSessionTimeout, r.SessionTimeout, s.limits.SessionTimeoutMin, s.limits.SessionTimeoutMax)
+	if err := s.limits.checkSession(r.SessionTimeout); err != nil {
+		return err
 	}
 	if r.MemberID == "" {
 		return s.joinNew(now, r, t)
@@ -84,6 +84,13 @@ func (s *State) join(now time.Time, r JoinRequest, t Ticket) error {
 	}
 	s.update(now, m, r, t)
 	s.prepare(now)
+	return nil
+}
+
+func (l Limits) checkSession(timeout time.Duration) error {
+	if timeout < l.SessionTimeoutMin || timeout > l.SessionTimeoutMax {
+		return fmt.Errorf("%w: %v, allowed are %v to %v", ErrSessionTimeout, timeout, l.SessionTimeoutMin, l.SessionTimeoutMax)
+	}
 	return nil
 }
 

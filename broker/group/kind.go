@@ -50,7 +50,10 @@ type Summary struct {
 }
 
 // A stored head begins with the kind of the state.
-const headClassic = 1
+const (
+	headClassic  = 1
+	headConsumer = 2
+)
 
 // restore is the reverse of kind.Durable. Members have a whole session timeout
 // from now.
@@ -60,15 +63,22 @@ func restore(stored Stored, limits Limits, now time.Time) (kind, error) {
 		return nil, nil
 	case stored.Head[0] == headClassic:
 		return restoreClassic(stored, limits, now)
+	case stored.Head[0] == headConsumer:
+		return restoreConsumers(stored, limits.consumer(), now)
 	}
-	return nil, format.Version(0, int(stored.Head[0]), headClassic)
+	return nil, format.Version(0, int(stored.Head[0]), headConsumer)
 }
 
 // summarize reads what a stored head tells.
 func summarize(head []byte) (Summary, error) {
-	if len(head) > 0 && head[0] == headClassic {
+	switch {
+	case len(head) == 0:
+		return Summary{}, format.Corrupt(0, "cut off")
+	case head[0] == headClassic:
 		h, err := decodeClassicHead(head)
 		return h.summary(), err
+	case head[0] == headConsumer:
+		return summarizeConsumers(head)
 	}
-	return Summary{}, format.Version(0, int(head[0]), headClassic)
+	return Summary{}, format.Version(0, int(head[0]), headConsumer)
 }

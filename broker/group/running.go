@@ -51,18 +51,6 @@ type waiter struct {
 	tell    func(error) // does not block
 }
 
-// classic returns the group as one of the classic protocol; nil if it does not
-// exist.
-func (g *running) classic() (*State, error) {
-	switch s := g.kind.(type) {
-	case nil:
-		return nil, nil
-	case *State:
-		return s, nil
-	}
-	return nil, ErrOtherKind
-}
-
 // become replaces the group's state by another kind of it, or by none.
 func (g *running) become(k kind) { g.kind, g.changed = k, true }
 
@@ -244,6 +232,7 @@ func (g *running) step(now time.Time, f func()) {
 		before = g.kind.Summary()
 	}
 	f()
+	g.downgrade(now)
 	if g.kind != nil {
 		after = g.kind.Summary()
 	}

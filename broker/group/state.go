@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"time"
+
+	"github.com/chronik-stream/chronik/broker/group/consumer"
 )
 
 // Phase is where a group stands in its life.
@@ -25,6 +27,13 @@ type Limits struct {
 	// first, so that a fleet that starts together rebalances once.
 	InitialDelay time.Duration
 	MembersMax   int
+	// ConsumerSessionTimeout is that of members of the consumer protocol, who do
+	// not say one.
+	ConsumerSessionTimeout time.Duration
+}
+
+func (l Limits) consumer() consumer.Limits {
+	return consumer.Limits{SessionTimeout: l.ConsumerSessionTimeout, MembersMax: l.MembersMax}
 }
 
 // Ticket is a parked request. Exactly one Answer with it comes out of the steps
@@ -40,10 +49,7 @@ type Answer struct {
 }
 
 // Protocol is one way of assigning that a member knows.
-type Protocol struct {
-	Name     string
-	Metadata []byte
-}
+type Protocol = consumer.Protocol
 
 // Member is one member of a group.
 type Member struct {

@@ -54,7 +54,7 @@ func (p *play) request(id string, protocols ...string) JoinRequest {
 		SessionTimeout: 10 * time.Second, RebalanceTimeout: 30 * time.Second,
 	}
 	for _, name := range protocols {
-		r.Protocols = append(r.Protocols, Protocol{name, []byte("meta " + id)})
+		r.Protocols = append(r.Protocols, Protocol{Name: name, Metadata: []byte("meta " + id)})
 	}
 	return r
 }

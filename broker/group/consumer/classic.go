@@ -220,18 +220,15 @@ func (s *State) ClassicLeave(id, instance string) error {
 	return nil
 }
 
-// Committable checks that a member may commit offsets by OffsetCommit of that
-// version. Who is no member may while the group is empty.
-func (s *State) Committable(id string, epoch int32, version int16) error {
+// Committable checks that a member may commit offsets. Who is no member may while
+// the group is empty.
+func (s *State) Committable(id, instance string, epoch int32) error {
 	if epoch < 0 && len(s.members) == 0 {
 		return nil
 	}
-	m := s.byID[id]
-	switch {
-	case m == nil:
-		return ErrUnknownMember
-	case m.Classic == nil && version < 9:
-		return ErrOldCommit
+	m, err := s.find(id, instance)
+	if err != nil {
+		return err
 	}
 	return m.current(epoch)
 }
@@ -271,7 +268,7 @@ type ClassicMember struct {
 	ClientID, Host   string
 	SessionTimeout   time.Duration
 	RebalanceTimeout time.Duration
-	Protocols        []Protocol // the one that the group has chosen first
+	Protocols        []Protocol
 	Assignment       []byte
 }
 
@@ -319,9 +316,10 @@ func FromClassic(limits Limits, now time.Time, t *Topics, g ClassicGroup) (*Stat
 }
 
 // ToClassic returns the classic group that goes on where this one is, whose
-// members must all speak the classic protocol.
+// members must all speak the classic protocol. Its generation is the epoch that
+// they have: the last one to leave has raised the group's alone.
 func (s *State) ToClassic(t *Topics) ClassicGroup {
-	g := ClassicGroup{Generation: s.epoch}
+	g := ClassicGroup{Generation: s.assignmentEpoch}
 	for _, m := range s.members {
 		g.Members = append(g.Members, ClassicMember{
 			ID: m.ID, InstanceID: m.InstanceID, ClientID: m.ClientID, Host: m.Host,

@@ -13,7 +13,6 @@ var (
 	ErrAssignor           = errors.New("no such assignor")
 	ErrRegex              = errors.New("invalid regular expression")
 	ErrFull               = errors.New("group has its maximum of members")
-	ErrOldCommit          = errors.New("members of the consumer protocol commit with OffsetCommit 9 or newer")
 
 	// Told to members of the classic protocol.
 	ErrMemberIDRequired  = errors.New("join again with the member id that was given")
