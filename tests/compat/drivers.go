@@ -19,7 +19,8 @@ type driver struct {
 // drivers is what the suite runs, in the order in which they are started: the
 // slow ones first.
 var drivers = []driver{
-	{dir: "java", needs: []string{"java", "javac", "mvn"}, clients: []string{"java", "java-2.1"}, within: 5 * time.Minute},
+	{dir: "java", needs: []string{"java", "javac", "mvn"}, clients: []string{"java", "java-2.1"}, within: 6 * time.Minute},
+	{dir: "kafka-tools", needs: []string{"java", "javac", "mvn"}, clients: []string{"kafka-tools"}, within: 6 * time.Minute},
 }
 
 // client is a column of the table.
@@ -34,10 +35,11 @@ type client struct {
 var clients = []client{
 	{key: "java", title: "Java client"},
 	{key: "java-2.1", title: "Java client, old"},
+	{key: "kafka-tools", title: "Kafka tools"},
 }
 
-// capability is a row of the table. The names of those of Kafka's own tools are
-// the names of the tools, and make a table of their own.
+// capability is a row of the table. The names of those of Kafka's own tools begin
+// with the tools' names; they make a table of their own.
 type capability struct {
 	name string
 	does string
@@ -95,6 +97,35 @@ var capabilities = []capability{
 	{"reassign", "reassign partitions: none under way"},
 	{"features", "supported and finalised features"},
 	{"acls-disabled", "ACLs say that security is disabled"},
+
+	{"kafka-topics", "`kafka-topics` create, list, describe, alter, delete"},
+	{"kafka-console-producer", "`kafka-console-producer` with keys, headers, compression"},
+	{"kafka-console-consumer", "`kafka-console-consumer` from the beginning, an offset, in a group, by pattern"},
+	{"kafka-consumer-groups-list", "`kafka-consumer-groups` --list, by state, by type"},
+	{"kafka-consumer-groups-describe", "`kafka-consumer-groups` --describe: offsets and lag, members, state"},
+	{"kafka-consumer-groups-reset", "`kafka-consumer-groups` --reset-offsets"},
+	{"kafka-consumer-groups-delete", "`kafka-consumer-groups` --delete, --delete-offsets"},
+	{"kafka-groups", "`kafka-groups` --list"},
+	{"kafka-configs-topics", "`kafka-configs` of topics"},
+	{"kafka-configs-brokers", "`kafka-configs` of brokers"},
+	{"kafka-configs-clients", "`kafka-configs` of clients and users: quotas"},
+	{"kafka-configs-groups", "`kafka-configs` of groups"},
+	{"kafka-verifiable-producer", "`kafka-verifiable-producer`"},
+	{"kafka-verifiable-consumer", "`kafka-verifiable-consumer`, both group protocols"},
+	{"kafka-producer-perf-test", "`kafka-producer-perf-test`"},
+	{"kafka-consumer-perf-test", "`kafka-consumer-perf-test`"},
+	{"kafka-log-dirs", "`kafka-log-dirs` --describe"},
+	{"kafka-get-offsets", "`kafka-get-offsets` latest, earliest, by time"},
+	{"kafka-delete-records", "`kafka-delete-records`"},
+	{"kafka-broker-api-versions", "`kafka-broker-api-versions`"},
+	{"kafka-leader-election", "`kafka-leader-election`: not needed"},
+	{"kafka-reassign-partitions", "`kafka-reassign-partitions` --list, --generate, --execute, --verify"},
+	{"kafka-features", "`kafka-features` describe"},
+	{"kafka-metadata-quorum", "`kafka-metadata-quorum` describe"},
+	{"kafka-cluster", "`kafka-cluster` cluster-id, list-endpoints"},
+	{"kafka-transactions", "`kafka-transactions` list, describe-producers"},
+	{"kafka-acls", "`kafka-acls`: no authorizer is configured"},
+	{"kafka-client-metrics", "`kafka-client-metrics` --list, --describe"},
 }
 
 // gap is what a client cannot do here yet, though it could against Apache Kafka.

@@ -151,11 +151,7 @@ func table(f results, tools bool) string {
 		if !slices.ContainsFunc(cells, func(cell string) bool { return cell != none }) {
 			continue
 		}
-		title := row.does
-		if tools {
-			title = "`" + row.name + "` " + row.does
-		}
-		fmt.Fprintf(&b, "| %s | %s |\n", title, strings.Join(cells, " | "))
+		fmt.Fprintf(&b, "| %s | %s |\n", row.does, strings.Join(cells, " | "))
 	}
 	return b.String()
 }
@@ -262,9 +258,7 @@ func readPage(text string) (results, error) {
 		case len(cells) != len(columns)+1:
 			return nil, fmt.Errorf("a row of another width: %q", line)
 		default:
-			i := slices.IndexFunc(capabilities, func(c capability) bool {
-				return c.does == cells[0] || "`"+c.name+"` "+c.does == cells[0]
-			})
+			i := slices.IndexFunc(capabilities, func(c capability) bool { return c.does == cells[0] })
 			if i < 0 {
 				return nil, fmt.Errorf("nobody knows the row %q", cells[0])
 			}
