@@ -16,13 +16,18 @@ import (
 // deleteBefore raises the log start and returns what the broker says it is then.
 func (r *rig) deleteBefore(topic string, before int64) int64 {
 	r.t.Helper()
+	return r.deleteBeforeIn(topic, 0, before)
+}
+
+func (r *rig) deleteBeforeIn(topic string, partition int32, before int64) int64 {
+	r.t.Helper()
 	var offsets kadm.Offsets
-	offsets.AddOffset(topic, 0, before, -1)
+	offsets.AddOffset(topic, partition, before, -1)
 	answers, err := kadm.NewClient(r.client).DeleteRecords(r.t.Context(), offsets)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	answer, _ := answers.Lookup(topic, 0)
+	answer, _ := answers.Lookup(topic, partition)
 	if answer.Err != nil {
 		r.t.Fatal(answer.Err)
 	}

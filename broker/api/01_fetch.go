@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -18,11 +19,15 @@ import (
 // Fetch
 //
 //   - 4 isolation levels; 5 log start; 7 sessions (KIP-227); 9 leader epochs;
-//     11 racks; 12 flexible, last fetched epoch; 13 topic ids; 16 leader hints
+//     11 racks (KIP-392); 12 flexible, last fetched epoch; 13 topic ids; 16 leader hints
 //     (KIP-951); 14, 15, 17 and 18 concern replicas, which there are none of.
 //
 // The wait is over all partitions at once, and any error ends it. Records go to
 // the socket from where the reader has them, without being copied.
+//
+// A client that names its rack is sent to a broker there for records that have
+// left the memory of their owner; that one serves what is committed and sends it
+// back at the end.
 //
 // A client that wants a session gets one while there is room (sessions.go);
 // without one it names all partitions each time.
@@ -45,6 +50,8 @@ type fetchWork struct {
 	positions []core.Position // of those parts that can be read
 	fetched   []core.Fetched  // of those positions
 	hints     leaderHints
+	brokers   []metastore.Broker // the live ones, for clients that name a rack
+	nearby    bool               // this broker is in the client's rack
 }
 
 type fetchedPart struct {
@@ -173,6 +180,9 @@ func (w *fetchWork) news(s *fetchSession, p *fetchedPart) bool {
 		return true
 	}
 	f := &w.fetched[p.position]
+	if f.Elsewhere {
+		return true
+	}
 	told := f.HighWatermark == p.cached.high && f.LogStart == p.cached.start
 	p.cached.high, p.cached.start = f.HighWatermark, f.LogStart
 	if len(f.Records) > 0 {
@@ -185,12 +195,18 @@ func (w *fetchWork) news(s *fetchSession, p *fetchedPart) bool {
 // read reads all parts, and waits if there is nothing to say yet.
 func (w *fetchWork) read() {
 	ctx := w.r.Conn.Patience()
+	w.locate()
 	failed := w.plan(ctx)
 	options := core.FetchOptions{
 		BytesMin:  int(max(0, w.req.MinBytes)),
 		BytesMax:  min(int(max(0, w.req.MaxBytes)), w.h.cfg.FetchBytesMax),
 		WaitMax:   time.Duration(max(0, w.req.MaxWaitMillis)) * time.Millisecond,
 		Committed: w.req.IsolationLevel == 1,
+	}
+	if w.nearby {
+		options.AsReplica = true
+	} else if len(w.brokers) > 1 {
+		options.Replica = w.replica
 	}
 	if failed {
 		options.WaitMax = 0 // the client is to know at once
@@ -200,6 +216,34 @@ func (w *fetchWork) read() {
 	} else if !failed {
 		pause(ctx, options.WaitMax) // nothing was asked for, and it may come again
 	}
+}
+
+// locate finds out where the client is, if it says so.
+func (w *fetchWork) locate() {
+	w.brokers, w.nearby = nil, false
+	if w.r.Version < 11 || w.req.Rack == "" {
+		return
+	}
+	w.brokers = w.h.Cluster.Brokers()
+	self := slices.IndexFunc(w.brokers, func(b metastore.Broker) bool { return b.ID == w.h.Cluster.Self() })
+	w.nearby = self >= 0 && w.brokers[self].Rack == w.req.Rack
+}
+
+// replica is a broker in the client's rack that Metadata shows as a replica of
+// the partition: the Java client goes to no other.
+func (w *fetchWork) replica(p topic.Partition) (metastore.BrokerID, bool) {
+	t, ok := w.h.Topics.TopicByID(p.Topic)
+	if !ok {
+		return 0, false
+	}
+	self := w.h.Cluster.Self()
+	for _, id := range replicas(t, self, w.brokers) {
+		b := slices.IndexFunc(w.brokers, func(b metastore.Broker) bool { return int32(b.ID) == id })
+		if id != int32(self) && w.brokers[b].Rack == w.req.Rack {
+			return w.brokers[b].ID, true
+		}
+	}
+	return 0, false
 }
 
 // pause waits for d, or until ctx ends.
@@ -246,7 +290,10 @@ func (w *fetchWork) planPart(ctx context.Context, t *metastore.Topic, part *fetc
 	current := metastore.Epoch(part.current)
 	if last := metastore.Epoch(part.last); last >= 0 {
 		epoch, end, err := w.h.Log.EpochEnd(ctx, part.partition, current, last)
-		if err != nil {
+		switch {
+		case errors.Is(err, core.ErrNotOwner) && w.nearby:
+			epoch, end = last, part.offset // the reader knows
+		case err != nil:
 			part.err = err
 			return
 		}
@@ -261,6 +308,7 @@ func (w *fetchWork) planPart(ctx context.Context, t *metastore.Topic, part *fetc
 		First:     part.offset,
 		BytesMax:  int(max(0, part.bytesMax)),
 		Epoch:     current,
+		Last:      metastore.Epoch(part.last),
 	})
 }
 
@@ -352,7 +400,11 @@ func (w *fetchWork) encodePart(e *encoder, out *wire.Response, part *fetchedPart
 		e.length(-1)
 	}
 	if version >= 11 {
-		e.int32(-1) // preferred read replica
+		if f.Elsewhere {
+			e.int32(int32(f.Replica))
+		} else {
+			e.int32(-1)
+		}
 	}
 	w.encodeRecords(e, out, f.Records)
 	w.encodePartTags(e, part)
@@ -407,7 +459,7 @@ func (w *fetchWork) recycle() {
 	clear(w.parts)
 	clear(w.fetched)
 	clear(w.hints.brokers)
-	w.r = nil
+	w.r, w.brokers = nil, nil
 	w.parts, w.positions, w.fetched, w.hints.brokers = w.parts[:0], w.positions[:0], w.fetched[:0], w.hints.brokers[:0]
 	w.h.fetches.Put(w)
 }

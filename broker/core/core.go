@@ -139,6 +139,7 @@ type Position struct {
 	First     int64
 	BytesMax  int
 	Epoch     metastore.Epoch // the client's leader epoch, −1: do not check
+	Last      metastore.Epoch // of the last record that it has, −1: none
 }
 
 // FetchOptions hold for all positions of one Fetch.
@@ -146,6 +147,13 @@ type FetchOptions struct {
 	BytesMin, BytesMax int
 	WaitMax            time.Duration
 	Committed          bool // read_committed: up to the last stable offset
+
+	// Replica names the broker that the client should rather read a partition's
+	// older records from (KIP-392); nil, or false: there is none.
+	Replica func(topic.Partition) (metastore.BrokerID, bool)
+	// AsReplica lets this broker serve what is committed of partitions that
+	// another one owns, to clients that were sent here so.
+	AsReplica bool
 }
 
 // Fetched answers one Position.
@@ -154,6 +162,10 @@ type Fetched struct {
 	// be sent. Nobody changes the bytes any more; they may be kept.
 	Records [][]byte
 	Bounds  // set also with ErrOffsetOutOfRange
+	// Replica is where the client should read on instead, when Elsewhere is set:
+	// then there are no records.
+	Elsewhere bool
+	Replica   metastore.BrokerID
 	// Aborted transactions that overlap the records; only when Committed.
 	Aborted []AbortedTxn
 	// Err is ErrNotOwner, ErrFencedEpoch, ErrUnknownEpoch, ErrOffsetOutOfRange,

@@ -91,6 +91,12 @@ func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.
 	for i := range positions {
 		pos, f := &positions[i], &out[i]
 		p := open(l, pos, f)
+		if f.Err == core.ErrNotOwner && o.AsReplica {
+			if r.openCommitted(l, pos, f); f.Err == nil {
+				cold = append(cold, &coldRead{position: pos, out: f})
+				continue
+			}
+		}
 		if f.Err != nil {
 			ready = true
 			continue
@@ -100,6 +106,8 @@ func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.
 		}
 		t, err := p.Read(pos.First, min(pos.BytesMax, room.left), room.empty())
 		switch {
+		case errors.Is(err, ingest.ErrNotInTail) && elsewhere(pos, f, &o):
+			ready = true
 		case errors.Is(err, ingest.ErrNotInTail):
 			cold = append(cold, &coldRead{partition: p, position: pos, out: f})
 		case err != nil:
@@ -112,6 +120,10 @@ func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.
 		}
 	}
 	ready = r.readCold(ctx, cold, &room) || ready
+	for _, c := range cold {
+		// Nothing here would wake a poll for more.
+		ready = ready || c.partition == nil && len(c.out.Records) > 0
+	}
 	if !l.Valid() {
 		for i := range out {
 			out[i] = core.Fetched{Err: core.ErrNotOwner}
@@ -119,6 +131,40 @@ func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.
 		return true
 	}
 	return ready || room.used >= o.BytesMin
+}
+
+// elsewhere sends a reader of old records to a broker in its own rack.
+func elsewhere(pos *core.Position, f *core.Fetched, o *core.FetchOptions) bool {
+	if o.Replica != nil {
+		f.Replica, f.Elsewhere = o.Replica(pos.Partition)
+	}
+	return f.Elsewhere
+}
+
+// openCommitted is open for a partition that another broker owns. Only what is
+// committed is known here; at its end, and in all doubt, the client goes back to
+// the owner.
+func (r *Reader) openCommitted(l *ingest.Log, pos *core.Position, f *core.Fetched) {
+	view := r.catalog.Partition(pos.Partition)
+	next := view.Next()
+	f.Bounds = core.Bounds{LogStart: view.Manifest.LogStart, HighWatermark: next, LastStable: next}
+	end, ended := view.Owner.EpochEnd(pos.Last)
+	switch {
+	case view.Topic == nil || view.Owner.ModRevision == 0 || view.Owner.Broker == l.Broker():
+		f.Err = core.ErrNotOwner
+	case pos.Last >= 0 && ended && end < pos.First:
+		f.Err = core.ErrNotOwner // who tells it where its log and ours part
+	case pos.Epoch >= 0 && pos.Epoch < view.Owner.Epoch:
+		f.Err = core.ErrFencedEpoch
+	case pos.Epoch > view.Owner.Epoch:
+		f.Err = core.ErrUnknownEpoch
+	case pos.First < f.LogStart:
+		f.Err = fmt.Errorf("%w: %d, the log begins at %d", core.ErrOffsetOutOfRange, pos.First, f.LogStart)
+	case pos.First >= next:
+		f.Err = core.ErrNotOwner
+	default:
+		f.Err = nil
+	}
 }
 
 // open finds the partition, checks epoch and offset, and sets the bounds.
@@ -150,7 +196,7 @@ func (r *room) use(n int) {
 
 // coldRead is a position that lies below the tail.
 type coldRead struct {
-	partition *ingest.Partition
+	partition *ingest.Partition // nil: another broker's
 	position  *core.Position
 	out       *core.Fetched
 	chunk     committed.Chunk
@@ -207,6 +253,12 @@ func (r *Reader) admit(c *coldRead, room *room) (failed bool) {
 // clip cuts a chunk at the high watermark: the catalog can show a commit a
 // moment before the partition knows of it.
 func (r *Reader) clip(c *coldRead) []byte {
+	if c.partition == nil {
+		// Other brokers' partitions: whatever is committed is visible.
+		next := max(c.out.HighWatermark, c.chunk.Next)
+		c.out.HighWatermark, c.out.LastStable = next, next
+		return c.chunk.Batches
+	}
 	if b, err := c.partition.Bounds(); err == nil {
 		c.out.Bounds = b
 	}

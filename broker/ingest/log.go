@@ -235,6 +235,9 @@ func (l *Log) Refuse() {
 	}
 }
 
+// Broker is the one whose log this is.
+func (l *Log) Broker() metastore.BrokerID { return l.opts.Session.Broker() }
+
 // Valid tells whether the session still holds, so that an answer may be given.
 func (l *Log) Valid() bool { return l.opts.Session.Valid() }
 

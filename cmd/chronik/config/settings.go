@@ -97,7 +97,7 @@ func (c *Config) brokerSettings() []*Setting {
 		{Key: "broker.id", Default: "1", Value: intValue{&c.Broker.ID, 0, math.MaxInt32},
 			Doc: "The broker's node id: unique in the cluster, the same after a restart."},
 		{Key: "broker.rack", Default: "", Value: textValue{&c.Broker.Rack},
-			Doc: "Rack or zone of the broker, told to clients."},
+			Doc: "Rack or zone of the broker, told to clients. A consumer with the same `client.rack` reads older records from it where Metadata shows it as a replica (KIP-392)."},
 		{Key: "broker.lease", Default: "10s", Value: durationValue{&c.Broker.Lease, time.Second},
 			Doc: "Time without contact to the metadata store after which a broker counts as gone, and itself stops answering."},
 		{Key: "broker.stop_timeout", Default: "30s", Value: durationValue{&c.Broker.StopTimeout, time.Second},
