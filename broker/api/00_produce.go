@@ -39,8 +39,8 @@ const produceKey = 0
 // zstdProduce is the first version in which batches may be packed with zstd.
 const zstdProduce = 7
 
-// producePartsMax bounds the partitions of one request, and with them the memory
-// that a frame full of empty ones may cost.
+// producePartsMax bounds the topics and the partitions of one request, and with
+// them the memory that a frame full of empty ones may cost.
 const producePartsMax = 100_000
 
 // produceWaitMin is the least that a batch is waited for, whatever the client's
@@ -96,14 +96,17 @@ func (w *produceWork) parse(body []byte) error {
 	}
 	w.acks = d.int16()
 	w.timeout = max(time.Duration(d.int32())*time.Millisecond, produceWaitMin)
-	for topics := d.length(); topics > 0 && !d.failed; topics-- {
+	for topics := d.count(); topics > 0 && !d.failed; topics-- {
+		if len(w.topics) == producePartsMax {
+			return fmt.Errorf("%w: more than %d topics in a produce request", wire.ErrMalformed, producePartsMax)
+		}
 		var t producedTopic
 		if w.version >= 13 {
 			t.id = d.uuid()
 		} else {
-			t.name, _ = d.string()
+			t.name = d.name()
 		}
-		for parts := d.length(); parts > 0 && !d.failed; parts-- {
+		for parts := d.count(); parts > 0 && !d.failed; parts-- {
 			if len(w.parts) == producePartsMax {
 				return fmt.Errorf("%w: more than %d partitions in a produce request", wire.ErrMalformed, producePartsMax)
 			}
@@ -284,12 +287,12 @@ func (w *produceWork) encodeReason(e *encoder, err error) {
 	if errors.As(err, &record) {
 		e.length(1)
 		e.int32(record.Index)
-		e.string(record.Error())
+		e.string(*message(record))
 		e.noTags()
 	} else {
 		e.length(0)
 	}
-	e.nullable(err.Error())
+	e.nullable(*message(err))
 }
 
 // recycle keeps w's memory for another request, unless that is much.

@@ -59,6 +59,16 @@ func (d *decoder) length() int {
 	return int(v) - 1
 }
 
+// count reads the length of an array that cannot be null.
+func (d *decoder) count() int {
+	n := d.length()
+	if n < 0 {
+		d.b, d.failed = nil, true
+		return 0
+	}
+	return n
+}
+
 // bytes reads nullable bytes.
 func (d *decoder) bytes() []byte {
 	n := d.length()
@@ -80,6 +90,15 @@ func (d *decoder) string() (s string, null bool) {
 		return "", true
 	}
 	return string(d.take(n)), false
+}
+
+// name reads a string that cannot be null, and copies it.
+func (d *decoder) name() string {
+	s, null := d.string()
+	if null {
+		d.b, d.failed = nil, true
+	}
+	return s
 }
 
 // tags skips tagged fields, which only flexible versions have.

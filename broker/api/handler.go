@@ -84,7 +84,8 @@ type Handler struct {
 // served is a route with what is derived from it once.
 type served struct {
 	*route
-	flexible int16 // first flexible version
+	flexible int16            // first flexible version
+	layouts  []func() *layout // by version, from the lowest; made when first needed
 	metrics  routeMetrics
 }
 
@@ -96,7 +97,7 @@ func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Ha
 		h.LogLevel = new(slog.LevelVar)
 	}
 	for _, r := range routes() {
-		h.routes[r.key] = &served{route: r, flexible: flexibleFrom(r.key), metrics: h.metrics.of(r.name)}
+		h.routes[r.key] = &served{route: r, flexible: flexibleFrom(r.key), layouts: layoutsOf(r), metrics: h.metrics.of(r.name)}
 	}
 	return h
 }
@@ -203,6 +204,9 @@ func (h *Handler) parse(r *wire.Request, read func([]byte) error) error {
 	if len(r.Body) >= parseAloneBytes {
 		h.parsing.Lock()
 		defer h.parsing.Unlock()
+	}
+	if route := h.routes[r.Key]; !route.layouts[r.Version-route.min]().holds(r.Body) {
+		return fmt.Errorf("%w: the body is not one of api key %d version %d", wire.ErrMalformed, r.Key, r.Version)
 	}
 	if err := read(r.Body); err != nil {
 		return fmt.Errorf("%w: %w", wire.ErrMalformed, err)

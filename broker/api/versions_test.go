@@ -273,7 +273,7 @@ func sample(key int16, topic string, id [16]byte) kmsg.Request {
 		return r
 	case 11:
 		r := kmsg.NewPtrJoinGroupRequest()
-		r.Group, r.SessionTimeoutMillis, r.RebalanceTimeoutMillis, r.ProtocolType = "g", 10_000, 1000, "consumer"
+		r.Group, r.SessionTimeoutMillis, r.RebalanceTimeoutMillis, r.ProtocolType = "g", 500, 500, "consumer"
 		r.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: []byte("m")}}
 		return r
 	case 12:
