@@ -254,6 +254,7 @@ func (p *prober) field(l *layout, v reflect.Value, name string) {
 	case reflect.Struct:
 		p.inTag(l, v, name)
 	default:
+		// Only an API that is registered with a type that no request had before.
 		panic(fmt.Sprintf("a %s in a request of api key %d", v.Type(), p.req.Key()))
 	}
 }
@@ -299,6 +300,7 @@ func (p *prober) slice(v reflect.Value, add func(*layout)) {
 func (p *prober) inTag(l *layout, v reflect.Value, name string) {
 	number, ok := map[string]uint64{"ReplicaState": 1}[name]
 	if !ok {
+		// Only an API that is registered with a struct that no request had before.
 		panic(fmt.Sprintf("the tag of %s in a request of api key %d is not known", name, p.req.Key()))
 	}
 	if !l.flexible {
