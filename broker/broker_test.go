@@ -69,7 +69,10 @@ func newRig(t testing.TB, fs disk.FS, ingestConfig ingest.Config) *rig {
 func (r *rig) start() {
 	r.t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	if r.address == "" {
+		r.address = "127.0.0.1:0"
+	}
+	socket, err := net.Listen("tcp", r.address) // the same again after a restart
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package metastore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -187,6 +188,9 @@ func (r *GroupRecord) remove(ctx context.Context, what string) error {
 	if r.revision == 0 {
 		return nil
 	}
+	if r.head.data == nil && len(r.chunks) == 0 && r.store.sessionLives(r.head.twin) {
+		return nil // it is deleted as far as it can be
+	}
 	for i := range r.chunks {
 		r.stray = append(r.stray, kv.Delete(r.store.keys.groupChunk(r.name, r.head.copy, i)))
 	}
@@ -195,10 +199,10 @@ func (r *GroupRecord) remove(ctx context.Context, what string) error {
 		return err
 	}
 	r.state, r.chunks = GroupState{}, nil
-	if err := r.discard(ctx, what); err != nil {
-		return err
+	if err := r.discard(ctx, what); err != nil || r.head.twin != 0 {
+		return err // the head without data stays, for SweepGroups
 	}
-	if err := r.send(ctx, what, kv.Delete(r.store.keys.group(r.name)), nil); err != nil {
+	if _, err := r.send(ctx, what, kv.Delete(r.store.keys.group(r.name)), nil); err != nil {
 		return err
 	}
 	r.head, r.revision = groupHead{}, 0
@@ -227,14 +231,65 @@ func (r *GroupRecord) put(h groupHead) kv.Op {
 // apply sends one transaction, which puts a head, until its outcome is known.
 func (r *GroupRecord) apply(ctx context.Context, what string, head groupHead, ops []kv.Op) error {
 	head.stamp = r.store.newID()
-	if err := r.send(ctx, what, r.put(head), ops); err != nil {
+	// A head where there was none is put under a condition that holds again once
+	// the head is deleted. So while a lost try of that may come late, that is as
+	// long as its session lives, the head is not deleted.
+	head.twin = r.head.twin
+	created := r.revision == 0
+	if created {
+		head.twin = r.session.ID()
+	} else if !r.store.sessionLives(head.twin) {
+		head.twin = 0
+	}
+	doubt, err := r.send(ctx, what, r.put(head), ops)
+	if err != nil {
 		return err
+	}
+	if created && !doubt {
+		head.twin = 0
 	}
 	r.head = head
 	return nil
 }
 
-func (r *GroupRecord) send(ctx context.Context, what string, head kv.Op, ops []kv.Op) error {
+// sessionLives reports whether a broker may still write under a session.
+func (s *Store) sessionLives(session Session) bool {
+	return session != 0 && slices.ContainsFunc(s.catalog.Brokers(), func(b Broker) bool { return b.Session == session })
+}
+
+// SweepGroups deletes what deleted groups had to leave. Any broker may call it.
+func (s *Store) SweepGroups(ctx context.Context, bs *BrokerSession) error {
+	const what = "sweep deleted groups"
+	prefix := s.keys.underGroups(dirGroups)
+	entries, _, err := s.kv.Range(ctx, prefix)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	for _, e := range entries {
+		head, err := decodeGroupHead(e.Key, e.Value)
+		if err != nil || len(head.data) > 0 || s.sessionLives(head.twin) {
+			continue
+		}
+		name, err := url.PathUnescape(strings.TrimPrefix(e.Key, prefix))
+		if err != nil {
+			return fmt.Errorf("%s: key %q: %w", what, e.Key, err)
+		}
+		r, err := s.LoadGroup(ctx, bs, name)
+		if err != nil {
+			return err
+		}
+		if r.revision != e.ModRevision {
+			continue // it lives again
+		}
+		if err := r.remove(ctx, what); err != nil && !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return nil
+}
+
+// send returns whether a lost try of what was applied may still arrive.
+func (r *GroupRecord) send(ctx context.Context, what string, head kv.Op, ops []kv.Op) (doubt bool, err error) {
 	alive := r.session.alive(r.store.keys)
 	result, doubt, err := r.store.settle(ctx, what, kv.Txn{
 		If:   []kv.Compare{alive, {Key: head.Key, ModRevision: r.revision}},
@@ -242,7 +297,7 @@ func (r *GroupRecord) send(ctx context.Context, what string, head kv.Op, ops []k
 		Read: []string{alive.Key, head.Key},
 	})
 	if err != nil {
-		return err
+		return doubt, err
 	}
 	current := result.Read[head.Key]
 	// A head has a stamp of its own: if it is there, a lost try was applied. A
@@ -255,13 +310,13 @@ func (r *GroupRecord) send(ctx context.Context, what string, head kv.Op, ops []k
 	switch {
 	case result.Succeeded, applied:
 		r.revision = current.ModRevision
-		return nil
+		return doubt, nil
 	case !alive.Holds(result.Read[alive.Key].ModRevision):
 		err := r.session.fenced("its key is gone or belongs to another session")
 		r.session.lose(err)
-		return inDoubt(doubt, fmt.Errorf("%s: %w", what, err))
+		return doubt, inDoubt(doubt, fmt.Errorf("%s: %w", what, err))
 	default:
-		return inDoubt(doubt, fmt.Errorf("%s: %w", what, ErrConflict))
+		return doubt, inDoubt(doubt, fmt.Errorf("%s: %w", what, ErrConflict))
 	}
 }
 

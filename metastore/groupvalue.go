@@ -19,6 +19,8 @@ import (
 //	  writing  uvarint: the copy that is being written, 0 for none
 //	  chunks   uvarint: in how many chunks the rows of that copy lie
 //	  pieces   uvarint: how many pieces of rows they hold together
+//	  twin     uvarint: session whose put of a head where there was none may
+//	           still arrive a second time, 0 for none
 //	  stamp    uvarint length, bytes: another one with every write
 //	  data     uvarint length, bytes: the coordinator's own
 //	  crc      4 bytes, big endian, CRC-32C of all before
@@ -38,6 +40,7 @@ type groupHead struct {
 	copy, writing int64
 	chunks        int
 	pieces        int
+	twin          Session
 	stamp         string
 	data          []byte
 }
@@ -122,6 +125,7 @@ func encodeGroupHead(h groupHead) []byte {
 	b = binary.AppendUvarint(b, uint64(h.writing))
 	b = binary.AppendUvarint(b, uint64(h.chunks))
 	b = binary.AppendUvarint(b, uint64(h.pieces))
+	b = binary.AppendUvarint(b, uint64(h.twin))
 	b = appendString(b, h.stamp)
 	b = append(binary.AppendUvarint(b, uint64(len(h.data))), h.data...)
 	return appendCRC(b)
@@ -160,6 +164,7 @@ func decodeGroupHead(key string, value []byte) (groupHead, error) {
 	h.writing = d.uvarint(maxInt63)
 	h.chunks = int(d.uvarint(groupChunksMax))
 	h.pieces = int(d.uvarint(maxInt31))
+	h.twin = Session(d.uvarint(maxInt63))
 	h.stamp = d.string()
 	h.data = d.bytes(int(d.uvarint(GroupHeadBytesMax)))
 	return h, format.In(key, d.end())
