@@ -76,7 +76,7 @@ func (c *consumer) history() []string {
 }
 
 // within waits until holds.
-func within(t *testing.T, d time.Duration, what string, holds func() bool) {
+func within(t testing.TB, d time.Duration, what string, holds func() bool) {
 	t.Helper()
 	require.Eventually(t, holds, d, 10*time.Millisecond, what)
 }

@@ -33,7 +33,7 @@ func joinGroup(_ context.Context, h *Handler, r *wire.Request, req *kmsg.JoinGro
 		MemberID: req.MemberID, InstanceID: text(req.InstanceID), ClientID: r.ClientID, Host: host(r),
 		ProtocolType: req.ProtocolType, Protocols: make([]group.Protocol, len(req.Protocols)),
 		SessionTimeout: session, RebalanceTimeout: rebalance,
-		IDFirst: req.Version >= 4, CanSkip: req.Version >= 9,
+		IDFirst: req.Version >= 4, CanSkip: req.Version >= 9, Reason: text(req.Reason),
 	}
 	for i, p := range req.Protocols {
 		join.Protocols[i] = group.Protocol{Name: p.Name, Metadata: bytes.Clone(p.Metadata)}

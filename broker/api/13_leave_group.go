@@ -19,15 +19,16 @@ func leaveGroupRoute() *route {
 func leaveGroup(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.LeaveGroupRequest) kmsg.Response {
 	resp := kmsg.NewPtrLeaveGroupResponse()
 	if req.Version < 3 {
-		resp.ErrorCode = h.code(h.Groups.Leave(ctx, req.Group, req.MemberID, ""))
+		resp.ErrorCode = h.code(h.Groups.Leave(ctx, req.Group, req.MemberID, "", ""))
 		return resp
 	}
 	if err := h.Groups.Check(req.Group); err != nil {
-		resp.ErrorCode = h.code(err)
+		resp.ErrorCode, resp.Members = h.code(err), []kmsg.LeaveGroupResponseMember{}
+		return resp
 	}
 	resp.Members = make([]kmsg.LeaveGroupResponseMember, len(req.Members))
 	for i, m := range req.Members {
-		err := h.Groups.Leave(ctx, req.Group, m.MemberID, text(m.InstanceID))
+		err := h.Groups.Leave(ctx, req.Group, m.MemberID, text(m.InstanceID), text(m.Reason))
 		resp.Members[i] = kmsg.LeaveGroupResponseMember{MemberID: m.MemberID, InstanceID: m.InstanceID, ErrorCode: h.code(err)}
 	}
 	return resp

@@ -153,8 +153,6 @@ func (c *Coordinator) check(group string) (*term, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case group == "":
-		return nil, ErrInvalidGroupID
 	case !c.owns(group):
 		return nil, ErrNotCoordinator
 	}
@@ -282,6 +280,9 @@ func (c *Coordinator) await(ctx context.Context, g *running, t Ticket) Answer {
 
 // Join runs a JoinRequest, whose NewMemberID is filled in, to its end.
 func (c *Coordinator) Join(ctx context.Context, group string, r JoinRequest) (Joined, error) {
+	if group == "" {
+		return Joined{Generation: -1, MemberID: r.MemberID}, ErrInvalidGroupID
+	}
 	r.NewMemberID = newMemberID(r)
 	t := make(Ticket, 1)
 	g, err := c.with(ctx, group, func(g *running, now time.Time) {
@@ -327,6 +328,9 @@ const memberIDPrefixMax = 255
 
 // Sync runs a SyncRequest to its end.
 func (c *Coordinator) Sync(ctx context.Context, group string, r SyncRequest) (Synced, error) {
+	if group == "" {
+		return Synced{}, ErrInvalidGroupID
+	}
 	t := make(Ticket, 1)
 	g, err := c.with(ctx, group, func(g *running, now time.Time) {
 		switch s := g.kind.(type) {
@@ -347,6 +351,9 @@ func (c *Coordinator) Sync(ctx context.Context, group string, r SyncRequest) (Sy
 
 // Heartbeat keeps a member alive.
 func (c *Coordinator) Heartbeat(ctx context.Context, group, id, instance string, generation int32) error {
+	if group == "" {
+		return ErrInvalidGroupID
+	}
 	var refused error
 	_, err := c.with(ctx, group, func(g *running, now time.Time) {
 		switch s := g.kind.(type) {
@@ -362,12 +369,15 @@ func (c *Coordinator) Heartbeat(ctx context.Context, group, id, instance string,
 }
 
 // Leave removes a member.
-func (c *Coordinator) Leave(ctx context.Context, group, id, instance string) error {
+func (c *Coordinator) Leave(ctx context.Context, group, id, instance, reason string) error {
 	var refused error
+	if group == "" {
+		return ErrInvalidGroupID
+	}
 	err := c.stored(ctx, group, func(g *running, now time.Time) {
 		switch s := g.kind.(type) {
 		case *State:
-			refused = s.Leave(now, id, instance)
+			refused = s.Leave(now, id, instance, reason)
 		case *consumers:
 			refused = s.ClassicLeave(id, instance)
 		default:
@@ -387,11 +397,12 @@ func (c *Coordinator) Check(group string) error {
 func (c *Coordinator) Commit(ctx context.Context, group, id, instance string, generation int32, offsets map[topic.Partition]Offset) error {
 	var refused error
 	g, err := c.with(ctx, group, func(g *running, now time.Time) {
-		var k kind = NewState(c.limits)
-		if g.kind != nil {
-			k = g.kind
+		switch {
+		case g.kind != nil:
+			refused = g.kind.Committable(now, id, instance, generation)
+		case generation >= 0:
+			refused = ErrIllegalGeneration // of a group that there is not
 		}
-		refused = k.Committable(now, id, instance, generation)
 	})
 	if err = cmp.Or(err, refused); err != nil || len(offsets) == 0 {
 		return err
@@ -487,7 +498,7 @@ func (c *Coordinator) Delete(ctx context.Context, group string) error {
 	busy, known := false, false
 	look := func(g *running, _ time.Time) {
 		known = g.kind != nil
-		busy = known && !g.kind.Idle()
+		busy = known && g.kind.Summary().Phase != Empty
 	}
 	g, err := c.with(ctx, group, look)
 	switch {

@@ -178,8 +178,10 @@ func TestOnlyTheCoordinatorAnswers(t *testing.T) {
 	_, err = c.Committed(t.Context(), "g")
 	require.ErrorIs(t, err, group.ErrNotCoordinator)
 	mine.Store(true)
-	_, err = c.Committed(t.Context(), "")
+	_, err = c.Join(t.Context(), "", join(""))
 	require.ErrorIs(t, err, group.ErrInvalidGroupID)
+	_, err = c.Committed(t.Context(), "")
+	require.NoError(t, err, "old clients without a group fetch offsets of the empty one")
 	offsets, err := c.Committed(t.Context(), "g")
 	require.NoError(t, err)
 	require.Empty(t, offsets)
@@ -222,9 +224,11 @@ func TestGroupsAreListedOnce(t *testing.T) {
 		require.NoError(t, err)
 		listed, err := c.List(t.Context())
 		require.NoError(t, err)
+		require.Equal(t, "a member joined: "+joined.MemberID, listed[1].Reason)
+		listed[1].Reason = ""
 		empty := group.Summary{Kind: group.Classic, ProtocolType: "consumer", Phase: group.Empty}
 		stable := group.Summary{Kind: group.Classic, ProtocolType: "consumer", Phase: group.Stable, Generation: 1, Members: 1}
 		require.Equal(t, []group.Listed{{"g0", empty}, {"g1", stable}, {"g2", empty}}, listed)
-		require.NoError(t, c.Leave(t.Context(), "g1", joined.MemberID, ""))
+		require.NoError(t, c.Leave(t.Context(), "g1", joined.MemberID, "", ""))
 	})
 }

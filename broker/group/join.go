@@ -22,6 +22,7 @@ type JoinRequest struct {
 	// CanSkip: a static leader that comes back understands that its group goes
 	// on with the assignments it has.
 	CanSkip bool
+	Reason  string // the client's own words; "" for none
 }
 
 // Joined is the answer to a JoinRequest.
@@ -83,7 +84,11 @@ func (s *State) join(now time.Time, r JoinRequest, t Ticket) error {
 		return nil
 	}
 	s.update(now, m, r, t)
-	s.prepare(now)
+	why := "the leader joined again"
+	if changed {
+		why = "a member changed its protocols"
+	}
+	s.prepare(now, because(why, m.ID, r.Reason))
 	return nil
 }
 
@@ -92,6 +97,15 @@ func (l Limits) checkSession(timeout time.Duration) error {
 		return fmt.Errorf("%w: %v, allowed are %v to %v", ErrSessionTimeout, timeout, l.SessionTimeoutMin, l.SessionTimeoutMax)
 	}
 	return nil
+}
+
+// because says why a group rebalances, with the client's own reason.
+func because(why, member, reason string) string {
+	why += ": " + member
+	if reason != "" {
+		why += " (client reason: " + reason + ")"
+	}
+	return why
 }
 
 // joinNew takes in somebody who has no member id.
@@ -123,7 +137,7 @@ func (s *State) add(now time.Time, id string, r JoinRequest, t Ticket) {
 	}
 	s.joinedSince = true
 	s.update(now, m, r, t)
-	s.prepare(now)
+	s.prepare(now, because("a member joined", id, r.Reason))
 }
 
 // replace gives the place of a static member to its next life, which keeps the
@@ -141,7 +155,7 @@ func (s *State) replace(now time.Time, m *Member, r JoinRequest, t Ticket) error
 	}
 	s.update(now, m, r, t)
 	if s.phase != Stable || s.choose() != s.protocol {
-		s.prepare(now)
+		s.prepare(now, because("a static member was replaced", m.ID, r.Reason))
 		return nil
 	}
 	m.join = nil
@@ -181,7 +195,10 @@ func (s *State) dismiss(m *Member, err error) {
 func (s *State) keepAlive(now time.Time, m *Member) { m.deadline = now.Add(m.sessionTimeout) }
 
 // prepare begins a rebalance, or goes on with one.
-func (s *State) prepare(now time.Time) {
+func (s *State) prepare(now time.Time, why string) {
+	if s.phase != Preparing {
+		s.why = why
+	}
 	switch s.phase {
 	case Empty:
 		s.initial = true
@@ -229,8 +246,8 @@ func (s *State) completeIfAllJoined(now time.Time) {
 func (s *State) complete(now time.Time) {
 	s.members = slices.DeleteFunc(s.members, func(m *Member) bool { return m.join == nil && m.InstanceID == "" })
 	s.initial, s.rebalanceAt = false, time.Time{}
-	s.generation++
 	if len(s.members) == 0 {
+		s.generation++
 		s.phase, s.leader, s.protocol, s.since = Empty, "", "", now
 		s.keep()
 		return
@@ -245,6 +262,7 @@ func (s *State) complete(now time.Time) {
 		}
 		s.leader = s.members[next].ID
 	}
+	s.generation++
 	s.phase = Completing
 	s.protocol = s.choose()
 	s.syncBy = now.Add(s.longestRebalance())

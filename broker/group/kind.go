@@ -47,6 +47,7 @@ type Summary struct {
 	Phase        Phase
 	Generation   int32 // or group epoch
 	Members      int
+	Reason       string // why it rebalances, or did last; "" is not known
 }
 
 // A stored head begins with the kind of the state.

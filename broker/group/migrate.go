@@ -92,7 +92,7 @@ func (g *running) downgrade(now time.Time) {
 	s.leader, s.protocol = s.members[0].ID, s.choose()
 	s.keep()
 	if k.Phase() != consumer.Stable {
-		s.prepare(now)
+		s.prepare(now, "the last member of the consumer protocol left")
 	}
 	c.log.Info("group speaks the classic protocol again", "group", g.name, "generation", s.generation, "members", len(s.members))
 	g.become(s)

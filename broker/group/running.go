@@ -237,6 +237,9 @@ func (g *running) step(now time.Time, f func()) {
 		after = g.kind.Summary()
 	}
 	g.after(now)
+	if after.Phase != before.Phase && after.Phase == Preparing {
+		g.term.coordinator.log.Info("group rebalances", "group", g.name, "generation", after.Generation, "members", after.Members, "reason", after.Reason)
+	}
 	if after.Phase != before.Phase && (after.Phase == Stable || after.Phase == Empty) {
 		g.term.coordinator.log.Info("group settled", "group", g.name, "kind", after.Kind, "phase", string(after.Phase),
 			"generation", after.Generation, "members", after.Members)

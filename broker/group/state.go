@@ -109,6 +109,7 @@ type State struct {
 	// While members have yet to sync: when they are given up.
 	syncBy time.Time
 
+	why     string    // it rebalances, the first reason
 	since   time.Time // when it became Empty
 	kept    *durable  // what is to be stored; nil: nothing yet
 	changed bool      // kept is another one since Changed was called
@@ -151,7 +152,9 @@ func (s *State) Durable() Stored {
 
 // Summary implements kind.
 func (s *State) Summary() Summary {
-	return Summary{Kind: Classic, ProtocolType: s.protocolType, Phase: s.phase, Generation: s.generation, Members: len(s.members)}
+	return Summary{
+		Kind: Classic, ProtocolType: s.protocolType, Phase: s.phase, Generation: s.generation, Members: len(s.members), Reason: s.why,
+	}
 }
 
 // NewState returns an empty group.

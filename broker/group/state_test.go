@@ -222,11 +222,11 @@ func TestAClientThatHangsUpIsNotWaitedForBeyondItsSession(t *testing.T) {
 
 func TestLeavingHandsTheLeadershipOn(t *testing.T) {
 	p, a, b := pair(t)
-	require.NoError(t, p.s.Leave(p.now, a, ""))
-	require.ErrorIs(t, p.s.Leave(p.now, a, ""), ErrUnknownMember)
+	require.NoError(t, p.s.Leave(p.now, a, "", ""))
+	require.ErrorIs(t, p.s.Leave(p.now, a, "", ""), ErrUnknownMember)
 	p.join("b", b)
 	require.Equal(t, b, p.joined("b").Leader)
-	require.NoError(t, p.s.Leave(p.now, b, ""))
+	require.NoError(t, p.s.Leave(p.now, b, "", ""))
 	p.collect()
 	require.Equal(t, Empty, p.s.phase)
 	require.True(t, p.s.Idle())
@@ -330,13 +330,14 @@ func TestAStaticMemberComesBackToItsAssignmentWithoutARebalance(t *testing.T) {
 	old.CanSkip = false
 	p.joinAs("a", old)
 	require.NotEqual(t, p.joined("a").MemberID, p.joined("a").Leader, "an old client would assign anew as the leader")
-	require.NoError(t, p.s.Leave(p.now, "", "i2"), "tools remove static members by instance")
+	require.NoError(t, p.s.Leave(p.now, "", "i2", ""), "tools remove static members by instance")
 }
 
 func TestWhoMayCommit(t *testing.T) {
 	p := newPlay(t, 0)
 	require.NoError(t, p.s.Committable(p.now, "", "", -1), "a simple consumer, in an empty group")
-	require.ErrorIs(t, p.s.Committable(p.now, "m", "", 3), ErrIllegalGeneration)
+	require.NoError(t, p.s.Committable(p.now, "m", "", -1), "tools say who they are")
+	require.ErrorIs(t, p.s.Committable(p.now, "m", "", 3), ErrUnknownMember)
 	p, a, b := pair(t)
 	require.NoError(t, p.s.Committable(p.now, a, "", 2))
 	require.ErrorIs(t, p.s.Committable(p.now, a, "", 1), ErrIllegalGeneration)
@@ -385,7 +386,7 @@ func TestAnyOrderOfEventsKeepsTheInvariants(t *testing.T) {
 				_ = p.s.Committable(p.now, id, instance, p.s.generation)
 			case 6:
 				if random.IntN(3) == 0 {
-					_ = p.s.Leave(p.now, id, instance)
+					_ = p.s.Leave(p.now, id, instance, "")
 				} else if len(parked) > 0 {
 					p.s.Abandon(p.now, parked[random.IntN(len(parked))])
 				}

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -83,7 +84,7 @@ func (s *State) Heartbeat(now time.Time, id, instance string, generation int32) 
 }
 
 // Leave removes a member. A static one may be named by its instance id alone.
-func (s *State) Leave(now time.Time, id, instance string) error {
+func (s *State) Leave(now time.Time, id, instance, reason string) error {
 	if _, ok := s.pending[id]; ok && instance == "" {
 		delete(s.pending, id)
 		s.completeIfAllJoined(now)
@@ -98,12 +99,12 @@ func (s *State) Leave(now time.Time, id, instance string) error {
 	if err != nil {
 		return err
 	}
-	s.remove(now, m)
+	s.remove(now, because("a member left", m.ID, reason), m)
 	return nil
 }
 
-// remove takes a member out, which everybody else must hear of.
-func (s *State) remove(now time.Time, members ...*Member) {
+// remove takes members out, which everybody else must hear of.
+func (s *State) remove(now time.Time, why string, members ...*Member) {
 	for _, m := range members {
 		s.dismiss(m, ErrUnknownMember)
 		s.members = slices.DeleteFunc(s.members, func(other *Member) bool { return other == m })
@@ -115,7 +116,7 @@ func (s *State) remove(now time.Time, members ...*Member) {
 		s.leader = s.members[0].ID
 	}
 	if s.phase == Stable || s.phase == Completing {
-		s.prepare(now)
+		s.prepare(now, why)
 		return
 	}
 	s.completeIfAllJoined(now)
@@ -132,17 +133,14 @@ func (s *State) Abandon(now time.Time, t Ticket) {
 	}
 }
 
-// Committable checks that a member may commit offsets, which keeps it alive. Who
-// is no member, and says so (no id, generation −1), may while the group is empty.
+// Committable implements kind. Who is no member, and says so (generation −1), may
+// commit while the group is empty.
 func (s *State) Committable(now time.Time, id, instance string, generation int32) error {
-	if generation < 0 && id == "" && instance == "" {
-		if s.phase != Empty {
-			return ErrUnknownMember
-		}
+	if generation < 0 && s.phase == Empty {
 		return nil
 	}
-	if s.phase == Empty {
-		return ErrIllegalGeneration
+	if generation < 0 && id == "" && instance == "" {
+		return ErrUnknownMember
 	}
 	m, err := s.find(id, instance)
 	switch {
@@ -178,7 +176,11 @@ func (s *State) Expire(now time.Time) {
 		s.syncBy = time.Time{}
 	}
 	if len(gone) > 0 {
-		s.remove(now, gone...)
+		why := because("a member was not heard of", gone[0].ID, "")
+		if len(gone) > 1 {
+			why = fmt.Sprintf("%d members were not heard of", len(gone))
+		}
+		s.remove(now, why, gone...)
 	}
 	if s.phase != Preparing || !due(s.rebalanceAt) {
 		return
