@@ -93,8 +93,11 @@ func repository(t *testing.T) []*File {
 			switch {
 			case relative == ".":
 				return nil
-			case relative == "tools", relative == "bin", relative == "data", strings.HasPrefix(entry.Name(), "."), entry.Name() == "testdata":
+			case relative == "bin", relative == "data", strings.HasPrefix(entry.Name(), "."), entry.Name() == "testdata", entry.Name() == "node_modules":
 				return filepath.SkipDir
+			}
+			if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil {
+				return filepath.SkipDir // a module of its own
 			}
 			return nil
 		}
