@@ -21,6 +21,7 @@ type driver struct {
 var drivers = []driver{
 	{dir: "java", needs: []string{"java", "javac", "mvn"}, clients: []string{"java", "java-2.1"}, within: 6 * time.Minute},
 	{dir: "kafka-tools", needs: []string{"java", "javac", "mvn"}, clients: []string{"kafka-tools"}, within: 6 * time.Minute},
+	{dir: "goclients", needs: []string{"go"}, clients: []string{"franz-go", "sarama"}, within: 3 * time.Minute},
 }
 
 // client is a column of the table.
@@ -35,6 +36,8 @@ type client struct {
 var clients = []client{
 	{key: "java", title: "Java client"},
 	{key: "java-2.1", title: "Java client, old"},
+	{key: "franz-go", title: "franz-go"},
+	{key: "sarama", title: "sarama"},
 	{key: "kafka-tools", title: "Kafka tools"},
 }
 
