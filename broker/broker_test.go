@@ -52,7 +52,7 @@ type rig struct {
 	client  *kgo.Client
 }
 
-func newRig(t testing.TB, fs disk.FS, ingestConfig ingest.Config) *rig {
+func newRig(t testing.TB, fs disk.FS, ingestConfig ingest.Config, change ...func(*broker.Config)) *rig {
 	r := &rig{
 		t: t, kv: memory.New(), bucket: faults.New(memorybucket.New(), faults.Plan{}), disk: fs,
 		config: broker.Config{
@@ -60,6 +60,9 @@ func newRig(t testing.TB, fs disk.FS, ingestConfig ingest.Config) *rig {
 			Ingest: ingestConfig,
 			API:    api.Config{TopicDefaults: topicconfig.Defaults{"durability": "wal"}, AutoCreateTopics: true},
 		},
+	}
+	for _, f := range change {
+		f(&r.config)
 	}
 	r.start()
 	t.Cleanup(r.end)

@@ -53,10 +53,13 @@ type Config struct {
 		StopTimeout time.Duration
 	}
 	Group struct {
-		InitialDelay      time.Duration
-		SessionTimeoutMin time.Duration
-		SessionTimeoutMax time.Duration
-		MembersMax        int
+		InitialDelay              time.Duration
+		SessionTimeoutMin         time.Duration
+		SessionTimeoutMax         time.Duration
+		MembersMax                int
+		ConsumerSessionTimeout    time.Duration
+		ConsumerHeartbeatInterval time.Duration
+		ConsumerMigration         string
 	}
 	WAL struct {
 		FileBytes  Bytes

@@ -21,19 +21,22 @@ type KafkaSetting struct {
 // kafkaNames are Kafka's names of settings, where the meaning is the same.
 func kafkaNames() map[string]string {
 	return map[string]string{
-		"kafka.listen":                  "listeners",
-		"kafka.advertised":              "advertised.listeners",
-		"kafka.connections_max":         "max.connections",
-		"kafka.idle_timeout":            "connections.max.idle.ms",
-		"kafka.request_bytes_max":       "socket.request.max.bytes",
-		"kafka.fetch_bytes_max":         "fetch.max.bytes",
-		"kafka.fetch_sessions_max":      "max.incremental.fetch.session.cache.slots",
-		"broker.rack":                   "broker.rack",
-		"data_dir":                      "log.dirs",
-		"group.initial_rebalance_delay": "group.initial.rebalance.delay.ms",
-		"group.session_timeout_min":     "group.min.session.timeout.ms",
-		"group.session_timeout_max":     "group.max.session.timeout.ms",
-		"group.members_max":             "group.max.size",
+		"kafka.listen":                      "listeners",
+		"kafka.advertised":                  "advertised.listeners",
+		"kafka.connections_max":             "max.connections",
+		"kafka.idle_timeout":                "connections.max.idle.ms",
+		"kafka.request_bytes_max":           "socket.request.max.bytes",
+		"kafka.fetch_bytes_max":             "fetch.max.bytes",
+		"kafka.fetch_sessions_max":          "max.incremental.fetch.session.cache.slots",
+		"broker.rack":                       "broker.rack",
+		"data_dir":                          "log.dirs",
+		"group.initial_rebalance_delay":     "group.initial.rebalance.delay.ms",
+		"group.session_timeout_min":         "group.min.session.timeout.ms",
+		"group.session_timeout_max":         "group.max.session.timeout.ms",
+		"group.members_max":                 "group.max.size",
+		"group.consumer_session_timeout":    "group.consumer.session.timeout.ms",
+		"group.consumer_heartbeat_interval": "group.consumer.heartbeat.interval.ms",
+		"group.consumer_migration":          "group.consumer.migration.policy",
 	}
 }
 

@@ -79,6 +79,8 @@ func brokerConfig(c *config.Config) broker.Config {
 		Group: group.Config{
 			InitialRebalanceDelay: &c.Group.InitialDelay, MembersMax: c.Group.MembersMax,
 			SessionTimeoutMin: c.Group.SessionTimeoutMin, SessionTimeoutMax: c.Group.SessionTimeoutMax,
+			ConsumerSessionTimeout: c.Group.ConsumerSessionTimeout, ConsumerHeartbeatInterval: c.Group.ConsumerHeartbeatInterval,
+			Migration: group.Migration(c.Group.ConsumerMigration),
 		},
 		Wire: wire.Config{
 			ConnectionsMax: c.Kafka.ConnectionsMax, ConnectionsPerIPMax: c.Kafka.ConnectionsIP, ConnectionRateMax: c.Kafka.ConnectionRate,
