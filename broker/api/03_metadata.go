@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -49,15 +50,24 @@ func metadata(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Metada
 		}
 		return resp
 	}
-	resp.Topics = make([]kmsg.MetadataResponseTopic, len(req.Topics))
-	for i, asked := range req.Topics {
-		t, err := h.metadataTopic(ctx, req, asked)
-		if err == nil {
-			resp.Topics[i] = h.describeTopic(t, brokers, req.IncludeTopicAuthorizedOperations)
+	wanted := once(req.Topics)
+	found, failed := make([]*metastore.Topic, len(wanted)), make([]error, len(wanted))
+	var created []topic.ID
+	for i, asked := range wanted {
+		var made bool
+		if found[i], made, failed[i] = h.metadataTopic(ctx, req, asked); made {
+			created = append(created, found[i].ID)
+		}
+	}
+	h.waitLeaders(ctx, created...)
+	resp.Topics = make([]kmsg.MetadataResponseTopic, len(wanted))
+	for i, asked := range wanted {
+		if failed[i] == nil {
+			resp.Topics[i] = h.describeTopic(found[i], brokers, req.IncludeTopicAuthorizedOperations)
 			continue
 		}
 		resp.Topics[i] = kmsg.MetadataResponseTopic{
-			Topic: asked.Topic, TopicID: asked.TopicID, ErrorCode: h.code(err),
+			Topic: asked.Topic, TopicID: asked.TopicID, ErrorCode: h.code(failed[i]),
 			Partitions: []kmsg.MetadataResponseTopicPartition{}, AuthorizedOperations: operationsUnasked,
 		}
 		switch {
@@ -70,52 +80,80 @@ func metadata(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Metada
 	return resp
 }
 
+// once leaves out topics that were named before: a short request that names one
+// large topic many times would else have a huge answer.
+func once(topics []kmsg.MetadataRequestTopic) []kmsg.MetadataRequestTopic {
+	type key struct {
+		name string
+		id   topic.ID
+	}
+	seen := make(map[key]bool, len(topics))
+	return slices.DeleteFunc(topics, func(t kmsg.MetadataRequestTopic) bool {
+		k := key{id: t.TopicID}
+		if t.Topic != nil {
+			k.name = *t.Topic
+		}
+		twice := seen[k]
+		seen[k] = true
+		return twice
+	})
+}
+
 // byID tells how a topic is asked for. The Java client sends an empty name with
 // an id, not a null one.
 func byID(asked kmsg.MetadataRequestTopic) bool {
 	return !topic.ID(asked.TopicID).IsZero()
 }
 
-// metadataTopic finds or creates a topic that was asked for.
-func (h *Handler) metadataTopic(ctx context.Context, req *kmsg.MetadataRequest, asked kmsg.MetadataRequestTopic) (*metastore.Topic, error) {
+// createWithin bounds the creation of a topic by a request that says no time.
+const createWithin = 10 * time.Second
+
+// metadataTopic finds a topic that was asked for, or makes it.
+func (h *Handler) metadataTopic(ctx context.Context, req *kmsg.MetadataRequest, asked kmsg.MetadataRequestTopic) (t *metastore.Topic, made bool, err error) {
 	switch {
 	case byID(asked) && req.Version < 12:
-		return nil, kerr.InvalidRequest // the field is there from version 10, its use from 12
+		return nil, false, kerr.InvalidRequest // the field is there from version 10, its use from 12
 	case byID(asked):
-		return h.lookupID(asked.TopicID)
+		t, err = h.lookupID(asked.TopicID)
+		return t, false, err
 	case asked.Topic == nil:
-		return nil, kerr.InvalidRequest
+		return nil, false, kerr.InvalidRequest
 	}
 	name := *asked.Topic
-	t, err := h.lookup(name)
+	t, err = h.lookup(name)
 	d := h.defaults()
 	allowed := d.autoCreate && (req.Version < 4 || req.AllowAutoTopicCreation)
 	if !errors.Is(err, kerr.UnknownTopicOrPartition) || !allowed {
-		return t, err
+		return t, false, err
 	}
 	if err := h.collision(name); err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, createWithin)
+	defer cancel()
 	created, err := h.Topics.CreateTopic(ctx, metastore.Topic{
 		Name: name, ID: topic.NewID(), Partitions: d.partitions, Replicas: d.replicas,
 	})
 	if errors.Is(err, metastore.ErrTopicExists) {
-		return h.lookup(name) // somebody was faster
+		t, err = h.lookup(name) // somebody was faster
+		return t, false, err
 	}
 	if err != nil {
 		h.log.Warn("creating a topic that was asked for", "topic", name, "error", err)
-		return nil, err
+		return nil, false, err
 	}
 	h.log.Info("topic created on demand", "topic", name, "partitions", created.Partitions)
-	h.waitLeaders(ctx, created.ID)
-	return &created, nil
+	return &created, true, nil
 }
 
-// waitLeaders gives a new topic's partitions a moment to find their owners.
-func (h *Handler) waitLeaders(ctx context.Context, id topic.ID) {
+// waitLeaders gives the partitions of new topics a moment, one for all of them,
+// to find their owners.
+func (h *Handler) waitLeaders(ctx context.Context, ids ...topic.ID) {
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.LeaderWaitMax)
 	defer cancel()
-	h.Cluster.WaitLeaders(ctx, id)
+	for _, id := range ids {
+		h.Cluster.WaitLeaders(ctx, id)
+	}
 }
 
 func (h *Handler) describeTopic(t *metastore.Topic, brokers []metastore.Broker, operations bool) kmsg.MetadataResponseTopic {

@@ -36,6 +36,7 @@ func createTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Cr
 	resp := kmsg.NewPtrCreateTopicsResponse()
 	resp.Topics = make([]kmsg.CreateTopicsResponseTopic, 0, len(req.Topics))
 	var created []topic.ID
+	colliding := make(map[string]string, len(req.Topics)) // of this request
 	for _, asked := range req.Topics {
 		if seen[asked.Topic] == 0 {
 			continue // named twice, answered once
@@ -47,6 +48,13 @@ func createTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Cr
 		} else {
 			t, err = h.newTopic(asked)
 		}
+		if err == nil {
+			key := topic.CollisionKey(asked.Topic)
+			if other, ok := colliding[key]; ok {
+				err = collides(asked.Topic, other)
+			}
+			colliding[key] = asked.Topic
+		}
 		seen[asked.Topic] = 0
 		if err == nil && !req.ValidateOnly {
 			if t, err = h.Topics.CreateTopic(ctx, t); err == nil {
@@ -56,9 +64,7 @@ func createTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Cr
 		}
 		resp.Topics = append(resp.Topics, h.createdTopic(asked.Topic, t, err, req.ValidateOnly))
 	}
-	for _, id := range created {
-		h.waitLeaders(ctx, id)
-	}
+	h.waitLeaders(ctx, created...)
 	return resp
 }
 
@@ -141,10 +147,14 @@ func (h *Handler) collision(name string) error {
 	key := topic.CollisionKey(name)
 	for _, other := range h.Topics.All() {
 		if other.Name != name && topic.CollisionKey(other.Name) == key {
-			return fmt.Errorf("%w: %q and the topic %q differ only in '.' and '_'", errCollides, name, other.Name)
+			return collides(name, other.Name)
 		}
 	}
 	return nil
+}
+
+func collides(name, other string) error {
+	return fmt.Errorf("%w: %q and the topic %q differ only in '.' and '_'", errCollides, name, other)
 }
 
 // assignment checks a manual assignment and returns its replication factor.

@@ -31,14 +31,31 @@ func deleteTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.De
 			asked = append(asked, kmsg.DeleteTopicsRequestTopic{Topic: &req.TopicNames[i]})
 		}
 	}
+	// A topic that is named several times, be it once by name and once by id, is
+	// answered once and not deleted: as in Kafka.
+	found, failed := make([]*metastore.Topic, len(asked)), make([]error, len(asked))
+	times := make(map[topic.ID]int, len(asked))
+	for i, a := range asked {
+		if found[i], failed[i] = h.namedTopic(a.Topic, a.TopicID); failed[i] == nil {
+			times[found[i].ID]++
+		}
+	}
 	resp := kmsg.NewPtrDeleteTopicsResponse()
-	resp.Topics = make([]kmsg.DeleteTopicsResponseTopic, len(asked))
+	resp.Topics = make([]kmsg.DeleteTopicsResponseTopic, 0, len(asked))
 	for i, a := range asked {
 		answer := kmsg.DeleteTopicsResponseTopic{Topic: a.Topic, TopicID: a.TopicID}
-		t, err := h.namedTopic(a.Topic, a.TopicID)
+		t, err := found[i], failed[i]
 		if err == nil {
 			answer.Topic, answer.TopicID = &t.Name, t.ID
-			err = h.Topics.DeleteTopic(ctx, t.ID)
+			switch n := times[t.ID]; {
+			case n == 0:
+				continue // answered
+			case n > 1:
+				times[t.ID] = 0
+				err = fmt.Errorf("%w: topic %q is named %d times", errRequest, t.Name, n)
+			default:
+				err = h.Topics.DeleteTopic(ctx, t.ID)
+			}
 		}
 		if errors.Is(err, metastore.ErrTopicUnknown) && a.Topic == nil {
 			err = kerr.UnknownTopicID
@@ -51,7 +68,7 @@ func deleteTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.De
 			answer.Topic = new(string)
 		}
 		answer.ErrorCode, answer.ErrorMessage = h.code(err), message(err)
-		resp.Topics[i] = answer
+		resp.Topics = append(resp.Topics, answer)
 	}
 	return resp
 }

@@ -3,11 +3,11 @@ package api
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 )
 
@@ -23,24 +23,37 @@ func createPartitionsRoute() *route {
 func createPartitions(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.CreatePartitionsRequest) kmsg.Response {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
 	defer cancel()
-	resp := kmsg.NewPtrCreatePartitionsResponse()
-	resp.Topics = make([]kmsg.CreatePartitionsResponseTopic, len(req.Topics))
-	for i, asked := range req.Topics {
-		twice := slices.ContainsFunc(req.Topics[:i], func(t kmsg.CreatePartitionsRequestTopic) bool { return t.Topic == asked.Topic })
-		err := h.growTopic(ctx, asked, req.ValidateOnly, twice)
-		resp.Topics[i] = kmsg.CreatePartitionsResponseTopic{Topic: asked.Topic, ErrorCode: h.code(err), ErrorMessage: message(err)}
+	times := make(map[string]int, len(req.Topics))
+	for _, asked := range req.Topics {
+		times[asked.Topic]++
 	}
+	resp := kmsg.NewPtrCreatePartitionsResponse()
+	resp.Topics = make([]kmsg.CreatePartitionsResponseTopic, 0, len(req.Topics))
+	var grown []topic.ID
+	for _, asked := range req.Topics {
+		var t *metastore.Topic
+		var err error
+		switch n := times[asked.Topic]; {
+		case n == 0:
+			continue // named several times, answered once
+		case n > 1:
+			err = fmt.Errorf("%w: topic %q is named %d times", errRequest, asked.Topic, n)
+		default:
+			if t, err = h.lookup(asked.Topic); err == nil {
+				err = h.growTopic(ctx, t, asked, req.ValidateOnly)
+			}
+		}
+		times[asked.Topic] = 0
+		if err == nil && !req.ValidateOnly {
+			grown = append(grown, t.ID)
+		}
+		resp.Topics = append(resp.Topics, kmsg.CreatePartitionsResponseTopic{Topic: asked.Topic, ErrorCode: h.code(err), ErrorMessage: message(err)})
+	}
+	h.waitLeaders(ctx, grown...)
 	return resp
 }
 
-func (h *Handler) growTopic(ctx context.Context, asked kmsg.CreatePartitionsRequestTopic, validateOnly, twice bool) error {
-	if twice {
-		return fmt.Errorf("%w: topic %q is named twice", errRequest, asked.Topic)
-	}
-	t, err := h.lookup(asked.Topic)
-	if err != nil {
-		return err
-	}
+func (h *Handler) growTopic(ctx context.Context, t *metastore.Topic, asked kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
 	check := func(t *metastore.Topic) error {
 		switch {
 		case asked.Count <= t.Partitions:
@@ -57,11 +70,14 @@ func (h *Handler) growTopic(ctx context.Context, asked kmsg.CreatePartitionsRequ
 		if err := checkReplicas(a.Replicas, brokers); err != nil {
 			return err
 		}
+		if have := len(replicas(t, metastore.NoBroker, brokers)); len(a.Replicas) != have {
+			return fmt.Errorf("%w: %d replicas, the topic's other partitions have %d", errAssignment, len(a.Replicas), have)
+		}
 	}
 	if err := check(t); err != nil || validateOnly {
 		return err
 	}
-	err = h.Topics.UpdateTopic(ctx, t.ID, func(t *metastore.Topic) error {
+	err := h.Topics.UpdateTopic(ctx, t.ID, func(t *metastore.Topic) error {
 		if err := check(t); err != nil {
 			return err
 		}
@@ -72,6 +88,5 @@ func (h *Handler) growTopic(ctx context.Context, asked kmsg.CreatePartitionsRequ
 		return err
 	}
 	h.log.Info("topic has more partitions", "topic", t.Name, "partitions", asked.Count)
-	h.waitLeaders(ctx, t.ID)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/broker/wire"
@@ -28,8 +29,7 @@ func describeCluster(_ context.Context, h *Handler, r *wire.Request, req *kmsg.D
 	resp.ControllerID = controller(brokers)
 	resp.ClusterAuthorizedOperations = operationsUnasked
 	resp.Brokers = []kmsg.DescribeClusterResponseBroker{}
-	if req.EndpointType > 1 {
-		err := fmt.Errorf("%w: there are no separate controllers to ask", errRequest)
+	if err := checkEndpointType(req.EndpointType); err != nil {
 		resp.ErrorCode, resp.ErrorMessage = h.code(err), message(err)
 		return resp
 	}
@@ -43,4 +43,16 @@ func describeCluster(_ context.Context, h *Handler, r *wire.Request, req *kmsg.D
 		})
 	}
 	return resp
+}
+
+// checkEndpointType refuses to answer as what this is not.
+func checkEndpointType(kind int8) error {
+	const brokers, controllers = 1, 2
+	switch kind {
+	case brokers:
+		return nil
+	case controllers:
+		return fmt.Errorf("%w: this is a broker, and there are no separate controllers", kerr.MismatchedEndpointType)
+	}
+	return fmt.Errorf("%w: type %d", kerr.UnsupportedEndpointType, kind)
 }
