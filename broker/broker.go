@@ -105,9 +105,10 @@ func New(cfg Config, deps Deps) *Broker {
 	b.groups = newGroups(b)
 	handler := api.New(cfg.API, api.Deps{
 		Log: front{b}, Reader: reader,
-		Topics: topics{b}, Configs: topics{b}, Cluster: cluster{b}, ProducerIDs: &producerIDs{store: deps.Store}, Groups: b.groups,
+		Topics: topics{b}, Configs: topics{b}, Quotas: topics{b}, Cluster: cluster{b}, ProducerIDs: &producerIDs{store: deps.Store}, Groups: b.groups,
 		LogLevel: deps.LogLevel,
 	}, deps.Log, deps.Registerer)
+	cfg.Wire.Quota = handler.ConnectionThrottle
 	b.server = wire.New(cfg.Wire, handler, deps.Log, deps.Registerer)
 	return b
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/chronik-stream/chronik/metastore"
 )
 
-// topics implements api.Topics and api.Configs over the catalog and the store.
+// topics implements api.Topics, api.Configs and api.Quotas over the catalog and the store.
 type topics struct{ b *Broker }
 
 func (t topics) Topic(name string) (*metastore.Topic, bool) {
@@ -46,6 +46,14 @@ func (t topics) UpdateTopic(ctx context.Context, id topic.ID, change func(*metas
 
 // Configs implements api.Configs.
 func (t topics) Configs() *metastore.Configs { return t.b.deps.Store.Catalog().Configs() }
+
+// Quotas implements api.Quotas.
+func (t topics) Quotas() *metastore.Quotas { return t.b.deps.Store.Catalog().Quotas() }
+
+// UpdateQuota implements api.Quotas.
+func (t topics) UpdateQuota(ctx context.Context, e metastore.QuotaEntity, change func(map[string]float64) (map[string]float64, error)) error {
+	return t.b.deps.Store.UpdateQuota(ctx, e, change)
+}
 
 // UpdateConfig implements api.Configs.
 func (t topics) UpdateConfig(ctx context.Context, r metastore.ConfigResource, change func(map[string]string) (map[string]string, error)) (map[string]string, error) {

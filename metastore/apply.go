@@ -41,6 +41,9 @@ func (v *View) apply(changes kv.Changes) error {
 	if v.configs == nil {
 		v.configs = &Configs{maps.Clone(v.configSets)}
 	}
+	if v.quotas == nil {
+		v.quotas = newQuotas(v.quotaSets)
+	}
 	v.revision = max(v.revision, changes.Revision)
 	return nil
 }
@@ -62,6 +65,8 @@ func (v *View) applyEvent(e kv.Event) error {
 		return applyMember(v.compactors, rest, e)
 	case dirConfig:
 		return v.applyConfig(rest, e)
+	case dirQuotas:
+		return v.applyQuota(rest, e)
 	case dirQueries:
 		return applyMember(v.queries, rest, e)
 	}

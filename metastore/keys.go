@@ -23,6 +23,7 @@ const (
 	dirQueries    = "queries/"
 	dirDeletions  = "deletions/"
 	dirConfig     = "config/"
+	dirQuotas     = "quotas/"
 
 	nameProducerIDs = "producer-ids"
 )
@@ -97,6 +98,62 @@ func parseConfig(rest string) (r ConfigResource, known bool, err error) {
 		return r, true, err
 	}
 	return r, false, nil
+}
+
+// quota is the key of an entity's quotas.
+func (k keys) quota(e QuotaEntity) string { return k.under(dirQuotas) + quotaName(e) }
+
+// The parts of an entity, in the order in which its key names them.
+const (
+	quotaUser   = "user"
+	quotaClient = "client-id"
+	quotaIP     = "ip"
+)
+
+// quotaDefault stands for the default; escaping takes it from every name.
+const quotaDefault = "*"
+
+// quotaName is "user/<name>/client-id/<name>" with the parts that are given.
+// Names are free text and are escaped.
+func quotaName(e QuotaEntity) string {
+	var parts []string
+	for _, p := range []struct {
+		kind string
+		part QuotaPart
+	}{{quotaUser, e.User}, {quotaClient, e.ClientID}, {quotaIP, e.IP}} {
+		switch {
+		case !p.part.Given:
+		case p.part.Name == "":
+			parts = append(parts, p.kind, quotaDefault)
+		default:
+			parts = append(parts, p.kind, url.PathEscape(p.part.Name))
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+func parseQuota(rest string) (e QuotaEntity, err error) {
+	parts := strings.Split(rest, "/")
+	for i := 0; i+1 < len(parts); i += 2 {
+		part := QuotaPart{Given: true}
+		if parts[i+1] != quotaDefault {
+			if part.Name, err = url.PathUnescape(parts[i+1]); err != nil {
+				return e, fmt.Errorf("quota key %q: %w", rest, err)
+			}
+		}
+		switch parts[i] {
+		case quotaUser:
+			e.User = part
+		case quotaClient:
+			e.ClientID = part
+		case quotaIP:
+			e.IP = part
+		}
+	}
+	if quotaName(e) != rest || rest == "" {
+		return e, fmt.Errorf("quota key %q: want user, client-id or ip, each with a name", rest)
+	}
+	return e, nil
 }
 
 // segment is the key of a segment's part; the first has no suffix.

@@ -20,6 +20,8 @@ type View struct {
 	brokers    map[BrokerID]Broker
 	configSets map[ConfigResource]map[string]string
 	configs    *Configs // made of configSets; nil: to be made again
+	quotaSets  map[QuotaEntity]map[string]float64
+	quotas     *Quotas // made of quotaSets; nil: to be made again
 	compactors map[string]Member
 	queries    map[string]Member
 	segments   map[string]*segmentEntry
@@ -52,6 +54,8 @@ func newView(k keys, anomaly func(string, ...any)) *View {
 		brokers:    make(map[BrokerID]Broker),
 		configSets: make(map[ConfigResource]map[string]string),
 		configs:    &Configs{},
+		quotaSets:  make(map[QuotaEntity]map[string]float64),
+		quotas:     &Quotas{},
 		compactors: make(map[string]Member),
 		queries:    make(map[string]Member),
 		segments:   make(map[string]*segmentEntry),

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/broker/quota"
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -49,14 +50,17 @@ const produceWaitMin = time.Second
 
 // produceWork is a Produce request after its batches were handed to the WAL.
 type produceWork struct {
-	h        *Handler
-	version  int16
-	acks     int16
-	timeout  time.Duration
-	listener string
-	topics   []producedTopic
-	parts    []producedPart
-	hints    leaderHints
+	h         *Handler
+	r         *wire.Request // its frame is released already
+	version   int16
+	acks      int16
+	timeout   time.Duration
+	throttle  time.Duration // by a quota, still to be felt
+	throttled int32         // milliseconds that the answer tells
+	listener  string
+	topics    []producedTopic
+	parts     []producedPart
+	hints     leaderHints
 }
 
 type producedTopic struct {
@@ -79,12 +83,20 @@ func startProduce(ctx context.Context, h *Handler, r *wire.Request) (wire.Work, 
 	if !ok {
 		w = &produceWork{h: h}
 	}
-	w.version, w.listener = r.Version, r.Conn.Listener()
+	begun := time.Now()
+	w.r, w.version, w.listener = r, r.Version, r.Conn.Listener()
 	if err := w.parse(r.Body); err != nil {
 		return nil, err
 	}
 	w.append(ctx)
 	r.Release() // everything has been copied
+	w.throttle = max(h.use(quota.Produce, r, float64(r.Size)), h.worked(r, begun))
+	if w.version >= 6 || w.acks == 0 {
+		// Here, where the next request would be read, none of those that the
+		// client has sent already gets through.
+		w.throttled = h.mute(ctx, r, w.throttle, true)
+		w.throttle = 0
+	}
 	return w, nil
 }
 
@@ -196,8 +208,13 @@ func (w *produceWork) Finish(ctx context.Context, out *wire.Response) error {
 		}
 		return nil
 	}
+	if w.throttle > 0 {
+		w.throttled = w.h.mute(ctx, w.r, w.throttle, false)
+	}
+	begun := time.Now()
 	out.Begin(w.version >= 9)
 	w.encode(out)
+	w.h.worked(w.r, begun)
 	return nil
 }
 
@@ -239,7 +256,7 @@ func (w *produceWork) encode(out *wire.Response) {
 		e.noTags()
 	}
 	if w.version >= 1 {
-		e.int32(0) // throttle
+		e.int32(w.throttled)
 	}
 	if w.version >= 10 && len(w.hints.brokers) > 0 {
 		e.uvarint(1)
@@ -304,6 +321,7 @@ func (w *produceWork) recycle() {
 	clear(w.topics)
 	clear(w.parts)
 	clear(w.hints.brokers)
+	w.r, w.throttle, w.throttled = nil, 0, 0
 	w.topics, w.parts, w.hints.brokers = w.topics[:0], w.parts[:0], w.hints.brokers[:0]
 	w.h.produces.Put(w)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/broker/quota"
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -31,6 +32,9 @@ import (
 //
 // A client that wants a session gets one while there is room (sessions.go);
 // without one it names all partitions each time.
+//
+// A client over its quota gets an empty answer, at once, and one within it no
+// more than its quota leaves, but for a first batch that is larger.
 func fetchRoute() *route {
 	return &route{key: fetchKey, name: "Fetch", min: 4, max: 18, start: startFetch}
 }
@@ -52,6 +56,8 @@ type fetchWork struct {
 	hints     leaderHints
 	brokers   []metastore.Broker // the live ones, for clients that name a rack
 	nearby    bool               // this broker is in the client's rack
+	bytesMax  int                // that a quota leaves
+	throttle  time.Duration      // by a quota: nothing is read
 }
 
 type fetchedPart struct {
@@ -79,8 +85,9 @@ func startFetch(_ context.Context, h *Handler, r *wire.Request) (wire.Work, erro
 }
 
 // Finish implements wire.Work.
-func (w *fetchWork) Finish(_ context.Context, out *wire.Response) error {
+func (w *fetchWork) Finish(ctx context.Context, out *wire.Response) error {
 	defer w.recycle()
+	begun := time.Now()
 	w.req.Version = w.r.Version
 	// What older versions do not have would stay from the request before.
 	w.req.SessionID, w.req.ForgottenTopics, w.req.Rack = 0, w.req.ForgottenTopics[:0], ""
@@ -89,11 +96,29 @@ func (w *fetchWork) Finish(_ context.Context, out *wire.Response) error {
 	}
 	w.r.Release() // of the request only strings and numbers are used, which are copies
 	out.Begin(w.r.Version >= 12)
+	worked := w.h.worked(w.r, begun)
+	w.bytesMax, w.throttle = w.h.fetchLeft(w.r)
+	w.answer(out)
+	if w.throttle == 0 { // what is more than was left is a debt
+		w.throttle = w.h.use(quota.Fetch, w.r, float64(out.Size()))
+	}
+	if millis := w.h.mute(ctx, w.r, max(worked, w.throttle), w.r.Version >= 8); millis > 0 {
+		patchThrottle(out, w.r.Version >= 12, millis)
+	}
+	return nil
+}
+
+// answer reads and encodes what was asked for.
+func (w *fetchWork) answer(out *wire.Response) {
 	if w.req.SessionEpoch > sessionNew {
 		w.goOn(out)
-		return nil
+		return
 	}
 	w.h.sessions.end(w.req.SessionID)
+	if w.throttle > 0 {
+		w.encode(out, 0)
+		return
+	}
 	for i := range w.req.Topics {
 		t := &w.req.Topics[i]
 		for j := range t.Partitions {
@@ -106,7 +131,6 @@ func (w *fetchWork) Finish(_ context.Context, out *wire.Response) error {
 		session = w.begin()
 	}
 	w.encode(out, session)
-	return nil
 }
 
 // begin makes a session of what was asked for and is answered. It returns its
@@ -144,6 +168,10 @@ func (w *fetchWork) goOn(out *wire.Response) {
 			w.refuse(out, kerr.FetchSessionIDNotFound)
 			return
 		}
+	}
+	if w.throttle > 0 {
+		w.encode(out, id)
+		return
 	}
 	s.mu.Lock()
 	for p := s.ring.next; p != &s.ring; p = p.next {
@@ -199,7 +227,7 @@ func (w *fetchWork) read() {
 	failed := w.plan(ctx)
 	options := core.FetchOptions{
 		BytesMin:  int(max(0, w.req.MinBytes)),
-		BytesMax:  min(int(max(0, w.req.MaxBytes)), w.h.cfg.FetchBytesMax),
+		BytesMax:  min(int(max(0, w.req.MaxBytes)), w.h.cfg.FetchBytesMax, w.bytesMax),
 		WaitMax:   time.Duration(max(0, w.req.MaxWaitMillis)) * time.Millisecond,
 		Committed: w.req.IsolationLevel == 1,
 	}

@@ -103,6 +103,17 @@ type Configs interface {
 	UpdateConfig(ctx context.Context, r metastore.ConfigResource, change func(set map[string]string) (map[string]string, error)) (map[string]string, error)
 }
 
+// Quotas are the rates that clients are held to.
+type Quotas interface {
+	// Quotas returns all of them, from the catalog in memory: the same pointer as
+	// long as nothing changes.
+	Quotas() *metastore.Quotas
+	// UpdateQuota applies change to what is set for an entity under
+	// compare-and-swap, maybe several times, and returns when this broker's own
+	// catalog shows the result. An error of change ends it and is wrapped.
+	UpdateQuota(ctx context.Context, e metastore.QuotaEntity, change func(set map[string]float64) (map[string]float64, error)) error
+}
+
 // Cluster is who serves what.
 type Cluster interface {
 	ClusterID() string
@@ -129,6 +140,7 @@ type Deps struct {
 	Reader      Reader
 	Topics      Topics
 	Configs     Configs
+	Quotas      Quotas
 	Cluster     Cluster
 	ProducerIDs ProducerIDs
 	Groups      *group.Coordinator

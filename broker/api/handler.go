@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/chronik-stream/chronik/broker/quota"
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 )
@@ -27,6 +28,7 @@ type Config struct {
 	PartitionsMax             int32         // of one topic; default 10,000
 	LeaderWaitMax             time.Duration // how long a creating request waits for leaders; default 1 s
 	TopicDefaults             topicconfig.Defaults
+	Quota                     quota.Config
 	Static                    []StaticConfig // the process's other settings, under Kafka's names
 }
 
@@ -79,6 +81,7 @@ type Handler struct {
 	produces sync.Pool // of *produceWork
 	fetches  sync.Pool // of *fetchWork
 	sessions *fetchSessions
+	accounts *quota.Accounts
 }
 
 // served is a route with what is derived from it once.
@@ -92,6 +95,7 @@ type served struct {
 // New returns the handler of a broker. reg may be nil.
 func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Handler {
 	h := &Handler{Deps: deps, cfg: cfg.withDefaults(), log: log, metrics: newMetrics(reg), routes: make(map[int16]*served), codes: codes()}
+	h.accounts = quota.New(cfg.Quota, h.Quotas.Quotas)
 	h.sessions = newFetchSessions(h.cfg.FetchSessionsMax, h.cfg.FetchSessionPartitionsMax, reg)
 	if h.LogLevel == nil {
 		h.LogLevel = new(slog.LevelVar)
@@ -188,11 +192,24 @@ type wholeWork[T any, R request[T]] struct {
 func (work *wholeWork[T, R]) Finish(ctx context.Context, w *wire.Response) error {
 	req := R(new(T))
 	req.SetVersion(work.r.Version)
+	counted := work.h.accounts.Any(quota.Request)
+	begun := time.Now()
 	if err := work.h.parse(work.r, req.ReadFrom); err != nil {
 		return err
 	}
+	var throttle time.Duration
+	if counted && !busy(work.r.Key) {
+		throttle = work.h.worked(work.r, begun)
+	}
 	resp := work.answer(ctx, work.h, work.r, req)
 	resp.SetVersion(work.r.Version)
+	if counted {
+		if busy(work.r.Key) {
+			throttle = work.h.worked(work.r, begun)
+		}
+		work.h.throttle(ctx, work.r, throttle, resp)
+		defer func(encoding time.Time) { work.h.worked(work.r, encoding) }(time.Now())
+	}
 	// ApiVersions answers before the client knows what the server understands.
 	w.Begin(resp.IsFlexible() && resp.Key() != apiVersionsKey)
 	w.Buf = resp.AppendTo(w.Buf)

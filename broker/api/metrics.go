@@ -6,12 +6,16 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	failed   *prometheus.CounterVec
 	refusals *prometheus.CounterVec
+
+	throttled, throttledSeconds *prometheus.CounterVec
 }
 
 // routeMetrics are those of one API.
 type routeMetrics struct {
 	seconds prometheus.Observer
 	failed  prometheus.Counter
+
+	throttled, throttledSeconds prometheus.Counter
 }
 
 // newMetrics registers with reg unless it is nil.
@@ -31,12 +35,23 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Partitions of Produce and Fetch requests that were answered with an error.",
 		}, []string{"api", "error"}),
 	}
+	m.throttled = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "chronik", Subsystem: "kafka", Name: "throttled_requests_total",
+		Help: "Requests whose client was over a quota.",
+	}, []string{"api"})
+	m.throttledSeconds = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "chronik", Subsystem: "kafka", Name: "throttled_seconds_total",
+		Help: "Time that clients were throttled for by a quota.",
+	}, []string{"api"})
 	if reg != nil {
-		reg.MustRegister(m.seconds, m.failed, m.refusals)
+		reg.MustRegister(m.seconds, m.failed, m.refusals, m.throttled, m.throttledSeconds)
 	}
 	return m
 }
 
 func (m *metrics) of(api string) routeMetrics {
-	return routeMetrics{m.seconds.WithLabelValues(api), m.failed.WithLabelValues(api)}
+	return routeMetrics{
+		m.seconds.WithLabelValues(api), m.failed.WithLabelValues(api),
+		m.throttled.WithLabelValues(api), m.throttledSeconds.WithLabelValues(api),
+	}
 }

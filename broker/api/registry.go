@@ -62,6 +62,8 @@ func routes() []*route {
 		incrementalAlterConfigsRoute(),
 		alterPartitionReassignmentsRoute(),
 		listPartitionReassignmentsRoute(),
+		describeClientQuotasRoute(),
+		alterClientQuotasRoute(),
 		describeUserSCRAMCredentialsRoute(),
 		alterUserSCRAMCredentialsRoute(),
 		describeClusterRoute(),

@@ -33,6 +33,7 @@ type server struct {
 	groups *group.Coordinator
 	wire   *wire.Server
 	level  slog.LevelVar
+	reg    *prometheus.Registry
 }
 
 func serve(t testing.TB, cfg api.Config) *server {
@@ -47,8 +48,9 @@ func serve(t testing.TB, cfg api.Config) *server {
 	s.groups = group.New(group.Config{InitialRebalanceDelay: &delay, SessionTimeoutMin: 100 * time.Millisecond}, m.groupTopics, func(string) bool { return true }, log)
 	storage, store := metadata(t)
 	s.groups.Begin(storage)
-	handler := api.New(cfg, api.Deps{Log: m, Reader: m, Topics: m, Configs: storedConfigs{store}, Cluster: m, ProducerIDs: m, Groups: s.groups, LogLevel: &s.level}, log, reg)
-	s.wire = wire.New(wire.Config{}, handler, log, reg)
+	handler := api.New(cfg, api.Deps{Log: m, Reader: m, Topics: m, Configs: storedConfigs{store}, Quotas: storedConfigs{store}, Cluster: m, ProducerIDs: m, Groups: s.groups, LogLevel: &s.level}, log, reg)
+	s.reg = reg
+	s.wire = wire.New(wire.Config{Quota: handler.ConnectionThrottle}, handler, log, reg)
 	served := make(chan error, 1)
 	go func() { served <- s.wire.Serve(socket, "PLAINTEXT") }()
 	t.Cleanup(func() {
@@ -61,8 +63,10 @@ func serve(t testing.TB, cfg api.Config) *server {
 	return s
 }
 
-// storedConfigs is api.Configs over a metadata store.
+// storedConfigs is api.Configs and api.Quotas over a metadata store.
 type storedConfigs struct{ *metastore.Store }
+
+func (s storedConfigs) Quotas() *metastore.Quotas { return s.Catalog().Quotas() }
 
 func (s storedConfigs) Configs() *metastore.Configs { return s.Catalog().Configs() }
 

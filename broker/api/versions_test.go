@@ -19,6 +19,7 @@ var advertised = map[int16][2]int16{
 	0: {0, 13}, 1: {4, 18}, 2: {1, 10}, 3: {0, 13},
 	8: {2, 9}, 9: {1, 9}, 10: {0, 6}, 11: {0, 9}, 12: {0, 4}, 13: {0, 5}, 14: {0, 5}, 15: {0, 6}, 16: {0, 5},
 	18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4}, 37: {0, 3}, 42: {0, 2}, 44: {0, 1}, 60: {0, 2},
+	48: {0, 1}, 49: {0, 1},
 	17: {0, 1}, 29: {1, 3}, 30: {1, 3}, 31: {1, 3}, 34: {1, 2}, 36: {0, 2},
 	38: {1, 3}, 39: {1, 2}, 40: {1, 2}, 41: {1, 3}, 50: {0, 0}, 51: {0, 0}, 65: {0, 0}, 66: {0, 1}, 71: {0, 0}, 72: {0, 0},
 	21: {0, 2}, 35: {1, 4}, 61: {0, 0},
@@ -243,6 +244,22 @@ func sample(key int16, topic string, id [16]byte) kmsg.Request {
 	case 36:
 		r := kmsg.NewPtrSASLAuthenticateRequest()
 		r.SASLAuthBytes = []byte("n,,")
+		return r
+	case 48:
+		r := kmsg.NewPtrDescribeClientQuotasRequest()
+		name := "c"
+		r.Components = []kmsg.DescribeClientQuotasRequestComponent{
+			{EntityType: "client-id", MatchType: kmsg.QuotasMatchTypeExact, Match: &name}, {EntityType: "user", MatchType: kmsg.QuotasMatchTypeAny},
+		}
+		return r
+	case 49:
+		r := kmsg.NewPtrAlterClientQuotasRequest()
+		r.ValidateOnly = true // others of the test would be held to it
+		name := "c"
+		r.Entries = []kmsg.AlterClientQuotasRequestEntry{{
+			Entity: []kmsg.AlterClientQuotasRequestEntryEntity{{Type: "client-id", Name: &name}, {Type: "user"}},
+			Ops:    []kmsg.AlterClientQuotasRequestEntryOp{{Key: "producer_byte_rate", Value: 1}, {Key: "consumer_byte_rate", Remove: true}},
+		}}
 		return r
 	case 50:
 		r := kmsg.NewPtrDescribeUserSCRAMCredentialsRequest()

@@ -42,6 +42,9 @@ type Config struct {
 		ConnBytes              Bytes
 		WriteTimeout           time.Duration
 	}
+	Quota struct {
+		Burst time.Duration
+	}
 	HTTP struct {
 		Bind string
 		Port int

@@ -10,6 +10,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/api"
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/broker/ingest"
+	"github.com/chronik-stream/chronik/broker/quota"
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
 	"github.com/chronik-stream/chronik/internal/disk"
@@ -89,6 +90,7 @@ func brokerConfig(c *config.Config) broker.Config {
 			IdleTimeout: c.Kafka.IdleTimeout, FrameTimeout: c.Kafka.FrameTimeout, WriteTimeout: c.Kafka.WriteTimeout,
 		},
 		API: api.Config{
+			Quota:           quota.Config{Burst: c.Quota.Burst},
 			RequestBytesMax: int(c.Kafka.RequestBytes), FetchBytesMax: int(c.Kafka.FetchBytes),
 			FetchSessionsMax: orNone(c.Kafka.FetchSessions), FetchSessionPartitionsMax: c.Kafka.FetchSessionPartitions,
 			AutoCreateTopics:  c.Topic.AutoCreate,

@@ -1,0 +1,119 @@
+package api
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"net/netip"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/broker/quota"
+	"github.com/chronik-stream/chronik/broker/wire"
+)
+
+// This file holds clients to their quotas. An answer that throttles is sent at
+// once, with the time in it, and the connection is not read for that time
+// (KIP-219). Versions before that tell a client how long its answer was held
+// back, so there it is held back.
+
+// anonymous is the user of a client on a plain listener, as Kafka calls it.
+const anonymous = "ANONYMOUS"
+
+// clientOf is whom a request counts for.
+func clientOf(r *wire.Request) quota.Client { return quota.Client{User: anonymous, ID: r.ClientID} }
+
+// ConnectionThrottle is how long an address is over its quota of new connections:
+// for wire.Config.Quota.
+func (h *Handler) ConnectionThrottle(address netip.Addr) time.Duration {
+	return h.accounts.Connect(address, time.Now())
+}
+
+// use counts an amount for the client of r.
+func (h *Handler) use(key string, r *wire.Request, amount float64) time.Duration {
+	if !h.accounts.Any(key) {
+		return 0
+	}
+	return h.accounts.Use(key, clientOf(r), amount, time.Now())
+}
+
+// fetchLeft is how many bytes the client of r may fetch now. When there are
+// none, throttle is how long it has to wait.
+func (h *Handler) fetchLeft(r *wire.Request) (bytes int, throttle time.Duration) {
+	if !h.accounts.Any(quota.Fetch) {
+		return math.MaxInt, 0
+	}
+	left, throttle := h.accounts.Left(quota.Fetch, clientOf(r), time.Now())
+	return int(min(left, math.MaxInt32)), throttle
+}
+
+// worked counts time that the broker worked for the client of r since begun.
+// Waiting, for disks, stores and other clients, is not work.
+func (h *Handler) worked(r *wire.Request, begun time.Time) time.Duration {
+	if !h.accounts.Any(quota.Request) {
+		return 0
+	}
+	return h.use(quota.Request, r, time.Since(begun).Seconds())
+}
+
+// mute does what a throttled client feels, at the end of its request. after says
+// that its version expects to be answered at once. It returns what the answer
+// tells.
+func (h *Handler) mute(ctx context.Context, r *wire.Request, throttle time.Duration, after bool) (millis int32) {
+	if throttle <= 0 {
+		return 0
+	}
+	m := h.routes[r.Key].metrics
+	m.throttled.Inc()
+	m.throttledSeconds.Add(throttle.Seconds())
+	if after {
+		r.Conn.Mute(throttle)
+	} else {
+		ending, cancel := context.WithCancel(ctx)
+		stop := context.AfterFunc(r.Conn.Patience(), cancel) // a stopping broker answers
+		pause(ending, throttle)
+		stop()
+		cancel()
+	}
+	return int32(min(int64(math.MaxInt32), (throttle + time.Millisecond - 1).Milliseconds()))
+}
+
+// throttle throttles a request that kmsg answers.
+func (h *Handler) throttle(ctx context.Context, r *wire.Request, throttle time.Duration, resp kmsg.Response) {
+	if throttle <= 0 {
+		return
+	}
+	told, tells := resp.(interface {
+		kmsg.ThrottleResponse
+		kmsg.SetThrottleResponse
+	})
+	after := true
+	if tells {
+		_, after = told.Throttle()
+	}
+	if millis := h.mute(ctx, r, throttle, after); tells {
+		told.SetThrottle(millis)
+	}
+}
+
+// patchThrottle writes the throttle time of an encoded answer whose body begins
+// with it.
+func patchThrottle(out *wire.Response, flexible bool, millis int32) {
+	at := 8
+	if flexible {
+		at++ // the tags of the header
+	}
+	binary.BigEndian.PutUint32(out.Buf[at:], uint32(millis))
+}
+
+// busy tells whether answering an API is work of the broker from beginning to
+// end. Others wait, for other clients, the log or a store, and what counts of
+// them is reading the request and writing the answer.
+func busy(key int16) bool {
+	switch key {
+	case apiVersionsKey, 3, 10, 12, 15, 16, 32, 48, 60, 75:
+		return true
+	}
+	return false
+}
