@@ -19,7 +19,7 @@ type driver struct {
 // drivers is what the suite runs, in the order in which they are started: the
 // slow ones first.
 var drivers = []driver{
-	{dir: "java", needs: []string{"java", "javac", "mvn"}, clients: []string{"java", "java-2.1"}, within: 6 * time.Minute},
+	{dir: "java", needs: []string{"java", "javac", "mvn"}, clients: []string{"java", "java-3.9", "java-2.1"}, within: 6 * time.Minute},
 	{dir: "kafka-tools", needs: []string{"java", "javac", "mvn"}, clients: []string{"kafka-tools"}, within: 6 * time.Minute},
 	{dir: "goclients", needs: []string{"go"}, clients: []string{"franz-go", "sarama"}, within: 3 * time.Minute},
 }
@@ -35,7 +35,8 @@ type client struct {
 
 var clients = []client{
 	{key: "java", title: "Java client"},
-	{key: "java-2.1", title: "Java client, old"},
+	{key: "java-3.9", title: "older Java client"},
+	{key: "java-2.1", title: "oldest Java client"},
 	{key: "franz-go", title: "franz-go"},
 	{key: "sarama", title: "sarama"},
 	{key: "kafka-tools", title: "Kafka tools"},

@@ -51,13 +51,22 @@ func unexpected(f results) (problems []string) {
 			known := isGap(key, name)
 			switch {
 			case !r.OK && !known:
-				problems = append(problems, fmt.Sprintf("%s %s cannot: %s: %s", key, c.version, name, r.Detail))
+				problems = append(problems, fmt.Sprintf("%s %s cannot: %s: %s", key, c.version, name, short(r.Detail)))
 			case r.OK && known:
 				problems = append(problems, fmt.Sprintf("%s can: %s; take it off the gaps", key, name))
 			}
 		}
 	}
 	return problems
+}
+
+// short is the beginning of what was shown whole above.
+func short(detail string) string {
+	const most = 200
+	if r := []rune(detail); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return detail
 }
 
 const (
@@ -190,7 +199,7 @@ func head(f results, c client) string { return c.key + " " + f[c.key].version }
 // stale compares what was found with the page. Where a driver did not run, its
 // columns are not judged.
 func stale(kept string, f results, ran []driver) (problems []string) {
-	const remedy = "; make compat UPDATE=1 writes it"
+	const remedy = "; `make compat UPDATE=1` writes it"
 	before, err := readPage(kept)
 	if err != nil {
 		return []string{fmt.Sprintf("the page: %v%s", err, remedy)}
@@ -210,12 +219,12 @@ func stale(kept string, f results, ran []driver) (problems []string) {
 			}
 			i := slices.IndexFunc(clients, func(c client) bool { return c.key == key })
 			if now.version != was.version && !clients[i].system {
-				problems = append(problems, fmt.Sprintf("%s is of version %s, on the page of %s%s", key, now.version, was.version, remedy))
+				problems = append(problems, fmt.Sprintf("%s is of version %s, on the page of %s", key, now.version, was.version))
 			}
 			now.version = was.version // one difference, told or allowed, is told once
 			for _, row := range capabilities {
 				if a, b := f.cell(key, row.name), before.cell(key, row.name); a != b {
-					problems = append(problems, fmt.Sprintf("%s %s: found %s, on the page %s%s", key, row.name, a, b, remedy))
+					problems = append(problems, fmt.Sprintf("%s %s: found %s, on the page %s", key, row.name, a, b))
 				}
 			}
 		}

@@ -5,7 +5,7 @@ import compat.Report;
 /** The newest Java client: producer, consumer with both group protocols, admin. */
 public final class Main {
     public static void main(String[] args) throws Exception {
-        Report report = new Report("java");
+        Report report = new Report(args[0]);
         Produce.plan(report);
         Consume.plan(report);
         Groups.plan(report);

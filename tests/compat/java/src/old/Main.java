@@ -25,14 +25,14 @@ import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
-/** The oldest Java client that Apache Kafka 4 serves (KIP-896). */
+/** Older Java clients: 2.1 is the oldest that Apache Kafka 4 serves (KIP-896). */
 public final class Main {
     private static final String BOOTSTRAP = System.getenv("COMPAT_BOOTSTRAP");
-    private static final String PREFIX = System.getenv("COMPAT_PREFIX") + "-old-";
+    private static final String PREFIX = System.getenv("COMPAT_PREFIX") + "-old-" + System.nanoTime() % 10000 + "-";
     private static final AdminClient ADMIN = AdminClient.create(config());
 
     public static void main(String[] args) throws Exception {
-        Report report = new Report("java-2.1");
+        Report report = new Report(args[0]);
         for (String acks : new String[] {"0", "1", "all"}) {
             report.check("acks-" + acks, () -> acks(acks));
         }
