@@ -9,6 +9,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/api"
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/broker/group/consumer"
+	"github.com/chronik-stream/chronik/internal/dynamicconfig"
 	"github.com/chronik-stream/chronik/metastore"
 )
 
@@ -19,7 +20,19 @@ func newGroups(b *Broker) *group.Coordinator {
 		found, ok := api.Coordinator(name, cluster{b}.Brokers())
 		return ok && found.ID == b.cfg.ID && b.current.Load() != nil
 	}
-	return group.New(b.cfg.Group, (&groupTopics{catalog: b.deps.Store.Catalog()}).now, serves, b.log)
+	cfg := b.cfg.Group
+	cfg.Times = func(name string) group.Times {
+		set := b.deps.Store.Catalog().Configs().Of(metastore.ConfigResource{Kind: metastore.ConfigGroups, Name: name})
+		var t group.Times
+		if ms, ok := dynamicconfig.GroupValue(dynamicconfig.GroupSession, set); ok {
+			t.Session = time.Duration(ms) * time.Millisecond
+		}
+		if ms, ok := dynamicconfig.GroupValue(dynamicconfig.GroupHeartbeat, set); ok {
+			t.Heartbeat = time.Duration(ms) * time.Millisecond
+		}
+		return t
+	}
+	return group.New(cfg, (&groupTopics{catalog: b.deps.Store.Catalog()}).now, serves, b.log)
 }
 
 // reviewPause is how often at most a coordinator looks for brokers that came or went.

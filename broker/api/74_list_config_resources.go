@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/metastore"
 )
 
 // ListConfigResources
@@ -63,6 +64,8 @@ func (h *Handler) configResourceNames(kind kmsg.ConfigResourceType) []string {
 		for _, b := range h.Cluster.Brokers() {
 			names = append(names, strconv.Itoa(int(b.ID)))
 		}
+	case kmsg.ConfigResourceTypeGroupConfig:
+		names = h.Configs.Configs().Names(metastore.ConfigGroups)
 	}
 	return names
 }

@@ -13,7 +13,8 @@ import (
 
 // This file is what the APIs about configuration have in common: which resources
 // there are, where each keeps what is set, how that is shown and changed.
-// configs_broker.go has the keys of brokers, configs_logger.go their loggers.
+// configs_broker.go has the keys of brokers, configs_logger.go their loggers,
+// configs_group.go those of groups.
 
 // configResource is what a configuration belongs to.
 type configResource struct {
@@ -69,6 +70,8 @@ func (h *Handler) configEntries(r configResource) ([]configEntry, error) {
 		return h.brokerEntries(r.name)
 	case kmsg.ConfigResourceTypeBrokerLogger:
 		return h.loggerEntries(r.name)
+	case kmsg.ConfigResourceTypeGroupConfig:
+		return h.groupEntries(r.name)
 	}
 	return nil, fmt.Errorf("%w: resources of type %v have no configuration", errRequest, r.kind)
 }
@@ -88,6 +91,12 @@ func (h *Handler) alterResource(ctx context.Context, r configResource, validateO
 		return h.alterStored(ctx, resource, brokerKeys{h, resource}, validateOnly, change)
 	case kmsg.ConfigResourceTypeBrokerLogger:
 		return h.alterLogger(r.name, validateOnly, change)
+	case kmsg.ConfigResourceTypeGroupConfig:
+		resource, err := groupResource(r.name)
+		if err != nil {
+			return err
+		}
+		return h.alterStored(ctx, resource, h.groupKeys(), validateOnly, change)
 	}
 	return fmt.Errorf("%w: resources of type %v have no configuration that can be altered", errRequest, r.kind)
 }

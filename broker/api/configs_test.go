@@ -266,3 +266,36 @@ func TestTheLogLevelIsAlteredAtOnceAndNotByTheLegacyWay(t *testing.T) {
 	require.Equal(t, kerr.InvalidRequest.Code, ask[*kmsg.AlterConfigsResponse](t, s, 2, legacy).Resources[0].ErrorCode)
 	require.Equal(t, slog.LevelDebug, s.level.Level())
 }
+
+func TestAGroupsTimesAreSetOnItAndShown(t *testing.T) {
+	s := serve(t, api.Config{Static: []api.StaticConfig{{Name: "group.consumer.session.timeout.ms", Value: "30000", Type: topicconfig.Int, Given: true, Doc: "In the file."}}})
+	const ofGroup = kmsg.ConfigResourceTypeGroupConfig
+	configs, code := described(t, s, ofGroup, "g")
+	require.Zero(t, code)
+	require.Len(t, configs, 2)
+	require.Equal(t, "30000", *configs["consumer.session.timeout.ms"].Value)
+	require.EqualValues(t, 4, configs["consumer.session.timeout.ms"].Source)
+
+	require.Zero(t, set(t, s, ofGroup, "g", "consumer.session.timeout.ms", "20000"))
+	configs, _ = described(t, s, ofGroup, "g")
+	require.Equal(t, "20000", *configs["consumer.session.timeout.ms"].Value)
+	require.EqualValues(t, 8, configs["consumer.session.timeout.ms"].Source)
+	require.Len(t, configs["consumer.session.timeout.ms"].ConfigSynonyms, 3)
+	list := kmsg.NewPtrListConfigResourcesRequest()
+	list.ResourceTypes = []int8{int8(ofGroup)}
+	require.Equal(t, "g", ask[*kmsg.ListConfigResourcesResponse](t, s, 1, list).ConfigResources[0].Name)
+
+	for _, test := range []struct {
+		group, key, value string
+		code              *kerr.Error
+	}{
+		{"", "consumer.session.timeout.ms", "20000", kerr.InvalidRequest},
+		{"g", "consumer.session.timeout.ms", "1", kerr.InvalidConfig},
+		{"g", "consumer.heartbeat.interval.ms", "25000", kerr.InvalidConfig}, // not before the session ends
+		{"g", "share.session.timeout.ms", "20000", kerr.InvalidConfig},
+	} {
+		require.Equal(t, test.code.Code, set(t, s, ofGroup, test.group, test.key, test.value), "%+v", test)
+	}
+	require.Zero(t, set(t, s, ofGroup, "g", "consumer.session.timeout.ms", ""))
+	require.Empty(t, ask[*kmsg.ListConfigResourcesResponse](t, s, 1, list).ConfigResources)
+}

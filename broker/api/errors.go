@@ -116,8 +116,8 @@ func (h *Handler) kafkaError(err error) *kerr.Error {
 		return known
 	}
 	var ofTopic *topicconfig.Error
-	var ofBroker *dynamicconfig.Error
-	if errors.As(err, &ofTopic) || errors.As(err, &ofBroker) {
+	var dynamic *dynamicconfig.Error
+	if errors.As(err, &ofTopic) || errors.As(err, &dynamic) {
 		return kerr.InvalidConfig
 	}
 	for _, row := range h.codes {

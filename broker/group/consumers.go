@@ -95,7 +95,7 @@ func (c *Coordinator) ConsumerHeartbeat(ctx context.Context, group string, r con
 	}
 	select {
 	case err = <-done:
-		return beat, c.interval, err
+		return beat, c.times(group).Heartbeat, err
 	case <-ctx.Done():
 		return beat, 0, fmt.Errorf("%w: %w", ErrNotStored, ctx.Err())
 	}
@@ -117,7 +117,7 @@ func (g *running) heartbeat(now time.Time, r consumer.Heartbeat) (consumer.Beat,
 			return consumer.Beat{}, err
 		}
 	}
-	k.SetLimits(c.limits.consumer())
+	k.SetLimits(c.limitsOf(g.name).consumer())
 	beat, err := k.Heartbeat(now, topics, r)
 	if err == nil && k != g.kind {
 		g.upgrade(k)
@@ -131,7 +131,7 @@ func NewConsumerID() string { return rand.Text() }
 // joinConsumers runs a JoinRequest on a group of the consumer protocol.
 func (g *running) joinConsumers(now time.Time, k *consumers, r JoinRequest, t Ticket) {
 	c := g.term.coordinator
-	k.SetLimits(c.limits.consumer())
+	k.SetLimits(c.limitsOf(g.name).consumer())
 	err := c.limits.checkSession(r.SessionTimeout)
 	var joined consumer.ClassicJoined
 	if err == nil {

@@ -24,6 +24,9 @@ type Config struct {
 	ConsumerSessionTimeout               time.Duration  // 45 s; group.consumer.session.timeout.ms
 	ConsumerHeartbeatInterval            time.Duration  // 5 s; group.consumer.heartbeat.interval.ms
 	Migration                            Migration      // Bidirectional
+	// Times are what is set on one group of the consumer protocol; 0: nothing.
+	// It may be nil, and its answer may change at any time.
+	Times func(group string) Times
 }
 
 func (c Config) limits() Limits {
@@ -53,6 +56,7 @@ func (c Config) limits() Limits {
 type Coordinator struct {
 	limits    Limits
 	interval  time.Duration // between heartbeats of the consumer protocol
+	timesOf   func(group string) Times
 	migration Migration
 	topics    func() *consumer.Topics
 	serves    func(group string) bool
@@ -68,7 +72,7 @@ type Coordinator struct {
 // group; both may change at any time.
 func New(cfg Config, topics func() *consumer.Topics, owns func(group string) bool, log *slog.Logger) *Coordinator {
 	return &Coordinator{
-		limits: cfg.limits(), interval: cmp.Or(cfg.ConsumerHeartbeatInterval, 5*time.Second),
+		limits: cfg.limits(), interval: cmp.Or(cfg.ConsumerHeartbeatInterval, 5*time.Second), timesOf: cfg.Times,
 		migration: cmp.Or(cfg.Migration, Bidirectional), topics: topics, serves: owns, log: log,
 	}
 }

@@ -33,7 +33,7 @@ func (g *running) upgraded(now time.Time, t *consumer.Topics) (*consumers, error
 			return nil, fmt.Errorf("%w: its members are not consumers but %q", ErrGroupUnknown, s.protocolType)
 		}
 	}
-	state, err := consumer.FromClassic(c.limits.consumer(), now, t, classic)
+	state, err := consumer.FromClassic(c.limitsOf(g.name).consumer(), now, t, classic)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrGroupUnknown, err)
 	}

@@ -293,7 +293,7 @@ func (g *running) load() {
 	now := time.Now()
 	var k kind
 	if err == nil {
-		k, err = restore(record.State(), g.term.coordinator.limits, now)
+		k, err = restore(record.State(), g.term.coordinator.limitsOf(g.name), now)
 	}
 	if err != nil {
 		if g.term.life.Err() == nil {

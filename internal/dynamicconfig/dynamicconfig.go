@@ -1,6 +1,6 @@
 // Package dynamicconfig knows the configuration keys that are changed while the
 // cluster runs, by the Kafka protocol and with Kafka's names: those of brokers,
-// most of which are the defaults of topic settings.
+// most of which are the defaults of topic settings, and those of groups.
 //
 // It promises that a set which Validate accepted can be stored, shown and acted
 // on; that a key nobody would act on is not in the table of what can be altered;
@@ -50,17 +50,18 @@ func Lookup(name string) (Key, bool) {
 
 // Error says why something was refused.
 type Error struct {
+	Of     string // broker, group
 	Key    string
 	Reason string
 }
 
 // Error implements error.
-func (e *Error) Error() string { return fmt.Sprintf("broker config %s", e.Reason) }
+func (e *Error) Error() string { return e.Of + " config " + e.Reason }
 
 // Unknown is the refusal of a key that is in no table. further are names that
 // the caller knows besides.
 func Unknown(name string, further ...string) error {
-	return &Error{name, fmt.Sprintf("%q is unknown%s", name, suggest.Hint(name, append(further, brokers.names...)))}
+	return &Error{"broker", name, fmt.Sprintf("%q is unknown%s", name, suggest.Hint(name, append(further, brokers.names...)))}
 }
 
 // Validate checks what is set on brokers and returns the set as it is to be
@@ -75,7 +76,7 @@ func Validate(set map[string]string) (map[string]string, error) {
 		}
 		value, allowed := key.check(set[name])
 		if allowed != "" {
-			return nil, &Error{name, fmt.Sprintf("%s: value %q is not allowed: %s", name, set[name], allowed)}
+			return nil, &Error{"broker", name, fmt.Sprintf("%s: value %q is not allowed: %s", name, set[name], allowed)}
 		}
 		canonical[name] = value
 	}

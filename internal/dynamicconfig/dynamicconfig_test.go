@@ -88,3 +88,35 @@ func FuzzValidateIsStable(f *testing.F) {
 		require.Equal(t, set, again)
 	})
 }
+
+func TestGroupKeysAreCheckedAloneAndTogether(t *testing.T) {
+	for _, test := range []struct {
+		set, others map[string]string
+		want        string
+	}{
+		{map[string]string{"consumer.session.timeout": "1"}, nil, `did you mean "consumer.session.timeout.ms"?`},
+		{map[string]string{GroupSession: "999"}, nil, "from 1000 to"},
+		{map[string]string{GroupHeartbeat: "99"}, nil, "from 100 to"},
+		{map[string]string{GroupHeartbeat: "x"}, nil, "an integer"},
+		{map[string]string{GroupHeartbeat: "45000"}, nil, "less than consumer.session.timeout.ms, which is 45000"},
+		{map[string]string{GroupSession: "5000"}, nil, "less than"},
+		{map[string]string{GroupSession: "20000"}, map[string]string{GroupHeartbeat: "20000"}, "less than"},
+	} {
+		_, err := ValidateGroup(test.set, test.others)
+		var refused *Error
+		require.ErrorAs(t, err, &refused, "%v", test.set)
+		require.Contains(t, err.Error(), test.want)
+	}
+	set, err := ValidateGroup(map[string]string{GroupSession: " 6000 ", GroupHeartbeat: "200"}, nil)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{GroupSession: "6000", GroupHeartbeat: "200"}, set)
+	set, err = ValidateGroup(nil, map[string]string{GroupHeartbeat: "90000"})
+	require.NoError(t, err, "nothing set is no fault of the group")
+	require.Empty(t, set)
+	for _, k := range GroupKeys() {
+		require.NotEmpty(t, k.Doc)
+		ms, set := GroupValue(k.Name)
+		require.False(t, set)
+		require.Positive(t, ms)
+	}
+}

@@ -81,6 +81,15 @@ These are settings of the process, which Kafka's tools show and cannot alter:
 		}
 	}
 	b.WriteString(`
+On a group of the consumer protocol, in place of what holds for all (` + "`--entity-type groups --entity-name payments`" + `):
+
+| Kafka's name | what it does |
+|---|---|
+`)
+	for _, k := range dynamicconfig.GroupKeys() {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", k.Name, k.Doc)
+	}
+	b.WriteString(`
 The level of the log (` + "`--entity-type broker-loggers`" + `, logger ` + "`root`" + `) can be altered until the process ends.
 `)
 	return b.String()
