@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -50,11 +51,14 @@ type rig struct {
 	stop    context.CancelFunc
 	done    chan error
 	client  *kgo.Client
+
+	mu        sync.Mutex
+	producers map[string]*kgo.Client
 }
 
 func newRig(t testing.TB, fs disk.FS, ingestConfig ingest.Config, change ...func(*broker.Config)) *rig {
 	r := &rig{
-		t: t, kv: memory.New(), bucket: faults.New(memorybucket.New(), faults.Plan{}), disk: fs,
+		t: t, producers: map[string]*kgo.Client{}, kv: memory.New(), bucket: faults.New(memorybucket.New(), faults.Plan{}), disk: fs,
 		config: broker.Config{
 			ID: 1, ClusterID: "test", Version: "test", DataDir: "data", WALFileBytes: 1 << 20, StopTimeout: 10 * time.Second,
 			Ingest: ingestConfig,
@@ -417,4 +421,17 @@ func versions(fetch int16) *kversion.Versions {
 	v := kversion.Stable()
 	v.SetMaxKeyVersion(1, fetch)
 	return v
+}
+
+// atVersion is a client that sends an API in that version.
+func (r *rig) atVersion(key, version int16) *kgo.Client {
+	r.t.Helper()
+	v := kversion.Stable()
+	v.SetMaxKeyVersion(key, version)
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.address), kgo.MaxVersions(v))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(client.Close)
+	return client
 }

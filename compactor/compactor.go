@@ -58,6 +58,7 @@ type Config struct {
 	LookEvery         time.Duration // for which changes of the metadata are gathered; default 1 s
 	PassTimeout       time.Duration // of a group of passes; default 30 m, and never above a quarter of OrphanAge
 	MemberTTL         time.Duration // default 10 s
+	ProducerExpiry    time.Duration // how long an idle idempotent producer is remembered; default 24 h
 	DeletionGrace     time.Duration // from an object's last use to its deletion; default 10 m
 	DeletionEvery     time.Duration // between two looks at what is to be deleted; default 30 s
 	OrphanAge         time.Duration // from which an object without a name in the metadata is swept; default 24 h
@@ -74,6 +75,7 @@ func (c Config) withDefaults() Config {
 	c.LookEvery = cmp.Or(c.LookEvery, time.Second)
 	c.PassTimeout = cmp.Or(c.PassTimeout, 30*time.Minute)
 	c.MemberTTL = cmp.Or(c.MemberTTL, 10*time.Second)
+	c.ProducerExpiry = cmp.Or(c.ProducerExpiry, 24*time.Hour)
 	c.DeletionGrace = cmp.Or(c.DeletionGrace, 10*time.Minute)
 	c.DeletionEvery = cmp.Or(c.DeletionEvery, 30*time.Second)
 	c.OrphanAge = cmp.Or(c.OrphanAge, 24*time.Hour)

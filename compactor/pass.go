@@ -17,10 +17,6 @@ import (
 	"github.com/chronik-stream/chronik/objstore"
 )
 
-// producerIdleMax is how long a producer is remembered that writes nothing,
-// Kafka's producer.id.expiration.ms.
-const producerIdleMax = 24 * time.Hour
-
 // pass is one attempt at one plan. It writes objects under names of its own and
 // changes nothing else: what it makes comes to life with the swap of the
 // manifest, and without it is left to the orphan sweep.
@@ -145,7 +141,7 @@ func (p *pass) producers(extents []extent) []producer.State {
 		states = producer.Merge(states, e.Producers)
 	}
 	table := producer.NewTable(states)
-	table.Expire(p.now.Add(-producerIdleMax).UnixMilli())
+	table.Expire(p.now.Add(-p.config.ProducerExpiry).UnixMilli())
 	return table.Snapshot()
 }
 

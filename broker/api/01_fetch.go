@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -323,6 +324,9 @@ func (w *fetchWork) planPart(ctx context.Context, t *metastore.Topic, part *fetc
 			epoch, end = last, part.offset // the reader knows
 		case err != nil:
 			part.err = err
+			return
+		case end < 0:
+			part.err = fmt.Errorf("%w: epoch %d, from which the client has records, is not of this log", core.ErrOffsetOutOfRange, last)
 			return
 		}
 		if epoch < last || end < part.offset {

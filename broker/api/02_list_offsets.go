@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"math"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -34,6 +35,21 @@ const (
 	timeLatestTiered  = -5
 )
 
+// timeSince is the version from which a special timestamp may be asked for.
+func timeSince(timestamp int64) int16 {
+	switch timestamp {
+	case timeLatest, timeEarliest:
+		return 1
+	case timeMax:
+		return 7
+	case timeEarliestLocal:
+		return 8
+	case timeLatestTiered:
+		return 9
+	}
+	return math.MaxInt16
+}
+
 // listOffsetsAtOnce is how many partitions of a request are looked up at once:
 // a search by time may have to read objects.
 const listOffsetsAtOnce = 8
@@ -58,7 +74,7 @@ func listOffsets(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Lis
 				continue
 			}
 			lookups.Go(func() error {
-				found, err := h.listOffset(r.Conn.Patience(), t, &asked.Partitions[j], req.IsolationLevel == 1)
+				found, err := h.listOffset(r.Conn.Patience(), r.Version, t, &asked.Partitions[j], req.IsolationLevel == 1)
 				part.Offset, part.Timestamp, part.LeaderEpoch = found.Offset, found.Timestamp, int32(found.Epoch)
 				part.ErrorCode = h.code(err)
 				return nil
@@ -69,11 +85,14 @@ func listOffsets(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Lis
 	return resp
 }
 
-func (h *Handler) listOffset(ctx context.Context, t *metastore.Topic, asked *kmsg.ListOffsetsRequestTopicPartition, committed bool) (core.RecordTime, error) {
+func (h *Handler) listOffset(ctx context.Context, version int16, t *metastore.Topic, asked *kmsg.ListOffsetsRequestTopicPartition, committed bool) (core.RecordTime, error) {
 	none := core.RecordTime{Offset: -1, Timestamp: -1, Epoch: -1}
 	p, err := partition(t, asked.Partition)
 	if err != nil {
 		return none, err
+	}
+	if asked.Timestamp < 0 && version < timeSince(asked.Timestamp) {
+		return none, kerr.UnsupportedVersion
 	}
 	bounds, epoch, err := h.Reader.Bounds(ctx, p, metastore.Epoch(asked.CurrentLeaderEpoch))
 	if err != nil {
@@ -88,15 +107,12 @@ func (h *Handler) listOffset(ctx context.Context, t *metastore.Topic, asked *kms
 		}
 		return core.RecordTime{Offset: bounds.HighWatermark, Timestamp: -1, Epoch: epoch}, nil
 	case timeEarliest, timeEarliestLocal:
-		return core.RecordTime{Offset: bounds.LogStart, Timestamp: -1, Epoch: -1}, nil // the epoch of its record is not worth a read
+		return core.RecordTime{Offset: bounds.LogStart, Timestamp: -1, Epoch: h.Reader.EpochAt(p, bounds.LogStart)}, nil
 	case timeLatestTiered:
 		return none, nil
 	case timeMax:
 		found, ok, err = h.Reader.MaxTimestamp(ctx, p)
 	default:
-		if asked.Timestamp < 0 {
-			return none, kerr.UnsupportedVersion
-		}
 		found, ok, err = h.Reader.OffsetForTime(ctx, p, asked.Timestamp, committed)
 	}
 	switch {

@@ -28,7 +28,7 @@ type Log interface {
 
 	// EpochEnd answers OffsetForLeaderEpoch: the largest epoch ≤ epoch that the
 	// partition knows and the offset where it ended (the high watermark for the
-	// current one). (−1, −1) when it knows none. current is the client's idea of
+	// current one). (−1, −1) for an epoch of the future. current is the client's idea of
 	// the leader epoch, −1 for none: ErrFencedEpoch, ErrUnknownEpoch.
 	EpochEnd(ctx context.Context, p topic.Partition, current, epoch metastore.Epoch) (found metastore.Epoch, end int64, err error)
 
@@ -66,6 +66,10 @@ type Reader interface {
 	// MaxTimestamp finds the record with the largest timestamp, the first of
 	// them when several share it. ok is false when the partition is empty.
 	MaxTimestamp(ctx context.Context, p topic.Partition) (r core.RecordTime, ok bool, err error)
+
+	// EpochAt is the leader epoch under which an offset was, or will be, given;
+	// −1 when not known.
+	EpochAt(p topic.Partition, offset int64) metastore.Epoch
 
 	// Size is how many bytes of batches the partition has, in the bucket and
 	// in the write-ahead log.

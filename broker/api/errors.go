@@ -42,7 +42,7 @@ func codes() []errorCode {
 		{core.ErrUnknownProducer, kerr.UnknownProducerID},
 		{core.ErrTransactional, kerr.InvalidTxnState},
 		{core.ErrTooLarge, kerr.MessageTooLarge},
-		{core.ErrMagic, kerr.UnsupportedForMessageFormat},
+		{core.ErrMagic, kerr.InvalidRecord},
 		{core.ErrInvalidTimestamp, kerr.InvalidTimestamp},
 		{core.ErrInvalidRecord, kerr.InvalidRecord},
 		{core.ErrCorruptBatch, kerr.CorruptMessage},

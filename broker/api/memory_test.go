@@ -321,6 +321,8 @@ func (m *memory) LogDir() (core.LogDir, error) {
 	return core.LogDir{Path: "/var/lib/memory", Total: 1000, Usable: 400}, nil
 }
 
+func (m *memory) EpochAt(topic.Partition, int64) metastore.Epoch { return 0 }
+
 func (m *memory) Size(_ context.Context, p topic.Partition) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

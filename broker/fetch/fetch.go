@@ -101,7 +101,7 @@ func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.
 			ready = true
 			continue
 		}
-		if pos.First == f.HighWatermark || room.left <= 0 {
+		if pos.First >= f.HighWatermark || room.left <= 0 {
 			continue
 		}
 		t, err := p.Read(pos.First, min(pos.BytesMax, room.left), room.empty())
@@ -177,7 +177,9 @@ func open(l *ingest.Log, pos *core.Position, f *core.Fetched) *ingest.Partition 
 	if f.Err = p.CheckEpoch(pos.Epoch); f.Err != nil {
 		return nil
 	}
-	if f.Bounds, f.Err = p.Bounds(); f.Err == nil && (pos.First < f.LogStart || pos.First > f.HighWatermark) {
+	// An offset above the high watermark is one to wait for if it was given:
+	// its producer has been told of it.
+	if f.Bounds, f.Err = p.Bounds(); f.Err == nil && (pos.First < f.LogStart || pos.First > f.HighWatermark && pos.First > p.End()) {
 		f.Err = fmt.Errorf("%w: %d, the log has %d to %d", core.ErrOffsetOutOfRange, pos.First, f.LogStart, f.HighWatermark)
 	}
 	return p
@@ -237,8 +239,8 @@ func (r *Reader) admit(c *coldRead, room *room) (failed bool) {
 	case c.err != nil:
 		c.out.Err = fmt.Errorf("%w: %w", core.ErrStorage, c.err)
 	default:
-		records := r.clip(c)
-		if len(records) == 0 || len(records) > room.left && !room.empty() {
+		records := fitting(r.clip(c), min(c.position.BytesMax, room.left), room.empty())
+		if len(records) == 0 {
 			return false
 		}
 		c.out.Records = [][]byte{records}
@@ -249,6 +251,26 @@ func (r *Reader) admit(c *coldRead, room *room) (failed bool) {
 	r.metrics.failures.Inc()
 	return true
 }
+
+// fitting cuts off the batches that do not fit into bytesMax; the first one
+// stays when one is set. The reads of a request begin side by side, and each
+// takes all the room that there is then.
+func fitting(records []byte, bytesMax int, one bool) []byte {
+	if len(records) <= bytesMax {
+		return records
+	}
+	keep := 0
+	_ = batch.Each(records, func(_ batch.Header, raw []byte) error { // what was read is whole
+		if keep+len(raw) > bytesMax && !(one && keep == 0) {
+			return errFull
+		}
+		keep += len(raw)
+		return nil
+	})
+	return records[:keep]
+}
+
+var errFull = errors.New("no more fits")
 
 // clip cuts a chunk at the high watermark: the catalog can show a commit a
 // moment before the partition knows of it.

@@ -6,10 +6,24 @@ import (
 	"github.com/chronik-stream/chronik/metastore"
 )
 
-// MaxTimestamp is the largest timestamp in ms of the visible tail from offset
-// first on. ok is false when that is empty.
-func (p *Partition) MaxTimestamp(first int64) (ms int64, ok bool) {
-	for _, e := range p.visibleFrom(first) {
+// TailView is the visible tail of a partition as it was. It stays so while
+// batches are committed and leave the tail.
+type TailView struct {
+	part    *Partition
+	entries []*entry
+}
+
+// View returns the visible tail from offset first on.
+func (p *Partition) View(first int64) TailView {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i, n := p.index(first), p.index(p.visible)
+	return TailView{p, append([]*entry(nil), p.entries[i:max(i, n)]...)}
+}
+
+// MaxTimestamp is the largest timestamp in ms; ok is false without batches.
+func (v TailView) MaxTimestamp() (ms int64, ok bool) {
+	for _, e := range v.entries {
 		if ts := e.header.MaxTimestamp; !ok || ts > ms {
 			ms, ok = ts, true
 		}
@@ -17,14 +31,14 @@ func (p *Partition) MaxTimestamp(first int64) (ms int64, ok bool) {
 	return ms, ok
 }
 
-// OffsetForTime finds the first record with a timestamp ≥ ms in the visible tail
-// from offset first on.
-func (p *Partition) OffsetForTime(ms, first int64) (core.RecordTime, bool, error) {
-	for _, e := range p.visibleFrom(first) {
+// OffsetForTime finds the first record with a timestamp ≥ ms. wal.ErrGone: a
+// batch that was not in memory has been committed, and its WAL file used again.
+func (v TailView) OffsetForTime(ms int64) (core.RecordTime, bool, error) {
+	for _, e := range v.entries {
 		if e.header.MaxTimestamp < ms {
 			continue
 		}
-		raw, err := p.bytesOf(e)
+		raw, err := v.part.bytesOf(e)
 		if err != nil {
 			return core.RecordTime{}, false, err
 		}
@@ -33,7 +47,7 @@ func (p *Partition) OffsetForTime(ms, first int64) (core.RecordTime, bool, error
 		if err != nil {
 			return core.RecordTime{}, false, err
 		}
-		found, ok, err := p.log.recordAt(h, raw, ms)
+		found, ok, err := v.part.log.recordAt(h, raw, ms)
 		if ok || err != nil {
 			found.Epoch = metastore.Epoch(e.Epoch)
 			return found, ok, err
@@ -55,13 +69,4 @@ func (l *Log) recordAt(h batch.Header, raw []byte, ms int64) (core.RecordTime, b
 		}
 	}
 	return core.RecordTime{}, false, it.Err()
-}
-
-// visibleFrom returns the entries that hold offsets from first on.
-func (p *Partition) visibleFrom(first int64) []*entry {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	i := p.index(first)
-	n := p.index(p.visible)
-	return append([]*entry(nil), p.entries[i:max(i, n)]...)
 }

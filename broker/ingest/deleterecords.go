@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -109,7 +110,11 @@ func (l *Log) Producers(id topic.Partition) ([]core.ActiveProducer, error) {
 		return nil, core.ErrNotOwner
 	}
 	active := make([]core.ActiveProducer, 0, len(states))
+	expired := time.Now().Add(-l.opts.ProducerExpiry).UnixMilli()
 	for _, s := range states {
+		if s.LastUsed < expired {
+			continue // it goes with the next seal
+		}
 		a := core.ActiveProducer{ID: s.ID, Epoch: s.Epoch, LastSequence: -1, LastUsed: s.LastUsed}
 		if n := len(s.Batches); n > 0 {
 			a.LastSequence = s.Batches[n-1].LastSequence

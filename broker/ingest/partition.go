@@ -279,22 +279,32 @@ func (p *Partition) CheckEpoch(current metastore.Epoch) error {
 	}
 }
 
-// epochEnd returns the largest epoch ≤ epoch and the offset at which it ended,
-// the high watermark for the current one; (−1, −1) when there is none.
-func (p *Partition) epochEnd(epoch metastore.Epoch) (metastore.Epoch, int64) {
+// epochEnd returns the largest epoch ≤ epoch that has records and the offset at
+// which it ended, the high watermark for the current one. An epoch of the future
+// is (−1, −1); one before all that have records ended where the first began.
+func (p *Partition) epochEnd(epoch metastore.Epoch) (found metastore.Epoch, end int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	found, end := metastore.Epoch(-1), int64(-1)
-	for i, s := range p.starts {
-		if s.Epoch > epoch {
-			break
-		}
-		found, end = s.Epoch, p.visible
-		for _, later := range p.starts[i+1:] {
-			end = min(end, later.First)
+	if epoch < 0 || epoch > p.Epoch {
+		return -1, -1
+	}
+	found, end = epoch, p.visible
+	for _, s := range p.starts {
+		if s.Epoch <= epoch {
+			found = s.Epoch
+		} else {
+			end = min(end, s.First)
 		}
 	}
 	return found, end
+}
+
+// End is the offset that the next record will get: above the high watermark
+// while some are not durable enough to be seen.
+func (p *Partition) End() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.next
 }
 
 // Tail is what Read found.

@@ -72,6 +72,9 @@ type Config struct {
 	Tail struct {
 		Bytes Bytes
 	}
+	Producer struct {
+		Expiry time.Duration
+	}
 	Segment struct {
 		Bytes     Bytes
 		Age       time.Duration

@@ -76,6 +76,7 @@ func brokerConfig(c *config.Config) broker.Config {
 		Ingest: ingest.Config{
 			SegmentBytes: int64(c.Segment.Bytes), SegmentAge: c.Segment.Age, SegmentAgeUrgent: c.Segment.AgeUrgent,
 			UploadsMax: c.Segment.Uploads, WALBytesMax: int64(c.WAL.Bytes), BudgetWait: c.WAL.BudgetWait, TailBytesMax: int64(c.Tail.Bytes),
+			ProducerExpiry: c.Producer.Expiry,
 		},
 		Group: group.Config{
 			InitialRebalanceDelay: &c.Group.InitialDelay, MembersMax: c.Group.MembersMax,

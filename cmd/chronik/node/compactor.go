@@ -32,6 +32,6 @@ func compactorConfig(c *config.Config, host string) compactor.Config {
 			PassBytesMax: int64(c.Compactor.PassBytes), FileBytesMax: int64(c.Compactor.FileBytes), MergeFiles: c.Compactor.MergeFiles,
 		},
 		Workers: c.Compactor.Workers, LookEvery: c.Compactor.LookEvery,
-		DeletionGrace: c.Compactor.DeletionGrace, OrphanAge: c.Compactor.OrphanAge, OrphanEvery: c.Compactor.OrphanEvery,
+		ProducerExpiry: c.Producer.Expiry, DeletionGrace: c.Compactor.DeletionGrace, OrphanAge: c.Compactor.OrphanAge, OrphanEvery: c.Compactor.OrphanEvery,
 	}
 }
