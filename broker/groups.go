@@ -32,7 +32,7 @@ func newGroups(b *Broker) *group.Coordinator {
 		}
 		return t
 	}
-	return group.New(cfg, (&groupTopics{catalog: b.deps.Store.Catalog()}).now, serves, b.log)
+	return group.New(cfg, (&groupTopics{catalog: b.deps.Store.Catalog()}).now, serves, b.log, group.NewMetrics(b.deps.Registerer))
 }
 
 // reviewPause is how often at most a coordinator looks for brokers that came or went.

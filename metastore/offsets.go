@@ -84,7 +84,10 @@ func (s *Store) OffsetGroups(ctx context.Context) ([]string, error) {
 // several transactions may be applied in part when an error is returned.
 // Offsets whose partition's block is too large for a transaction, which takes
 // metadata of 2 KiB in each of its 256 partitions, are kv.ErrTooLarge.
-func (s *Store) CommitOffsets(ctx context.Context, group string, offsets map[topic.Partition]OffsetCommit) error {
+//
+// Nothing is written once session bs is over: ErrFenced. A nil bs is for those who
+// do not coordinate groups.
+func (s *Store) CommitOffsets(ctx context.Context, bs *BrokerSession, group string, offsets map[topic.Partition]OffsetCommit) error {
 	edits := make(map[offsetBlock]func(blockValue))
 	updates := make(map[offsetBlock]blockValue)
 	for p, commit := range offsets {
@@ -95,12 +98,12 @@ func (s *Store) CommitOffsets(ctx context.Context, group string, offsets map[top
 		}
 		updates[b][p.Index] = commit
 	}
-	return s.editBlocks(ctx, fmt.Sprintf("commit offsets of group %q", group), group, edits)
+	return s.editBlocks(ctx, bs, fmt.Sprintf("commit offsets of group %q", group), group, edits)
 }
 
 // DeleteGroupOffsets forgets a group's offsets of some partitions, or all of
-// them when none is named.
-func (s *Store) DeleteGroupOffsets(ctx context.Context, group string, partitions ...topic.Partition) error {
+// them when none is named. bs is as in CommitOffsets.
+func (s *Store) DeleteGroupOffsets(ctx context.Context, bs *BrokerSession, group string, partitions ...topic.Partition) error {
 	what := fmt.Sprintf("delete offsets of group %q", group)
 	edits := make(map[offsetBlock]func(blockValue))
 	if len(partitions) == 0 {
@@ -122,12 +125,35 @@ func (s *Store) DeleteGroupOffsets(ctx context.Context, group string, partitions
 			}
 		}
 	}
-	return s.editBlocks(ctx, what, group, edits)
+	return s.editBlocks(ctx, bs, what, group, edits)
+}
+
+// ExpireOffsets forgets offsets of a group, but those that were committed anew.
+// bs is as in CommitOffsets.
+func (s *Store) ExpireOffsets(ctx context.Context, bs *BrokerSession, group string, expired map[topic.Partition]OffsetCommit) error {
+	edits := make(map[offsetBlock]func(blockValue))
+	old := make(map[offsetBlock]blockValue)
+	for p, commit := range expired {
+		b := blockOf(p)
+		if old[b] == nil {
+			old[b] = make(blockValue)
+			edits[b] = func(v blockValue) {
+				maps.DeleteFunc(v, func(index int32, now OffsetCommit) bool {
+					was, expires := old[b][index]
+					return expires && was == now
+				})
+			}
+		}
+		old[b][p.Index] = commit
+	}
+	return s.editBlocks(ctx, bs, fmt.Sprintf("expire offsets of group %q", group), group, edits)
 }
 
 // editBlocks changes blocks in as few transactions as fit, and tries again with
 // what it then finds whenever somebody else changed one of them.
-func (s *Store) editBlocks(ctx context.Context, what, group string, edits map[offsetBlock]func(blockValue)) error {
+func (s *Store) editBlocks(
+	ctx context.Context, bs *BrokerSession, what, group string, edits map[offsetBlock]func(blockValue),
+) error {
 	if len(edits) == 0 {
 		return nil
 	}
@@ -143,7 +169,12 @@ func (s *Store) editBlocks(ctx context.Context, what, group string, edits map[of
 				return inDoubt(doubt, fmt.Errorf("%s: %w", what, err))
 			}
 		}
-		txn, states := s.packBlocks(group, left, known, edits)
+		frame := kv.Txn{}
+		if bs != nil {
+			frame.If = []kv.Compare{bs.alive(s.keys)}
+			frame.Read = []string{frame.If[0].Key}
+		}
+		txn, states := s.packBlocks(frame, group, left, known, edits)
 		if len(states) == 0 {
 			return inDoubt(doubt, fmt.Errorf("%s: %w", what, kv.ErrTooLarge))
 		}
@@ -154,6 +185,12 @@ func (s *Store) editBlocks(ctx context.Context, what, group string, edits map[of
 			s.blocks.forget(group)
 			return inDoubt(doubt, err)
 		case !result.Succeeded:
+			if bs != nil && !frame.If[0].Holds(result.Read[frame.If[0].Key].ModRevision) {
+				err := bs.fenced("its key is gone or belongs to another session")
+				bs.lose(err)
+				s.blocks.forget(group)
+				return inDoubt(doubt, fmt.Errorf("%s: %w", what, err))
+			}
 			known = nil
 			continue
 		}
@@ -171,11 +208,11 @@ func (s *Store) editBlocks(ctx context.Context, what, group string, edits map[of
 	return nil
 }
 
-// packBlocks builds a transaction out of the first blocks that fit, and returns
-// their new states, in order.
+// packBlocks adds the first blocks that fit to a transaction, and returns their
+// new states, in order.
 func (s *Store) packBlocks(
-	group string, blocks []offsetBlock, known map[offsetBlock]blockState, edits map[offsetBlock]func(blockValue),
-) (txn kv.Txn, states []blockState) {
+	txn kv.Txn, group string, blocks []offsetBlock, known map[offsetBlock]blockState, edits map[offsetBlock]func(blockValue),
+) (_ kv.Txn, states []blockState) {
 	for _, b := range blocks {
 		old := known[b]
 		value := maps.Clone(old.value)

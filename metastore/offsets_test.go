@@ -27,8 +27,8 @@ func TestOffsetsAreReadBackAsCommitted(t *testing.T) {
 	// Names that would meet each other, or escape, if they were not escaped.
 	groups := []string{"g", "g/", "g%2F", "", "../g", "ä ö"}
 	for i, g := range groups {
-		require.NoError(t, s.CommitOffsets(t.Context(), g, first))
-		require.NoError(t, s.CommitOffsets(t.Context(), g, offsets{{Topic: b, Index: 7}: {Offset: int64(100 + i)}}))
+		require.NoError(t, s.CommitOffsets(t.Context(), nil, g, first))
+		require.NoError(t, s.CommitOffsets(t.Context(), nil, g, offsets{{Topic: b, Index: 7}: {Offset: int64(100 + i)}}))
 	}
 	for i, g := range groups {
 		for _, reader := range []*metastore.Store{s, open(t, k)} {
@@ -51,16 +51,16 @@ func TestDeletedOffsetsAreGone(t *testing.T) {
 	s, k := openMemory(t)
 	id := topic.NewID()
 	p, q, r := topic.Partition{Topic: id}, topic.Partition{Topic: id, Index: 1}, topic.Partition{Topic: id, Index: 300}
-	require.NoError(t, s.CommitOffsets(t.Context(), "g", offsets{p: {Offset: 1}, q: {Offset: 2}, r: {Offset: 3}}))
-	require.NoError(t, s.CommitOffsets(t.Context(), "h", offsets{p: {Offset: 9}}))
-	require.NoError(t, s.DeleteGroupOffsets(t.Context(), "g", p, r))
+	require.NoError(t, s.CommitOffsets(t.Context(), nil, "g", offsets{p: {Offset: 1}, q: {Offset: 2}, r: {Offset: 3}}))
+	require.NoError(t, s.CommitOffsets(t.Context(), nil, "h", offsets{p: {Offset: 9}}))
+	require.NoError(t, s.DeleteGroupOffsets(t.Context(), nil, "g", p, r))
 	got, err := s.FetchOffsets(t.Context(), "g")
 	require.NoError(t, err)
 	require.Equal(t, offsets{q: {Offset: 2}}, got)
 
-	require.NoError(t, s.CommitOffsets(t.Context(), "g", offsets{r: {Offset: 4}}), "after its block was deleted")
-	require.NoError(t, s.DeleteGroupOffsets(t.Context(), "g"))
-	require.NoError(t, s.DeleteGroupOffsets(t.Context(), "g"), "again")
+	require.NoError(t, s.CommitOffsets(t.Context(), nil, "g", offsets{r: {Offset: 4}}), "after its block was deleted")
+	require.NoError(t, s.DeleteGroupOffsets(t.Context(), nil, "g"))
+	require.NoError(t, s.DeleteGroupOffsets(t.Context(), nil, "g"), "again")
 	left, _, err := k.Range(t.Context(), "/chronik-groups/test/offsets/")
 	require.NoError(t, err)
 	require.Len(t, left, 1, "the other group's")
@@ -73,7 +73,7 @@ func TestTwoCoordinatorsLoseNoOffset(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range int32(40) {
 		wg.Go(func() {
-			err := stores[i%2].CommitOffsets(t.Context(), "g", offsets{{Topic: id, Index: i}: {Offset: int64(i)}})
+			err := stores[i%2].CommitOffsets(t.Context(), nil, "g", offsets{{Topic: id, Index: i}: {Offset: int64(i)}})
 			if err != nil {
 				t.Error(err)
 			}
@@ -95,7 +95,7 @@ func TestCommitOfMoreThanATransactionIsSeveral(t *testing.T) {
 	for i := range 150 {
 		large[topic.Partition{Topic: topic.NewID()}] = metastore.OffsetCommit{Offset: int64(i)}
 	}
-	require.NoError(t, s.CommitOffsets(t.Context(), "g", large))
+	require.NoError(t, s.CommitOffsets(t.Context(), nil, "g", large))
 	got, err := s.FetchOffsets(t.Context(), "g")
 	require.NoError(t, err)
 	require.Equal(t, large, got)
@@ -104,8 +104,8 @@ func TestCommitOfMoreThanATransactionIsSeveral(t *testing.T) {
 		c.Metadata = strings.Repeat("m", 4000)
 		large[p] = c
 	}
-	require.ErrorIs(t, s.CommitOffsets(t.Context(), "g", large), kv.ErrTooLarge)
-	require.NoError(t, s.CommitOffsets(t.Context(), "g", nil))
+	require.ErrorIs(t, s.CommitOffsets(t.Context(), nil, "g", large), kv.ErrTooLarge)
+	require.NoError(t, s.CommitOffsets(t.Context(), nil, "g", nil))
 }
 
 func TestCacheOfManyGroupsIsBoundedAndRight(t *testing.T) {
@@ -113,10 +113,39 @@ func TestCacheOfManyGroupsIsBoundedAndRight(t *testing.T) {
 	p := topic.Partition{Topic: topic.NewID()}
 	for round := range int64(2) {
 		for g := range 5000 {
-			require.NoError(t, s.CommitOffsets(t.Context(), fmt.Sprint(g), offsets{p: {Offset: round}}))
+			require.NoError(t, s.CommitOffsets(t.Context(), nil, fmt.Sprint(g), offsets{p: {Offset: round}}))
 		}
 	}
 	got, err := s.FetchOffsets(t.Context(), "0")
 	require.NoError(t, err)
 	require.EqualValues(t, 1, got[p].Offset)
+}
+
+func TestOffsetsOfAnEndedSessionAreRefused(t *testing.T) {
+	s, k := openMemory(t)
+	p := topic.Partition{Topic: topic.NewID()}
+	old := register(t, s, 1)
+	require.NoError(t, s.CommitOffsets(t.Context(), old, "g", offsets{p: {Offset: 1}}))
+	other := open(t, k)
+	now := register(t, other, 1)
+	require.ErrorIs(t, s.CommitOffsets(t.Context(), old, "g", offsets{p: {Offset: 2}}), metastore.ErrFenced)
+	require.ErrorIs(t, s.DeleteGroupOffsets(t.Context(), old, "g"), metastore.ErrFenced)
+	require.NoError(t, other.CommitOffsets(t.Context(), now, "g", offsets{p: {Offset: 3}}))
+	got, err := s.FetchOffsets(t.Context(), "g")
+	require.NoError(t, err)
+	require.Equal(t, offsets{p: {Offset: 3}}, got)
+}
+
+func TestAnOffsetThatIsCommittedAnewDoesNotExpire(t *testing.T) {
+	s, _ := openMemory(t)
+	id := topic.NewID()
+	p, q := topic.Partition{Topic: id}, topic.Partition{Topic: id, Index: 1}
+	require.NoError(t, s.CommitOffsets(t.Context(), nil, "g", offsets{p: {Offset: 1, CommittedAt: 1}, q: {Offset: 2, CommittedAt: 1}}))
+	seen, err := s.FetchOffsets(t.Context(), "g")
+	require.NoError(t, err)
+	require.NoError(t, s.CommitOffsets(t.Context(), nil, "g", offsets{q: {Offset: 2, CommittedAt: 9}}))
+	require.NoError(t, s.ExpireOffsets(t.Context(), nil, "g", seen))
+	got, err := s.FetchOffsets(t.Context(), "g")
+	require.NoError(t, err)
+	require.Equal(t, offsets{q: {Offset: 2, CommittedAt: 9}}, got)
 }

@@ -143,7 +143,7 @@ func (s *Store) DeleteTopicID(ctx context.Context, id topic.ID) error {
 // SweepTopics deletes what is left of deleted topics: owners, manifests and the
 // groups' committed offsets. Any node may call it at any time.
 func (s *Store) SweepTopics(ctx context.Context) error {
-	broken := s.sweepOffsets(ctx)
+	broken := s.SweepOffsets(ctx)
 	var unknown map[topic.ID]bool
 	s.catalog.View(func(v *View) {
 		unknown = make(map[topic.ID]bool)
@@ -157,9 +157,10 @@ func (s *Store) SweepTopics(ctx context.Context) error {
 		func(p topic.Partition) bool { return unknown[p.Topic] }))
 }
 
-// sweepOffsets deletes the groups' offsets of topics that are gone. That one is
-// gone is compared in the transaction: ids of topics do not come back.
-func (s *Store) sweepOffsets(ctx context.Context) error {
+// SweepOffsets deletes the groups' offsets of topics that are gone. That one is
+// gone is compared in the transaction: ids of topics do not come back. Any node
+// may call it at any time.
+func (s *Store) SweepOffsets(ctx context.Context) error {
 	const what = "sweep offsets of deleted topics"
 	entries, _, err := s.kv.Range(ctx, s.keys.underGroups(dirOffsets))
 	if err != nil {

@@ -77,7 +77,7 @@ func lostAnswers(t *testing.T, effect string) {
 	require.NoError(t, s.DropSegment(ctx, seg.ID, metastore.Deletion{Object: seg.Object}))
 	require.Empty(t, s.Catalog().Segments())
 	use(effect)
-	require.NoError(t, s.CommitOffsets(ctx, "g", map[topic.Partition]metastore.OffsetCommit{p: {Offset: 7}}))
+	require.NoError(t, s.CommitOffsets(ctx, nil, "g", map[topic.Partition]metastore.OffsetCommit{p: {Offset: 7}}))
 	use(effect)
 	first, count, err := s.AllocateProducerIDs(ctx)
 	require.NoError(t, err)

@@ -2,10 +2,8 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/broker/group"
@@ -16,17 +14,14 @@ import (
 
 // OffsetCommit
 //
-//   - 6 leader epochs; 7 static members; 8 flexible; 9 for the newer group
-//     protocol, the same on the wire.
+//   - 6 leader epochs; 7 static members; 8 flexible; 9 member epochs, in the
+//     place of the generation; 10 topics by id.
 //
 // A partition that does not exist, or whose metadata is too long, is refused
 // alone; a refusal by the group is every partition's.
 func offsetCommitRoute() *route {
-	return &route{key: 8, name: "OffsetCommit", min: 2, max: 9, start: whole(offsetCommit)}
+	return &route{key: 8, name: "OffsetCommit", min: 2, max: 10, start: whole(offsetCommit)}
 }
-
-// offsetMetadataBytesMax is Kafka's offset.metadata.max.bytes.
-const offsetMetadataBytesMax = 4096
 
 func offsetCommit(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.OffsetCommitRequest) kmsg.Response {
 	now := time.Now()
@@ -34,18 +29,15 @@ func offsetCommit(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Of
 	resp := kmsg.NewPtrOffsetCommitResponse()
 	resp.Topics = make([]kmsg.OffsetCommitResponseTopic, len(req.Topics))
 	for i, asked := range req.Topics {
-		t, unknown := h.lookup(asked.Topic)
+		t, unknown := h.offsetTopic(req.Version, asked.Topic, asked.TopicID)
 		parts := make([]kmsg.OffsetCommitResponseTopicPartition, len(asked.Partitions))
 		for j, a := range asked.Partitions {
 			p, err := topic.Partition{}, unknown
 			if err == nil {
 				p, err = partition(t, a.Partition)
 			}
-			if err == nil && len(text(a.Metadata)) > offsetMetadataBytesMax {
-				err = kerr.OffsetMetadataTooLarge
-			}
-			if err == nil && a.Offset < 0 {
-				err = fmt.Errorf("%w: offset %d", errRequest, a.Offset)
+			if err == nil {
+				err = h.Groups.CheckMetadata(text(a.Metadata))
 			}
 			if err == nil {
 				offsets[p] = group.Offset{
@@ -54,7 +46,7 @@ func offsetCommit(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Of
 			}
 			parts[j].Partition, parts[j].ErrorCode = a.Partition, h.code(err)
 		}
-		resp.Topics[i].Topic, resp.Topics[i].Partitions = asked.Topic, parts
+		resp.Topics[i].Topic, resp.Topics[i].TopicID, resp.Topics[i].Partitions = asked.Topic, asked.TopicID, parts
 	}
 	err := h.Groups.Commit(ctx, req.Group, req.MemberID, text(req.InstanceID), req.Generation, offsets)
 	if err != nil {
@@ -68,4 +60,13 @@ func offsetCommit(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Of
 		}
 	}
 	return resp
+}
+
+// offsetTopic finds a topic as OffsetCommit and OffsetFetch name it: by its id
+// from version 10 on.
+func (h *Handler) offsetTopic(version int16, name string, id topic.ID) (*metastore.Topic, error) {
+	if version >= 10 {
+		return h.lookupID(id)
+	}
+	return h.lookup(name)
 }

@@ -13,12 +13,13 @@ import (
 // OffsetFetch
 //
 //   - 2 null asks for all partitions, group errors; 5 leader epochs; 6 flexible;
-//     7 only stable offsets; 8 several groups; 9 for the newer group protocol.
+//     7 only stable offsets; 8 several groups; 9 member epochs; 10 topics by id.
 //
 // What was never committed is offset −1 without an error, also in a group that
-// nobody has heard of. All offsets are stable: there are no transactions.
+// nobody has heard of, and in a topic named that does not exist; an id of none is
+// UNKNOWN_TOPIC_ID. All offsets are stable: there are no transactions.
 func offsetFetchRoute() *route {
-	return &route{key: 9, name: "OffsetFetch", min: 1, max: 9, start: whole(offsetFetch)}
+	return &route{key: 9, name: "OffsetFetch", min: 1, max: 10, start: whole(offsetFetch)}
 }
 
 func offsetFetch(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.OffsetFetchRequest) kmsg.Response {
@@ -26,18 +27,18 @@ func offsetFetch(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Off
 	if req.Version >= 8 {
 		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(req.Groups))
 		for i := range req.Groups {
-			resp.Groups[i] = h.fetchOffsets(ctx, &req.Groups[i])
+			resp.Groups[i] = h.fetchOffsets(ctx, req.Version, &req.Groups[i])
 		}
 		return resp
 	}
-	asked := kmsg.OffsetFetchRequestGroup{Group: req.Group}
+	asked := kmsg.OffsetFetchRequestGroup{Group: req.Group, MemberEpoch: -1}
 	if req.Topics != nil || req.Version < 2 {
 		asked.Topics = make([]kmsg.OffsetFetchRequestGroupTopic, len(req.Topics))
 	}
 	for i, t := range req.Topics {
 		asked.Topics[i] = kmsg.OffsetFetchRequestGroupTopic{Topic: t.Topic, Partitions: t.Partitions}
 	}
-	found := h.fetchOffsets(ctx, &asked)
+	found := h.fetchOffsets(ctx, req.Version, &asked)
 	resp.ErrorCode = found.ErrorCode
 	resp.Topics = make([]kmsg.OffsetFetchResponseTopic, len(found.Topics))
 	for i, t := range found.Topics {
@@ -55,16 +56,23 @@ func offsetFetch(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Off
 	return resp
 }
 
-func (h *Handler) fetchOffsets(ctx context.Context, asked *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
+func (h *Handler) fetchOffsets(ctx context.Context, version int16, asked *kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
 	found := kmsg.OffsetFetchResponseGroup{Group: asked.Group, Topics: []kmsg.OffsetFetchResponseGroupTopic{}}
-	offsets, err := h.Groups.Committed(ctx, asked.Group)
+	err := h.Groups.Fetchable(ctx, asked.Group, text(asked.MemberID), asked.MemberEpoch)
+	var offsets map[topic.Partition]group.Offset
+	if err == nil {
+		offsets, err = h.Groups.Committed(ctx, asked.Group)
+	}
 	found.ErrorCode = h.code(err)
 	topics := asked.Topics
 	if topics == nil {
 		topics = h.committedTopics(offsets)
 	}
 	for _, t := range topics {
-		known, _ := h.Topics.Topic(t.Topic)
+		known, unknown := h.offsetTopic(version, t.Topic, t.TopicID)
+		if version < 10 {
+			unknown = nil
+		}
 		parts := make([]kmsg.OffsetFetchResponseGroupTopicPartition, len(t.Partitions))
 		for i, index := range t.Partitions {
 			o := group.Offset{Offset: -1, LeaderEpoch: -1}
@@ -74,10 +82,10 @@ func (h *Handler) fetchOffsets(ctx context.Context, asked *kmsg.OffsetFetchReque
 				}
 			}
 			parts[i] = kmsg.OffsetFetchResponseGroupTopicPartition{
-				Partition: index, Offset: o.Offset, LeaderEpoch: int32(o.LeaderEpoch), Metadata: &o.Metadata,
+				Partition: index, Offset: o.Offset, LeaderEpoch: int32(o.LeaderEpoch), Metadata: &o.Metadata, ErrorCode: h.code(unknown),
 			}
 		}
-		found.Topics = append(found.Topics, kmsg.OffsetFetchResponseGroupTopic{Topic: t.Topic, Partitions: parts})
+		found.Topics = append(found.Topics, kmsg.OffsetFetchResponseGroupTopic{Topic: t.Topic, TopicID: t.TopicID, Partitions: parts})
 	}
 	return found
 }
@@ -95,7 +103,7 @@ func (h *Handler) committedTopics(offsets map[topic.Partition]group.Offset) []km
 		if !ok {
 			i = len(topics)
 			at[p.Topic] = i
-			topics = append(topics, kmsg.OffsetFetchRequestGroupTopic{Topic: t.Name})
+			topics = append(topics, kmsg.OffsetFetchRequestGroupTopic{Topic: t.Name, TopicID: t.ID})
 		}
 		topics[i].Partitions = append(topics[i].Partitions, p.Index)
 	}

@@ -60,6 +60,7 @@ func routes() []*route {
 		deleteGroupsRoute(),
 		electLeadersRoute(),
 		incrementalAlterConfigsRoute(),
+		offsetDeleteRoute(),
 		alterPartitionReassignmentsRoute(),
 		listPartitionReassignmentsRoute(),
 		describeClientQuotasRoute(),

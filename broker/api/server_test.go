@@ -45,7 +45,7 @@ func serve(t testing.TB, cfg api.Config) *server {
 	s := &server{memory: m, addr: socket.Addr().String()}
 	delay := 20 * time.Millisecond
 	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
-	s.groups = group.New(group.Config{InitialRebalanceDelay: &delay, SessionTimeoutMin: 100 * time.Millisecond}, m.groupTopics, func(string) bool { return true }, log)
+	s.groups = group.New(group.Config{InitialRebalanceDelay: &delay, SessionTimeoutMin: 100 * time.Millisecond}, m.groupTopics, func(string) bool { return true }, log, group.NewMetrics(reg))
 	storage, store := metadata(t)
 	s.groups.Begin(storage)
 	handler := api.New(cfg, api.Deps{Log: m, Reader: m, Topics: m, Configs: storedConfigs{store}, Quotas: storedConfigs{store}, Cluster: m, ProducerIDs: m, Groups: s.groups, LogLevel: &s.level}, log, reg)

@@ -17,8 +17,8 @@ import (
 // table has to be made in two places on purpose.
 var advertised = map[int16][2]int16{
 	0: {0, 13}, 1: {4, 18}, 2: {1, 10}, 3: {0, 13},
-	8: {2, 9}, 9: {1, 9}, 10: {0, 6}, 11: {0, 9}, 12: {0, 4}, 13: {0, 5}, 14: {0, 5}, 15: {0, 6}, 16: {0, 5},
-	18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4}, 37: {0, 3}, 42: {0, 2}, 44: {0, 1}, 60: {0, 2},
+	8: {2, 10}, 9: {1, 10}, 10: {0, 6}, 11: {0, 9}, 12: {0, 4}, 13: {0, 5}, 14: {0, 5}, 15: {0, 6}, 16: {0, 5},
+	18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4}, 37: {0, 3}, 42: {0, 2}, 47: {0, 0}, 44: {0, 1}, 60: {0, 2},
 	48: {0, 1}, 49: {0, 1},
 	17: {0, 1}, 29: {1, 3}, 30: {1, 3}, 31: {1, 3}, 34: {1, 2}, 36: {0, 2},
 	38: {1, 3}, 39: {1, 2}, 40: {1, 2}, 41: {1, 3}, 50: {0, 0}, 51: {0, 0}, 65: {0, 0}, 66: {0, 1}, 71: {0, 0}, 72: {0, 0},
@@ -92,7 +92,7 @@ func sample(key int16, topic string, id [16]byte) kmsg.Request {
 		r.Group = "g"
 		part := kmsg.NewOffsetCommitRequestTopicPartition()
 		part.Offset = 3
-		r.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: topic, Partitions: []kmsg.OffsetCommitRequestTopicPartition{part}}}
+		r.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: topic, TopicID: id, Partitions: []kmsg.OffsetCommitRequestTopicPartition{part}}}
 		return r
 	case 9:
 		r := kmsg.NewPtrOffsetFetchRequest()
@@ -100,7 +100,10 @@ func sample(key int16, topic string, id [16]byte) kmsg.Request {
 		r.Topics = []kmsg.OffsetFetchRequestTopic{{Topic: topic, Partitions: []int32{0, 1}}}
 		group := kmsg.NewOffsetFetchRequestGroup()
 		group.Group = "g"
-		r.Groups = []kmsg.OffsetFetchRequestGroup{group}
+		group.Topics = []kmsg.OffsetFetchRequestGroupTopic{{Topic: topic, TopicID: id, Partitions: []int32{0, 1}}}
+		all := kmsg.NewOffsetFetchRequestGroup()
+		all.Group = "g"
+		r.Groups = []kmsg.OffsetFetchRequestGroup{group, all}
 		return r
 	case 10:
 		r := kmsg.NewPtrFindCoordinatorRequest()
@@ -197,6 +200,11 @@ func sample(key int16, topic string, id [16]byte) kmsg.Request {
 	case 42:
 		r := kmsg.NewPtrDeleteGroupsRequest()
 		r.Groups = []string{"nobody"}
+		return r
+	case 47:
+		r := kmsg.NewPtrOffsetDeleteRequest()
+		r.Group = "g"
+		r.Topics = []kmsg.OffsetDeleteRequestTopic{{Topic: topic, Partitions: []kmsg.OffsetDeleteRequestTopicPartition{{Partition: 0}, {Partition: 9}}}}
 		return r
 	case 44:
 		r := kmsg.NewPtrIncrementalAlterConfigsRequest()

@@ -50,6 +50,11 @@ func (k *consumers) Committable(_ time.Time, id, instance string, generation int
 	return k.State.Committable(id, instance, generation)
 }
 
+// Since implements kind: what somebody reads does not expire.
+func (k *consumers) Since(topic string, committed time.Time) (time.Time, bool) {
+	return committed, !k.Subscribed(topic)
+}
+
 func restoreConsumers(stored Stored, limits consumer.Limits, now time.Time) (*consumers, error) {
 	s, err := consumer.Decode(limits, now, stored.Head[1:], stored.Rows)
 	if err != nil {

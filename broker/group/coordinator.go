@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/group/consumer"
-	"github.com/chronik-stream/chronik/internal/topic"
 )
 
 // Config bounds the groups. Zero fields take their defaults, which are Kafka's.
@@ -26,7 +26,10 @@ type Config struct {
 	Migration                            Migration      // Bidirectional
 	// Times are what is set on one group of the consumer protocol; 0: nothing.
 	// It may be nil, and its answer may change at any time.
-	Times func(group string) Times
+	Times                  func(group string) Times
+	OffsetsRetention       time.Duration // 7 days; offsets.retention.minutes
+	OffsetsRetentionCheck  time.Duration // 10 min; offsets.retention.check.interval.ms
+	OffsetMetadataBytesMax *int          // 4096; offset.metadata.max.bytes
 }
 
 func (c Config) limits() Limits {
@@ -58,6 +61,9 @@ type Coordinator struct {
 	interval  time.Duration // between heartbeats of the consumer protocol
 	timesOf   func(group string) Times
 	migration Migration
+	retention Retention
+	metadata  int // bytes that may come with an offset
+	metrics   *Metrics
 	topics    func() *consumer.Topics
 	serves    func(group string) bool
 	log       *slog.Logger
@@ -70,9 +76,11 @@ type Coordinator struct {
 // New returns a coordinator, which serves nothing before Begin. topics are those
 // that exist now, and owns tells whether this broker is the one that coordinates a
 // group; both may change at any time.
-func New(cfg Config, topics func() *consumer.Topics, owns func(group string) bool, log *slog.Logger) *Coordinator {
+func New(cfg Config, topics func() *consumer.Topics, owns func(group string) bool, log *slog.Logger, metrics *Metrics) *Coordinator {
 	return &Coordinator{
 		limits: cfg.limits(), interval: cmp.Or(cfg.ConsumerHeartbeatInterval, 5*time.Second), timesOf: cfg.Times,
+		retention: Retention{cmp.Or(cfg.OffsetsRetention, 7*24*time.Hour), cmp.Or(cfg.OffsetsRetentionCheck, 10*time.Minute)},
+		metadata:  *cmp.Or(cfg.OffsetMetadataBytesMax, new(4096)), metrics: metrics,
 		migration: cmp.Or(cfg.Migration, Bidirectional), topics: topics, serves: owns, log: log,
 	}
 }
@@ -91,6 +99,7 @@ func (c *Coordinator) Begin(storage Storage) {
 	t.life, t.end = context.WithCancel(context.Background())
 	c.term = t
 	t.tasks.Go(t.loadAll)
+	t.tasks.Go(t.expire)
 }
 
 // End forgets everything and answers whoever waits with ErrNotCoordinator: the
@@ -313,6 +322,9 @@ func (c *Coordinator) Join(ctx context.Context, group string, r JoinRequest) (Jo
 		return Joined{Generation: -1, MemberID: r.MemberID}, err
 	}
 	a := c.await(ctx, g, t)
+	if errors.Is(a.Err, ErrGroupFull) {
+		c.metrics.full.Inc()
+	}
 	return a.Joined, a.Err
 }
 
@@ -395,32 +407,6 @@ func (c *Coordinator) Leave(ctx context.Context, group, id, instance, reason str
 func (c *Coordinator) Check(group string) error {
 	_, err := c.check(group)
 	return err
-}
-
-// Commit stores offsets for a member, or for somebody outside an empty group.
-func (c *Coordinator) Commit(ctx context.Context, group, id, instance string, generation int32, offsets map[topic.Partition]Offset) error {
-	var refused error
-	g, err := c.with(ctx, group, func(g *running, now time.Time) {
-		switch {
-		case g.kind != nil:
-			refused = g.kind.Committable(now, id, instance, generation)
-		case generation >= 0:
-			refused = ErrIllegalGeneration // of a group that there is not
-		}
-	})
-	if err = cmp.Or(err, refused); err != nil || len(offsets) == 0 {
-		return err
-	}
-	return g.term.commits.commit(ctx, group, offsets)
-}
-
-// Committed returns all that a group has committed; an unknown group nothing.
-func (c *Coordinator) Committed(ctx context.Context, group string) (map[topic.Partition]Offset, error) {
-	t, err := c.check(group)
-	if err != nil {
-		return nil, err
-	}
-	return t.storage.FetchOffsets(ctx, group)
 }
 
 // Describe shows a group of the classic protocol. One that only has offsets is

@@ -34,7 +34,7 @@ func newStore() *store {
 
 // begin returns a coordinator that serves out of s until the test ends.
 func begin(t *testing.T, s group.Storage) *group.Coordinator {
-	c := group.New(group.Config{}, noTopics, everything, slog.New(slog.DiscardHandler))
+	c := group.New(group.Config{}, noTopics, everything, slog.New(slog.DiscardHandler), group.NewMetrics(nil))
 	c.Begin(s)
 	t.Cleanup(c.Close)
 	return c
@@ -91,6 +91,32 @@ func (s *store) CommitOffsets(_ context.Context, name string, offsets map[topic.
 		s.offsets[name] = make(map[topic.Partition]group.Offset)
 	}
 	maps.Copy(s.offsets[name], offsets)
+	return nil
+}
+
+func (s *store) DeleteOffsets(_ context.Context, name string, partitions []topic.Partition) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range partitions {
+		delete(s.offsets[name], p)
+	}
+	return nil
+}
+
+func (s *store) ExpireOffsets(_ context.Context, name string, expired map[topic.Partition]group.Offset) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.offsets[name], func(p topic.Partition, o group.Offset) bool {
+		was, expires := expired[p]
+		return expires && o == was
+	})
+	return nil
+}
+
+func (s *store) Sweep(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.offsets, func(_ string, offsets map[topic.Partition]group.Offset) bool { return len(offsets) == 0 })
 	return nil
 }
 
@@ -170,7 +196,7 @@ func TestCloseFreesEverybodyWhoWaits(t *testing.T) {
 
 func TestOnlyTheCoordinatorAnswers(t *testing.T) {
 	var mine atomic.Bool
-	c := group.New(group.Config{}, noTopics, func(string) bool { return mine.Load() }, slog.New(slog.DiscardHandler))
+	c := group.New(group.Config{}, noTopics, func(string) bool { return mine.Load() }, slog.New(slog.DiscardHandler), group.NewMetrics(nil))
 	c.Begin(newStore())
 	defer c.Close()
 	_, err := c.Join(t.Context(), "g", join(""))

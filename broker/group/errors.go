@@ -23,6 +23,8 @@ var (
 	ErrGroupUnknown      = errors.New("unknown group")
 	ErrLoading           = errors.New("group is being read")
 	ErrNotStored         = errors.New("group's state is not stored yet")
+	ErrMetadataTooLarge  = errors.New("metadata of an offset is too large")
+	ErrSubscribed        = errors.New("a member of the group reads the topic")
 	ErrNotEmpty          = errors.New("group has members")
 )
 

@@ -32,6 +32,11 @@ type kind interface {
 	// Committable checks that a member may commit offsets, which keeps it alive.
 	// generation is the member epoch of those who have one.
 	Committable(now time.Time, id, instance string, generation int32) error
+	// Subscribed reports whether a member reads the topic, or may.
+	Subscribed(topic string) bool
+	// Since returns from when on an offset of a topic, committed at a time, is on
+	// its way to expire; false while it is not.
+	Since(topic string, committed time.Time) (time.Time, bool)
 }
 
 // The kinds of groups, by the names that Kafka's tools show.

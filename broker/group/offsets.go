@@ -24,6 +24,10 @@ type Offsets interface {
 	CommitOffsets(ctx context.Context, group string, offsets map[topic.Partition]Offset) error
 	// DeleteGroupOffsets forgets the group's offsets; of an unknown group too.
 	DeleteGroupOffsets(ctx context.Context, group string) error
+	// DeleteOffsets forgets offsets of some partitions; those never committed too.
+	DeleteOffsets(ctx context.Context, group string, partitions []topic.Partition) error
+	// ExpireOffsets forgets offsets, but those that were committed anew since.
+	ExpireOffsets(ctx context.Context, group string, expired map[topic.Partition]Offset) error
 	// GroupsWithOffsets lists the groups that have committed anything.
 	GroupsWithOffsets(ctx context.Context) ([]string, error)
 }

@@ -107,6 +107,7 @@ func (g *running) settle(now time.Time) {
 		case w.version <= g.stored:
 			w.tell(nil)
 		case !now.Before(w.until):
+			g.term.coordinator.metrics.late.Inc()
 			w.tell(ErrNotStored)
 		default:
 			left = append(left, w)
@@ -163,12 +164,14 @@ func (g *running) write() {
 		g.mu.Lock()
 		if err != nil {
 			g.mu.Unlock()
+			g.term.coordinator.metrics.writes.WithLabelValues("failed").Inc()
 			if g.term.life.Err() == nil {
 				g.term.coordinator.log.Warn("a group's state could not be stored, it is read again", "group", g.name, "error", err)
 			}
 			g.drop(fmt.Errorf("%w: %w", ErrNotStored, err))
 			return
 		}
+		g.term.coordinator.metrics.writes.WithLabelValues("stored").Inc()
 		g.stored = version
 		g.settle(time.Now())
 		g.mu.Unlock()
@@ -238,6 +241,7 @@ func (g *running) step(now time.Time, f func()) {
 	}
 	g.after(now)
 	if after.Phase != before.Phase && after.Phase == Preparing {
+		g.term.coordinator.metrics.rebalances.Inc()
 		g.term.coordinator.log.Info("group rebalances", "group", g.name, "generation", after.Generation, "members", after.Members, "reason", after.Reason)
 	}
 	if after.Phase != before.Phase && (after.Phase == Stable || after.Phase == Empty) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/chronik-stream/chronik/broker/group/consumer"
 )
 
 // SyncRequest fetches a member's assignment; the leader's hands them all in.
@@ -153,6 +155,41 @@ func (s *State) Committable(now time.Time, id, instance string, generation int32
 	}
 	s.keepAlive(now, m)
 	return nil
+}
+
+// Subscribed implements kind. Topics are known of members who use the embedded
+// protocol of Kafka's consumers, and say what can be read; others may read all.
+func (s *State) Subscribed(topic string) bool {
+	if s.protocolType != consumer.ClassicType {
+		return len(s.members) > 0
+	}
+	for _, m := range s.members {
+		for _, p := range m.Protocols {
+			if s.protocol != "" && p.Name != s.protocol {
+				continue
+			}
+			topics, err := consumer.Subscription(p.Metadata)
+			if err != nil || slices.Contains(topics, topic) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Since implements kind, as KIP-211 has it: offsets of an empty group expire from
+// when it became empty, those of topics that nobody reads any more from when they
+// were committed, and all others stay.
+func (s *State) Since(topic string, committed time.Time) (time.Time, bool) {
+	switch {
+	case s.phase == Empty && s.since.After(committed):
+		return s.since, true
+	case s.phase == Empty:
+		return committed, true
+	case s.phase != Stable || s.protocolType != consumer.ClassicType:
+		return time.Time{}, false
+	}
+	return committed, !s.Subscribed(topic)
 }
 
 // Expire does what is due at now: members whose session is over are removed, and

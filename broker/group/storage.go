@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -19,6 +20,8 @@ type Storage interface {
 	LoadGroup(ctx context.Context, group string) (Record, error)
 	// GroupHeads returns the heads of all groups with a state.
 	GroupHeads(ctx context.Context) (map[string][]byte, error)
+	// Sweep deletes what deleted groups and deleted topics have left.
+	Sweep(ctx context.Context) error
 }
 
 // Record is a group's stored state. One call at a time.
@@ -61,15 +64,34 @@ func (m *inMetastore) FetchOffsets(ctx context.Context, name string) (map[topic.
 }
 
 func (m *inMetastore) CommitOffsets(ctx context.Context, name string, offsets map[topic.Partition]Offset) error {
+	return m.store.CommitOffsets(ctx, m.session, name, commits(offsets))
+}
+
+func commits(offsets map[topic.Partition]Offset) map[topic.Partition]metastore.OffsetCommit {
 	commits := make(map[topic.Partition]metastore.OffsetCommit, len(offsets))
 	for p, c := range offsets {
 		commits[p] = metastore.OffsetCommit{Offset: c.Offset, LeaderEpoch: c.LeaderEpoch, Metadata: c.Metadata, CommittedAt: c.CommittedAt.UnixMilli()}
 	}
-	return m.store.CommitOffsets(ctx, name, commits)
+	return commits
+}
+
+func (m *inMetastore) DeleteOffsets(ctx context.Context, name string, partitions []topic.Partition) error {
+	if len(partitions) == 0 {
+		return nil
+	}
+	return m.store.DeleteGroupOffsets(ctx, m.session, name, partitions...)
+}
+
+func (m *inMetastore) ExpireOffsets(ctx context.Context, name string, expired map[topic.Partition]Offset) error {
+	return m.store.ExpireOffsets(ctx, m.session, name, commits(expired))
+}
+
+func (m *inMetastore) Sweep(ctx context.Context) error {
+	return errors.Join(m.store.SweepGroups(ctx, m.session), m.store.SweepOffsets(ctx))
 }
 
 func (m *inMetastore) DeleteGroupOffsets(ctx context.Context, name string) error {
-	return m.store.DeleteGroupOffsets(ctx, name)
+	return m.store.DeleteGroupOffsets(ctx, m.session, name)
 }
 
 func (m *inMetastore) GroupsWithOffsets(ctx context.Context) ([]string, error) {

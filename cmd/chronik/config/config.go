@@ -63,6 +63,10 @@ type Config struct {
 		ConsumerSessionTimeout    time.Duration
 		ConsumerHeartbeatInterval time.Duration
 		ConsumerMigration         string
+
+		OffsetsRetention      time.Duration
+		OffsetsRetentionCheck time.Duration
+		OffsetMetadataMax     int
 	}
 	WAL struct {
 		FileBytes  Bytes

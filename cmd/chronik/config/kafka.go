@@ -37,6 +37,9 @@ func kafkaNames() map[string]string {
 		"group.consumer_session_timeout":    "group.consumer.session.timeout.ms",
 		"group.consumer_heartbeat_interval": "group.consumer.heartbeat.interval.ms",
 		"group.consumer_migration":          "group.consumer.migration.policy",
+		"group.offsets_retention":           "offsets.retention.minutes",
+		"group.offsets_retention_check":     "offsets.retention.check.interval.ms",
+		"group.offset_metadata_bytes_max":   "offset.metadata.max.bytes",
 	}
 }
 

@@ -82,7 +82,9 @@ func brokerConfig(c *config.Config) broker.Config {
 			InitialRebalanceDelay: &c.Group.InitialDelay, MembersMax: c.Group.MembersMax,
 			SessionTimeoutMin: c.Group.SessionTimeoutMin, SessionTimeoutMax: c.Group.SessionTimeoutMax,
 			ConsumerSessionTimeout: c.Group.ConsumerSessionTimeout, ConsumerHeartbeatInterval: c.Group.ConsumerHeartbeatInterval,
-			Migration: group.Migration(c.Group.ConsumerMigration),
+			Migration:        group.Migration(c.Group.ConsumerMigration),
+			OffsetsRetention: c.Group.OffsetsRetention, OffsetsRetentionCheck: c.Group.OffsetsRetentionCheck,
+			OffsetMetadataBytesMax: &c.Group.OffsetMetadataMax,
 		},
 		Wire: wire.Config{
 			ConnectionsMax: c.Kafka.ConnectionsMax, ConnectionsPerIPMax: c.Kafka.ConnectionsIP, ConnectionRateMax: c.Kafka.ConnectionRate,
