@@ -67,6 +67,8 @@ func (c cluster) ClusterID() string           { return c.b.cfg.ClusterID }
 func (c cluster) Self() metastore.BrokerID    { return c.b.cfg.ID }
 func (c cluster) Brokers() []metastore.Broker { return c.b.deps.Store.Catalog().Brokers() }
 
+func (c cluster) Revision() int64 { return c.b.deps.Store.Catalog().Revision() }
+
 func (c cluster) Leader(p topic.Partition) core.Leader {
 	view := c.b.deps.Store.Catalog().Partition(p)
 	if !view.OwnerAlive {

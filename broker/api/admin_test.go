@@ -282,3 +282,49 @@ func TestADeletedAndRecreatedTopicHasAnotherID(t *testing.T) {
 	_, there := s.TopicByID(topic.ID(young.ID))
 	require.True(t, there, "the younger topic of that name stays")
 }
+
+func TestTheQuorumIsTheListedControllerAndTheRevisionOfTheMetadata(t *testing.T) {
+	s := serve(t, api.Config{})
+	for version := int16(0); version <= 2; version++ {
+		answer := ask[*kmsg.DescribeQuorumResponse](t, s, version, sample(55, "", topic.ID{}))
+		known, unknown := answer.Topics[0].Partitions[0], answer.Topics[0].Partitions[1]
+		require.Zero(t, known.ErrorCode)
+		require.EqualValues(t, 7, known.LeaderID)
+		require.Len(t, known.CurrentVoters, 1)
+		require.Equal(t, known.HighWatermark, known.CurrentVoters[0].LogEndOffset)
+		require.Equal(t, kerr.UnknownTopicOrPartition.Code, unknown.ErrorCode)
+		if version == 2 {
+			require.Equal(t, "127.0.0.1", answer.Nodes[0].Listeners[0].Host)
+		}
+		s.topic(t, fmt.Sprintf("t%d", version), 1, nil)
+		again := ask[*kmsg.DescribeQuorumResponse](t, s, version, sample(55, "", topic.ID{}))
+		require.Greater(t, again.Topics[0].Partitions[0].HighWatermark, known.HighWatermark)
+	}
+}
+
+func TestFeaturesAreThoseOfTheBuild(t *testing.T) {
+	s := serve(t, api.Config{})
+	update := func(version int16, name string, level int16) (result, all int16) {
+		req := kmsg.NewPtrUpdateFeaturesRequest()
+		req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: name, MaxVersionLevel: level}}
+		resp := ask[*kmsg.UpdateFeaturesResponse](t, s, version, req)
+		if version < 2 {
+			result = resp.Results[0].ErrorCode
+		}
+		return result, resp.ErrorCode
+	}
+	invalid := kerr.InvalidUpdateVersion.Code
+	for _, test := range []struct {
+		name  string
+		level int16
+		code  int16
+	}{{"group.version", 1, 0}, {"group.version", 0, invalid}, {"group.version", 2, invalid}, {"transaction.version", 2, invalid}, {"", 1, invalid}} {
+		for version := int16(0); version <= 1; version++ {
+			result, all := update(version, test.name, test.level)
+			require.Equal(t, test.code, result, "%+v", test)
+			require.Zero(t, all)
+		}
+		_, all := update(2, test.name, test.level)
+		require.Equal(t, test.code, all, "%+v", test)
+	}
+}

@@ -124,6 +124,8 @@ type Cluster interface {
 	Self() metastore.BrokerID
 	// Brokers are the live ones, sorted by id, this one among them.
 	Brokers() []metastore.Broker
+	// Revision is the revision of the metadata that this broker has seen.
+	Revision() int64
 	// Leader tells which live broker owns p. Broker is metastore.NoBroker when
 	// nobody does at the moment.
 	Leader(p topic.Partition) core.Leader

@@ -158,6 +158,12 @@ func (m *memory) ClusterID() string           { return "memory" }
 func (m *memory) Self() metastore.BrokerID    { return m.brokers[0].ID }
 func (m *memory) Brokers() []metastore.Broker { return m.brokers }
 
+func (m *memory) Revision() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.revision
+}
+
 func (m *memory) Leader(p topic.Partition) core.Leader {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -67,6 +67,8 @@ func routes() []*route {
 		alterClientQuotasRoute(),
 		describeUserSCRAMCredentialsRoute(),
 		alterUserSCRAMCredentialsRoute(),
+		describeQuorumRoute(),
+		updateFeaturesRoute(),
 		describeClusterRoute(),
 		describeProducersRoute(),
 		describeTransactionsRoute(),

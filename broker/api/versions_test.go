@@ -24,7 +24,7 @@ var advertised = map[int16][2]int16{
 	38: {1, 3}, 39: {1, 2}, 40: {1, 2}, 41: {1, 3}, 50: {0, 0}, 51: {0, 0}, 65: {0, 0}, 66: {0, 1}, 71: {0, 0}, 72: {0, 0},
 	21: {0, 2}, 35: {1, 4}, 61: {0, 0},
 	68: {0, 1}, 69: {0, 1},
-	33: {0, 2}, 43: {0, 2}, 45: {0, 0}, 46: {0, 0}, 74: {0, 1}, 75: {0, 0},
+	33: {0, 2}, 43: {0, 2}, 45: {0, 0}, 46: {0, 0}, 55: {0, 2}, 57: {0, 2}, 74: {0, 1}, 75: {0, 0},
 }
 
 func TestAdvertisedVersionsAreExactlyTheTable(t *testing.T) {
@@ -182,6 +182,14 @@ func sample(key int16, topic string, id [16]byte) kmsg.Request {
 	case 46:
 		r := kmsg.NewPtrListPartitionReassignmentsRequest()
 		r.Topics = []kmsg.ListPartitionReassignmentsRequestTopic{{Topic: topic, Partitions: []int32{0}}}
+		return r
+	case 55:
+		r := kmsg.NewPtrDescribeQuorumRequest()
+		r.Topics = []kmsg.DescribeQuorumRequestTopic{{Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{}, {Partition: 1}}}}
+		return r
+	case 57:
+		r := kmsg.NewPtrUpdateFeaturesRequest()
+		r.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: "group.version", MaxVersionLevel: 1}, {Feature: "no.such.feature", MaxVersionLevel: 1}}
 		return r
 	case 74:
 		r := kmsg.NewPtrListConfigResourcesRequest()
