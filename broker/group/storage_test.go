@@ -35,7 +35,7 @@ func member(t *testing.T, c *group.Coordinator, name string, topics ...string) (
 	t.Helper()
 	request := join("")
 	request.Protocols = []group.Protocol{{Name: "range", Metadata: reading(topics...)}}
-	request.SessionTimeout, request.RebalanceTimeout = 20*time.Minute, 20*time.Minute
+	request.SessionTimeout, request.RebalanceTimeout = 18*time.Minute, 18*time.Minute
 	joined, err := c.Join(t.Context(), name, request)
 	require.NoError(t, err)
 	_, err = c.Sync(t.Context(), name, group.SyncRequest{
@@ -277,7 +277,7 @@ func TestMembersHaveAWholeSessionAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore()
 		c := begin(t, s)
-		id, generation := member(t, c, "g", "t") // a session of 20 minutes
+		id, generation := member(t, c, "g", "t") // a session of 18 minutes
 		_, _ = member(t, c, "h", "t")
 		<-time.After(15 * time.Minute)
 		c.Close()
@@ -285,7 +285,7 @@ func TestMembersHaveAWholeSessionAfterARestart(t *testing.T) {
 		c = begin(t, s)
 		<-time.After(15 * time.Minute)
 		require.NoError(t, c.Heartbeat(t.Context(), "g", id, "", generation))
-		<-time.After(6 * time.Minute)
+		<-time.After(4 * time.Minute)
 		listed, err := c.List(t.Context())
 		require.NoError(t, err)
 		require.Len(t, listed, 2)
