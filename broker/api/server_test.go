@@ -38,13 +38,18 @@ type server struct {
 
 func serve(t testing.TB, cfg api.Config) *server {
 	t.Helper()
+	return serveLogged(t, cfg, slog.New(slog.DiscardHandler))
+}
+
+func serveLogged(t testing.TB, cfg api.Config, log *slog.Logger) *server {
+	t.Helper()
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := socket.Addr().(*net.TCPAddr)
 	m := newMemory(metastore.Broker{ID: 7, Listeners: []metastore.Listener{{Name: "PLAINTEXT", Host: "127.0.0.1", Port: int32(address.Port)}}})
 	s := &server{memory: m, addr: socket.Addr().String()}
 	delay := 20 * time.Millisecond
-	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
+	reg := prometheus.NewRegistry()
 	s.groups = group.New(group.Config{InitialRebalanceDelay: &delay, SessionTimeoutMin: 100 * time.Millisecond}, m.groupTopics, func(string) bool { return true }, log, group.NewMetrics(reg))
 	storage, store := metadata(t)
 	s.groups.Begin(storage)
