@@ -54,6 +54,10 @@ func TestFiveHundredConsumersComeAndGoInAClassicGroup(t *testing.T) {
 	churn(t, "classic", kgo.Balancers(kgo.CooperativeStickyBalancer()))
 }
 
+func TestFiveHundredConsumersComeAndGoInAConsumerGroup(t *testing.T) { // KIP-848
+	churn(t, "consumer", kgo.Balancers(kgo.StickyBalancer()), kgo.ServerSideBalancer())
+}
+
 // crowd is the members of the group and what they know.
 type crowd struct {
 	t      *testing.T
@@ -393,7 +397,8 @@ func churn(t *testing.T, kind string, opts ...kgo.Opt) {
 	if testing.Short() {
 		t.Skip("takes a minute and both cores")
 	}
-	c := start(t)
+	// The same times as those of classic members, which ask for theirs.
+	c := startIn(t, t.TempDir(), []string{"CHRONIK_GROUP_CONSUMER_SESSION_TIMEOUT=12s", "CHRONIK_GROUP_CONSUMER_HEARTBEAT_INTERVAL=1s"})
 	c.must("", "topic", "create", "t", "--partitions", fmt.Sprint(churnPartitions))
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -423,6 +428,9 @@ func churn(t *testing.T, kind string, opts ...kgo.Opt) {
 		w.join(w.instance())
 	}
 	w.settled("all at once")
+	if r := c.describeGroup(w.group); r.Type != kind {
+		t.Fatalf("the group is of type %s", r.Type)
+	}
 	w.stir(churnFor(t) / 2)
 	w.settled("after coming and going")
 	w.nothingDoubled()
