@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -30,7 +31,7 @@ type protocols struct {
 }
 
 func beginProtocols(t *testing.T, s group.Storage, migration group.Migration) protocols {
-	c := group.New(group.Config{Migration: migration}, oneTopic, everything, slog.New(slog.DiscardHandler))
+	c := group.New(group.Config{Migration: migration}, oneTopic, everything, slog.New(slog.DiscardHandler), group.NewMetrics(prometheus.NewRegistry()))
 	c.Begin(s)
 	t.Cleanup(c.Close)
 	return protocols{t, c}
