@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -554,4 +555,166 @@ func TestIdleProducersAreForgotten(t *testing.T) {
 		t.Errorf("%d producers", n)
 	}
 	r.eventually("the producer is forgotten", func() bool { return producers() == 0 })
+}
+
+func TestATimedOutProduceIsRecognisedWhenItComesAgain(t *testing.T) {
+	r := newRig(t, disk.NewMemory(), eager)
+	r.create("t", 1, map[string]*string{"durability": text("object")})
+	r.plan("put * fail-before p=1")
+	raw := built(batch.None, &batch.Producer{ID: 9, Epoch: 0, Sequence: 0}, rec{1, "v"})
+	req := kmsg.NewPtrProduceRequest()
+	made, _ := r.store.Catalog().Topic("t")
+	req.Acks, req.TimeoutMillis = -1, 100
+	req.Topics = []kmsg.ProduceRequestTopic{{Topic: "t", TopicID: made.ID, Partitions: []kmsg.ProduceRequestTopicPartition{{Records: raw}}}}
+	resp, err := r.producer(-1).Broker(1).Request(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := resp.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode; code != kerr.RequestTimedOut.Code {
+		t.Errorf("error %d, want REQUEST_TIMED_OUT: the client may try again", code)
+	}
+	r.plan("")
+	if part := r.send("t", 0, -1, raw); part.ErrorCode != 0 || part.BaseOffset != 0 {
+		t.Errorf("the repeat: %+v", part)
+	}
+	if got := r.sent("t", 0, built(batch.None, nil, rec{1, "v"})); got != 1 {
+		t.Errorf("the next offset is %d, want 1", got)
+	}
+}
+
+func TestWhatReadersWereToldNeverGoesBack(t *testing.T) {
+	r := newRig(t, disk.NewMemory(), ingest.Config{SegmentAge: time.Hour})
+	r.config.StopTimeout = 200 * time.Millisecond
+	r.create("t", 1, nil)
+	var high, start int64
+	for round := range int64(6) {
+		r.produce("t", 0, values(0, 5)...)
+		if round%2 == 0 {
+			r.deleteBefore("t", 3*round+1)
+		}
+		look := func() {
+			t.Helper()
+			end, _ := r.offsetOf("t", -1)
+			part := r.fetch("t", 0, 0, 1<<20, position{0, end, 1 << 20, -1, -1})[0]
+			if part.ErrorCode != 0 || part.HighWatermark < high || part.LastStableOffset != part.HighWatermark || part.LogStartOffset < start {
+				t.Errorf("high watermark %d, last stable %d, log start %d, error %d; before %d and %d",
+					part.HighWatermark, part.LastStableOffset, part.LogStartOffset, part.ErrorCode, high, start)
+			}
+			high, start = part.HighWatermark, part.LogStartOffset
+		}
+		look()
+		if round%2 == 1 { // without a last flush: from the WAL
+			r.plan("put * fail-before p=1")
+		}
+		r.restart()
+		r.plan("")
+		look()
+	}
+	if high != 30 || start != 13 {
+		t.Errorf("high watermark %d, log start %d; want 30, 13", high, start)
+	}
+}
+
+// A topic that was made again under its name is another topic.
+func TestARecreatedTopicIsNotTheOldOne(t *testing.T) {
+	r := newRig(t, disk.NewMemory(), eager)
+	r.create("t", 1, nil)
+	r.produce("t", 0, values(0, 4)...)
+	old, _ := r.store.Catalog().Topic("t")
+	if answers, err := kadm.NewClient(r.client).DeleteTopics(t.Context(), "t"); err != nil || answers["t"].Err != nil {
+		t.Fatal(err, answers)
+	}
+	r.create("t", 1, nil)
+	r.eventually("the new one is led", func() bool { return r.listOffset("t", 10, -1).ErrorCode != kerr.NotLeaderForPartition.Code })
+	if offset, _ := r.offsetOf("t", -1); offset != 0 {
+		t.Errorf("its end is %d", offset)
+	}
+	made, _ := r.store.Catalog().Topic("t")
+	if made.ID == old.ID {
+		t.Fatal("the same id")
+	}
+	fetch := kmsg.NewPtrFetchRequest()
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.PartitionMaxBytes = 1 << 20
+	fetch.Topics = []kmsg.FetchRequestTopic{{TopicID: old.ID, Partitions: []kmsg.FetchRequestTopicPartition{part}}}
+	resp, err := r.client.Broker(1).Request(t.Context(), fetch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].ErrorCode; code != kerr.UnknownTopicID.Code {
+		t.Errorf("fetch by the old id: error %d", code)
+	}
+	produce := kmsg.NewPtrProduceRequest()
+	produce.Acks, produce.TimeoutMillis = -1, 5000
+	produce.Topics = []kmsg.ProduceRequestTopic{{TopicID: old.ID, Partitions: []kmsg.ProduceRequestTopicPartition{{Records: built(batch.None, nil, rec{1, "v"})}}}}
+	resp, err = r.producer(-1).Broker(1).Request(t.Context(), produce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := resp.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode; code != kerr.UnknownTopicID.Code {
+		t.Errorf("produce by the old id: error %d", code)
+	}
+}
+
+// What no producer may send is refused whole, by its own reason, and closes nothing.
+func TestMalformedBatchesAreRefusedByTheirReason(t *testing.T) {
+	r := newRig(t, disk.NewMemory(), eager)
+	r.create("t", 1, map[string]*string{"max.message.bytes": text("1000")})
+	r.create("compacted", 1, map[string]*string{"cleanup.policy": text("compact")})
+	good := func() []byte { return built(batch.None, nil, rec{1, "a"}, rec{2, "b"}) }
+	sealed := func(at int, value byte) []byte {
+		raw := good()
+		raw[at] = value
+		batch.PatchMaxTimestamp(raw, 2) // and the CRC
+		return raw
+	}
+	flipped := good()
+	flipped[len(flipped)-1] ^= 1
+	control := built(batch.None, nil, rec{1, "a"})
+	control[22] |= 1 << 5
+	batch.PatchMaxTimestamp(control, 1)
+	transactional := built(batch.None, &batch.Producer{ID: 1}, rec{1, "a"})
+	transactional[22] |= 1 << 4
+	batch.PatchMaxTimestamp(transactional, 1)
+	keyless := func() []byte {
+		var b batch.Builder
+		b.Reset(batch.Options{})
+		b.Append(1, []byte("k"), nil)
+		b.Append(1, nil, []byte("v"))
+		raw, _ := b.Build(nil)
+		return raw
+	}()
+	for name, c := range map[string]struct {
+		topic string
+		raw   []byte
+		want  *kerr.Error
+	}{
+		"a flipped bit":                        {"t", flipped, kerr.CorruptMessage},
+		"cut off":                              {"t", good()[:70], kerr.CorruptMessage},
+		"nothing":                              {"t", nil, kerr.InvalidRecord},
+		"two batches":                          {"t", append(good(), good()...), kerr.InvalidRecord},
+		"message format 1":                     {"t", sealed(16, 1), kerr.InvalidRecord},
+		"more records than there are":          {"t", sealed(60, 3), kerr.CorruptMessage},
+		"a last offset that does not fit":      {"t", sealed(26, 5), kerr.InvalidRecord},
+		"an unknown codec":                     {"t", sealed(22, 7), kerr.InvalidRecord},
+		"a control batch":                      {"t", control, kerr.InvalidRecord},
+		"a transaction that nobody began":      {"t", transactional, kerr.InvalidTxnState},
+		"over max.message.bytes":               {"t", built(batch.None, nil, rec{1, string(make([]byte, 2000))}), kerr.MessageTooLarge},
+		"no key where compaction goes by them": {"compacted", keyless, kerr.InvalidRecord},
+	} {
+		part := r.send(c.topic, 0, 1, c.raw)
+		if part.ErrorCode != c.want.Code || part.BaseOffset != -1 || part.ErrorMessage == nil {
+			t.Errorf("%s: error %d, want %v; offset %d", name, part.ErrorCode, c.want, part.BaseOffset)
+		}
+		if name == "no key where compaction goes by them" && (len(part.ErrorRecords) != 1 || part.ErrorRecords[0].RelativeOffset != 1) {
+			t.Errorf("%s: %+v", name, part.ErrorRecords)
+		}
+	}
+	// What compression makes small enough is taken: the limit is on the batch as sent.
+	if part := r.send("t", 0, 1, built(batch.Gzip, nil, rec{1, string(make([]byte, 2000))})); part.ErrorCode != 0 {
+		t.Errorf("error %d", part.ErrorCode)
+	}
+	if offset, _ := r.offsetOf("t", -1); offset != 1 {
+		t.Errorf("the end is %d, want 1", offset)
+	}
 }

@@ -345,7 +345,12 @@ func recordError(err error) error {
 	if errors.As(err, &r) {
 		return &core.RecordError{Index: r.Index, Err: fmt.Errorf("%w: %w", core.ErrInvalidRecord, r.Err)}
 	}
-	return fmt.Errorf("%w: %w", core.ErrCorruptBatch, err)
+	if errors.Is(err, batch.ErrTooLarge) {
+		return fmt.Errorf("%w: %w", core.ErrTooLarge, err)
+	}
+	// The CRC was right: sending it again, as clients do with a corrupt batch,
+	// would not help.
+	return fmt.Errorf("%w: %w", core.ErrInvalidRecord, err)
 }
 
 // stamp applies message.timestamp.type and its bounds.
