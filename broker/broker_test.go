@@ -108,6 +108,12 @@ func (r *rig) start() {
 
 func (r *rig) end() {
 	r.client.Close()
+	r.mu.Lock()
+	for address, c := range r.producers { // their connections end with the broker
+		c.Close()
+		delete(r.producers, address)
+	}
+	r.mu.Unlock()
 	r.stop()
 	if err := <-r.done; err != nil {
 		r.t.Errorf("broker ended: %v", err)

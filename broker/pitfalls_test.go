@@ -55,7 +55,6 @@ func (r *rig) producer(acks int16) *kgo.Client {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.t.Cleanup(c.Close)
 	r.producers[key] = c
 	return c
 }
