@@ -120,7 +120,7 @@ func (c *Coordinator) End() {
 		g.drop(ErrNotCoordinator)
 	}
 	t.tasks.Wait()
-	t.commits.close()
+	t.commits.wait()
 }
 
 // Close is End for good: whoever asks from then on gets ErrClosed.
@@ -143,11 +143,7 @@ func (c *Coordinator) Review() {
 			g.drop(ErrNotCoordinator)
 		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.life.Err() == nil {
-		t.tasks.Go(t.loadAll)
-	}
+	t.tasks.Go(t.loadAll)
 }
 
 func (c *Coordinator) owns(group string) bool { return c.serves(group) }

@@ -22,6 +22,7 @@ var drivers = []driver{
 	{dir: "java", needs: []string{"java", "javac", "mvn"}, clients: []string{"java", "java-3.9", "java-2.1"}, within: 6 * time.Minute},
 	{dir: "kafka-tools", needs: []string{"java", "javac", "mvn"}, clients: []string{"kafka-tools"}, within: 6 * time.Minute},
 	{dir: "goclients", needs: []string{"go"}, clients: []string{"franz-go", "sarama"}, within: 3 * time.Minute},
+	{dir: "node", needs: []string{"node", "npm"}, clients: []string{"kafkajs"}, within: 4 * time.Minute},
 }
 
 // client is a column of the table.
@@ -39,6 +40,7 @@ var clients = []client{
 	{key: "java-2.1", title: "oldest Java client"},
 	{key: "franz-go", title: "franz-go"},
 	{key: "sarama", title: "sarama"},
+	{key: "kafkajs", title: "KafkaJS"},
 	{key: "kafka-tools", title: "Kafka tools"},
 }
 
