@@ -14,11 +14,12 @@ import (
 //   - 2 flexible.
 //
 // Partitions do not lie in directories that they could be moved between: a
-// broker has one log for all of them, and the bucket has the rest. So every
-// partition that exists is answered LOG_DIR_NOT_FOUND.
+// broker has one log for all of them, and the bucket has the rest. To where a
+// partition is anyway, the directory that DescribeLogDirs shows, it is moved at
+// once; any other is answered LOG_DIR_NOT_FOUND.
 func alterReplicaLogDirsRoute() *route {
 	return &route{key: 34, name: "AlterReplicaLogDirs", min: 1, max: 2, start: whole(alterReplicaLogDirs),
-		note: "nothing to move between: answered LOG_DIR_NOT_FOUND"}
+		note: "there is one directory: any other is answered LOG_DIR_NOT_FOUND"}
 }
 
 var errLogDir = errors.New("a broker has one log for all its partitions, there is no other directory")
@@ -26,6 +27,7 @@ var errLogDir = errors.New("a broker has one log for all its partitions, there i
 func alterReplicaLogDirs(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.AlterReplicaLogDirsRequest) kmsg.Response {
 	resp := kmsg.NewPtrAlterReplicaLogDirsResponse()
 	resp.Topics = []kmsg.AlterReplicaLogDirsResponseTopic{}
+	ours, unreadable := h.Log.LogDir()
 	for _, dir := range req.Dirs {
 		for _, asked := range dir.Topics {
 			topic := kmsg.AlterReplicaLogDirsResponseTopic{
@@ -37,7 +39,7 @@ func alterReplicaLogDirs(_ context.Context, h *Handler, _ *wire.Request, req *km
 				if err == nil {
 					_, err = partition(t, index)
 				}
-				if err == nil {
+				if err == nil && (unreadable != nil || dir.Dir != ours.Path) {
 					err = errLogDir
 				}
 				topic.Partitions[i] = kmsg.AlterReplicaLogDirsResponseTopicPartition{Partition: index, ErrorCode: h.code(err)}

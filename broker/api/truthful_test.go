@@ -143,6 +143,13 @@ func TestThereIsNoOtherLogDirToMoveTo(t *testing.T) {
 		require.Equal(t, kerr.LogDirNotFound.Code, topics[0].Partitions[0].ErrorCode)
 		require.Equal(t, kerr.UnknownTopicOrPartition.Code, topics[0].Partitions[1].ErrorCode)
 		require.Equal(t, kerr.UnknownTopicOrPartition.Code, topics[1].Partitions[0].ErrorCode)
+
+		shown := ask[*kmsg.DescribeLogDirsResponse](t, s, 1, sample(35, "t", topic.ID{}))
+		stay := req.(*kmsg.AlterReplicaLogDirsRequest)
+		stay.Dirs[0].Dir = shown.Dirs[0].Dir
+		topics = s.raw(t).ask(stay).(*kmsg.AlterReplicaLogDirsResponse).Topics
+		require.Zero(t, topics[0].Partitions[0].ErrorCode, "it is there already")
+		require.Equal(t, kerr.UnknownTopicOrPartition.Code, topics[0].Partitions[1].ErrorCode)
 	}
 }
 
