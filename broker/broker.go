@@ -160,6 +160,8 @@ func (b *Broker) sessions(ctx context.Context) error {
 		begun := time.Now()
 		err := b.session(ctx)
 		switch {
+		case ctx.Err() != nil && errors.Is(err, context.Canceled):
+			return nil // asked to stop before it had begun
 		case ctx.Err() != nil:
 			return err
 		case b.deps.Store.Err() != nil:

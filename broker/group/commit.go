@@ -19,11 +19,18 @@ type committer struct {
 
 	mu     sync.Mutex
 	queues map[string]*commitQueue
+	closed bool
 	drains sync.WaitGroup
 }
 
-// wait returns when the writes that are under way are finished.
-func (c *committer) wait() { c.drains.Wait() }
+// close refuses commits from then on, and returns when those that are under way
+// are finished.
+func (c *committer) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.drains.Wait()
+}
 
 // commitQueue exists while a write of its group is under way.
 type commitQueue struct {
@@ -45,6 +52,10 @@ func newCommitter(store Offsets) *committer {
 // nevertheless.
 func (c *committer) commit(ctx context.Context, group string, offsets map[topic.Partition]Offset) error {
 	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return ErrNotCoordinator
+	}
 	queue, busy := c.queues[group]
 	if !busy {
 		queue = &commitQueue{}
@@ -55,10 +66,10 @@ func (c *committer) commit(ctx context.Context, group string, offsets map[topic.
 	}
 	batch := queue.next
 	maps.Copy(batch.offsets, offsets)
-	c.mu.Unlock()
 	if !busy {
 		c.drains.Go(func() { c.drain(group, queue) })
 	}
+	c.mu.Unlock()
 	select {
 	case <-batch.done:
 		return batch.err

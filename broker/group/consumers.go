@@ -86,6 +86,9 @@ func (g *running) consumers() *consumers {
 // ConsumerHeartbeat runs a heartbeat of the consumer protocol, and returns when
 // what it is answered is stored, with the time until the next one is due.
 func (c *Coordinator) ConsumerHeartbeat(ctx context.Context, group string, r consumer.Heartbeat) (beat consumer.Beat, interval time.Duration, err error) {
+	if group == "" {
+		return beat, 0, fmt.Errorf("%w: GroupId must not be empty", consumer.ErrInvalid)
+	}
 	done := make(chan error, 1)
 	_, err = c.with(ctx, group, func(g *running, now time.Time) {
 		var refused error
@@ -177,6 +180,9 @@ func (g *running) syncConsumers(now time.Time, k *consumers, r SyncRequest, t Ti
 // DescribeConsumers shows a group of the consumer protocol, and the topics that
 // its assignments are of. ErrGroupUnknown.
 func (c *Coordinator) DescribeConsumers(ctx context.Context, group string) (d consumer.Description, topics *consumer.Topics, err error) {
+	if group == "" {
+		return d, nil, ErrInvalidGroupID
+	}
 	refused := fmt.Errorf("%w of the consumer protocol", ErrGroupUnknown)
 	_, err = c.with(ctx, group, func(g *running, _ time.Time) {
 		if k := g.consumers(); k != nil {

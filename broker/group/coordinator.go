@@ -120,7 +120,7 @@ func (c *Coordinator) End() {
 		g.drop(ErrNotCoordinator)
 	}
 	t.tasks.Wait()
-	t.commits.wait()
+	t.commits.close()
 }
 
 // Close is End for good: whoever asks from then on gets ErrClosed.
@@ -143,7 +143,11 @@ func (c *Coordinator) Review() {
 			g.drop(ErrNotCoordinator)
 		}
 	}
-	t.tasks.Go(t.loadAll)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.life.Err() == nil {
+		t.tasks.Go(t.loadAll)
+	}
 }
 
 func (c *Coordinator) owns(group string) bool { return c.serves(group) }

@@ -230,3 +230,46 @@ func BenchmarkHeartbeat(b *testing.B) {
 		}
 	}
 }
+
+func TestALargeFleetThatStartsIsAssignedTogether(t *testing.T) {
+	const members, partitions = 3000, 3000
+	view := NewTopics(1, []Topic{{testID(0), "t0", partitions}})
+	s := NewState(Limits{SessionTimeout: testSession, MembersMax: members})
+	now := time.Unix(1000, 0)
+	computed := map[int32]bool{}
+	for i := range members {
+		beat, err := s.Heartbeat(now, view, joinRequest(fmt.Sprintf("m%d", i)))
+		require.NoError(t, err)
+		require.Positive(t, beat.Epoch)
+		computed[s.assignmentEpoch] = true
+		now = now.Add(time.Millisecond)
+	}
+	require.Less(t, len(computed), 1100, "the first thousand each, then in bunches")
+	for range 3 {
+		for _, m := range s.members {
+			_, err := s.Heartbeat(now, view, Heartbeat{MemberID: m.ID, Epoch: m.Epoch, RebalanceTimeout: -1, Owned: m.Assigned})
+			require.NoError(t, err)
+		}
+		now = now.Add(5 * time.Second)
+	}
+	require.Equal(t, Stable, s.Phase())
+	for _, m := range s.members {
+		require.Equal(t, 1, m.Assigned.Len())
+	}
+}
+
+// A fleet of 10,000 that starts within ten seconds.
+func BenchmarkTenThousandJoin(b *testing.B) {
+	for b.Loop() {
+		_, view := large(b, 1, 10, 1)
+		s := NewState(Limits{SessionTimeout: testSession, MembersMax: 10_000})
+		now := time.Unix(1000, 0)
+		for i := range 10_000 {
+			r := joinRequest(fmt.Sprintf("m%d", i), "t000", "t001", "t002", "t003", "t004", "t005", "t006", "t007", "t008", "t009")
+			now = now.Add(time.Millisecond)
+			if _, err := s.Heartbeat(now, view, r); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -127,10 +127,23 @@ func (s *State) advance(now time.Time, t *Topics, m *Member, resubscribed bool, 
 	if s.look(t, resubscribed) || resubscribed {
 		s.bump()
 	}
-	if s.epoch > s.assignmentEpoch {
+	if s.epoch > s.assignmentEpoch && !now.Before(s.assignedAt.Add(s.pause())) {
 		s.assign(t)
+		s.assignedAt = now
 	}
 	s.reconcile(now, m, owned)
+}
+
+// pause is how long the group keeps a target before it computes another. That is
+// work for every member: if a large fleet that starts did it with each that joins,
+// it would grow with the square. Who comes meanwhile gets its share with a later
+// heartbeat.
+func (s *State) pause() time.Duration {
+	const large, each = 1000, 20 * time.Microsecond
+	if len(s.members) < large {
+		return 0
+	}
+	return time.Duration(len(s.members)) * each
 }
 
 // admissible returns the member that a heartbeat is of, or whose place its sender

@@ -109,6 +109,7 @@ type State struct {
 	classic       int                         // members of the classic protocol
 	settled       int                         // members that have reached the assignment's epoch
 	serials       uint64                      // the newest member's
+	assignedAt    time.Time                   // when the target was computed
 	seen          int64                       // the version of Topics that fingerprint was compared with
 	looked        bool                        // seen is one
 	deadlines     deadlines
