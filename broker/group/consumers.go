@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/group/consumer"
+	"github.com/chronik-stream/chronik/internal/topic"
 )
 
 // consumers is a group of the consumer protocol, which package consumer keeps, as
@@ -45,9 +47,16 @@ func (k *consumers) Summary() Summary {
 	return Summary{Kind: Consumer, ProtocolType: consumer.ClassicType, Phase: Phase(k.Phase()), Generation: k.Epoch(), Members: k.Len()}
 }
 
-// Committable implements kind.
-func (k *consumers) Committable(_ time.Time, id, instance string, generation int32) error {
-	return k.State.Committable(id, instance, generation)
+// committable checks that offsets of partitions may be committed, which keeps a
+// member of the classic protocol alive; others have their heartbeats.
+func (g *running) committable(now time.Time, id, instance string, generation int32, partitions iter.Seq[topic.Partition]) error {
+	switch k := g.kind.(type) {
+	case *State:
+		return k.Committable(now, id, instance, generation)
+	case *consumers:
+		return k.Committable(id, instance, generation, partitions)
+	}
+	return nil
 }
 
 // Since implements kind: what somebody reads does not expire.

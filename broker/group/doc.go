@@ -1,11 +1,13 @@
-// Package group coordinates consumer groups of the classic protocol: who is a
-// member, when assignments change hands, and what a group has committed.
+// Package group coordinates consumer groups of both protocols: who is a member,
+// when assignments change hands, and what a group has committed. A group with
+// members can change from one protocol to the other and back (migrate.go).
 //
-// A group's state (State is that of the classic protocol) is a value with pure
-// steps: an event and the time go in, the state changes, and answers to parked
-// requests come out. It has no clock, no lock and no I/O. Coordinator runs many
-// of them with timers, and writes their durable part and the offsets through to
-// the store: what an answer tells of is stored before it is given.
+// A group's state (State is that of the classic protocol, consumer.State that of
+// the consumer protocol, KIP-848) is a value with pure steps: an event and the
+// time go in, the state changes, and answers come out. It has no clock, no lock
+// and no I/O. Coordinator runs many of them with timers, and writes their durable
+// part and the offsets through to the store: what an answer tells of is stored
+// before it is given.
 //
 // The coordinator's memory belongs to a session of the broker. The next session
 // reads what is stored, and the groups go on where they were: members whose next

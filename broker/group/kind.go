@@ -29,9 +29,6 @@ type kind interface {
 	// Summary is the line of the group in a list.
 	Summary() Summary
 
-	// Committable checks that a member may commit offsets, which keeps it alive.
-	// generation is the member epoch of those who have one.
-	Committable(now time.Time, id, instance string, generation int32) error
 	// Subscribed reports whether a member reads the topic, or may.
 	Subscribed(topic string) bool
 	// Since returns from when on an offset of a topic, committed at a time, is on

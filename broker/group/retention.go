@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/group/consumer"
@@ -32,7 +33,7 @@ func (c *Coordinator) Commit(ctx context.Context, group, id, instance string, ge
 	g, err := c.with(ctx, group, func(g *running, now time.Time) {
 		switch {
 		case g.kind != nil:
-			refused = g.kind.Committable(now, id, instance, generation)
+			refused = g.committable(now, id, instance, generation, maps.Keys(offsets))
 		case generation >= 0:
 			refused = ErrIllegalGeneration // of a group that there is not
 		}

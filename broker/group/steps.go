@@ -135,8 +135,8 @@ func (s *State) Abandon(now time.Time, t Ticket) {
 	}
 }
 
-// Committable implements kind. Who is no member, and says so (generation −1), may
-// commit while the group is empty.
+// Committable checks that a member may commit offsets, which keeps it alive. Who
+// is no member, and says so (generation −1), may commit while the group is empty.
 func (s *State) Committable(now time.Time, id, instance string, generation int32) error {
 	if generation < 0 && s.phase == Empty {
 		return nil

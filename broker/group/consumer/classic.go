@@ -220,9 +220,12 @@ func (s *State) ClassicLeave(id, instance string) error {
 	return nil
 }
 
-// Committable checks that a member may commit offsets. Who is no member may while
-// the group is empty.
-func (s *State) Committable(id, instance string, epoch int32) error {
+// Committable checks that a member may commit offsets of partitions. One of the
+// consumer protocol may with an epoch that it has left meanwhile, if it has held
+// them all since (KIP-1251): nobody else has read them, and the answer that raised
+// its epoch may have crossed its commit. Who is no member may while the group is
+// empty.
+func (s *State) Committable(id, instance string, epoch int32, partitions iter.Seq[topic.Partition]) error {
 	if epoch < 0 && len(s.members) == 0 {
 		return nil
 	}
@@ -230,7 +233,16 @@ func (s *State) Committable(id, instance string, epoch int32) error {
 	if err != nil {
 		return err
 	}
-	return m.current(epoch)
+	err = m.current(epoch)
+	if err == nil || m.Classic != nil || epoch <= 0 || epoch > m.Epoch {
+		return err
+	}
+	for p := range partitions {
+		if h := s.holders[p]; h.by != m || h.since > epoch {
+			return err
+		}
+	}
+	return nil
 }
 
 // Fetchable checks that a member may fetch committed offsets. Who does not say
@@ -302,7 +314,7 @@ func FromClassic(limits Limits, now time.Time, t *Topics, g ClassicGroup) (*Stat
 		s.subscribe(m, sub.names, "", nil)
 		// A leader may have given one partition to two: the first has it.
 		for p := range has.All() {
-			if s.holders[p] != nil {
+			if s.holders[p].by != nil {
 				has = has.without(Assignment{p.Topic: {p.Index}})
 			}
 		}

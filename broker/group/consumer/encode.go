@@ -190,7 +190,7 @@ func (s *State) decodeMember(now time.Time, id string, row []byte) error {
 	}
 	for _, a := range [...]Assignment{assigned, revoking} {
 		for p := range a.All() {
-			if other := s.holders[p]; other != nil {
+			if other := s.holders[p].by; other != nil {
 				d.Fail("%v is of %s too", p, other.ID)
 			}
 		}

@@ -106,7 +106,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		for _, m := range s.members {
 			for p := range m.Assigned.All() {
-				if s.holders[p] != m {
+				if s.holders[p].by != m {
 					w.fatal("%v", p)
 				}
 			}

@@ -37,7 +37,7 @@ func (s *State) reconcile(now time.Time, m *Member, owned Assignment) {
 	status, free := Settled, make(Assignment)
 	for id, indexes := range target.without(keep) {
 		for _, index := range indexes {
-			if other := s.holders[topic.Partition{Topic: id, Index: index}]; other == nil || other == m {
+			if other := s.holders[topic.Partition{Topic: id, Index: index}].by; other == nil || other == m {
 				free[id] = append(free[id], index)
 			} else {
 				status = Unreleased
@@ -79,7 +79,7 @@ func (s *State) due(m *Member, deadline *time.Time, at time.Time) {
 func (s *State) waits(m *Member) bool {
 	for id, indexes := range s.target[m.ID].without(m.Assigned) {
 		for _, index := range indexes {
-			if other := s.holders[topic.Partition{Topic: id, Index: index}]; other != nil && other != m {
+			if other := s.holders[topic.Partition{Topic: id, Index: index}].by; other != nil && other != m {
 				return true
 			}
 		}

@@ -105,13 +105,13 @@ type State struct {
 
 	// Derived from the above.
 	subscriptions map[string]*subscription
-	holders       map[topic.Partition]*Member // assigned to, or not yet given up by
-	classic       int                         // members of the classic protocol
-	settled       int                         // members that have reached the assignment's epoch
-	serials       uint64                      // the newest member's
-	assignedAt    time.Time                   // when the target was computed
-	seen          int64                       // the version of Topics that fingerprint was compared with
-	looked        bool                        // seen is one
+	holders       map[topic.Partition]holding
+	classic       int       // members of the classic protocol
+	settled       int       // members that have reached the assignment's epoch
+	serials       uint64    // the newest member's
+	assignedAt    time.Time // when the target was computed
+	seen          int64     // the version of Topics that fingerprint was compared with
+	looked        bool      // seen is one
 	deadlines     deadlines
 	version       uint64
 }
@@ -121,7 +121,7 @@ func NewState(limits Limits) *State {
 	return &State{
 		limits: limits, byID: make(map[string]*Member), byInstance: make(map[string]*Member),
 		target: make(map[string]Assignment), subscriptions: make(map[string]*subscription),
-		holders: make(map[topic.Partition]*Member),
+		holders: make(map[topic.Partition]holding),
 	}
 }
 
@@ -258,12 +258,21 @@ func (s *State) bump() {
 	s.changed(nil)
 }
 
+// holding is who has a partition: it is assigned to that member, or it is to give
+// it up and has not yet.
+type holding struct {
+	by    *Member
+	since int32 // the member's epoch when it got it, or when the group was loaded
+}
+
 // hold notes what a member may read and what it is still to give up.
 func (s *State) hold(m *Member, assigned, revoking Assignment) {
 	for _, a := range [...]Assignment{m.Assigned, m.Revoking} {
 		for id, indexes := range a {
 			for _, index := range indexes {
-				delete(s.holders, topic.Partition{Topic: id, Index: index})
+				if p := (topic.Partition{Topic: id, Index: index}); !assigned.Has(p) && !revoking.Has(p) {
+					delete(s.holders, p)
+				}
 			}
 		}
 	}
@@ -271,7 +280,9 @@ func (s *State) hold(m *Member, assigned, revoking Assignment) {
 	for _, a := range [...]Assignment{assigned, revoking} {
 		for id, indexes := range a {
 			for _, index := range indexes {
-				s.holders[topic.Partition{Topic: id, Index: index}] = m
+				if p := (topic.Partition{Topic: id, Index: index}); s.holders[p].by != m {
+					s.holders[p] = holding{m, m.Epoch}
+				}
 			}
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/internal/topic"
 )
 
 // scene is a group with one topic of as many partitions as it is told.
@@ -339,18 +341,45 @@ func TestMostMembersChooseTheAssignor(t *testing.T) {
 
 func TestCommitsAreFencedByTheMembersEpoch(t *testing.T) {
 	c := newScene(t, 2)
-	require.NoError(t, c.s.Committable("", "", -1), "an empty group takes commits of anybody")
+	require.NoError(t, c.s.Committable("", "", -1, noPartitions), "an empty group takes commits of anybody")
 	c.join("a")
 	c.classicJoin("k", nil)
-	require.ErrorIs(t, c.s.Committable("", "", -1), ErrUnknownMember)
-	require.NoError(t, c.s.Committable("a", "", 1))
-	require.ErrorIs(t, c.s.Committable("a", "", 2), ErrStaleEpoch)
-	require.NoError(t, c.s.Committable("k", "", 2))
-	require.ErrorIs(t, c.s.Committable("k", "", 1), ErrIllegalGeneration)
+	require.ErrorIs(t, c.s.Committable("", "", -1, noPartitions), ErrUnknownMember)
+	require.NoError(t, c.s.Committable("a", "", 1, noPartitions))
+	require.ErrorIs(t, c.s.Committable("a", "", 2, noPartitions), ErrStaleEpoch, "of the future")
+	require.NoError(t, c.s.Committable("k", "", 2, noPartitions))
+	require.ErrorIs(t, c.s.Committable("k", "", 1, noPartitions), ErrIllegalGeneration)
 	require.NoError(t, c.s.Fetchable("", -1))
 	require.NoError(t, c.s.Fetchable("a", 1))
 	require.ErrorIs(t, c.s.Fetchable("a", 0), ErrStaleEpoch)
 	require.ErrorIs(t, c.s.Fetchable("x", 1), ErrUnknownMember)
+}
+
+func noPartitions(func(topic.Partition) bool) {}
+
+func TestACommitThatCrossesAnEpochIsTakenForWhatTheMemberHeldAllTheTime(t *testing.T) {
+	c := newScene(t, 4)
+	c.join("a")
+	c.join("b")
+	half := c.ok(beat("a", 1, nil)).Assignment
+	c.ok(beat("a", 1, half)) // a has epoch 2
+	mine := c.ok(beat("b", 2, nil)).Assignment
+	require.NoError(t, c.s.Committable("a", "", 1, half.All()))
+	require.ErrorIs(t, c.s.Committable("a", "", 1, mine.All()), ErrStaleEpoch, "b reads them now")
+	require.ErrorIs(t, c.s.Committable("b", "", 1, mine.All()), ErrStaleEpoch, "it did not have them then")
+	require.ErrorIs(t, c.s.Committable("a", "", 0, half.All()), ErrStaleEpoch)
+
+	// b goes, a gets its partitions back, in epoch 3: what it says of them in an
+	// epoch before is from before b read them.
+	c.ok(beat("b", EpochLeave, nil))
+	require.EqualValues(t, 3, c.ok(beat("a", 2, nil)).Epoch)
+	require.ErrorIs(t, c.s.Committable("a", "", 1, mine.All()), ErrStaleEpoch)
+	require.NoError(t, c.s.Committable("a", "", 1, half.All()))
+	head, rows := c.s.Encode()
+	again, err := Decode(c.s.limits, c.now, head, rows)
+	require.NoError(t, err)
+	require.ErrorIs(t, again.Committable("a", "", 2, half.All()), ErrStaleEpoch, "since when is not known any more")
+	require.NoError(t, again.Committable("a", "", 3, half.All()))
 }
 
 func (c *scene) classicJoin(id string, owned Assignment) ClassicJoined {

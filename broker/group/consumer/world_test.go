@@ -347,7 +347,7 @@ func (w *world) checkDerived() {
 		for _, a := range [...]Assignment{m.Assigned, m.Revoking} {
 			for p := range a.All() {
 				held++
-				if s.holders[p] != m {
+				if s.holders[p].by != m {
 					w.fatal("%v of %s is noted for %v", p, m.ID, s.holders[p])
 				}
 			}
