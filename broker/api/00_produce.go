@@ -141,9 +141,12 @@ func (w *produceWork) append(ctx context.Context) {
 	for i := range w.topics {
 		t := &w.topics[i]
 		var unknown error
-		if w.version >= 13 {
+		switch {
+		case w.version < 3:
+			unknown = kerr.UnsupportedVersion
+		case w.version >= 13:
 			t.topic, unknown = w.h.lookupID(t.id)
-		} else {
+		default:
 			t.topic, unknown = w.h.lookup(t.name)
 		}
 		var options core.AppendOptions
@@ -164,11 +167,7 @@ func (w *produceWork) append(ctx context.Context) {
 }
 
 func (w *produceWork) appendPart(ctx context.Context, t *metastore.Topic, p *producedPart, o core.AppendOptions) {
-	switch {
-	case w.version < 3:
-		p.err = kerr.UnsupportedVersion
-		return
-	case o.Acks < -1 || o.Acks > 1:
+	if o.Acks < -1 || o.Acks > 1 {
 		p.err = kerr.InvalidRequiredAcks
 		return
 	}

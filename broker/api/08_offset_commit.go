@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -49,6 +50,9 @@ func offsetCommit(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Of
 		resp.Topics[i].Topic, resp.Topics[i].TopicID, resp.Topics[i].Partitions = asked.Topic, asked.TopicID, parts
 	}
 	err := h.Groups.Commit(ctx, req.Group, req.MemberID, text(req.InstanceID), req.Generation, offsets)
+	if req.Version < 9 && errors.Is(err, group.ErrGroupUnknown) {
+		err = group.ErrIllegalGeneration // what older clients join again for
+	}
 	if err != nil {
 		code := h.code(err)
 		for i := range resp.Topics {

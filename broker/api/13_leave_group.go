@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/broker/wire"
 )
 
@@ -22,7 +23,11 @@ func leaveGroup(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Leav
 		resp.ErrorCode = h.code(h.Groups.Leave(ctx, req.Group, req.MemberID, "", ""))
 		return resp
 	}
-	if err := h.Groups.Check(req.Group); err != nil {
+	err := h.Groups.Check(req.Group)
+	if req.Group == "" {
+		err = group.ErrInvalidGroupID
+	}
+	if err != nil {
 		resp.ErrorCode, resp.Members = h.code(err), []kmsg.LeaveGroupResponseMember{}
 		return resp
 	}

@@ -98,6 +98,9 @@ func (c *Coordinator) ConsumerHeartbeat(ctx context.Context, group string, r con
 	if group == "" {
 		return beat, 0, fmt.Errorf("%w: GroupId must not be empty", consumer.ErrInvalid)
 	}
+	if group == "" {
+		return beat, 0, fmt.Errorf("%w: GroupId must not be empty", consumer.ErrInvalid)
+	}
 	done := make(chan error, 1)
 	_, err = c.with(ctx, group, func(g *running, now time.Time) {
 		var refused error

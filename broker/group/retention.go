@@ -28,6 +28,7 @@ func (c *Coordinator) CheckMetadata(metadata string) error {
 }
 
 // Commit stores offsets for a member, or for somebody outside an empty group.
+// ErrGroupUnknown for a member of a group that there is not.
 func (c *Coordinator) Commit(ctx context.Context, group, id, instance string, generation int32, offsets map[topic.Partition]Offset) error {
 	var refused error
 	g, err := c.with(ctx, group, func(g *running, now time.Time) {
@@ -35,7 +36,7 @@ func (c *Coordinator) Commit(ctx context.Context, group, id, instance string, ge
 		case g.kind != nil:
 			refused = g.committable(now, id, instance, generation, maps.Keys(offsets))
 		case generation >= 0:
-			refused = ErrIllegalGeneration // of a group that there is not
+			refused = ErrGroupUnknown
 		}
 	})
 	if err = cmp.Or(err, refused); err != nil || len(offsets) == 0 {
