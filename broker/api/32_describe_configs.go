@@ -15,7 +15,7 @@ import (
 //
 // Every key of a resource with the value in force, where that comes from, and
 // what would hold in its place. Of all brokers (the empty name) only what is
-// set on them, as in Kafka.
+// set on them, as in Kafka. No key holds a secret, so no value is left out.
 func describeConfigsRoute() *route {
 	return &route{key: 32, name: "DescribeConfigs", min: 1, max: 4, start: whole(describeConfigs)}
 }
@@ -41,21 +41,15 @@ func describeConfigs(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.D
 }
 
 func describedConfig(e configEntry, req *kmsg.DescribeConfigsRequest) kmsg.DescribeConfigsResponseResourceConfig {
-	shown := func(value string) *string {
-		if e.sensitive {
-			return nil
-		}
-		return &value
-	}
 	described := kmsg.DescribeConfigsResponseResourceConfig{
-		Name: e.Name, Value: shown(e.Value), ReadOnly: e.readOnly, IsSensitive: e.sensitive, IsDefault: e.IsDefault,
+		Name: e.Name, Value: &e.Value, ReadOnly: e.readOnly, IsDefault: e.IsDefault,
 		Source: kmsg.ConfigSource(e.Source), ConfigType: kmsg.ConfigType(e.Type),
 		ConfigSynonyms: []kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{},
 	}
 	if req.IncludeSynonyms {
 		for _, s := range e.Synonyms {
 			described.ConfigSynonyms = append(described.ConfigSynonyms, kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{
-				Name: s.Name, Value: shown(s.Value), Source: kmsg.ConfigSource(s.Source),
+				Name: s.Name, Value: &s.Value, Source: kmsg.ConfigSource(s.Source),
 			})
 		}
 	}

@@ -23,10 +23,6 @@ func describeTopicPartitionsRoute() *route {
 	return &route{key: 75, name: "DescribeTopicPartitions", min: 0, max: 0, start: whole(describeTopicPartitions)}
 }
 
-// describePartitionsMax is the most partitions in one answer, Kafka's
-// max.request.partition.size.limit. The cursor leads to the rest.
-const describePartitionsMax = 2000
-
 func describeTopicPartitions(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.DescribeTopicPartitionsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeTopicPartitionsResponse()
 	resp.Topics = []kmsg.DescribeTopicPartitionsResponseTopic{}
@@ -38,7 +34,7 @@ func describeTopicPartitions(_ context.Context, h *Handler, _ *wire.Request, req
 		return resp
 	}
 	brokers := h.Cluster.Brokers()
-	left := min(max(req.ResponsePartitionLimit, 1), describePartitionsMax)
+	left := min(max(req.ResponsePartitionLimit, 1), h.cfg.DescribePartitionsMax)
 	for _, name := range names {
 		if left == 0 {
 			resp.NextCursor = &kmsg.DescribeTopicPartitionsResponseNextCursor{Topic: name}

@@ -69,6 +69,16 @@ func TestDescribeTopicPartitionsGoesOnAtItsCursor(t *testing.T) {
 	}
 }
 
+func TestDescribeTopicPartitionsIsBoundedWhateverIsAskedFor(t *testing.T) {
+	s := serve(t, api.Config{DescribePartitionsMax: 2})
+	s.topic(t, "t", 3, nil)
+	req := kmsg.NewPtrDescribeTopicPartitionsRequest()
+	req.ResponsePartitionLimit = 1000
+	resp := ask[*kmsg.DescribeTopicPartitionsResponse](t, s, 0, req)
+	require.Len(t, resp.Topics[0].Partitions, 2)
+	require.EqualValues(t, 2, resp.NextCursor.Partition)
+}
+
 func TestDescribeTopicPartitionsNamesWhatIsWrong(t *testing.T) {
 	s := serve(t, api.Config{})
 	s.topic(t, "t", 1, nil)

@@ -50,7 +50,7 @@ type configChange func(keys configKeys, set map[string]string) (map[string]strin
 // configEntry is a key with the value in force, for DescribeConfigs.
 type configEntry struct {
 	topicconfig.Entry
-	readOnly, sensitive bool
+	readOnly bool
 }
 
 // configEntries lists what a resource's configuration is.

@@ -12,7 +12,8 @@ import (
 )
 
 // StaticConfig is a setting of the process under Kafka's name for it: shown by
-// DescribeConfigs, and not to be altered there.
+// DescribeConfigs, and not to be altered there, unless package dynamicconfig has
+// a key of that name.
 type StaticConfig struct {
 	Name  string
 	Value string
@@ -50,6 +51,9 @@ func (h *Handler) brokerEntries(name string) ([]configEntry, error) {
 		Synonyms: []topicconfig.Synonym{{Name: "broker.id", Value: r.Name, Source: topicconfig.SourceCluster}},
 	}}}
 	for _, s := range h.cfg.Static {
+		if _, dynamic := dynamicconfig.Lookup(s.Name); dynamic {
+			continue // below, over what it is
+		}
 		source := topicconfig.SourceDefault
 		if s.Given {
 			source = topicconfig.SourceCluster
@@ -103,11 +107,8 @@ func (h *Handler) brokerEntry(key dynamicconfig.Key, own bool) configEntry {
 
 // given is what the process's own configuration says about a key.
 func (h *Handler) given(key dynamicconfig.Key) (string, bool) {
-	switch key.Name {
-	case dynamicconfig.AutoCreateTopics:
-		return strconv.FormatBool(h.cfg.AutoCreateTopics), true
-	case dynamicconfig.NumPartitions:
-		return strconv.Itoa(int(h.cfg.PartitionsDefault)), true
+	if s, ok := h.static(key.Name); ok && s.Given {
+		return s.Value, true
 	}
 	value, ok := h.cfg.TopicDefaults[key.Topic]
 	return value, ok

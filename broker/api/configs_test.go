@@ -118,7 +118,11 @@ func TestDescribeConfigsFailsByResource(t *testing.T) {
 }
 
 func TestABrokerShowsAllAndAllBrokersWhatIsSet(t *testing.T) {
-	s := serve(t, api.Config{Static: []api.StaticConfig{{Name: "socket.request.max.bytes", Value: "100", Type: topicconfig.Int, Given: true, Doc: "In the file."}}})
+	s := serve(t, api.Config{Static: []api.StaticConfig{
+		{Name: "socket.request.max.bytes", Value: "100", Type: topicconfig.Int, Given: true, Doc: "In the file."},
+		{Name: "num.partitions", Value: "4", Type: topicconfig.Int, Given: true, Doc: "In the file."},
+		{Name: "auto.create.topics.enable", Value: "true", Type: topicconfig.Boolean, Doc: "In the file."},
+	}})
 	configs, code := described(t, s, ofBroker, "7")
 	require.Zero(t, code)
 	for name, want := range map[string]struct {
@@ -126,11 +130,12 @@ func TestABrokerShowsAllAndAllBrokersWhatIsSet(t *testing.T) {
 		readOnly bool
 		source   int8
 	}{
-		"broker.id":                {"7", true, 4},
-		"socket.request.max.bytes": {"100", true, 4},
-		"log.retention.ms":         {"604800000", false, 5},
-		"num.partitions":           {"1", false, 4},
-		"min.insync.replicas":      {"1", true, 5}, // without effect here
+		"broker.id":                 {"7", true, 4},
+		"socket.request.max.bytes":  {"100", true, 4},
+		"log.retention.ms":          {"604800000", false, 5},
+		"num.partitions":            {"4", false, 4},
+		"auto.create.topics.enable": {"true", false, 5},
+		"min.insync.replicas":       {"1", true, 5}, // without effect here
 	} {
 		require.Equal(t, want.value, *configs[name].Value, name)
 		require.Equal(t, want.readOnly, configs[name].ReadOnly, name)

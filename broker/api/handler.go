@@ -26,6 +26,7 @@ type Config struct {
 	AutoCreateTopics          bool          // Metadata for an unknown topic creates it, when the client allows it
 	PartitionsDefault         int32         // default 1
 	PartitionsMax             int32         // of one topic; default 10,000
+	DescribePartitionsMax     int32         // in one answer of DescribeTopicPartitions; default 2,000
 	LeaderWaitMax             time.Duration // how long a creating request waits for leaders; default 1 s
 	TopicDefaults             topicconfig.Defaults
 	Quota                     quota.Config
@@ -50,6 +51,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.PartitionsMax == 0 {
 		c.PartitionsMax = 10_000
+	}
+	if c.DescribePartitionsMax == 0 {
+		c.DescribePartitionsMax = 2000
 	}
 	if c.LeaderWaitMax == 0 {
 		c.LeaderWaitMax = time.Second

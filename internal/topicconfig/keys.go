@@ -32,7 +32,7 @@ func columnarKeys() []Key {
 	return []Key{
 		{Name: "columnar.enabled", Type: Boolean, Default: "false", Values: trueOrFalse, check: boolean,
 			Doc: "Whether the topic is a SQL table: its records are rewritten into Parquet files."},
-		{Name: "columnar.format", Type: String, Default: "parquet", Values: "parquet, arrow", check: oneOf("parquet", "arrow"),
+		{Name: "columnar.format", Type: String, Default: "parquet", Values: "parquet, arrow", check: oneOf("parquet", "arrow"), Effect: Stored,
 			Doc: "Format of the table's files. arrow is validated and kept, and files are written as parquet until the Arrow writer is built."},
 		{Name: "columnar.compression", Type: String, Default: "zstd", Values: "zstd, snappy, lz4, gzip, none", check: oneOf("zstd", "snappy", "lz4", "gzip", "none"),
 			Doc: "Compression of the table's files."},

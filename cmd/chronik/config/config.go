@@ -35,6 +35,7 @@ type Config struct {
 		RequestBytes           Bytes
 		FetchBytes             Bytes
 		FetchSessions          int
+		DescribePartitions     int
 		FetchSessionPartitions int
 		ConnectionsIP          int
 		ConnectionRate         int

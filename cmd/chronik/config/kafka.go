@@ -28,6 +28,9 @@ func kafkaNames() map[string]string {
 		"kafka.request_bytes_max":           "socket.request.max.bytes",
 		"kafka.fetch_bytes_max":             "fetch.max.bytes",
 		"kafka.fetch_sessions_max":          "max.incremental.fetch.session.cache.slots",
+		"kafka.describe_partitions_max":     "max.request.partition.size.limit",
+		"topic.auto_create":                 "auto.create.topics.enable",
+		"topic.partitions":                  "num.partitions",
 		"broker.rack":                       "broker.rack",
 		"data_dir":                          "log.dirs",
 		"group.initial_rebalance_delay":     "group.initial.rebalance.delay.ms",
@@ -44,7 +47,8 @@ func kafkaNames() map[string]string {
 }
 
 // KafkaSettings are the settings that have a name in Kafka, as its tools show
-// them. None can be altered while the process runs.
+// them. None can be altered while the process runs, but what is set on brokers
+// (package dynamicconfig) can come before some.
 func (c *Config) KafkaSettings() []KafkaSetting {
 	names := kafkaNames()
 	var all []KafkaSetting

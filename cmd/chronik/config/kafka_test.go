@@ -7,15 +7,18 @@ import (
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 )
 
-func TestKafkaNamesAreOfSettingsAndOfNothingThatCanBeAltered(t *testing.T) {
+func TestKafkaNamesAreOfOneSettingEach(t *testing.T) {
 	all := Default().KafkaSettings()
 	if len(all) != len(kafkaNames()) {
 		t.Errorf("%d of %d names belong to a setting", len(all), len(kafkaNames()))
 	}
 	seen := map[string]bool{"broker.id": true} // the broker adds it
 	for _, s := range all {
-		if _, dynamic := dynamicconfig.Lookup(s.Name); dynamic || seen[s.Name] {
+		if seen[s.Name] {
 			t.Errorf("%s is there twice", s.Name)
+		}
+		if key, ok := dynamicconfig.Lookup(s.Name); ok && (key.Type != s.Type || key.Default != s.Value) {
+			t.Errorf("%s is %s here by default, and %s where it can be altered", s.Name, s.Value, key.Default)
 		}
 		seen[s.Name] = true
 		if s.Given || s.Doc == "" || s.Type == 0 {

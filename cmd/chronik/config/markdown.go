@@ -68,7 +68,7 @@ those marked so also for one of them (` + "`--entity-name 1`" + `). They come be
 		}
 	}
 	b.WriteString(`
-These are settings of the process, which Kafka's tools show and cannot alter:
+These are settings of the process that Kafka's tools show:
 
 | Kafka's name | setting |
 |---|---|

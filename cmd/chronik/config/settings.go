@@ -87,6 +87,8 @@ func (c *Config) kafkaSettings() []*Setting {
 			Doc: "Most bytes of a fetch answer, whatever the client asks for; one whole batch is always sent."},
 		{Key: "quota.burst", Default: "10s", Value: durationValue{&c.Quota.Burst, 10 * time.Millisecond},
 			Doc: "How much of its rate a client with a quota may use at once, as the time in which that gathers. Quotas are set with Kafka's tools."},
+		{Key: "kafka.describe_partitions_max", Default: "2000", Value: intValue{&c.Kafka.DescribePartitions, 1, 1_000_000},
+			Doc: "Most partitions in one answer of DescribeTopicPartitions; it says where the next one goes on."},
 		{Key: "kafka.fetch_sessions_max", Default: "1000", Value: intValue{&c.Kafka.FetchSessions, 0, 1_000_000},
 			Doc: "Fetch sessions that are remembered (KIP-227); consumers beyond that name all their partitions in each request. 0: none."},
 		{Key: "kafka.fetch_session_partitions_max", Default: "200000", Value: intValue{&c.Kafka.FetchSessionPartitions, 1, 100_000_000},

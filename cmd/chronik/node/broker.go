@@ -95,7 +95,8 @@ func brokerConfig(c *config.Config) broker.Config {
 		API: api.Config{
 			Quota:           quota.Config{Burst: c.Quota.Burst},
 			RequestBytesMax: int(c.Kafka.RequestBytes), FetchBytesMax: int(c.Kafka.FetchBytes),
-			FetchSessionsMax: orNone(c.Kafka.FetchSessions), FetchSessionPartitionsMax: c.Kafka.FetchSessionPartitions,
+			DescribePartitionsMax: int32(c.Kafka.DescribePartitions),
+			FetchSessionsMax:      orNone(c.Kafka.FetchSessions), FetchSessionPartitionsMax: c.Kafka.FetchSessionPartitions,
 			AutoCreateTopics:  c.Topic.AutoCreate,
 			PartitionsDefault: int32(c.Topic.Partitions), PartitionsMax: int32(c.Topic.PartitionsMax), TopicDefaults: c.TopicDefaults(),
 			Static: kafkaSettings(c),
