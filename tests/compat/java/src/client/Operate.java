@@ -113,12 +113,12 @@ final class Operate {
             new ClientQuotaAlteration.Op("producer_byte_rate", 20_000.0), new ClientQuotaAlteration.Op("consumer_byte_rate", 1e9))))).all());
         expectEqual(get(ADMIN.describeClientQuotas(filter).entities()), Map.of(entity, Map.of("producer_byte_rate", 20_000.0, "consumer_byte_rate", 1e9)), "quotas");
         try (KafkaProducer<String, String> p = producer("client.id", id, "batch.size", 10_000)) {
-            for (int i = 0; i < 10; i++) {
+            for (int i = 0; i < 25; i++) { // the rate is one of the last ten seconds
                 p.send(new ProducerRecord<>(topic, "k", "x".repeat(9000))).get();
             }
             double throttled = p.metrics().entrySet().stream().filter(e -> e.getKey().name().equals("produce-throttle-time-max"))
                 .mapToDouble(e -> (Double) e.getValue().metricValue()).max().orElse(0);
-            expect(throttled > 0, "90 kB at 20 kB/s are throttled, not " + throttled + " ms");
+            expect(throttled > 0, "225 kB at 20 kB/s are throttled, not " + throttled + " ms");
         }
         get(ADMIN.alterClientQuotas(List.of(new ClientQuotaAlteration(entity, List.of(
             new ClientQuotaAlteration.Op("producer_byte_rate", null), new ClientQuotaAlteration.Op("consumer_byte_rate", null))))).all());
