@@ -14,12 +14,14 @@ type driver struct {
 	needs   []string // commands that must be on the PATH
 	clients []string // keys of clients
 	within  time.Duration
+	// restarts: it has broker-restart, and says when it is ready for it.
+	restarts bool
 }
 
 // drivers is what the suite runs, in the order in which they are started: the
 // slow ones first.
 var drivers = []driver{
-	{dir: "java", needs: []string{"java", "javac", "mvn"}, clients: []string{"java", "java-3.9", "java-2.1"}, within: 6 * time.Minute},
+	{dir: "java", needs: []string{"java", "javac", "mvn"}, clients: []string{"java", "java-3.9", "java-2.1"}, within: 6 * time.Minute, restarts: true},
 	{dir: "kafka-tools", needs: []string{"java", "javac", "mvn"}, clients: []string{"kafka-tools"}, within: 6 * time.Minute},
 	{dir: "goclients", needs: []string{"go"}, clients: []string{"franz-go", "sarama"}, within: 3 * time.Minute},
 	{dir: "node", needs: []string{"node", "npm"}, clients: []string{"kafkajs"}, within: 4 * time.Minute},
@@ -68,6 +70,7 @@ var capabilities = []capability{
 	{"interchange-write", "writes for other clients"},
 	{"interchange-read", "reads what the other clients wrote, in each compression"},
 	{"from-start", "consume from the start, in order"},
+	{"fetch-sessions", "follow many partitions as records arrive; pause and resume"},
 	{"from-time", "consume from a point in time"},
 	{"offsets-by-time", "earliest, latest, by time; none after the end"},
 	{"group-resume", "group: subscribe, commit, go on after a restart"},
@@ -79,6 +82,7 @@ var capabilities = []capability{
 	{"consumer-protocol", "group: the new protocol (KIP-848), members join and leave"},
 	{"regex-subscription", "group: subscription by pattern"},
 	{"group-upgrade", "group: from the classic to the new protocol and back, live"},
+	{"broker-restart", "the broker is killed and comes back: no rebalance, nothing lost or doubled"},
 	{"list-groups", "list groups, by state and type"},
 	{"describe-groups", "describe groups"},
 	{"delete-groups", "delete groups; not those with members"},

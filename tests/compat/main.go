@@ -79,66 +79,84 @@ func compat(ctx context.Context, o options, out io.Writer) error {
 			names = append(names, c.name)
 		}
 	}
+	if o.bootstrap != "" {
+		names = slices.DeleteFunc(names, func(c string) bool { return c == brokerRestart }) // not a server of ours
+	}
 	if len(names) == 0 {
 		return fmt.Errorf("-run %s matches no capability", o.run)
 	}
 	chosen, problems := available(chosen, o.needAll, out)
 
-	bootstrap := o.bootstrap
-	var s *server
-	if bootstrap == "" && len(chosen) > 0 {
-		if s, err = start(ctx, o.binary); err != nil {
+	t := trial{bootstrap: o.bootstrap, found: results{}}
+	defer func() { os.RemoveAll(t.signs) }()
+	if t.bootstrap == "" && len(chosen) > 0 {
+		if t.server, err = start(ctx, o.binary); err != nil {
 			return err
 		}
-		defer s.kill()
-		bootstrap = s.kafka
-		fmt.Fprintf(out, "chronik dev on %s, log %s\n", bootstrap, s.log.Name())
+		defer t.server.remove()
+		t.bootstrap = t.server.kafka
+		fmt.Fprintf(out, "chronik dev on %s, log %s\n", t.bootstrap, t.server.log.Name())
 	}
 
 	var mu sync.Mutex
-	found := results{}
 	lines := &lockedWriter{w: out}
 	for _, phase := range phases(names) {
-		env, err := phase.prepare(ctx, bootstrap, found)
+		takers := chosen
+		if phase.drivers != nil {
+			takers = slices.DeleteFunc(slices.Clone(chosen), func(d driver) bool { return !phase.drivers(d) })
+		}
+		if len(takers) == 0 {
+			continue
+		}
+		env, meanwhile, err := phase.prepare(ctx, &t)
 		if err != nil {
 			return err
 		}
 		group, _ := errgroup.WithContext(ctx)
-		group.SetLimit(max(1, o.parallel))
-		for _, d := range chosen {
+		if !phase.together {
+			group.SetLimit(max(1, o.parallel))
+		}
+		for _, d := range takers {
 			group.Go(func() error {
-				r := runner{driver: d, dir: filepath.Join(o.drivers, d.dir), cache: o.cache, bootstrap: bootstrap, capabilities: phase.capabilities, env: env, out: lines, verbose: o.verbose}
+				r := runner{driver: d, dir: filepath.Join(o.drivers, d.dir), cache: o.cache, bootstrap: t.bootstrap, capabilities: phase.capabilities, env: env, out: lines, verbose: o.verbose}
 				said, bad := r.run(ctx)
 				mu.Lock()
 				defer mu.Unlock()
 				problems = append(problems, bad...)
 				for _, one := range said {
-					if p := found.add(one); p != "" {
+					if p := t.found.add(one); p != "" {
 						problems = append(problems, fmt.Sprintf("%s: %s", d.dir, p))
 					}
 				}
 				return nil
 			})
 		}
+		var failed error
+		if meanwhile != nil {
+			failed = meanwhile(ctx, takers)
+		}
 		group.Wait()
+		if failed != nil {
+			problems = append(problems, failed.Error())
+		}
 	}
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
-	if s != nil {
-		if err := s.stop(); err != nil {
+	if t.server != nil {
+		if err := t.server.stop(); err != nil {
 			problems = append(problems, err.Error())
 		}
 	}
 
-	fmt.Fprintf(out, "\n%s", terminal(found))
-	problems = append(problems, unexpected(found)...)
+	fmt.Fprintf(out, "\n%s", terminal(t.found))
+	problems = append(problems, unexpected(t.found)...)
 	complete := o.run == "" && o.bootstrap == ""
 	switch {
 	case o.update && (!complete || len(chosen) < len(drivers)):
 		problems = append(problems, "the page is made of whole runs of all drivers: no -only, -run or -bootstrap with -update")
 	case o.update && len(problems) == 0:
-		if err := os.WriteFile(o.page, []byte(page(found)), 0o644); err != nil {
+		if err := os.WriteFile(o.page, []byte(page(t.found)), 0o644); err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "wrote %s\n", o.page)
@@ -147,13 +165,13 @@ func compat(ctx context.Context, o options, out io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("%w: make compat UPDATE=1 writes it", err)
 		}
-		problems = append(problems, stale(string(kept), found, chosen)...)
+		problems = append(problems, stale(string(kept), t.found, chosen)...)
 	}
 	slices.Sort(problems)
 	if len(problems) > 0 {
 		return fmt.Errorf("%d problems after %s:\n  %s", len(problems), time.Since(began).Round(time.Second), strings.Join(problems, "\n  "))
 	}
-	fmt.Fprintf(out, "compat: %d clients, %d capabilities in %s\n", len(found), found.count(), time.Since(began).Round(time.Second))
+	fmt.Fprintf(out, "compat: %d clients, %d capabilities in %s\n", len(t.found), t.found.count(), time.Since(began).Round(time.Second))
 	return nil
 }
 

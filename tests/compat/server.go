@@ -19,11 +19,13 @@ const (
 
 // server is a running `chronik dev` with the settings that it comes with.
 type server struct {
+	binary      string
+	kafka, http string // addresses; they stay over a restart
+	dir         string
+	log         *os.File
+
 	command *exec.Cmd
 	exited  chan struct{}
-	kafka   string
-	dir     string
-	log     *os.File
 }
 
 func start(ctx context.Context, binary string) (*server, error) {
@@ -39,53 +41,71 @@ func start(ctx context.Context, binary string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{
-		command: exec.Command(binary, "dev", "--data", dir, "--kafka", "localhost:0", "--http", "localhost:0"),
-		exited:  make(chan struct{}),
-		dir:     dir,
-		log:     log,
-	}
+	s := &server{binary: binary, kafka: "localhost:0", http: "localhost:0", dir: dir, log: log}
+	return s, s.run(ctx)
+}
+
+// run starts the process and waits until it is ready.
+func (s *server) run(ctx context.Context) error {
+	s.exited = make(chan struct{})
+	s.command = exec.Command(s.binary, "dev", "--data", s.dir, "--kafka", s.kafka, "--http", s.http)
 	s.command.Env = environment()
-	s.command.Stderr = log
+	s.command.Stderr = s.log
 	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a ^C is for the suite, which stops the server itself
 	stdout, err := s.command.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.command.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w (make build)", binary, err)
+		return fmt.Errorf("start %s: %w (make build)", s.binary, err)
 	}
-	ready := make(chan string, 1)
+	ready, command, exited := make(chan string, 1), s.command, s.exited
 	go func() {
-		defer close(s.exited)
+		defer close(exited)
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
 			if strings.HasPrefix(lines.Text(), "ready ") {
 				ready <- lines.Text()
 			}
 		}
-		s.command.Wait()
+		command.Wait()
 	}()
 	select {
 	case line := <-ready:
+		s.kafka, s.http = "", ""
 		for field := range strings.FieldsSeq(line) {
 			if address, ok := strings.CutPrefix(field, "kafka="); ok {
 				s.kafka = address
 			}
+			if address, ok := strings.CutPrefix(field, "http="); ok {
+				s.http = address
+			}
 		}
-		if s.kafka == "" {
+		if s.kafka == "" || s.http == "" {
 			s.kill()
-			return nil, fmt.Errorf("the ready line has no address: %q", line)
+			return fmt.Errorf("the ready line has no addresses: %q", line)
 		}
-		return s, nil
+		return nil
 	case <-s.exited:
-		return nil, fmt.Errorf("chronik dev ended, see %s", log.Name())
+		return fmt.Errorf("chronik dev ended, see %s", s.log.Name())
 	case <-time.After(readyWithin):
 		s.kill()
-		return nil, fmt.Errorf("chronik dev is not ready after %s, see %s", readyWithin, log.Name())
+		return fmt.Errorf("chronik dev is not ready after %s, see %s", readyWithin, s.log.Name())
 	case <-ctx.Done():
 		s.kill()
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
+}
+
+// restart kills the process with -9 and starts it again on its data and addresses.
+func (s *server) restart(ctx context.Context) error {
+	select {
+	case <-s.exited:
+		return fmt.Errorf("chronik dev had ended before its restart, see %s", s.log.Name())
+	default:
+	}
+	s.command.Process.Kill()
+	<-s.exited
+	return s.run(ctx)
 }
 
 // environment is ours without CHRONIK_*, which are settings of the server.
@@ -120,7 +140,7 @@ func (s *server) stop() error {
 	}
 }
 
-// kill ends the process if it still runs, and removes its data.
+// kill ends the process if it still runs.
 func (s *server) kill() {
 	select {
 	case <-s.exited:
@@ -128,5 +148,11 @@ func (s *server) kill() {
 		s.command.Process.Kill()
 		<-s.exited
 	}
+}
+
+// remove kills the process and removes its data. The log stays for who looks
+// into a failure.
+func (s *server) remove() {
+	s.kill()
 	os.RemoveAll(s.dir)
 }

@@ -20,6 +20,7 @@ final class Consume {
 
     static void plan(Report report) {
         report.check("from-start", Consume::fromStart);
+        report.check("fetch-sessions", Consume::follow);
         report.check("from-time", Consume::fromTime);
         report.check("offsets-by-time", Consume::offsets);
     }
@@ -50,6 +51,57 @@ final class Consume {
             });
         }
         return "6000 of 3 partitions, again in small fetches; out of range resets";
+    }
+
+    private static String follow() throws Exception {
+        int n = 60;
+        String topic = create("follow", n);
+        try (KafkaProducer<String, String> p = producer(); KafkaConsumer<String, String> c = consumer()) {
+            c.assign(partitions(topic, n));
+            c.seekToBeginning(c.assignment());
+            c.poll(Duration.ofMillis(500));
+            int sent = 0;
+            for (int k = 0; k < 20; k++) {
+                int round = k;
+                for (int i = 0; i <= round % 3; i++) {
+                    p.send(new ProducerRecord<>(topic, (7 * sent) % n, null, "" + sent++)).get();
+                }
+                int before = sent - round % 3 - 1;
+                List<ConsumerRecord<String, String>> got = new java.util.ArrayList<>();
+                eventually("round " + round + " arrives", () -> {
+                    c.poll(Duration.ofMillis(200)).forEach(got::add);
+                    return got.size() == round % 3 + 1;
+                });
+                got.sort(java.util.Comparator.comparing(r -> Integer.valueOf(r.value())));
+                for (int i = 0; i < got.size(); i++) {
+                    expectEqual(got.get(i).value(), "" + (before + i), "value");
+                }
+            }
+            // What is paused or not assigned any more does not come, and comes later.
+            TopicPartition tp = new TopicPartition(topic, 3);
+            c.pause(List.of(tp));
+            c.poll(Duration.ofMillis(600));
+            p.send(new ProducerRecord<>(topic, 3, null, "late")).get();
+            p.send(new ProducerRecord<>(topic, 4, null, "now")).get();
+            expectEqual(take(c, 1).get(0).value(), "now", "value while 3 is paused");
+            c.resume(List.of(tp));
+            expectEqual(take(c, 1).get(0).value(), "late", "value of the resumed partition");
+            c.assign(partitions(topic, 3));
+            p.send(new ProducerRecord<>(topic, 5, null, "elsewhere")).get();
+            p.send(new ProducerRecord<>(topic, 2, null, "here")).get();
+            c.seekToEnd(List.of(new TopicPartition(topic, 0), new TopicPartition(topic, 1)));
+            expect(c.position(new TopicPartition(topic, 0)) >= 0, "a position");
+            eventually("the records of the smaller assignment", () -> {
+                for (ConsumerRecord<String, String> r : c.poll(Duration.ofMillis(200))) {
+                    expect(r.partition() < 3, "no record of partition " + r.partition());
+                    if (r.value().equals("here")) {
+                        return true;
+                    }
+                }
+                return false;
+            });
+        }
+        return "60 partitions, 20 rounds, pause, resume, fewer partitions";
     }
 
     /** Partition 0 has times T, T+10, … T+990, with T+300 and T+400 out of order. */

@@ -12,6 +12,7 @@ public final class Main {
         Topics.plan(report);
         Operate.plan(report);
         Interchange.plan(report);
+        Restart.plan(report);
         report.runAll();
     }
 }

@@ -85,10 +85,11 @@ public final class Report {
     }
 
     private String timed(Planned p) throws InterruptedException {
+        Thread[] thread = new Thread[1];
         ExecutorService one = Executors.newSingleThreadExecutor(r -> {
-            Thread t = new Thread(r, p.capability);
-            t.setDaemon(true);
-            return t;
+            thread[0] = new Thread(r, p.capability);
+            thread[0].setDaemon(true);
+            return thread[0];
         });
         long began = System.nanoTime();
         Future<String> f = one.submit(p.check::run);
@@ -96,8 +97,10 @@ public final class Report {
             String seen = f.get(WITHIN_SECONDS, TimeUnit.SECONDS);
             print(p.capability, true, seen + String.format(" (%.1f s)", (System.nanoTime() - began) / 1e9));
         } catch (TimeoutException e) {
+            Throwable late = new TimeoutException("nothing within " + WITHIN_SECONDS + " s");
+            late.setStackTrace(thread[0].getStackTrace());
             f.cancel(true);
-            print(p.capability, false, "nothing within " + WITHIN_SECONDS + " s");
+            print(p.capability, false, told(late));
         } catch (ExecutionException e) {
             print(p.capability, false, told(e.getCause()));
         } finally {
