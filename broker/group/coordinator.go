@@ -414,7 +414,7 @@ func (c *Coordinator) Check(group string) error {
 }
 
 // Describe shows a group of the classic protocol. One that only has offsets is
-// Empty. ErrGroupUnknown.
+// Empty, of no protocol type: Kafka's simple group. ErrGroupUnknown.
 func (c *Coordinator) Describe(ctx context.Context, group string) (Description, error) {
 	d := Description{Phase: Dead}
 	var refused error
@@ -436,7 +436,7 @@ func (c *Coordinator) Describe(ctx context.Context, group string) (Description, 
 	case len(offsets) == 0:
 		return d, ErrGroupUnknown
 	}
-	return Description{Phase: Empty, ProtocolType: "consumer"}, nil
+	return Description{Phase: Empty}, nil
 }
 
 // Listed is a group of List.
@@ -457,7 +457,7 @@ func (c *Coordinator) List(ctx context.Context) ([]Listed, error) {
 		return nil, err
 	}
 	for _, name := range committed {
-		byName[name] = Summary{Kind: Classic, ProtocolType: "consumer", Phase: Empty}
+		byName[name] = Summary{Kind: Classic, Phase: Empty}
 	}
 	heads, err := t.storage.GroupHeads(ctx)
 	if err != nil {

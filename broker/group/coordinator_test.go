@@ -252,7 +252,7 @@ func TestGroupsAreListedOnce(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "a member joined: "+joined.MemberID, listed[1].Reason)
 		listed[1].Reason = ""
-		empty := group.Summary{Kind: group.Classic, ProtocolType: "consumer", Phase: group.Empty}
+		empty := group.Summary{Kind: group.Classic, Phase: group.Empty}
 		stable := group.Summary{Kind: group.Classic, ProtocolType: "consumer", Phase: group.Stable, Generation: 1, Members: 1}
 		require.Equal(t, []group.Listed{{"g0", empty}, {"g1", stable}, {"g2", empty}}, listed)
 		require.NoError(t, c.Leave(t.Context(), "g1", joined.MemberID, "", ""))
