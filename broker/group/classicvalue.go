@@ -18,7 +18,7 @@ import (
 //	  version    1 byte, 1
 //	  phase      1 byte: 0 Empty, 1 Stable
 //	  generation varint
-//	  since      varint: ms, when it became Empty
+//	  since      uvarint: ms, when it became Empty
 //	  protocol type, protocol, leader: uvarint length, bytes each
 //	  members    uvarint
 //
@@ -59,7 +59,7 @@ func (d *durable) encode() Stored {
 		b[2] = 1
 	}
 	b = binary.AppendVarint(b, int64(h.generation))
-	b = binary.AppendVarint(b, h.since.UnixMilli())
+	b = binary.AppendUvarint(b, uint64(max(0, h.since.UnixMilli())))
 	b = appendString(b, h.protocolType)
 	b = appendString(b, h.protocol)
 	b = appendString(b, h.leader)
@@ -93,50 +93,40 @@ func appendString(b []byte, s string) []byte {
 
 func decodeClassicHead(head []byte) (classicHead, error) {
 	var h classicHead
-	d := decoder{data: head}
-	if k := d.byte(); k != headClassic {
-		return h, format.Version(0, int(k), headClassic)
+	d := format.NewDecoder(head)
+	if k := d.Byte(); k != headClassic {
+		d.Fail("kind %d", k)
 	}
-	if v := d.byte(); v != classicVersion {
-		return h, format.Version(1, int(v), classicVersion)
-	}
-	switch phase := d.byte(); phase {
+	d.Version(classicVersion)
+	switch phase := d.Byte(); phase {
 	case 0:
 		h.phase = Empty
 	case 1:
 		h.phase = Stable
 	default:
-		d.fail("phase %d", phase)
+		d.Fail("phase %d", phase)
 	}
-	generation := d.varint()
-	if h.generation = int32(generation); int64(h.generation) != generation {
-		d.fail("generation %d", generation)
-	}
-	h.since = time.UnixMilli(d.varint())
-	h.protocolType, h.protocol, h.leader = d.string(), d.string(), d.string()
-	h.members = int(d.uvarint(1<<31 - 1))
-	return h, d.end()
+	h.generation = d.Int32()
+	h.since = time.UnixMilli(int64(d.Uvarint(1<<63 - 1)))
+	h.protocolType, h.protocol, h.leader = d.String(), d.String(), d.String()
+	h.members = int(d.Uvarint(1<<31 - 1))
+	return h, d.End()
 }
 
-func decodeMember(id string, row []byte) (m *Member, place int64, err error) {
-	d := decoder{data: row}
-	if v := d.byte(); v != classicVersion {
-		return nil, 0, format.Version(0, int(v), classicVersion)
-	}
+func decodeMember(id string, row []byte) (m *Member, place uint64, err error) {
+	const longest = uint64(1<<63-1) / uint64(time.Millisecond)
+	d := format.NewDecoder(row)
+	d.Version(classicVersion)
 	m = &Member{ID: id}
-	place = d.uvarint(1<<31 - 1)
-	m.InstanceID, m.ClientID, m.Host = d.string(), d.string(), d.string()
-	const longest = int64(1<<63-1) / int64(time.Millisecond)
-	m.sessionTimeout = time.Duration(d.uvarint(longest)) * time.Millisecond
-	m.rebalanceTimeout = time.Duration(d.uvarint(longest)) * time.Millisecond
-	for range d.uvarint(int64(len(row))) {
-		if d.err != nil {
-			break
-		}
-		m.Protocols = append(m.Protocols, Protocol{Name: d.string(), Metadata: []byte(d.string())})
+	place = d.Uvarint(1<<31 - 1)
+	m.InstanceID, m.ClientID, m.Host = d.String(), d.String(), d.String()
+	m.sessionTimeout = time.Duration(d.Uvarint(longest)) * time.Millisecond
+	m.rebalanceTimeout = time.Duration(d.Uvarint(longest)) * time.Millisecond
+	for range d.Count() {
+		m.Protocols = append(m.Protocols, Protocol{Name: d.String(), Metadata: []byte(d.String())})
 	}
-	m.Assignment = []byte(d.string())
-	return m, place, d.end()
+	m.Assignment = []byte(d.String())
+	return m, place, d.End()
 }
 
 // restoreClassic makes the group that was stored go on: its members have a whole
@@ -152,7 +142,7 @@ func restoreClassic(stored Stored, limits Limits, now time.Time) (*State, error)
 	s := NewState(limits)
 	s.phase, s.generation, s.since = h.phase, h.generation, h.since
 	s.protocolType, s.protocol, s.leader = h.protocolType, h.protocol, h.leader
-	places := make(map[*Member]int64, h.members)
+	places := make(map[*Member]uint64, h.members)
 	for id, row := range stored.Rows {
 		m, place, err := decodeMember(id, row)
 		if err != nil {
@@ -169,72 +159,4 @@ func restoreClassic(stored Stored, limits Limits, now time.Time) (*State, error)
 	s.keep()
 	s.changed = false
 	return s, nil
-}
-
-// decoder walks a value. After the first error every read gives zero.
-type decoder struct {
-	data []byte
-	at   int
-	err  error
-}
-
-func (d *decoder) fail(reason string, args ...any) {
-	if d.err == nil {
-		d.err = format.Corrupt(int64(d.at), reason, args...)
-	}
-}
-
-func (d *decoder) uvarint(largest int64) int64 {
-	if d.err != nil {
-		return 0
-	}
-	v, n := binary.Uvarint(d.data[d.at:])
-	if n <= 0 || v > uint64(largest) {
-		d.fail("number is cut off or above %d", largest)
-		return 0
-	}
-	d.at += n
-	return int64(v)
-}
-
-func (d *decoder) varint() int64 {
-	if d.err != nil {
-		return 0
-	}
-	v, n := binary.Varint(d.data[d.at:])
-	if n <= 0 {
-		d.fail("number is cut off")
-		return 0
-	}
-	d.at += n
-	return v
-}
-
-func (d *decoder) byte() byte {
-	if d.err != nil || d.at == len(d.data) {
-		d.fail("cut off")
-		return 0
-	}
-	d.at++
-	return d.data[d.at-1]
-}
-
-func (d *decoder) string() string {
-	n := int(d.uvarint(int64(len(d.data) - d.at)))
-	if d.err != nil {
-		return ""
-	}
-	if n > len(d.data)-d.at {
-		d.fail("%d bytes announced, %d are left", n, len(d.data)-d.at)
-		return ""
-	}
-	d.at += n
-	return string(d.data[d.at-n : d.at])
-}
-
-func (d *decoder) end() error {
-	if d.err == nil && d.at != len(d.data) {
-		d.fail("%d bytes after the end", len(d.data)-d.at)
-	}
-	return d.err
 }
