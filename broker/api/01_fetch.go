@@ -228,7 +228,7 @@ func (w *fetchWork) read() {
 	failed := w.plan(ctx)
 	options := core.FetchOptions{
 		BytesMin:  int(max(0, w.req.MinBytes)),
-		BytesMax:  min(int(max(0, w.req.MaxBytes)), w.h.cfg.FetchBytesMax, w.bytesMax),
+		BytesMax:  w.r.Conn.AnswerRoom(min(int(max(0, w.req.MaxBytes)), w.h.cfg.FetchBytesMax, w.bytesMax)),
 		WaitMax:   time.Duration(max(0, w.req.MaxWaitMillis)) * time.Millisecond,
 		Committed: w.req.IsolationLevel == 1,
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"log/slog"
+	"net"
 	"os/exec"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/broker/api"
+	"github.com/chronik-stream/chronik/broker/wire"
 )
 
 // The pitfalls of versions, headers and the order of answers.
@@ -188,6 +190,33 @@ func TestARequestOverTheLimitClosesTheConnection(t *testing.T) {
 		c.closed()
 	}
 	require.Zero(t, produced(t, s.raw(t).ask(produce(9, 1, "t", oneBatch("v")))).ErrorCode, "others are served")
+}
+
+// Consumers that do not read their answers cost a bounded amount; others get on,
+// batch by batch.
+func TestAnswersThatAreNotTakenMakeOthersSmaller(t *testing.T) {
+	s := serveWire(t, api.Config{}, wire.Config{AnswerBytesMax: 20 << 20}, slog.New(slog.DiscardHandler))
+	s.topic(t, "t", 1, nil)
+	writer := s.raw(t)
+	const batches = 40
+	for range batches {
+		require.Zero(t, produced(t, writer.ask(produce(9, 1, "t", oneBatch(strings.Repeat("x", 900_000))))).ErrorCode)
+	}
+	size := func() int {
+		req := fetch(12, "t", 0, 0)
+		req.MaxBytes, req.Topics[0].Partitions[0].PartitionMaxBytes = 50<<20, 50<<20
+		return len(s.raw(t).ask(req).(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches)
+	}
+	require.Greater(t, size(), 18<<20, "all that there is room for")
+	for range 3 {
+		req := fetch(12, "t", 0, 0)
+		req.MaxBytes, req.Topics[0].Partitions[0].PartitionMaxBytes = 50<<20, 50<<20
+		c := s.raw(t)
+		require.NoError(t, c.conn.(*net.TCPConn).SetReadBuffer(4096))
+		c.send(req)
+	}
+	require.Eventually(t, func() bool { return size() < 2<<20 }, 10*time.Second, 10*time.Millisecond)
+	require.Greater(t, size(), 800_000, "a batch is always sent")
 }
 
 // lines collects what is logged.

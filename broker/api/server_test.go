@@ -43,6 +43,11 @@ func serve(t testing.TB, cfg api.Config) *server {
 
 func serveLogged(t testing.TB, cfg api.Config, log *slog.Logger) *server {
 	t.Helper()
+	return serveWire(t, cfg, wire.Config{}, log)
+}
+
+func serveWire(t testing.TB, cfg api.Config, connections wire.Config, log *slog.Logger) *server {
+	t.Helper()
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := socket.Addr().(*net.TCPAddr)
@@ -55,7 +60,8 @@ func serveLogged(t testing.TB, cfg api.Config, log *slog.Logger) *server {
 	s.groups.Begin(storage)
 	handler := api.New(cfg, api.Deps{Log: m, Reader: m, Topics: m, Configs: storedConfigs{store}, Quotas: storedConfigs{store}, Cluster: m, ProducerIDs: m, Groups: s.groups, LogLevel: &s.level}, log, reg)
 	s.reg = reg
-	s.wire = wire.New(wire.Config{Quota: handler.ConnectionThrottle}, handler, log, reg)
+	connections.Quota = handler.ConnectionThrottle
+	s.wire = wire.New(connections, handler, log, reg)
 	served := make(chan error, 1)
 	go func() { served <- s.wire.Serve(socket, "PLAINTEXT") }()
 	t.Cleanup(func() {

@@ -57,6 +57,17 @@ func (c *Conn) Mute(d time.Duration) {
 	}
 }
 
+// AnswerRoom is how many bytes an answer of wanted bytes should have at most:
+// with clients that do not take their answers, all of them together are bounded.
+func (c *Conn) AnswerRoom(wanted int) int {
+	room := max(0, c.server.cfg.AnswerBytesMax-c.server.answers.Load())
+	if int64(wanted) <= room {
+		return wanted
+	}
+	c.server.metrics.shortened.Inc()
+	return int(room)
+}
+
 // Listener is the name that Serve was given for this connection's listener.
 func (c *Conn) Listener() string { return c.listener }
 
@@ -425,7 +436,12 @@ func (c *Conn) write(pipeline <-chan underway) {
 }
 
 func (c *Conn) send(w *Response, r *Request) error {
+	size := int64(w.Size())
+	c.server.answers.Add(size)
+	c.server.metrics.answerBytes.Add(float64(size))
 	n, err := w.writeTo(c.net, r.Correlation, c.server.cfg.WriteTimeout)
+	c.server.answers.Add(-size)
+	c.server.metrics.answerBytes.Sub(float64(size))
 	c.server.metrics.sent(n)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errSlowTaker

@@ -344,3 +344,12 @@ func TestManyConnectionsCostLittle(t *testing.T) {
 	t.Logf("%d connections, %d bytes each", n, used/int64(n))
 	require.Less(t, used/int64(n), int64(64<<10), fmt.Sprintf("%d connections have %d MiB", n, used>>20))
 }
+
+func TestAnswersThatAreNotTakenAreCounted(t *testing.T) {
+	h := serve(t, wire.Config{}, &echo{})
+	c := h.dial()
+	c.send(frame(keyLarge, 1, make([]byte, 30<<20)))
+	h.counts(30<<20+3+4, "answer_bytes", "")
+	c.receive()
+	h.counts(0, "answer_bytes", "")
+}

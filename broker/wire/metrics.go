@@ -20,6 +20,8 @@ type metrics struct {
 	requests    prometheus.Gauge
 	refused     *prometheus.CounterVec
 	waits       *prometheus.CounterVec
+	answerBytes prometheus.Gauge
+	shortened   prometheus.Counter
 	timeouts    *prometheus.CounterVec
 	aborted     prometheus.Counter
 	bytesIn     prometheus.Counter
@@ -48,6 +50,8 @@ func newMetrics(reg prometheus.Registerer, frameBytes func() float64) *metrics {
 			limitConnections, limitPerIP, limitQuota),
 		waits: vec("limit_waits_total", "Times that a connection, or the next one, was not read for a while because a limit was reached.", "limit",
 			limitRate, limitPipeline, limitRequests, limitConnectionBytes, limitFrameBytes),
+		answerBytes: prometheus.NewGauge(gauge("answer_bytes", "Bytes of answers that clients have not taken yet.")),
+		shortened:   counter("answers_shortened_total", "Answers that got less room than was asked for because clients had not taken others yet."),
 		timeouts: vec("connection_timeouts_total", "Connections closed because a time was over.", "timeout",
 			timeoutIdle, timeoutFrame, timeoutWrite, timeoutMemory),
 		aborted:  counter("connections_aborted_total", "Connections closed for bad bytes or a failed request."),
@@ -55,7 +59,7 @@ func newMetrics(reg prometheus.Registerer, frameBytes func() float64) *metrics {
 		bytesOut: counter("sent_bytes_total", "Bytes of responses."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.requests, m.refused, m.waits, m.timeouts, m.aborted, m.bytesIn, m.bytesOut,
+		reg.MustRegister(m.connections, m.requests, m.refused, m.waits, m.answerBytes, m.shortened, m.timeouts, m.aborted, m.bytesIn, m.bytesOut,
 			prometheus.NewGaugeFunc(gauge("frame_bytes", "Memory that request frames have."), frameBytes))
 	}
 	return m

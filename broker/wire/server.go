@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +22,7 @@ type Config struct {
 	PipelineMax         int           // requests of a connection that may be under way; default 64
 	RequestsMax         int           // of all connections, beyond the first of each; default 10,000
 	ConnectionBytesMax  int64         // of the frames of a connection, beyond the first; default 128 MiB
+	AnswerBytesMax      int64         // of all answers not taken yet, past which Conn.AnswerRoom is none; default 512 MiB
 	BytesMax            int64         // of all frames in memory, at least twice the largest; default 512 MiB
 	IdleTimeout         time.Duration // without a request or an answer; default 10 minutes
 	FrameTimeout        time.Duration // from a frame's first byte to its last; default 1 minute
@@ -47,6 +49,9 @@ func (c Config) withDefaults() Config {
 	if c.ConnectionBytesMax == 0 {
 		c.ConnectionBytesMax = 128 << 20
 	}
+	if c.AnswerBytesMax == 0 {
+		c.AnswerBytesMax = 512 << 20
+	}
 	if c.BytesMax == 0 {
 		c.BytesMax = 512 << 20
 	}
@@ -72,6 +77,7 @@ type Server struct {
 	born    time.Time
 	permits chan struct{} // one for each request beyond the first of its connection
 	pace    *pace
+	answers atomic.Int64 // bytes of answers that are being written
 
 	draining context.Context // ends when Shutdown begins
 	drain    context.CancelFunc

@@ -75,6 +75,8 @@ func (c *Config) kafkaSettings() []*Setting {
 			Doc: "Memory for the requests of one connection that are under way; a single one may be larger."},
 		{Key: "kafka.frame_bytes_max", Default: "512MiB", Value: bytesValue{&c.Kafka.FrameBytes, 1 << 20},
 			Doc: "Memory for all requests under way; then connections wait with reading."},
+		{Key: "kafka.answer_bytes_max", Default: "512MiB", Value: bytesValue{&c.Kafka.AnswerBytes, 1 << 20},
+			Doc: "Memory for all answers that clients have not taken yet; then fetch answers get smaller, down to one batch."},
 		{Key: "kafka.frame_timeout", Default: "1m", Value: durationValue{&c.Kafka.FrameTimeout, time.Second},
 			Doc: "Time that a request may take from its first byte to its last."},
 		{Key: "kafka.write_timeout", Default: "1m", Value: durationValue{&c.Kafka.WriteTimeout, time.Second},

@@ -90,7 +90,8 @@ func brokerConfig(c *config.Config) broker.Config {
 			ConnectionsMax: c.Kafka.ConnectionsMax, ConnectionsPerIPMax: c.Kafka.ConnectionsIP, ConnectionRateMax: c.Kafka.ConnectionRate,
 			PipelineMax: c.Kafka.PipelineMax, RequestsMax: c.Kafka.RequestsMax,
 			ConnectionBytesMax: int64(c.Kafka.ConnBytes), BytesMax: int64(c.Kafka.FrameBytes),
-			IdleTimeout: c.Kafka.IdleTimeout, FrameTimeout: c.Kafka.FrameTimeout, WriteTimeout: c.Kafka.WriteTimeout,
+			AnswerBytesMax: int64(c.Kafka.AnswerBytes),
+			IdleTimeout:    c.Kafka.IdleTimeout, FrameTimeout: c.Kafka.FrameTimeout, WriteTimeout: c.Kafka.WriteTimeout,
 		},
 		API: api.Config{
 			Quota:           quota.Config{Burst: c.Quota.Burst},

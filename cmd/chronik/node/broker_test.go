@@ -23,6 +23,7 @@ func TestEveryLimitOfConnectionsIsWhatItsSettingSays(t *testing.T) {
 		"kafka.requests_max":           {"15", "RequestsMax", 15},
 		"kafka.connection_bytes_max":   {"16MiB", "ConnectionBytesMax", int64(16 << 20)},
 		"kafka.frame_bytes_max":        {"300MiB", "BytesMax", int64(300 << 20)},
+		"kafka.answer_bytes_max":       {"17MiB", "AnswerBytesMax", int64(17 << 20)},
 		"kafka.idle_timeout":           {"18s", "IdleTimeout", 18 * time.Second},
 		"kafka.frame_timeout":          {"19s", "FrameTimeout", 19 * time.Second},
 		"kafka.write_timeout":          {"20s", "WriteTimeout", 20 * time.Second},
