@@ -143,7 +143,7 @@ func TestGroupsAreSeenAndMovedFromTheCommandLine(t *testing.T) {
 			t.Errorf("group %s:\n%s", args, out)
 		}
 	}
-	for _, args := range []string{"reset-offsets billing --all-topics --to earliest --execute", "delete billing"} {
+	for _, args := range []string{"reset-offsets billing --all-topics --to earliest --execute", "delete billing", "delete-offsets billing --topic orders"} {
 		if _, stderr, code := c.cli("", append([]string{"group"}, strings.Fields(args)...)...); code != 1 || !strings.Contains(stderr, "--members` shows them") {
 			t.Errorf("group %s while a member runs: exit %d, %s", args, code, stderr)
 		}
@@ -160,6 +160,12 @@ func TestGroupsAreSeenAndMovedFromTheCommandLine(t *testing.T) {
 	reset("--topic", "orders:0", "--to", "4", "--execute")
 	if out := c.must("", "consume", "orders", "--group", "billing", "--count", "1"); out != "8\n" {
 		t.Errorf("the group went on with %q", out)
+	}
+	if out := c.must("", "group", "delete-offsets", "billing", "--topic", "orders:1"); out != "deleted offsets of 1 partition\n" {
+		t.Error(out)
+	}
+	if r := c.describeGroup("billing"); len(r.Partitions) != 1 {
+		t.Errorf("%+v", r.Partitions)
 	}
 	if out := c.must("", "group", "delete", "billing"); out != "deleted group billing\n" {
 		t.Error(out)
