@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/broker/wire"
@@ -12,21 +13,21 @@ import (
 //
 //   - 0 flexible from the start.
 //
-// Nobody authenticates: each user that is asked for is answered
-// SECURITY_DISABLED. Asked for all users, the list is empty and without an
-// error, since kafka-configs asks that beside the quotas of users, and would
-// fail at having shown those.
+// Nobody authenticates and nobody has credentials. That is no error, but what
+// Kafka answers of users without any: kafka-configs asks beside the quotas of
+// users, and would end in a failure after it has shown those. Setting some is
+// what is refused with SECURITY_DISABLED.
 func describeUserSCRAMCredentialsRoute() *route {
 	return &route{key: 50, name: "DescribeUserScramCredentials", min: 0, max: 0, start: whole(describeUserSCRAMCredentials),
-		note: "no authentication: users are answered SECURITY_DISABLED, all users are none"}
+		note: "no authentication: no user has any, RESOURCE_NOT_FOUND"}
 }
 
-func describeUserSCRAMCredentials(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.DescribeUserSCRAMCredentialsRequest) kmsg.Response {
+func describeUserSCRAMCredentials(_ context.Context, _ *Handler, _ *wire.Request, req *kmsg.DescribeUserSCRAMCredentialsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeUserSCRAMCredentialsResponse()
 	resp.Results = make([]kmsg.DescribeUserSCRAMCredentialsResponseResult, len(req.Users))
 	for i, u := range req.Users {
 		resp.Results[i] = kmsg.DescribeUserSCRAMCredentialsResponseResult{
-			User: u.Name, ErrorCode: h.code(errNoAuthentication), ErrorMessage: message(errNoAuthentication),
+			User: u.Name, ErrorCode: kerr.ResourceNotFound.Code, ErrorMessage: message(errNoAuthentication),
 			CredentialInfos: []kmsg.DescribeUserSCRAMCredentialsResponseResultCredentialInfo{},
 		}
 	}

@@ -46,7 +46,7 @@ func TestAccessControlIsAnsweredSecurityDisabled(t *testing.T) {
 	require.Equal(t, disabled, altered.Results[0].ErrorCode)
 	described := c.ask(sample(50, "t", topic.ID{})).(*kmsg.DescribeUserSCRAMCredentialsResponse)
 	require.Zero(t, described.ErrorCode)
-	require.Equal(t, disabled, described.Results[0].ErrorCode)
+	require.Equal(t, kerr.ResourceNotFound.Code, described.Results[0].ErrorCode, "no user has any, which is no failure")
 }
 
 // kafka-configs --describe --entity-type users asks for all credentials after
@@ -82,6 +82,18 @@ func TestAClientThatWantsSASLIsToldAtOnce(t *testing.T) {
 	err := client.Ping(ctx)
 	require.Error(t, err)
 	require.NoError(t, ctx.Err(), "the client must not wait for something that never comes")
+}
+
+// Clients send their own metrics unless they are told not to.
+func TestFranzGoWithTelemetryIsNotHeldUp(t *testing.T) {
+	s := serve(t, api.Config{})
+	s.topic(t, "t", 1, nil)
+	c, err := kgo.NewClient(kgo.SeedBrokers(s.addr), kgo.DefaultProduceTopic("t"))
+	require.NoError(t, err)
+	require.NoError(t, c.ProduceSync(t.Context(), kgo.StringRecord("v")).FirstErr())
+	begun := time.Now()
+	c.Close()
+	require.Less(t, time.Since(begun), 5*time.Second)
 }
 
 func TestDelegationTokensAreDisabled(t *testing.T) {
