@@ -49,12 +49,15 @@ func (c *Configs) Names(kind ConfigKind) []string {
 
 // configValue is the value of config/<kind>/<name>.
 type configValue struct {
-	Config map[string]string `json:"config"` // canonical keys
+	Config map[string]string `json:"config,omitempty"` // canonical keys
 }
 
 // UpdateConfig replaces what is set on a resource by what f makes of it, under
 // compare-and-swap. f may be called several times and may return the empty set.
 // What is set is returned once this store's own catalog shows it.
+//
+// An empty set keeps its key: if that were deleted, the write that once made it,
+// sent twice and arriving late, would find it absent and make it again.
 func (s *Store) UpdateConfig(ctx context.Context, r ConfigResource, f func(set map[string]string) (map[string]string, error)) (map[string]string, error) {
 	what := fmt.Sprintf("configure %s %q", r.Kind, r.Name)
 	if r.Kind == ConfigGroups && r.Name == "" {
@@ -68,12 +71,9 @@ func (s *Store) UpdateConfig(ctx context.Context, r ConfigResource, f func(set m
 			}
 		}
 		set, err := f(maps.Clone(before.Config))
-		if err != nil || len(set) == 0 {
-			return nil, err
-		}
-		return encode(configValue{set}), nil
+		return encode(configValue{set}), err
 	})
-	if err != nil || entry.ModRevision == 0 {
+	if err != nil {
 		return nil, err
 	}
 	var after configValue
@@ -87,13 +87,15 @@ func (v *View) applyConfig(rest string, e kv.Event) error {
 		return err
 	}
 	v.configs = nil
-	if e.Deleted {
+	var value configValue
+	if !e.Deleted {
+		if err := json.Unmarshal(e.Value, &value); err != nil {
+			return err
+		}
+	}
+	if len(value.Config) == 0 {
 		delete(v.configSets, r)
 		return nil
-	}
-	var value configValue
-	if err := json.Unmarshal(e.Value, &value); err != nil {
-		return err
 	}
 	v.configSets[r] = value.Config
 	return nil

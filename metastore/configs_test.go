@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,30 +39,43 @@ func TestConfigsAreKeptByResourceAndSeenByEveryNode(t *testing.T) {
 	}
 }
 
-func TestAnEmptyConfigLeavesNoKey(t *testing.T) {
+func TestAnEmptyConfigIsNone(t *testing.T) {
 	s, k := openMemory(t)
 	r := metastore.ConfigResource{Kind: metastore.ConfigGroups, Name: "g"}
 	to := func(set map[string]string) func(map[string]string) (map[string]string, error) {
 		return func(map[string]string) (map[string]string, error) { return set, nil }
 	}
-	_, before, err := k.Range(t.Context(), "")
-	require.NoError(t, err)
-	_, err = s.UpdateConfig(t.Context(), r, to(nil))
-	require.NoError(t, err)
-	_, after, err := k.Range(t.Context(), "")
-	require.NoError(t, err)
-	require.Equal(t, before, after, "nothing in place of nothing is no write")
-
-	_, err = s.UpdateConfig(t.Context(), r, to(map[string]string{"a": "1"}))
+	_, err := s.UpdateConfig(t.Context(), r, to(map[string]string{"a": "1"}))
 	require.NoError(t, err)
 	held := s.Catalog().Configs()
 	_, err = s.UpdateConfig(t.Context(), r, to(nil))
 	require.NoError(t, err)
-	require.Empty(t, s.Catalog().Configs().Names(metastore.ConfigGroups))
+	for _, c := range []*metastore.Catalog{s.Catalog(), open(t, k).Catalog()} {
+		require.Empty(t, c.Configs().Names(metastore.ConfigGroups))
+		require.Empty(t, c.Configs().Of(r))
+	}
 	require.Equal(t, map[string]string{"a": "1"}, held.Of(r), "what was handed out never changes")
-	entries, _, err := k.Range(t.Context(), "/chronik/test/config/")
-	require.NoError(t, err)
-	require.Empty(t, entries)
+}
+
+// A write that was repeated because its answer was lost may still arrive when
+// what it wrote has been taken back.
+func TestALateWriteDoesNotBringAConfigBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, use := flaky(t, newMemory(t))
+		r := metastore.ConfigResource{Kind: metastore.ConfigBrokers}
+		to := func(set map[string]string) func(map[string]string) (map[string]string, error) {
+			return func(map[string]string) (map[string]string, error) { return set, nil }
+		}
+		use("txn /config/ late=1h nth=2") // the first one looks
+		_, err := s.UpdateConfig(t.Context(), r, to(map[string]string{"a": "1"}))
+		require.NoError(t, err)
+		use("")
+		_, err = s.UpdateConfig(t.Context(), r, to(nil))
+		require.NoError(t, err)
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		require.Empty(t, s.Catalog().Configs().Of(r))
+	})
 }
 
 func TestConfigsOnlyChangeWithTheirOwnKeys(t *testing.T) {

@@ -59,13 +59,13 @@ func newQuotas(sets map[QuotaEntity]map[string]float64) *Quotas {
 
 // quotaValue is the value of quotas/<entity>.
 type quotaValue struct {
-	Quota map[string]float64 `json:"quota"`
+	Quota map[string]float64 `json:"quota,omitempty"`
 }
 
 // UpdateQuota replaces what is set for an entity by what f makes of it, under
 // compare-and-swap. f may be called several times and may return the empty set.
-// It returns once this store's own catalog shows the result. Errors: ErrInvalid,
-// f's own.
+// It returns once this store's own catalog shows the result. An empty set keeps
+// its key, for the reason that UpdateConfig tells. Errors: ErrInvalid, f's own.
 func (s *Store) UpdateQuota(ctx context.Context, e QuotaEntity, f func(set map[string]float64) (map[string]float64, error)) error {
 	what := fmt.Sprintf("set the quota of %s", e)
 	if user := e.User.Given || e.ClientID.Given; user == e.IP.Given {
@@ -79,10 +79,7 @@ func (s *Store) UpdateQuota(ctx context.Context, e QuotaEntity, f func(set map[s
 			}
 		}
 		set, err := f(maps.Clone(before.Quota))
-		if err != nil || len(set) == 0 {
-			return nil, err
-		}
-		return encode(quotaValue{set}), nil
+		return encode(quotaValue{set}), err
 	})
 	return err
 }
@@ -93,13 +90,15 @@ func (v *View) applyQuota(rest string, e kv.Event) error {
 		return err
 	}
 	v.quotas = nil
-	if e.Deleted {
+	var value quotaValue
+	if !e.Deleted {
+		if err := json.Unmarshal(e.Value, &value); err != nil {
+			return err
+		}
+	}
+	if len(value.Quota) == 0 {
 		delete(v.quotaSets, entity)
 		return nil
-	}
-	var value quotaValue
-	if err := json.Unmarshal(e.Value, &value); err != nil {
-		return err
 	}
 	v.quotaSets[entity] = value.Quota
 	return nil

@@ -38,7 +38,7 @@ func TestQuotasAreKeptByEntityAndSeenByEveryNode(t *testing.T) {
 	}
 }
 
-func TestAnEmptyQuotaLeavesNoKey(t *testing.T) {
+func TestAnEmptyQuotaIsNone(t *testing.T) {
 	s, k := openMemory(t)
 	e := metastore.QuotaEntity{ClientID: metastore.QuotaNamed("c")}
 	to := func(set map[string]float64) func(map[string]float64) (map[string]float64, error) {

@@ -83,10 +83,9 @@ func (s *Store) look(ctx context.Context, what string, txn kv.Txn) (map[string]k
 
 // change replaces the value of one key by what f makes of it, as often as it
 // takes, and returns the entry as it was written. f gets the zero Entry when
-// the key is absent, and returns nil to have it absent; it may be called
-// several times, also on a value that an earlier, lost try of this very call
-// wrote. guard lists further conditions; when one of them fails, refused is
-// returned.
+// the key is absent; it may be called several times, also on a value that an
+// earlier, lost try of this very call wrote. guard lists further conditions;
+// when one of them fails, refused is returned.
 func (s *Store) change(
 	ctx context.Context, what, key string, guard []kv.Compare, refused error,
 	f func(old kv.Entry) (value []byte, err error),
@@ -110,21 +109,14 @@ func (s *Store) change(
 		if ferr != nil {
 			return kv.Entry{}, inDoubt(doubt, fmt.Errorf("%s: %w", what, ferr))
 		}
-		if value == nil && old.ModRevision == 0 {
-			return old, nil
-		}
-		if old.ModRevision != 0 && value != nil && string(value) == string(old.Value) {
+		if old.ModRevision != 0 && string(value) == string(old.Value) {
 			s.caughtUp(ctx, old.ModRevision)
 			return old, nil
-		}
-		write := kv.Put(key, value)
-		if value == nil {
-			write = kv.Delete(key)
 		}
 		var again bool
 		state, again, err = s.settle(ctx, what, kv.Txn{
 			If:   append([]kv.Compare{{Key: key, ModRevision: old.ModRevision}}, guard...),
-			Then: []kv.Op{write},
+			Then: []kv.Op{kv.Put(key, value)},
 			Read: read.Read,
 		})
 		doubt = doubt || again

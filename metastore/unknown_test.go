@@ -58,6 +58,12 @@ func lostAnswers(t *testing.T, effect string) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"a": "b"}, updated.Config)
 	use(effect)
+	set, err := s.UpdateConfig(ctx, metastore.ConfigResource{Kind: metastore.ConfigBrokers}, func(map[string]string) (map[string]string, error) {
+		return map[string]string{"a": "b"}, nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"a": "b"}, set)
+	use(effect)
 	bs := register(t, s, 1)
 	use(effect)
 	owner := take(t, s, bs, p)
