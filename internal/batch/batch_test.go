@@ -165,6 +165,18 @@ func TestInspectTellsWhatTheHeaderCannot(t *testing.T) {
 	require.EqualValues(t, 1, facts.Keyless)
 }
 
+// lz4js, with which KafkaJS is used, makes such frames whatever it is told.
+func TestALZ4FrameThatJavaClientsCannotReadIsRefused(t *testing.T) {
+	raw := franzBatch(t, sample(), batch.LZ4)
+	raw[batch.HeaderSize+4] &^= 0x20 // block independence
+	reseal(raw)
+	h, err := batch.Verify(raw)
+	require.NoError(t, err)
+	_, err = batch.NewDecoder(1<<20).Inspect(h, raw)
+	require.ErrorIs(t, err, format.ErrCorrupt)
+	require.ErrorContains(t, err, "depend on each other")
+}
+
 func TestSparseOffsetsAreReadButNotAccepted(t *testing.T) {
 	raw := franzBatch(t, sample(), batch.None)
 	binary.BigEndian.PutUint32(raw[23:], 9) // last offset delta: keys were compacted away

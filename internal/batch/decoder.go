@@ -54,12 +54,22 @@ func (d *Decoder) Inspect(h Header, raw []byte) (Facts, error) {
 	if err := h.checkProduced(); err != nil {
 		return Facts{}, err
 	}
+	// Kafka refuses such frames and its clients cannot read them: a log with one
+	// would stop every Java consumer.
+	if at := HeaderSize + lz4FlagsAt; h.Attributes.Codec() == LZ4 && len(raw) > at && raw[at]&lz4Independent == 0 {
+		return Facts{}, format.Corrupt(int64(at), "an lz4 frame whose blocks depend on each other")
+	}
 	data, err := d.records(h, raw)
 	if err != nil {
 		return Facts{}, err
 	}
 	return inspect(h, data)
 }
+
+const (
+	lz4FlagsAt     = 4 // in a frame, after its magic number
+	lz4Independent = 0x20
+)
 
 // VerifyRecords is Inspect for those who only want to know that it succeeds.
 func (d *Decoder) VerifyRecords(h Header, raw []byte) error {

@@ -146,10 +146,7 @@ type gap struct {
 	why          string
 }
 
-var gaps = []gap{
-	{"java-2.1", []string{"acks-0", "acks-1", "acks-all", "gzip", "snappy", "lz4", "zstd", "from-start"}, "a consumer without a group asks for the offsets of the group with the empty name, which is refused"},
-	{"java-2.1", []string{"replace-configs"}, "AlterConfigs is not served"},
-}
+var gaps = []gap{}
 
 func isGap(client, capability string) bool {
 	for _, g := range gaps {

@@ -93,7 +93,7 @@ func namedWriters(_ context.Context, t *trial) ([]string, func(context.Context, 
 	return []string{"COMPAT_INTERCHANGE=" + strings.Join(writers, ",")}, nil, nil
 }
 
-const restartableWithin = 90 * time.Second
+const restartableWithin = 90 * time.Second // and it is back within that
 
 // restart kills the server once all drivers that take part are ready for it.
 func restart(_ context.Context, t *trial) ([]string, func(context.Context, []driver) error, error) {
@@ -103,13 +103,17 @@ func restart(_ context.Context, t *trial) ([]string, func(context.Context, []dri
 	}
 	t.signs = dir
 	return []string{"COMPAT_RESTART=" + dir}, func(ctx context.Context, chosen []driver) error {
-		deadline := time.Now().Add(restartableWithin)
+		ctx, cancel := context.WithTimeout(ctx, restartableWithin)
+		defer cancel()
+		look := time.NewTicker(50 * time.Millisecond)
+		defer look.Stop()
 		for _, d := range chosen {
 			for !exists(filepath.Join(dir, d.dir)) {
-				if time.Now().After(deadline) || ctx.Err() != nil {
-					return fmt.Errorf("%s is not ready for a restart of the server within %s", d.dir, restartableWithin)
+				select {
+				case <-look.C:
+				case <-ctx.Done():
+					return fmt.Errorf("%s is not ready for a restart of the server: %w", d.dir, ctx.Err())
 				}
-				time.Sleep(50 * time.Millisecond)
 			}
 		}
 		if err := t.server.restart(ctx); err != nil {
