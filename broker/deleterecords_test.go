@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/chronik-stream/chronik/broker/ingest"
+	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/disk"
 	"github.com/chronik-stream/chronik/metastore"
 )
@@ -72,15 +73,18 @@ func TestDeletedRecordsStayDeletedAndNothingElseGoes(t *testing.T) {
 	check()
 	r.restart()
 	check()
+	if part := r.send("t", 0, -1, built(batch.None, nil, rec{1, "record 9"})); part.LogStartOffset != 6 {
+		t.Errorf("a producer is told the log start %d, want 6", part.LogStartOffset)
+	}
 	if low := r.deleteBefore("t", 3); low != 6 {
 		t.Errorf("the log start went back to %d", low)
 	}
-	if low := r.deleteBefore("t", -1); low != 9 {
-		t.Errorf("low watermark %d, want the high watermark 9", low)
+	if low := r.deleteBefore("t", -1); low != 10 {
+		t.Errorf("low watermark %d, want the high watermark 10", low)
 	}
 	r.restart()
-	r.produce("t", 0, values(9, 10)...)
-	same(t, r.read("t", 0, 1), values(9, 10))
+	r.produce("t", 0, values(10, 11)...)
+	same(t, r.read("t", 0, 1), values(10, 11))
 }
 
 func TestDeleteRecordsWaitsForTheObjectStore(t *testing.T) {

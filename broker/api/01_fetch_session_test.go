@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -259,4 +261,77 @@ func TestWithoutRoomForASessionFetchGoesOnWithout(t *testing.T) {
 		require.Zero(t, second.session)
 	}
 	require.Empty(t, first.next(nil))
+}
+
+// Whatever happens, a client that keeps to the protocol knows of each of its
+// partitions, after each answer, what a sessionless fetch would have told it.
+func TestASessionTellsAllThatThereIsToKnow(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 11))
+		s := serve(t, api.Config{})
+		made := s.topic(t, "t", 8, nil)
+		version := []int16{7, 12, 18}[seed%3]
+		f, producer, plain := s.session(t, version, made), s.raw(t), s.session(t, version, made)
+		plain.epoch = -1
+		known := map[int32]kmsg.FetchResponseTopicPartition{} // what the client was told last
+		offsets := map[int32]int64{0: 0, 1: 0, 2: 0}          // its position in each of its partitions
+		asked := maps.Clone(offsets)                          // what its next request names
+		for step := range 60 {
+			index := int32(random.IntN(8))
+			part := topic.Partition{Topic: made.ID, Index: index}
+			var forget []int32
+			switch random.IntN(6) {
+			case 0, 1:
+				batches := make([][]byte, 8)
+				for i := range batches {
+					batches[i] = oneBatch("v", "w")
+				}
+				producer.ask(produce(9, 1, "t", batches[:1+random.IntN(8)]...))
+			case 2:
+				s.mu.Lock()
+				s.lost[part] = !s.lost[part]
+				s.mu.Unlock()
+			case 3:
+				low, err := s.DeleteRecords(t.Context(), part, -1)
+				if _, ours := offsets[index]; ours && err == nil {
+					offsets[index], asked[index] = low, low
+				}
+			case 4:
+				if _, ours := offsets[index]; ours && len(offsets) > 1 {
+					forget = []int32{index}
+					delete(offsets, index)
+					delete(asked, index)
+					delete(known, index)
+				}
+			case 5:
+				offsets[index], asked[index] = 0, 0
+			}
+			f.max = int32(100 + random.IntN(400))
+			for i, p := range f.next(asked, forget...) {
+				require.Contains(t, offsets, i, "seed %d step %d: a partition that is not in the session", seed, step)
+				known[i] = p
+			}
+			asked = map[int32]int64{}
+			clear(asked)
+			plain.max, plain.epoch, plain.session = 1<<20, -1, 0
+			truth := map[int32]kmsg.FetchResponseTopicPartition{}
+			for _, p := range plain.c.ask(plain.request(offsets)).(*kmsg.FetchResponse).Topics[0].Partitions {
+				truth[p.Partition] = p
+			}
+			for i, want := range truth {
+				got, told := known[i]
+				require.True(t, told, "seed %d step %d: partition %d was never told", seed, step, i)
+				require.Equal(t, []any{want.ErrorCode, want.HighWatermark, want.LogStartOffset}, []any{got.ErrorCode, got.HighWatermark, got.LogStartOffset},
+					"seed %d step %d partition %d", seed, step, i)
+			}
+			for i, p := range known { // the client takes what it got, now or later
+				if len(p.RecordBatches) > 0 && random.IntN(2) == 0 {
+					offsets[i] = p.HighWatermark
+					asked[i] = p.HighWatermark
+					p.RecordBatches = nil
+					known[i] = p
+				}
+			}
+		}
+	}
 }

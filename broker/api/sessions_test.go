@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 )
 
@@ -38,6 +40,11 @@ func TestFullSessionCacheEvictsAsKafkaDoes(t *testing.T) {
 	require.True(t, c.add(sessionOf(1), now), "one that nobody uses goes whatever its size")
 	require.NotNil(t, c.find(middle.id, now))
 	require.Len(t, c.byID, 3)
+	for metric, want := range map[prometheus.Collector]float64{
+		c.metrics.sessions: 3, c.metrics.partitions: float64(c.parts), c.metrics.evictions: 2, c.metrics.refusals: 2,
+	} {
+		require.InDelta(t, want, testutil.ToFloat64(metric), 0)
+	}
 }
 
 func TestSessionCacheIsBoundedInPartitions(t *testing.T) {
