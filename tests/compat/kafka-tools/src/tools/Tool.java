@@ -127,11 +127,6 @@ final class Tool {
         return this;
     }
 
-    Tool ends(int want) {
-        expect(status == want, name + " ends with " + status + ": " + said());
-        return this;
-    }
-
     /** It failed and said why. */
     Tool fails(String why) {
         expect(status != 0 || out.contains("Error") || err.contains("Error") || err.contains("Exception") || out.contains("Exception"), name + " fails, it says " + said());
