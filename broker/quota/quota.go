@@ -33,7 +33,7 @@ const (
 )
 
 // debtMax bounds what an account may be overdrawn by, in time to pay it back.
-const debtMax = time.Hour
+const debtMax = 10 * time.Minute
 
 // requestThrottleMax bounds one throttling for time of the broker, as in Kafka: a
 // group's member must come to say that it lives.

@@ -290,26 +290,44 @@ func (c *Conn) wake() {
 	}
 }
 
-// quiet waits until the connection is not muted any more.
+// quiet waits until the connection is not muted any more. A client that leaves
+// in the meantime is noticed, unless it has sent requests that are to be served.
 func (c *Conn) quiet() error {
 	for {
 		rest := time.Duration(c.muted.Load()) - time.Since(c.server.born)
 		if rest <= 0 {
 			return nil
 		}
-		timer := time.NewTimer(rest)
-		select {
-		case <-timer.C:
-		case <-c.life.Done():
-		case <-c.server.draining.Done():
+		if c.frames.r.Buffered() > 0 {
+			if err := c.rest(rest); err != nil {
+				return err
+			}
+			continue
 		}
-		timer.Stop()
+		if err := c.net.SetReadDeadline(time.Now().Add(rest)); err != nil {
+			return err
+		}
+		// After the deadline was set, so that it cannot undo drain's.
 		if c.server.draining.Err() != nil {
 			return errDrained
 		}
-		if c.life.Err() != nil {
-			return context.Cause(c.life)
+		if _, err := c.frames.r.Peek(1); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
 		}
+	}
+}
+
+// rest waits for d, or for the end of the connection or its reading.
+func (c *Conn) rest(d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-c.life.Done():
+		return context.Cause(c.life)
+	case <-c.server.draining.Done():
+		return errDrained
 	}
 }
 
@@ -331,6 +349,11 @@ func (c *Conn) awaitFrame() (int, error) {
 		if c.server.draining.Err() != nil {
 			return 0, errDrained
 		}
+		if c.muted.Load() != 0 {
+			if err := c.quiet(); err != nil {
+				return 0, err
+			}
+		}
 		if err := c.net.SetReadDeadline(time.Now().Add(c.server.cfg.IdleTimeout)); err != nil {
 			return 0, err
 		}
@@ -350,7 +373,7 @@ func (c *Conn) awaitFrame() (int, error) {
 		default:
 			return 0, err
 		}
-		if c.muted.Load() != 0 {
+		if c.muted.Load() != 0 { // by an answer that was given while we waited
 			if err := c.quiet(); err != nil {
 				return 0, err
 			}

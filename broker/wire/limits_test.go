@@ -353,3 +353,25 @@ func TestAnswersThatAreNotTakenAreCounted(t *testing.T) {
 	c.receive()
 	h.counts(0, "answer_bytes", "")
 }
+
+func TestAMutedClientThatLeavesIsNoticed(t *testing.T) {
+	h := serve(t, wire.Config{}, &muter{pause: time.Hour})
+	c := h.dial()
+	c.answered()
+	require.NoError(t, c.Close())
+	h.counts(0, "connections", "")
+}
+
+func TestWhatAMutedClientSentBeforeItLeftIsServed(t *testing.T) { // acks=0 and goodbye
+	m := &muter{echo: echo{started: make(chan int32, 3)}, pause: 200 * time.Millisecond}
+	c := serve(t, wire.Config{}, m).dial()
+	c.send(append(frame(keyEcho, 1, nil), frame(keySilent, 2, nil)...))
+	require.NoError(t, c.Close())
+	require.Equal(t, int32(1), <-m.started)
+	select {
+	case i := <-m.started:
+		require.Equal(t, int32(2), i)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the second request is lost")
+	}
+}
