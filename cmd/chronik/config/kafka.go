@@ -43,6 +43,7 @@ func kafkaNames() map[string]string {
 		"group.offsets_retention":           "offsets.retention.minutes",
 		"group.offsets_retention_check":     "offsets.retention.check.interval.ms",
 		"group.offset_metadata_bytes_max":   "offset.metadata.max.bytes",
+		"producer.expiry":                   "producer.id.expiration.ms",
 	}
 }
 
