@@ -25,7 +25,8 @@ const (
 	dirConfig     = "config/"
 	dirQuotas     = "quotas/"
 
-	nameProducerIDs = "producer-ids"
+	nameProducerIDs    = "producer-ids"
+	nameTopicDeletions = "topic-deletions"
 )
 
 // The directories below the groups' root, which no catalog watches: groups that
@@ -62,6 +63,7 @@ func (k keys) query(id string) string        { return k.under(dirQueries) + id }
 func (k keys) lock(name string) string       { return k.under(name) }
 func (k keys) deletion(object string) string { return k.under(dirDeletions) + object }
 func (k keys) producerIDs() string           { return k.under(nameProducerIDs) }
+func (k keys) topicDeletions() string        { return k.under(nameTopicDeletions) }
 
 func (k keys) owner(p topic.Partition) string    { return k.under(dirOwners) + p.String() }
 func (k keys) manifest(p topic.Partition) string { return k.under(dirManifests) + p.String() }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -28,6 +29,10 @@ type Store struct {
 	metrics *metrics
 	catalog *Catalog
 	blocks  *blockCache
+
+	// topicDeletions is the revision of the last deletion of a topic that this
+	// store came to see; CreateTopic tells what for.
+	topicDeletions atomic.Int64
 
 	randMu sync.Mutex
 	rand   *rand.Rand

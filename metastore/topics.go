@@ -17,6 +17,11 @@ const PartitionsMax = 100_000
 
 // CreateTopic creates a topic and returns it as stored. A zero ID or CreatedAt
 // is filled in. Errors: ErrTopicExists, topic.ErrInvalidName, ErrInvalid.
+//
+// That name and id are absent is no condition that fails for good once the topic
+// has been created: it may have been deleted again when the transaction, sent a
+// second time because an answer was lost, arrives. So it also compares that no
+// topic has been deleted since.
 func (s *Store) CreateTopic(ctx context.Context, t Topic) (Topic, error) {
 	what := fmt.Sprintf("create topic %s", t.Name)
 	if err := topic.ValidateName(t.Name); err != nil {
@@ -32,15 +37,33 @@ func (s *Store) CreateTopic(ctx context.Context, t Topic) (Topic, error) {
 		t.CreatedAt = time.Now().UTC()
 	}
 	name, id := s.keys.topic(t.Name), s.keys.topicID(t.ID)
-	result, doubt, err := s.settle(ctx, what, kv.Txn{
-		If:   []kv.Compare{{Key: name}, {Key: id}},
-		Then: []kv.Op{kv.Put(name, encode(t)), kv.Put(id, []byte(t.Name))},
-		Read: []string{name},
-	})
-	if err != nil {
-		return Topic{}, err
+	deletions := s.keys.topicDeletions()
+	var result kv.TxnResult
+	var stored kv.Entry
+	var doubt, found bool
+	for {
+		seen := s.topicDeletions.Load()
+		var again bool
+		var err error
+		result, again, err = s.settle(ctx, what, kv.Txn{
+			If:   []kv.Compare{{Key: name}, {Key: id}, {Key: deletions, ModRevision: seen}},
+			Then: []kv.Op{kv.Put(name, encode(t)), kv.Put(id, []byte(t.Name))},
+			Read: []string{name, deletions},
+		})
+		doubt = doubt || again
+		if err != nil {
+			return Topic{}, inDoubt(doubt, err)
+		}
+		stored, found = result.Read[name]
+		now := result.Read[deletions].ModRevision
+		if result.Succeeded || found || now == seen {
+			break
+		}
+		s.topicDeletions.Store(now)
+		if doubt { // created and deleted by now, or never created
+			return Topic{}, fmt.Errorf("%s: a topic was deleted meanwhile, maybe this one: %w", what, kv.ErrUnknownOutcome)
+		}
 	}
-	stored, found := result.Read[name]
 	if !result.Succeeded {
 		now, err := decodeTopic(stored)
 		switch {
@@ -122,13 +145,14 @@ func (s *Store) DeleteTopicID(ctx context.Context, id topic.ID) error {
 	if !ok {
 		return fmt.Errorf("%s: %w", what, ErrTopicUnknown)
 	}
-	name, idKey := s.keys.topic(t.Name), s.keys.topicID(id)
+	name, idKey, deletions := s.keys.topic(t.Name), s.keys.topicID(id), s.keys.topicDeletions()
 	// The name's key changes with every update of the topic. That it still
 	// belongs to this id is what the id's key says: the two are only ever put
 	// and deleted together.
 	result, doubt, err := s.settle(ctx, what, kv.Txn{
 		If:   []kv.Compare{{Key: idKey, Exists: true}},
-		Then: []kv.Op{kv.Delete(idKey), kv.Delete(name)},
+		Then: []kv.Op{kv.Delete(idKey), kv.Delete(name), kv.Put(deletions, []byte(id.String()))},
+		Read: []string{deletions},
 	})
 	if err != nil {
 		return err
@@ -136,6 +160,7 @@ func (s *Store) DeleteTopicID(ctx context.Context, id topic.ID) error {
 	if !result.Succeeded && !doubt {
 		return fmt.Errorf("%s: %w", what, ErrTopicUnknown)
 	}
+	s.topicDeletions.Store(result.Read[deletions].ModRevision)
 	s.caughtUp(ctx, result.Revision)
 	return s.deletePartitions(ctx, what, func(p topic.Partition) bool { return p.Topic == id })
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -58,6 +60,46 @@ func TestCreateTopicRefusesWhatMakesNoSense(t *testing.T) {
 		_, err = s.CreateTopic(t.Context(), metastore.Topic{Name: "a", Partitions: n})
 		require.ErrorIs(t, err, metastore.ErrInvalid)
 	}
+}
+
+// A creation that was sent twice because an answer was lost may still arrive
+// when the topic has been deleted.
+func TestALateCreationDoesNotBringADeletedTopicBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, use := flaky(t, newMemory(t))
+		for range 2 { // the first with no deletion before, the second after one
+			use("txn /topics/ late=1h nth=1")
+			created := createTopic(t, s, "orders", 1)
+			use("")
+			require.NoError(t, s.DeleteTopicID(t.Context(), created.ID))
+			time.Sleep(2 * time.Hour)
+			synctest.Wait()
+			require.Empty(t, s.Catalog().Topics())
+		}
+	})
+}
+
+func TestDeletionsByOthersDoNotKeepTopicsFromBeingCreated(t *testing.T) {
+	s, k := openMemory(t)
+	other := open(t, k)
+	var wg sync.WaitGroup
+	for i := range 10 {
+		wg.Go(func() {
+			name := fmt.Sprint("t", i)
+			store := []*metastore.Store{s, other}[i%2]
+			for range 5 {
+				created, err := store.CreateTopic(t.Context(), metastore.Topic{Name: name, Partitions: 1})
+				if err == nil {
+					err = store.DeleteTopicID(t.Context(), created.ID)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.Empty(t, open(t, k).Catalog().Topics())
 }
 
 func TestUpdateTopicLosesNoUpdate(t *testing.T) {
