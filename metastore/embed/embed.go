@@ -110,6 +110,10 @@ func (s *Server) config(c Config) (*embed.Config, error) {
 	cfg.ElectionMs = uint(election.Milliseconds())
 	cfg.AutoCompactionMode = embed.CompactorModePeriodic
 	cfg.AutoCompactionRetention = retention
+	// Entries since the last snapshot are kept in memory, and read again at the
+	// start: those of a busy group are tens of kilobytes each. Nobody follows who
+	// would want the ones before it.
+	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = 1000, 100
 	cfg.WatchProgressNotifyInterval = c.Progress
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(&bridge{log: c.Log, quiet: &s.closing}))
 	return cfg, nil

@@ -34,6 +34,7 @@ import (
 const (
 	churnMembers    = 500
 	churnPartitions = 600
+	churnSession    = 12 * time.Second
 	settleWithin    = 60 * time.Second
 	churnMemoryMax  = 1 << 30
 )
@@ -98,6 +99,36 @@ type consumer struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 	dead  bool // it has no network any more
+	// When it wrote the last request that keeps it alive, and the last of them
+	// that has been answered.
+	wrote, answered time.Time
+}
+
+// keepsAlive are JoinGroup, Heartbeat, SyncGroup and ConsumerGroupHeartbeat.
+func keepsAlive(key int16) bool { return key == 11 || key == 12 || key == 14 || key == 68 }
+
+// OnBrokerWrite and OnBrokerRead are franz-go's hooks.
+func (m *consumer) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, took time.Duration, err error) {
+	if err == nil && keepsAlive(key) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.wrote = time.Now().Add(-took)
+	}
+}
+
+func (m *consumer) OnBrokerRead(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	if err == nil && keepsAlive(key) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.answered = m.wrote
+	}
+}
+
+// silent is how long the group may have heard nothing of the member.
+func (m *consumer) silent() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Since(m.answered)
 }
 
 func (m *consumer) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -131,10 +162,10 @@ func (w *crowd) join(instance string) *consumer {
 	m := &consumer{crowd: w, name: fmt.Sprintf("member-%d", w.nextName), instance: instance, ended: make(chan struct{})}
 	w.mu.Unlock()
 	opts := append([]kgo.Opt{
-		kgo.SeedBrokers(w.c.kafka), kgo.ClientID(m.name), kgo.Dialer(m.dial), kgo.DisableClientMetrics(),
+		kgo.SeedBrokers(w.c.kafka), kgo.ClientID(m.name), kgo.Dialer(m.dial), kgo.WithHooks(m), kgo.DisableClientMetrics(),
 		kgo.ConsumerGroup(w.group), kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.BlockRebalanceOnPoll(), kgo.AutoCommitInterval(2 * time.Second), kgo.FetchMaxWait(5 * time.Second),
-		kgo.SessionTimeout(12 * time.Second), kgo.HeartbeatInterval(time.Second), kgo.RebalanceTimeout(30 * time.Second),
+		kgo.SessionTimeout(churnSession), kgo.HeartbeatInterval(time.Second), kgo.RebalanceTimeout(30 * time.Second),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, got map[string][]int32) { w.given(m, got["t"]) }),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, client *kgo.Client, lost map[string][]int32) {
 			if len(lost["t"]) > 0 {
@@ -198,10 +229,14 @@ func (w *crowd) given(m *consumer, partitions []int32) {
 		w.assigned++
 		if before := w.owners[p]; before != nil && before != m {
 			id, generation := m.client.GroupMetadata()
-			if w.doubted[before] == nil {
-				w.doubted[before] = make(map[int32]string)
+			// Who was not heard of for so long is given up, and learns it when it
+			// is heard of again; when it leaves instead, never.
+			if silent := before.silent(); silent < churnSession {
+				if w.doubted[before] == nil {
+					w.doubted[before] = make(map[int32]string)
+				}
+				w.doubted[before][p] = fmt.Sprintf("partition %d went to %s (%s, generation %d) while %s had it, which was silent for %s", p, m.name, id, generation, before.name, silent)
 			}
-			w.doubted[before][p] = fmt.Sprintf("partition %d went to %s (%s, generation %d) while %s had it", p, m.name, id, generation, before.name)
 		}
 		w.owners[p] = m
 	}
@@ -398,7 +433,7 @@ func churn(t *testing.T, kind string, opts ...kgo.Opt) {
 		t.Skip("takes a minute and both cores")
 	}
 	// The same times as those of classic members, which ask for theirs.
-	c := startIn(t, t.TempDir(), []string{"CHRONIK_GROUP_CONSUMER_SESSION_TIMEOUT=12s", "CHRONIK_GROUP_CONSUMER_HEARTBEAT_INTERVAL=1s"})
+	c := startIn(t, t.TempDir(), []string{"CHRONIK_GROUP_CONSUMER_SESSION_TIMEOUT=" + churnSession.String(), "CHRONIK_GROUP_CONSUMER_HEARTBEAT_INTERVAL=1s"})
 	c.must("", "topic", "create", "t", "--partitions", fmt.Sprint(churnPartitions))
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
