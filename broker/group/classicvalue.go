@@ -150,7 +150,7 @@ func restoreClassic(stored Stored, limits Limits, now time.Time) (*State, error)
 		}
 		m.synced = true
 		s.keepAlive(now, m)
-		s.members = append(s.members, m)
+		s.insert(m)
 		places[m] = place
 	}
 	slices.SortFunc(s.members, func(a, b *Member) int {

@@ -121,6 +121,7 @@ func (s *State) joinNew(now time.Time, r JoinRequest, t Ticket) error {
 	}
 	if r.IDFirst && r.InstanceID == "" {
 		s.pending[r.NewMemberID] = now.Add(r.SessionTimeout)
+		s.watch(now.Add(r.SessionTimeout))
 		return ErrMemberIDRequired
 	}
 	s.add(now, r.NewMemberID, r, t)
@@ -130,7 +131,7 @@ func (s *State) joinNew(now time.Time, r JoinRequest, t Ticket) error {
 // add makes a new member, which everybody must hear of.
 func (s *State) add(now time.Time, id string, r JoinRequest, t Ticket) {
 	m := &Member{ID: id, InstanceID: r.InstanceID}
-	s.members = append(s.members, m)
+	s.insert(m)
 	s.protocolType = r.ProtocolType
 	if s.leader == "" {
 		s.leader = id
@@ -149,7 +150,9 @@ func (s *State) replace(now time.Time, m *Member, r JoinRequest, t Ticket) error
 	s.dismiss(m, ErrFencedInstance)
 	before := s.leader
 	wasLeader := m.ID == s.leader
+	delete(s.byID, m.ID)
 	m.ID = r.NewMemberID
+	s.byID[m.ID] = m
 	if wasLeader {
 		s.leader = m.ID
 	}
@@ -158,7 +161,7 @@ func (s *State) replace(now time.Time, m *Member, r JoinRequest, t Ticket) error
 		s.prepare(now, because("a static member was replaced", m.ID, r.Reason))
 		return nil
 	}
-	m.join = nil
+	s.park(m, nil)
 	joined := s.joined(m)
 	switch {
 	case wasLeader && r.CanSkip:
@@ -176,9 +179,9 @@ func (s *State) replace(now time.Time, m *Member, r JoinRequest, t Ticket) error
 // update notes what a member says of itself, and parks its request.
 func (s *State) update(now time.Time, m *Member, r JoinRequest, t Ticket) {
 	s.dismiss(m, ErrUnknownMember) // only one request of a member waits
-	m.ClientID, m.Host, m.Protocols = r.ClientID, r.Host, r.Protocols
+	s.alter(m, func() { m.ClientID, m.Host, m.Protocols = r.ClientID, r.Host, r.Protocols })
 	m.sessionTimeout, m.rebalanceTimeout = r.SessionTimeout, r.RebalanceTimeout
-	m.join = t
+	s.park(m, t)
 	s.keepAlive(now, m)
 }
 
@@ -189,10 +192,14 @@ func (s *State) dismiss(m *Member, err error) {
 			s.answer(Answer{To: t, Joined: Joined{Generation: -1, MemberID: m.ID}, Err: err})
 		}
 	}
-	m.join, m.sync = nil, nil
+	s.park(m, nil)
+	m.sync = nil
 }
 
-func (s *State) keepAlive(now time.Time, m *Member) { m.deadline = now.Add(m.sessionTimeout) }
+func (s *State) keepAlive(now time.Time, m *Member) {
+	m.deadline = now.Add(m.sessionTimeout)
+	s.watch(m.deadline)
+}
 
 // prepare begins a rebalance, or goes on with one.
 func (s *State) prepare(now time.Time, why string) {
@@ -235,7 +242,7 @@ func (s *State) completeIfAllJoined(now time.Time) {
 	if s.initial && s.limits.InitialDelay > 0 && len(s.members) > 0 {
 		return // only Expire ends that wait
 	}
-	if len(s.pending) > 0 || slices.ContainsFunc(s.members, func(m *Member) bool { return m.join == nil }) {
+	if len(s.pending) > 0 || s.joining < len(s.members) {
 		return
 	}
 	s.complete(now)
@@ -244,7 +251,13 @@ func (s *State) completeIfAllJoined(now time.Time) {
 // complete begins the next generation with those who have joined. Static members
 // that have not keep their place until their session ends.
 func (s *State) complete(now time.Time) {
-	s.members = slices.DeleteFunc(s.members, func(m *Member) bool { return m.join == nil && m.InstanceID == "" })
+	s.members = slices.DeleteFunc(s.members, func(m *Member) bool {
+		late := m.join == nil && m.InstanceID == ""
+		if late {
+			s.unlink(m)
+		}
+		return late
+	})
 	s.initial, s.rebalanceAt = false, time.Time{}
 	if len(s.members) == 0 {
 		s.generation++
@@ -267,12 +280,13 @@ func (s *State) complete(now time.Time) {
 	s.protocol = s.choose()
 	s.syncBy = now.Add(s.longestRebalance())
 	for _, m := range s.members {
-		m.Assignment, m.synced = nil, m.join == nil
+		m.Assignment = nil
+		s.fetched(m, m.join == nil)
 		if m.join == nil {
 			continue
 		}
 		s.answer(Answer{To: m.join, Joined: s.joined(m)})
-		m.join = nil
+		s.park(m, nil)
 		s.keepAlive(now, m)
 	}
 }

@@ -87,7 +87,7 @@ func (g *running) downgrade(now time.Time) {
 			sessionTimeout: m.SessionTimeout, rebalanceTimeout: m.RebalanceTimeout, synced: true,
 		}
 		s.keepAlive(now, member)
-		s.members = append(s.members, member)
+		s.insert(member)
 	}
 	s.leader, s.protocol = s.members[0].ID, s.choose()
 	s.keep()

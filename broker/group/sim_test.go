@@ -152,6 +152,7 @@ func (s *sim) broker(ctx context.Context, i int) {
 			case <-ctx.Done():
 			}
 			if s.calm.Load() && life.Err() != nil && ctx.Err() == nil {
+				flaky.Use(faults.Plan{})
 				<-ctx.Done() // nobody crashes any more
 			}
 		}

@@ -99,6 +99,12 @@ type State struct {
 	members      []*Member // in the order in which they joined
 	pending      map[string]time.Time
 
+	// See members.go.
+	byID, byInstance  map[string]*Member
+	knowing           map[string]int // how many members know a protocol
+	joining, unsynced int            // members whose join is parked; who are to fetch their assignment
+	soonest           time.Time      // no session ends before it; zero: none does
+
 	// While Preparing: when to go on without those who have not joined.
 	rebalanceAt time.Time
 	// initial: the group was empty, and waits for more members until
@@ -159,7 +165,10 @@ func (s *State) Summary() Summary {
 
 // NewState returns an empty group.
 func NewState(limits Limits) *State {
-	return &State{limits: limits, phase: Empty, pending: make(map[string]time.Time)}
+	return &State{
+		limits: limits, phase: Empty, pending: make(map[string]time.Time),
+		byID: make(map[string]*Member), byInstance: make(map[string]*Member), knowing: make(map[string]int),
+	}
 }
 
 // Take returns the answers of the steps since the last Take.
@@ -174,23 +183,9 @@ func (s *State) Idle() bool { return len(s.members) == 0 && len(s.pending) == 0 
 
 func (s *State) answer(a Answer) { s.answers = append(s.answers, a) }
 
-func (s *State) member(id string) *Member {
-	for _, m := range s.members {
-		if m.ID == id {
-			return m
-		}
-	}
-	return nil
-}
+func (s *State) member(id string) *Member { return s.byID[id] }
 
-func (s *State) instance(id string) *Member {
-	for _, m := range s.members {
-		if id != "" && m.InstanceID == id {
-			return m
-		}
-	}
-	return nil
-}
+func (s *State) instance(id string) *Member { return s.byInstance[id] }
 
 // find returns the member that a request names by its id and, for a static one,
 // its instance id.
@@ -216,23 +211,14 @@ func (s *State) supports(protocolType string, protocols []Protocol, without *Mem
 	if protocolType == "" || len(protocols) == 0 {
 		return false
 	}
-	alone := true
-	for _, m := range s.members {
-		if m != without {
-			alone = false
-		}
+	others := len(s.members)
+	if without != nil {
+		others--
 	}
-	if alone {
+	if others == 0 {
 		return true
 	}
-	return protocolType == s.protocolType && slices.ContainsFunc(protocols, func(p Protocol) bool {
-		for _, m := range s.members {
-			if m != without && !m.knows(p.Name) {
-				return false
-			}
-		}
-		return true
-	})
+	return protocolType == s.protocolType && slices.ContainsFunc(protocols, func(p Protocol) bool { return s.known(p.Name, without) })
 }
 
 // choose returns the protocol that all members know and most of them prefer.
@@ -241,7 +227,7 @@ func (s *State) choose() string {
 	best := ""
 	for _, m := range s.members {
 		for _, p := range m.Protocols {
-			if slices.ContainsFunc(s.members, func(m *Member) bool { return !m.knows(p.Name) }) {
+			if !s.known(p.Name, nil) {
 				continue
 			}
 			votes[p.Name]++
@@ -266,13 +252,8 @@ func (s *State) Next() time.Time {
 			next = t
 		}
 	}
-	for _, m := range s.members {
-		if !m.parked() {
-			earlier(m.deadline)
-		}
-	}
-	for _, t := range s.pending {
-		earlier(t)
+	if !s.Idle() {
+		earlier(s.soonest)
 	}
 	earlier(s.rebalanceAt)
 	earlier(s.syncBy)

@@ -417,6 +417,25 @@ func (p *play) invariants(seed uint64, step int) {
 		require.True(p.t, m.join == nil || s.phase == Preparing, "%s: a join is parked", at)
 		require.True(p.t, m.sync == nil || s.phase == Completing, "%s: a sync is parked", at)
 	}
+	joining, unsynced, knowing := 0, 0, make(map[string]int)
+	for _, m := range s.members {
+		require.Same(p.t, m, s.member(m.ID), at)
+		if m.InstanceID != "" {
+			require.Same(p.t, m, s.instance(m.InstanceID), at)
+		}
+		if m.join != nil {
+			joining++
+		}
+		if !m.synced {
+			unsynced++
+		}
+		for _, protocol := range m.Protocols {
+			knowing[protocol.Name]++
+		}
+		require.True(p.t, m.parked() || !m.deadline.Before(s.Next()), "%s: the end of %s's session is watched", at, m.ID)
+	}
+	require.Len(p.t, s.byID, len(s.members), at)
+	require.Equal(p.t, []any{joining, unsynced, knowing}, []any{s.joining, s.unsynced, s.knowing}, at)
 	if s.phase == Preparing || s.phase == Completing {
 		require.False(p.t, s.Next().IsZero(), "%s: nothing would ever end this phase", at)
 	}

@@ -42,31 +42,34 @@ func (s *State) Sync(now time.Time, r SyncRequest, t Ticket) {
 	if m.sync != nil {
 		s.answer(Answer{To: m.sync, Err: ErrRebalancing}) // asked again meanwhile
 	}
-	m.sync, m.synced = t, true
+	m.sync = t
+	s.fetched(m, true)
 	if s.phase == Completing && m.ID == s.leader {
 		for _, other := range s.members {
 			other.Assignment = r.Assignments[other.ID]
 		}
 		s.phase = Stable
 		s.keep()
+		for _, other := range s.members {
+			s.assigned(now, other)
+		}
 	}
 	if s.phase == Stable {
-		s.settle(now)
+		s.assigned(now, m)
+	}
+	if s.unsynced == 0 {
+		s.syncBy = time.Time{}
 	}
 }
 
-// settle answers everybody who waits for an assignment.
-func (s *State) settle(now time.Time) {
-	for _, m := range s.members {
-		if m.sync != nil {
-			s.answer(Answer{To: m.sync, Synced: Synced{s.protocolType, s.protocol, m.Assignment}})
-			m.sync = nil
-			s.keepAlive(now, m)
-		}
+// assigned answers a member that waits for its assignment.
+func (s *State) assigned(now time.Time, m *Member) {
+	if m.sync == nil {
+		return
 	}
-	if !slices.ContainsFunc(s.members, func(m *Member) bool { return !m.synced }) {
-		s.syncBy = time.Time{}
-	}
+	s.answer(Answer{To: m.sync, Synced: Synced{s.protocolType, s.protocol, m.Assignment}})
+	m.sync = nil
+	s.keepAlive(now, m)
 }
 
 // Heartbeat keeps a member alive, and tells it of a rebalance.
@@ -109,11 +112,12 @@ func (s *State) Leave(now time.Time, id, instance, reason string) error {
 func (s *State) remove(now time.Time, why string, members ...*Member) {
 	for _, m := range members {
 		s.dismiss(m, ErrUnknownMember)
-		s.members = slices.DeleteFunc(s.members, func(other *Member) bool { return other == m })
+		s.unlink(m)
 		if s.leader == m.ID {
 			s.leader = ""
 		}
 	}
+	s.members = slices.DeleteFunc(s.members, func(m *Member) bool { return s.byID[m.ID] != m })
 	if s.leader == "" && len(s.members) > 0 {
 		s.leader = s.members[0].ID
 	}
@@ -129,7 +133,8 @@ func (s *State) remove(now time.Time, why string, members ...*Member) {
 func (s *State) Abandon(now time.Time, t Ticket) {
 	for _, m := range s.members {
 		if m.join == t || m.sync == t {
-			m.join, m.sync = nil, nil
+			s.park(m, nil)
+			m.sync = nil
 			s.keepAlive(now, m)
 		}
 	}
@@ -195,6 +200,7 @@ func (s *State) Since(topic string, committed time.Time) (time.Time, bool) {
 // Expire does what is due at now: members whose session is over are removed, and
 // a rebalance goes on without those who are late.
 func (s *State) Expire(now time.Time) {
+	defer s.rewatch()
 	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	for id, deadline := range s.pending {
 		if due(deadline) {
