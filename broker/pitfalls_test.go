@@ -447,6 +447,32 @@ func (r *rig) listOffset(topic string, version int16, ms int64) kmsg.ListOffsets
 	return resp.(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0]
 }
 
+func TestASearchByTimeEndsWithTheClientsPatience(t *testing.T) {
+	r := newRig(t, disk.NewMemory(), ingest.Config{SegmentAge: 20 * time.Millisecond, TailBytesMax: 1})
+	r.create("t", 1, nil)
+	r.sent("t", 0, built(batch.None, nil, rec{5, "v"}))
+	made, _ := r.store.Catalog().Topic("t")
+	r.committedTo(partitionOf(made, 0), 1)
+	r.plan("get * delay=20s p=1")
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.TimeoutMillis = 100
+	part := kmsg.NewListOffsetsRequestTopicPartition()
+	part.Timestamp = 3
+	req.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: "t", Partitions: []kmsg.ListOffsetsRequestTopicPartition{part}}}
+	begun := time.Now()
+	resp, err := r.atVersion(2, 10).Broker(1).Request(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := resp.(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0].ErrorCode; code != kerr.RequestTimedOut.Code || time.Since(begun) > 10*time.Second {
+		t.Errorf("error %d after %v", code, time.Since(begun))
+	}
+	r.plan("")
+	if offset, _ := r.offsetOf("t", 3); offset != 0 {
+		t.Errorf("offset %d", offset)
+	}
+}
+
 func TestSpecialTimesNeedTheirVersions(t *testing.T) {
 	r := newRig(t, disk.NewMemory(), eager)
 	r.create("t", 1, nil)

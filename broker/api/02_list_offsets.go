@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -54,9 +55,18 @@ func timeSince(timestamp int64) int16 {
 // a search by time may have to read objects.
 const listOffsetsAtOnce = 8
 
-func listOffsets(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.ListOffsetsRequest) kmsg.Response {
+// listOffsetsWait is how long a search may take when the client does not say.
+const listOffsetsWait = 30 * time.Second
+
+func listOffsets(_ context.Context, h *Handler, r *wire.Request, req *kmsg.ListOffsetsRequest) kmsg.Response {
 	resp := kmsg.NewPtrListOffsetsResponse()
 	resp.Topics = make([]kmsg.ListOffsetsResponseTopic, len(req.Topics))
+	wait := listOffsetsWait // also for older versions, which do not say
+	if r.Version >= 10 && req.TimeoutMillis > 0 {
+		wait = time.Duration(req.TimeoutMillis) * time.Millisecond
+	}
+	patience, cancel := context.WithTimeout(r.Conn.Patience(), wait)
+	defer cancel()
 	var lookups errgroup.Group
 	lookups.SetLimit(listOffsetsAtOnce)
 	for i := range req.Topics {
@@ -74,7 +84,7 @@ func listOffsets(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Lis
 				continue
 			}
 			lookups.Go(func() error {
-				found, err := h.listOffset(r.Conn.Patience(), r.Version, t, &asked.Partitions[j], req.IsolationLevel == 1)
+				found, err := h.listOffset(patience, r.Version, t, &asked.Partitions[j], req.IsolationLevel == 1)
 				part.Offset, part.Timestamp, part.LeaderEpoch = found.Offset, found.Timestamp, int32(found.Epoch)
 				part.ErrorCode = h.code(err)
 				return nil
@@ -116,7 +126,7 @@ func (h *Handler) listOffset(ctx context.Context, version int16, t *metastore.To
 		found, ok, err = h.Reader.OffsetForTime(ctx, p, asked.Timestamp, committed)
 	}
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return none, core.ErrTimeout
 	case err != nil:
 		return none, err
