@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -46,7 +47,7 @@ func (f *fleet) join(name string, opts ...kgo.Opt) *fleetMember {
 	drop := func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { f.note(name, parts["t"], false) }
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(f.address), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.ClientID(name),
-		kgo.HeartbeatInterval(50 * time.Millisecond), kgo.AutoCommitInterval(100 * time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.HeartbeatInterval(50 * time.Millisecond), kgo.SessionTimeout(6 * time.Second), kgo.AutoCommitInterval(100 * time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { f.note(name, parts["t"], true) }),
 		kgo.OnPartitionsRevoked(drop), kgo.OnPartitionsLost(drop),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }), kgo.MetadataMinAge(10 * time.Millisecond),
@@ -146,6 +147,7 @@ func consumerRig(t *testing.T, partitions int32) *fleet {
 	r := newRig(t, disk.NewMemory(), ingest.Config{}, func(c *broker.Config) {
 		delay := 20 * time.Millisecond
 		c.Group.InitialRebalanceDelay, c.Group.ConsumerHeartbeatInterval = &delay, 50*time.Millisecond
+		c.Group.ConsumerSessionTimeout = 3 * time.Second // static members that are gone do not come back
 	})
 	_, err := kadm.NewClient(r.client).CreateTopic(t.Context(), partitions, 1, nil, "t")
 	require.NoError(t, err)
@@ -254,4 +256,58 @@ func TestAGroupIsUpgradedAndDowngradedWhileItReads(t *testing.T) {
 	f.leave(a)
 	f.settle(6)
 	f.leave(c)
+}
+
+func TestAFleetOfBothProtocolsComesAndGoes(t *testing.T) {
+	f := consumerRig(t, 24)
+	rng := rand.New(rand.NewPCG(1, 1))
+	var here []*fleetMember
+	n := 0
+	come := func() {
+		opts := []kgo.Opt{kgo.Balancers(kgo.CooperativeStickyBalancer())}
+		if rng.IntN(3) > 0 {
+			opts = []kgo.Opt{modern()}
+		}
+		if rng.IntN(4) == 0 {
+			opts = append(opts, kgo.InstanceID(fmt.Sprintf("static-%d", n)))
+		}
+		n++
+		here = append(here, f.join(fmt.Sprintf("m%d", n), opts...))
+	}
+	for range 4 {
+		come()
+	}
+	records := 0
+	steps := 40
+	if testing.Short() {
+		steps = 12
+	}
+	for i := range steps {
+		if len(here) < 2 || len(here) < 10 && rng.IntN(2) == 0 {
+			come()
+		} else {
+			at := rng.IntN(len(here))
+			f.leave(here[at])
+			here = slices.Delete(here, at, at+1)
+		}
+		if i%15 == 14 {
+			f.restart()
+		}
+		f.produce(records, records+3)
+		records += 3
+		if rng.IntN(3) == 0 {
+			<-time.After(time.Duration(rng.IntN(300)) * time.Millisecond)
+		}
+	}
+	require.Eventually(t, func() bool {
+		total := 0
+		for _, count := range f.spread() {
+			total += count
+		}
+		return total == 24 && len(f.spread()) == len(here)
+	}, 60*time.Second, 20*time.Millisecond, "%d members", len(here))
+	f.hears(records)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	require.Empty(t, f.twice, "partitions that two members had at once")
 }
