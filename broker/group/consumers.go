@@ -16,8 +16,8 @@ import (
 // one of the kinds.
 type consumers struct {
 	*consumer.State
-	told uint64 // the version that Changed told of last
-	gone []consumer.Gone
+	told uint64          // the version that Changed told of last
+	gone []consumer.Gone // given up since they were logged last
 }
 
 // Expire implements kind.
@@ -143,6 +143,19 @@ func (g *running) heartbeat(now time.Time, r consumer.Heartbeat) (consumer.Beat,
 		g.upgrade(k)
 	}
 	return beat, err
+}
+
+// logGone tells of members that were given up.
+func (g *running) logGone() {
+	k := g.consumers()
+	if k == nil {
+		return
+	}
+	for _, one := range k.gone {
+		g.term.coordinator.log.Info("a member was given up", "group", g.name, "member", one.Member.ID, "instance", one.Member.InstanceID,
+			"client", one.Member.ClientID, "host", one.Member.Host, "reason", one.Why)
+	}
+	k.gone = nil
 }
 
 // NewConsumerID returns the id of a member that does not choose its own.

@@ -1,9 +1,11 @@
 package group_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -28,13 +30,15 @@ func oneTopic() *consumer.Topics {
 type protocols struct {
 	*testing.T
 	*group.Coordinator
+	told *bytes.Buffer // its log, to be read when it has ended
 }
 
 func beginProtocols(t *testing.T, s group.Storage, migration group.Migration) protocols {
-	c := group.New(group.Config{Migration: migration}, oneTopic, everything, slog.New(slog.DiscardHandler), group.NewMetrics(prometheus.NewRegistry()))
+	var told bytes.Buffer
+	c := group.New(group.Config{Migration: migration}, oneTopic, everything, slog.New(slog.NewTextHandler(&told, nil)), group.NewMetrics(prometheus.NewRegistry()))
 	c.Begin(s)
 	t.Cleanup(c.Close)
-	return protocols{t, c}
+	return protocols{t, c, &told}
 }
 
 func (p protocols) beat(r consumer.Heartbeat) consumer.Beat {
@@ -232,7 +236,7 @@ func TestMembersOfTheConsumerProtocolSurviveTheirCoordinator(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, consumer.Stable, d.Phase)
 
-		// Whoever does not come back is missed.
+		// Whoever does not come back is missed, and that is told.
 		p.End()
 		p.Begin(s)
 		epoch, all := int32(2), half
@@ -244,6 +248,9 @@ func TestMembersOfTheConsumerProtocolSurviveTheirCoordinator(t *testing.T) {
 			}
 		}
 		require.Equal(t, 4, all.Len())
+		p.Close()
+		require.Equal(t, 1, strings.Count(p.told.String(), "a member was given up"))
+		require.Contains(t, p.told.String(), "member=b")
 	})
 }
 

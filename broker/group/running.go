@@ -235,6 +235,7 @@ func (g *running) step(now time.Time, f func()) {
 		before = g.kind.Summary()
 	}
 	f()
+	g.logGone()
 	g.downgrade(now)
 	if g.kind != nil {
 		after = g.kind.Summary()
