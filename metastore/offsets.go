@@ -20,7 +20,8 @@ type OffsetCommit struct {
 	Offset      int64  `json:"offset"`
 	LeaderEpoch Epoch  `json:"leader_epoch"` // -1: unknown
 	Metadata    string `json:"metadata,omitempty"`
-	CommittedAt int64  `json:"committed_at"` // ms
+	CommittedAt int64  `json:"committed_at"`         // ms
+	ExpiresAt   int64  `json:"expires_at,omitempty"` // ms, as an old client wished; 0: as all others do
 }
 
 // A group's offsets are stored in blocks, so that a commit of many partitions

@@ -15,7 +15,7 @@ import (
 
 // OffsetCommit
 //
-//   - 6 leader epochs; 7 static members; 8 flexible; 9 member epochs, in the
+//   - to 4 a time after which the offsets may expire; 6 leader epochs; 7 static members; 8 flexible; 9 member epochs, in the
 //     place of the generation; 10 topics by id.
 //
 // A partition that does not exist, or whose metadata is too long, is refused
@@ -24,8 +24,15 @@ func offsetCommitRoute() *route {
 	return &route{key: 8, name: "OffsetCommit", min: 2, max: 10, start: whole(offsetCommit)}
 }
 
+// retentionMax bounds what a client may ask for, which is more than anybody lives.
+const retentionMax = int64(100*365*24*time.Hour) / int64(time.Millisecond)
+
 func offsetCommit(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.OffsetCommitRequest) kmsg.Response {
 	now := time.Now()
+	var expires time.Time
+	if req.Version < 5 && req.RetentionTimeMillis >= 0 {
+		expires = now.Add(time.Duration(min(req.RetentionTimeMillis, retentionMax)) * time.Millisecond)
+	}
 	offsets := make(map[topic.Partition]group.Offset)
 	resp := kmsg.NewPtrOffsetCommitResponse()
 	resp.Topics = make([]kmsg.OffsetCommitResponseTopic, len(req.Topics))
@@ -42,7 +49,7 @@ func offsetCommit(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Of
 			}
 			if err == nil {
 				offsets[p] = group.Offset{
-					Offset: a.Offset, LeaderEpoch: metastore.Epoch(a.LeaderEpoch), Metadata: text(a.Metadata), CommittedAt: now,
+					Offset: a.Offset, LeaderEpoch: metastore.Epoch(a.LeaderEpoch), Metadata: text(a.Metadata), CommittedAt: now, ExpiresAt: expires,
 				}
 			}
 			parts[j].Partition, parts[j].ErrorCode = a.Partition, h.code(err)

@@ -76,6 +76,7 @@ func codes() []errorCode {
 		{group.ErrGroupUnknown, kerr.GroupIDNotFound},
 		{group.ErrNotStored, kerr.CoordinatorNotAvailable},
 		{group.ErrMetadataTooLarge, kerr.OffsetMetadataTooLarge},
+		{group.ErrCommitTooLarge, kerr.InvalidCommitOffsetSize},
 		{group.ErrSubscribed, kerr.GroupSubscribedToTopic},
 		{group.ErrNotEmpty, kerr.NonEmptyGroup},
 		{consumer.ErrInvalid, kerr.InvalidRequest},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -98,13 +99,13 @@ func (c *Coordinator) ConsumerHeartbeat(ctx context.Context, group string, r con
 	if group == "" {
 		return beat, 0, fmt.Errorf("%w: GroupId must not be empty", consumer.ErrInvalid)
 	}
-	if group == "" {
-		return beat, 0, fmt.Errorf("%w: GroupId must not be empty", consumer.ErrInvalid)
-	}
 	done := make(chan error, 1)
 	_, err = c.with(ctx, group, func(g *running, now time.Time) {
 		var refused error
 		if beat, refused = g.heartbeat(now, r); refused != nil {
+			if errors.Is(refused, ErrGroupFull) {
+				c.metrics.full.Inc()
+			}
 			done <- refused // tells of nothing that could be lost
 			return
 		}

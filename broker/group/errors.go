@@ -24,6 +24,7 @@ var (
 	ErrLoading           = errors.New("group is being read")
 	ErrNotStored         = errors.New("group's state is not stored yet")
 	ErrMetadataTooLarge  = errors.New("metadata of an offset is too large")
+	ErrCommitTooLarge    = errors.New("offsets of neighbouring partitions have too much metadata")
 	ErrSubscribed        = errors.New("a member of the group reads the topic")
 	ErrNotEmpty          = errors.New("group has members")
 )

@@ -14,6 +14,7 @@ type Offset struct {
 	LeaderEpoch metastore.Epoch // of the last record read; −1: not known
 	Metadata    string          // the client's own words
 	CommittedAt time.Time
+	ExpiresAt   time.Time // as an old client wished; zero: as all others do
 }
 
 // Offsets keeps committed offsets. When Commit returns nil they are durable and

@@ -161,7 +161,11 @@ func (t *term) expireGroup(name string) error {
 			if g.kind != nil {
 				since, expires = g.kind.Since(one.Name, o.CommittedAt)
 			}
-			if expires && now.Sub(since) >= c.retention.Time {
+			at := since.Add(c.retention.Time)
+			if !o.ExpiresAt.IsZero() {
+				at = o.ExpiresAt
+			}
+			if expires && !now.Before(at) {
 				due[p] = o
 			}
 		}

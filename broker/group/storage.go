@@ -3,10 +3,12 @@ package group
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/kv"
 )
 
 // Stored is the durable part of a group's state.
@@ -58,19 +60,31 @@ func (m *inMetastore) FetchOffsets(ctx context.Context, name string) (map[topic.
 	}
 	all := make(map[topic.Partition]Offset, len(stored))
 	for p, c := range stored {
-		all[p] = Offset{Offset: c.Offset, LeaderEpoch: c.LeaderEpoch, Metadata: c.Metadata, CommittedAt: time.UnixMilli(c.CommittedAt)}
+		o := Offset{Offset: c.Offset, LeaderEpoch: c.LeaderEpoch, Metadata: c.Metadata, CommittedAt: time.UnixMilli(c.CommittedAt)}
+		if c.ExpiresAt != 0 {
+			o.ExpiresAt = time.UnixMilli(c.ExpiresAt)
+		}
+		all[p] = o
 	}
 	return all, nil
 }
 
 func (m *inMetastore) CommitOffsets(ctx context.Context, name string, offsets map[topic.Partition]Offset) error {
-	return m.store.CommitOffsets(ctx, m.session, name, commits(offsets))
+	err := m.store.CommitOffsets(ctx, m.session, name, commits(offsets))
+	if errors.Is(err, kv.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", ErrCommitTooLarge, err)
+	}
+	return err
 }
 
 func commits(offsets map[topic.Partition]Offset) map[topic.Partition]metastore.OffsetCommit {
 	commits := make(map[topic.Partition]metastore.OffsetCommit, len(offsets))
 	for p, c := range offsets {
-		commits[p] = metastore.OffsetCommit{Offset: c.Offset, LeaderEpoch: c.LeaderEpoch, Metadata: c.Metadata, CommittedAt: c.CommittedAt.UnixMilli()}
+		o := metastore.OffsetCommit{Offset: c.Offset, LeaderEpoch: c.LeaderEpoch, Metadata: c.Metadata, CommittedAt: c.CommittedAt.UnixMilli()}
+		if !c.ExpiresAt.IsZero() {
+			o.ExpiresAt = c.ExpiresAt.UnixMilli()
+		}
+		commits[p] = o
 	}
 	return commits
 }

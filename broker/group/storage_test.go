@@ -68,6 +68,9 @@ func TestOffsetsExpireWhenNobodyUsesThem(t *testing.T) {
 		}
 		require.NoError(t, c.Commit(t.Context(), "simple", "", "", -1, one(read.ID)))
 		require.NoError(t, c.Commit(t.Context(), "busy", "", "", -1, one(read.ID)))
+		require.NoError(t, c.Commit(t.Context(), "old client", "", "", -1, map[topic.Partition]group.Offset{
+			{Topic: read.ID}: {CommittedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}, {Topic: read.ID, Index: 1}: {CommittedAt: time.Now()},
+		}))
 		id, generation := member(t, c, "live", "read")
 		for _, of := range []topic.ID{read.ID, unread.ID, gone} {
 			require.NoError(t, c.Commit(t.Context(), "live", id, "", generation, one(of)))
@@ -83,11 +86,12 @@ func TestOffsetsExpireWhenNobodyUsesThem(t *testing.T) {
 		live(7*day - time.Hour)
 		require.Len(t, left("live"), 3)
 		require.Len(t, left("simple"), 1)
+		require.Len(t, left("old client"), 1, "it said how long the other was to be kept")
 		live(2 * time.Hour)
 		require.ElementsMatch(t, []topic.ID{read.ID, gone}, left("live"), "what is read stays, what is of no topic is not for the clock to delete")
 		require.Empty(t, left("simple"))
 		require.Len(t, left("busy"), 1)
-		require.Equal(t, 2.0, counter(t, reg, "chronik_group_offsets_expired_total"))
+		require.Equal(t, 4.0, counter(t, reg, "chronik_group_offsets_expired_total"))
 		live(20 * day)
 		require.Contains(t, left("live"), read.ID, "however old it is")
 
@@ -230,7 +234,10 @@ func (r gatedRecord) Write(ctx context.Context, state group.Stored) error {
 func TestNoAnswerTellsOfAnAssignmentThatIsNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gated{store: newStore()}
-		c := begin(t, s)
+		reg := prometheus.NewRegistry()
+		c := group.New(group.Config{MembersMax: 1}, noTopics, everything, slog.New(slog.DiscardHandler), group.NewMetrics(reg))
+		c.Begin(s)
+		defer c.Close()
 		joined, err := c.Join(t.Context(), "g", join(""))
 		require.NoError(t, err)
 		open := s.close()
@@ -239,7 +246,11 @@ func TestNoAnswerTellsOfAnAssignmentThatIsNotStored(t *testing.T) {
 		_, err = c.Sync(t.Context(), "g", sync)
 		require.ErrorIs(t, err, group.ErrNotStored, "in time, though the store is away")
 		require.Equal(t, 5*time.Second, time.Since(asked))
+		require.Equal(t, 1.0, counter(t, reg, "chronik_group_answers_not_stored_total"))
 		require.NoError(t, c.Heartbeat(t.Context(), "g", joined.MemberID, "", 1), "the member is alive all the same")
+		_, err = c.Join(t.Context(), "g", join(""))
+		require.ErrorIs(t, err, group.ErrGroupFull)
+		require.Equal(t, 1.0, counter(t, reg, "chronik_group_full_total"))
 		answered := make(chan error, 1)
 		go func() {
 			synced, err := c.Sync(t.Context(), "g", sync)
