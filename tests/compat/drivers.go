@@ -21,7 +21,7 @@ type driver struct {
 // drivers is what the suite runs, in the order in which they are started: the
 // slow ones first.
 var drivers = []driver{
-	{dir: "java", needs: []string{"java", "javac", "mvn"}, clients: []string{"java", "java-3.9", "java-2.1"}, within: 6 * time.Minute, restarts: true},
+	{dir: "java", needs: []string{"java", "javac", "mvn"}, clients: []string{"java", "kafka-streams", "java-3.9", "java-2.1"}, within: 6 * time.Minute, restarts: true},
 	{dir: "kafka-tools", needs: []string{"java", "javac", "mvn"}, clients: []string{"kafka-tools"}, within: 6 * time.Minute},
 	{dir: "goclients", needs: []string{"go"}, clients: []string{"franz-go", "sarama"}, within: 3 * time.Minute},
 	{dir: "node", needs: []string{"node", "npm"}, clients: []string{"kafkajs"}, within: 4 * time.Minute},
@@ -38,6 +38,7 @@ type client struct {
 
 var clients = []client{
 	{key: "java", title: "Java client"},
+	{key: "kafka-streams", title: "Kafka Streams"},
 	{key: "java-3.9", title: "older Java client"},
 	{key: "java-2.1", title: "oldest Java client"},
 	{key: "franz-go", title: "franz-go"},
@@ -83,6 +84,7 @@ var capabilities = []capability{
 	{"regex-subscription", "group: subscription by pattern"},
 	{"group-upgrade", "group: from the classic to the new protocol and back, live"},
 	{"broker-restart", "the broker is killed and comes back: no rebalance, nothing lost or doubled"},
+	{"streams", "count by key, through a repartition topic; go on from the changelog"},
 	{"list-groups", "list groups, by state and type"},
 	{"describe-groups", "describe groups"},
 	{"delete-groups", "delete groups; not those with members"},
