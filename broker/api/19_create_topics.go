@@ -26,7 +26,7 @@ func createTopicsRoute() *route {
 	return &route{key: 19, name: "CreateTopics", min: 2, max: 7, start: whole(createTopics)}
 }
 
-func createTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.CreateTopicsRequest) kmsg.Response {
+func createTopics(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.CreateTopicsRequest) kmsg.Response {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
 	defer cancel()
 	seen := make(map[string]int, len(req.Topics))
@@ -37,6 +37,7 @@ func createTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Cr
 	resp.Topics = make([]kmsg.CreateTopicsResponseTopic, 0, len(req.Topics))
 	var created []topic.ID
 	colliding := make(map[string]string, len(req.Topics)) // of this request
+	changes := h.mutations(r, 6)
 	for _, asked := range req.Topics {
 		if seen[asked.Topic] == 0 {
 			continue // named twice, answered once
@@ -57,6 +58,9 @@ func createTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Cr
 		}
 		seen[asked.Topic] = 0
 		if err == nil && !req.ValidateOnly {
+			err = changes.take(t.Partitions)
+		}
+		if err == nil && !req.ValidateOnly {
 			if t, err = h.Topics.CreateTopic(ctx, t); err == nil {
 				created = append(created, t.ID)
 				h.log.Info("topic created", "topic", t.Name, "partitions", t.Partitions, "config", t.Config)
@@ -65,6 +69,7 @@ func createTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.Cr
 		resp.Topics = append(resp.Topics, h.createdTopic(asked.Topic, t, err, req.ValidateOnly))
 	}
 	h.waitLeaders(ctx, created...)
+	resp.ThrottleMillis = changes.millis()
 	return resp
 }
 

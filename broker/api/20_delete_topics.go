@@ -22,7 +22,7 @@ func deleteTopicsRoute() *route {
 	return &route{key: 20, name: "DeleteTopics", min: 1, max: 6, start: whole(deleteTopics)}
 }
 
-func deleteTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.DeleteTopicsRequest) kmsg.Response {
+func deleteTopics(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.DeleteTopicsRequest) kmsg.Response {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
 	defer cancel()
 	asked := req.Topics
@@ -40,6 +40,7 @@ func deleteTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.De
 			times[found[i].ID]++
 		}
 	}
+	changes := h.mutations(r, 5)
 	resp := kmsg.NewPtrDeleteTopicsResponse()
 	resp.Topics = make([]kmsg.DeleteTopicsResponseTopic, 0, len(asked))
 	for i, a := range asked {
@@ -54,7 +55,9 @@ func deleteTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.De
 				times[t.ID] = 0
 				err = fmt.Errorf("%w: topic %q is named %d times", errRequest, t.Name, n)
 			default:
-				err = h.Topics.DeleteTopic(ctx, t.ID)
+				if err = changes.take(t.Partitions); err == nil {
+					err = h.Topics.DeleteTopic(ctx, t.ID)
+				}
 			}
 		}
 		if errors.Is(err, metastore.ErrTopicUnknown) && a.Topic == nil {
@@ -70,6 +73,7 @@ func deleteTopics(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.De
 		answer.ErrorCode, answer.ErrorMessage = h.code(err), message(err)
 		resp.Topics = append(resp.Topics, answer)
 	}
+	resp.ThrottleMillis = changes.millis()
 	return resp
 }
 

@@ -20,7 +20,7 @@ func createPartitionsRoute() *route {
 	return &route{key: 37, name: "CreatePartitions", min: 0, max: 3, start: whole(createPartitions)}
 }
 
-func createPartitions(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.CreatePartitionsRequest) kmsg.Response {
+func createPartitions(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.CreatePartitionsRequest) kmsg.Response {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
 	defer cancel()
 	times := make(map[string]int, len(req.Topics))
@@ -30,6 +30,7 @@ func createPartitions(ctx context.Context, h *Handler, _ *wire.Request, req *kms
 	resp := kmsg.NewPtrCreatePartitionsResponse()
 	resp.Topics = make([]kmsg.CreatePartitionsResponseTopic, 0, len(req.Topics))
 	var grown []topic.ID
+	changes := h.mutations(r, 3)
 	for _, asked := range req.Topics {
 		var t *metastore.Topic
 		var err error
@@ -40,7 +41,7 @@ func createPartitions(ctx context.Context, h *Handler, _ *wire.Request, req *kms
 			err = fmt.Errorf("%w: topic %q is named %d times", errRequest, asked.Topic, n)
 		default:
 			if t, err = h.lookup(asked.Topic); err == nil {
-				err = h.growTopic(ctx, t, asked, req.ValidateOnly)
+				err = h.growTopic(ctx, t, asked, changes, req.ValidateOnly)
 			}
 		}
 		times[asked.Topic] = 0
@@ -50,10 +51,11 @@ func createPartitions(ctx context.Context, h *Handler, _ *wire.Request, req *kms
 		resp.Topics = append(resp.Topics, kmsg.CreatePartitionsResponseTopic{Topic: asked.Topic, ErrorCode: h.code(err), ErrorMessage: message(err)})
 	}
 	h.waitLeaders(ctx, grown...)
+	resp.ThrottleMillis = changes.millis()
 	return resp
 }
 
-func (h *Handler) growTopic(ctx context.Context, t *metastore.Topic, asked kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
+func (h *Handler) growTopic(ctx context.Context, t *metastore.Topic, asked kmsg.CreatePartitionsRequestTopic, changes *mutations, validateOnly bool) error {
 	check := func(t *metastore.Topic) error {
 		switch {
 		case asked.Count <= t.Partitions:
@@ -75,6 +77,9 @@ func (h *Handler) growTopic(ctx context.Context, t *metastore.Topic, asked kmsg.
 		}
 	}
 	if err := check(t); err != nil || validateOnly {
+		return err
+	}
+	if err := changes.take(asked.Count - t.Partitions); err != nil {
 		return err
 	}
 	err := h.Topics.UpdateTopic(ctx, t.ID, func(t *metastore.Topic) error {

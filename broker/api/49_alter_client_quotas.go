@@ -17,13 +17,13 @@ import (
 //
 //   - 1 flexible.
 //
-// Sets and removes producer_byte_rate, consumer_byte_rate and request_percentage
-// of users, client ids and both, and connection_creation_rate of addresses, each
-// also for all that have none of their own. They are stored, act on every broker
-// at once, and outlive it. controller_mutation_rate is not served and refused.
+// Sets and removes producer_byte_rate, consumer_byte_rate, request_percentage and
+// controller_mutation_rate of users, client ids and both, and
+// connection_creation_rate of addresses, each also for all that have none of
+// their own. They are stored, act on every broker at once, and outlive it.
 func alterClientQuotasRoute() *route {
 	return &route{key: 49, name: "AlterClientQuotas", min: 0, max: 1, start: whole(alterClientQuotas),
-		note: "controller_mutation_rate is refused; clients are not authenticated, their user is ANONYMOUS"}
+		note: "clients are not authenticated, their user is ANONYMOUS"}
 }
 
 func alterClientQuotas(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.AlterClientQuotasRequest) kmsg.Response {
@@ -121,7 +121,7 @@ func checkQuota(e metastore.QuotaEntity, op kmsg.AlterClientQuotasRequestEntryOp
 	switch op.Key {
 	case quota.Produce, quota.Fetch:
 		whole = true
-	case quota.Request:
+	case quota.Request, quota.Mutations:
 	case quota.Connections:
 		whole = true
 	default:

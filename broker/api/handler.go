@@ -211,9 +211,9 @@ func (work *wholeWork[T, R]) Finish(ctx context.Context, w *wire.Response) error
 		if busy(work.r.Key) {
 			throttle = work.h.worked(work.r, begun)
 		}
-		work.h.throttle(ctx, work.r, throttle, resp)
 		defer func(encoding time.Time) { work.h.worked(work.r, encoding) }(time.Now())
 	}
+	work.h.throttle(ctx, work.r, throttle, resp)
 	// ApiVersions answers before the client knows what the server understands.
 	w.Begin(resp.IsFlexible() && resp.Key() != apiVersionsKey)
 	w.Buf = resp.AppendTo(w.Buf)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/broker/quota"
@@ -60,7 +61,7 @@ func (h *Handler) worked(r *wire.Request, begun time.Time) time.Duration {
 // mute does what a throttled client feels, at the end of its request. after says
 // that its version expects to be answered at once. It returns what the answer
 // tells.
-func (h *Handler) mute(ctx context.Context, r *wire.Request, throttle time.Duration, after bool) (millis int32) {
+func (h *Handler) mute(ctx context.Context, r *wire.Request, throttle time.Duration, after bool) int32 {
 	if throttle <= 0 {
 		return 0
 	}
@@ -76,25 +77,64 @@ func (h *Handler) mute(ctx context.Context, r *wire.Request, throttle time.Durat
 		stop()
 		cancel()
 	}
-	return int32(min(int64(math.MaxInt32), (throttle + time.Millisecond - 1).Milliseconds()))
+	return millis(throttle)
 }
 
-// throttle throttles a request that kmsg answers.
+// throttle throttles a request that kmsg answers, for at least as long as the
+// answer says already.
 func (h *Handler) throttle(ctx context.Context, r *wire.Request, throttle time.Duration, resp kmsg.Response) {
-	if throttle <= 0 {
-		return
-	}
 	told, tells := resp.(interface {
 		kmsg.ThrottleResponse
 		kmsg.SetThrottleResponse
 	})
 	after := true
 	if tells {
-		_, after = told.Throttle()
+		var already int32
+		already, after = told.Throttle()
+		throttle = max(throttle, time.Duration(already)*time.Millisecond)
+	}
+	if throttle <= 0 {
+		return
 	}
 	if millis := h.mute(ctx, r, throttle, after); tells {
 		told.SetThrottle(millis)
 	}
+}
+
+// mutations counts the partitions that one request creates or deletes.
+type mutations struct {
+	h        *Handler
+	r        *wire.Request
+	strict   bool // the version knows THROTTLING_QUOTA_EXCEEDED (KIP-599)
+	throttle time.Duration
+}
+
+func (h *Handler) mutations(r *wire.Request, strictSince int16) *mutations {
+	return &mutations{h: h, r: r, strict: r.Version >= strictSince}
+}
+
+// take counts partitions. A client that is over its quota is refused, or, if it
+// does not know that error, served and throttled.
+func (m *mutations) take(partitions int32) error {
+	if !m.h.accounts.Any(quota.Mutations) {
+		return nil
+	}
+	if m.strict {
+		if _, m.throttle = m.h.accounts.Left(quota.Mutations, clientOf(m.r), time.Now()); m.throttle > 0 {
+			return kerr.ThrottlingQuotaExceeded
+		}
+	}
+	m.throttle = m.h.use(quota.Mutations, m.r, float64(partitions))
+	return nil
+}
+
+// millis is what the answer tells.
+func (m *mutations) millis() int32 { return millis(m.throttle) }
+
+// millis rounds a throttle time up: a client that comes back early is throttled
+// again.
+func millis(throttle time.Duration) int32 {
+	return int32(min(int64(math.MaxInt32), (throttle + time.Millisecond - 1).Milliseconds()))
 }
 
 // patchThrottle writes the throttle time of an encoded answer whose body begins

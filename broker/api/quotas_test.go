@@ -206,6 +206,41 @@ func TestTimeOfTheBrokerIsAQuotaOfEveryAPI(t *testing.T) {
 	require.GreaterOrEqual(t, time.Since(begun), time.Duration(resp.ThrottleMillis-5)*time.Millisecond)
 }
 
+func TestTopicsAreCreatedAndDeletedAtTheRateOfTheQuota(t *testing.T) { // KIP-599
+	s := serveQuotas(t)
+	s.quota(t, quota.Mutations, 2) // a fifth of one at once
+	create := func(version int16, name string, partitions int32) (int16, int32) {
+		req := kmsg.NewPtrCreateTopicsRequest()
+		req.Topics = []kmsg.CreateTopicsRequestTopic{{Topic: name, NumPartitions: partitions, ReplicationFactor: 1}}
+		resp := ask[*kmsg.CreateTopicsResponse](t, s, version, req)
+		return resp.Topics[0].ErrorCode, resp.ThrottleMillis
+	}
+	code, millis := create(7, "a", 4) // overdraws
+	require.Zero(t, code)
+	require.InDelta(t, 1900, millis, 100)
+	code, millis = create(7, "b", 1)
+	require.Equal(t, kerr.ThrottlingQuotaExceeded.Code, code)
+	require.Positive(t, millis)
+	_, ok := s.Topic("b")
+	require.False(t, ok)
+
+	remove := kmsg.NewPtrDeleteTopicsRequest()
+	remove.Topics = []kmsg.DeleteTopicsRequestTopic{{Topic: text("a")}}
+	require.Equal(t, kerr.ThrottlingQuotaExceeded.Code, ask[*kmsg.DeleteTopicsResponse](t, s, 6, remove).Topics[0].ErrorCode)
+	grow := kmsg.NewPtrCreatePartitionsRequest()
+	grow.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: "a", Count: 7}}
+	require.Equal(t, kerr.ThrottlingQuotaExceeded.Code, ask[*kmsg.CreatePartitionsResponse](t, s, 3, grow).Topics[0].ErrorCode)
+	grow.ValidateOnly = true
+	require.Zero(t, ask[*kmsg.CreatePartitionsResponse](t, s, 3, grow).Topics[0].ErrorCode, "looking is free")
+
+	code, millis = create(3, "b", 1) // does not know the error
+	require.Zero(t, code)
+	require.Positive(t, millis)
+	require.Eventually(t, func() bool {
+		return ask[*kmsg.DeleteTopicsResponse](t, s, 6, remove).Topics[0].ErrorCode == 0
+	}, 10*time.Second, 50*time.Millisecond, "the client tries again, as it is told")
+}
+
 func TestConnectionsOfAnAddressAreHeldToItsQuota(t *testing.T) {
 	s := serveQuotas(t)
 	s.quota(t, quota.Connections, 20) // two at once
@@ -346,7 +381,7 @@ func TestQuotasThatMakeNoSenseAreRefused(t *testing.T) {
 		"ip and user":               {[]part{{Type: "ip"}, {Type: "user"}}, []op{{Key: "connection_creation_rate", Value: 1}}},
 		"no address":                {[]part{{Type: "ip", Name: text("localhost")}}, []op{{Key: "connection_creation_rate", Value: 1}}},
 		"unknown key":               {client, []op{{Key: "producer_bytes", Value: 1}}},
-		"not served":                {client, []op{{Key: "controller_mutation_rate", Value: 1}}},
+		"a mutation of an ip":       {ip, []op{{Key: "controller_mutation_rate", Value: 1}}},
 		"a client's key of an ip":   {ip, []op{ok}},
 		"an ip's key of a client":   {client, []op{{Key: "connection_creation_rate", Value: 1}}},
 		"nothing":                   {client, []op{{Key: "producer_byte_rate", Value: 0}}},

@@ -170,7 +170,9 @@ func refusals(key int16, id topic.ID) (list []refusal, nothing string) {
 		}, ""
 	case 29:
 		return []refusal{{"no authorizer", 0, 0, sample(29, "t", id), top, "SECURITY_DISABLED"}}, ""
-	case 30, 31, 50, 51:
+	case 50:
+		return []refusal{{"no credentials", 0, 0, sample(key, "t", id), results0, "RESOURCE_NOT_FOUND"}}, ""
+	case 30, 31, 51:
 		return []refusal{{"no authorizer", 0, 0, sample(key, "t", id), results0, "SECURITY_DISABLED"}}, ""
 	case 32:
 		return []refusal{unknown(".Resources[0].ErrorCode")}, ""

@@ -29,6 +29,7 @@ const (
 	Produce     = "producer_byte_rate"       // bytes per second
 	Fetch       = "consumer_byte_rate"       // bytes per second
 	Request     = "request_percentage"       // of one core's time
+	Mutations   = "controller_mutation_rate" // partitions created and deleted per second
 	Connections = "connection_creation_rate" // per second
 )
 
