@@ -178,8 +178,8 @@ func (s *State) Sync(now time.Time, t *Topics, r ClassicSync) (ClassicSynced, er
 }
 
 // ClassicHeartbeat keeps a member of the classic protocol alive, and tells it to
-// join again when the group has moved on, when it is to give up partitions, or
-// when others have given up what it is to get.
+// join again when the group has moved on, also after it has given up what it was
+// to, or when others have given up what it is to get.
 func (s *State) ClassicHeartbeat(now time.Time, id, instance string, generation int32) error {
 	m, err := s.findClassic(id, instance)
 	if err != nil {
@@ -189,7 +189,7 @@ func (s *State) ClassicHeartbeat(now time.Time, id, instance string, generation 
 		return ErrIllegalGeneration
 	}
 	s.touch(now, m)
-	if m.Epoch < s.epoch || m.Status == Unrevoked || m.Status == Unreleased && !s.waits(m) {
+	if m.Epoch < s.epoch || m.Status == Unreleased && !s.waits(m) {
 		s.rejoin(now, m)
 		return ErrRebalancing
 	}

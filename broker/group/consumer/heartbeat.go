@@ -69,7 +69,7 @@ func (r *Heartbeat) check() error {
 // full reports whether the member says everything anew: it joins, or it does not
 // know whether its last heartbeat was answered. Then it is told everything.
 func (r *Heartbeat) full() bool {
-	return r.Epoch == EpochJoin || r.RebalanceTimeout >= 0 && (r.Names != nil || r.Regex != nil) && r.Owned != nil
+	return r.RebalanceTimeout >= 0 && (r.Names != nil || r.Regex != nil) && r.Owned != nil
 }
 
 // Heartbeat takes in, keeps, moves on or lets go a member.
