@@ -25,6 +25,7 @@ var drivers = []driver{
 	{dir: "kafka-tools", needs: []string{"java", "javac", "mvn"}, clients: []string{"kafka-tools"}, within: 6 * time.Minute},
 	{dir: "goclients", needs: []string{"go"}, clients: []string{"franz-go", "sarama"}, within: 3 * time.Minute},
 	{dir: "node", needs: []string{"node", "npm"}, clients: []string{"kafkajs"}, within: 4 * time.Minute},
+	{dir: "python", needs: []string{"python3"}, clients: []string{"confluent-kafka"}, within: 4 * time.Minute},
 }
 
 // client is a column of the table.
@@ -44,6 +45,7 @@ var clients = []client{
 	{key: "franz-go", title: "franz-go"},
 	{key: "sarama", title: "sarama"},
 	{key: "kafkajs", title: "KafkaJS"},
+	{key: "confluent-kafka", title: "confluent-kafka (librdkafka)"},
 	{key: "kafka-tools", title: "Kafka tools"},
 }
 
@@ -109,6 +111,7 @@ var capabilities = []capability{
 	{"reassign", "reassign partitions: none under way"},
 	{"features", "supported and finalised features"},
 	{"acls-disabled", "ACLs say that security is disabled"},
+	{"no-missing-feature", "the client misses no feature (librdkafka says so with debug=feature)"},
 
 	{"kafka-topics", "`kafka-topics` create, list, describe, alter, delete"},
 	{"kafka-console-producer", "`kafka-console-producer` with keys, headers, compression"},
@@ -148,7 +151,9 @@ type gap struct {
 	why          string
 }
 
-var gaps = []gap{}
+var gaps = []gap{
+	{"confluent-kafka", []string{"transactional-refused"}, "there are no transactions yet, and librdkafka asks for their coordinator again until init_transactions times out"},
+}
 
 func isGap(client, capability string) bool {
 	for _, g := range gaps {
