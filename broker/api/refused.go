@@ -14,6 +14,9 @@ import (
 func (h *Handler) refused(api string, err error) {
 	h.metrics.refusals.WithLabelValues(api, h.kafkaError(err).Message).Inc()
 	damaged := errors.Is(err, format.ErrCorrupt) || errors.Is(err, format.ErrVersion)
+	for _, sent := range []error{core.ErrCorruptBatch, core.ErrInvalidRecord, core.ErrTooLarge} {
+		damaged = damaged && !errors.Is(err, sent) // a client's own, and nothing that is stored
+	}
 	if (damaged || errors.Is(err, core.ErrStorage)) && h.notices.due(err.Error(), time.Now()) {
 		h.log.Error("a request is refused because of stored data", "api", api, "error", err)
 	}

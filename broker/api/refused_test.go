@@ -2,8 +2,13 @@ package api
 
 import (
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/internal/format"
 )
 
 func TestTheSameTroubleIsLoggedOnceAMinute(t *testing.T) {
@@ -25,5 +30,21 @@ func TestTheSameTroubleIsLoggedOnceAMinute(t *testing.T) {
 	}
 	if len(n.last) > noticesMax {
 		t.Errorf("%d texts are remembered", len(n.last))
+	}
+}
+
+func TestOnlyStoredDamageIsTheOperatorsAffair(t *testing.T) {
+	var log strings.Builder
+	h := New(Config{}, Deps{}, slog.New(slog.NewTextHandler(&log, nil)), nil)
+	damage := format.In("segments/1", format.Corrupt(7, "a flipped bit"))
+	for _, sent := range []error{core.ErrCorruptBatch, core.ErrInvalidRecord, core.ErrTooLarge} {
+		h.refused("Produce", fmt.Errorf("%w: %w", sent, damage))
+	}
+	if log.Len() > 0 {
+		t.Errorf("logged what a client sent: %s", log.String())
+	}
+	h.refused("Fetch", damage)
+	if !strings.Contains(log.String(), "segments/1") {
+		t.Errorf("damage is not logged: %q", log.String())
 	}
 }
