@@ -270,6 +270,19 @@ func (m *consumer) leave() {
 	m.stop()
 	<-m.ended
 	m.client.Close()
+	m.crowd.bury(m)
+}
+
+// bury makes who has no client any more own nothing, whatever it was told last.
+func (w *crowd) bury(m *consumer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for p, owner := range w.owners {
+		if owner == m {
+			w.owners[p] = nil
+		}
+	}
+	delete(w.doubted, m)
 }
 
 // die cuts the member off without a word, in the middle of what it did.
@@ -280,15 +293,7 @@ func (m *consumer) die() {
 		_ = conn.Close()
 	}
 	m.mu.Unlock()
-	w := m.crowd
-	w.mu.Lock()
-	for p, owner := range w.owners {
-		if owner == m {
-			w.owners[p] = nil
-		}
-	}
-	delete(w.doubted, m)
-	w.mu.Unlock()
+	m.crowd.bury(m)
 	m.stop()
 	<-m.ended
 	m.client.CloseAllowingRebalance()
