@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -76,10 +77,16 @@ func (h *Handler) configEntries(r configResource) ([]configEntry, error) {
 	return nil, fmt.Errorf("%w: resources of type %v have no configuration", errRequest, r.kind)
 }
 
+// alterWithin bounds an alteration while the metadata store is away: requests
+// that alter say no time, and a client's own is half a minute at least.
+const alterWithin = 10 * time.Second
+
 // alterResource changes what is set on a resource: checked as a whole, and by
 // compare-and-swap, so that two clients who change different keys at once both
 // succeed.
 func (h *Handler) alterResource(ctx context.Context, r configResource, validateOnly bool, change configChange) error {
+	ctx, cancel := context.WithTimeout(ctx, alterWithin)
+	defer cancel()
 	switch r.kind {
 	case kmsg.ConfigResourceTypeTopic:
 		return h.alterTopic(ctx, r.name, validateOnly, change)
