@@ -35,7 +35,7 @@ func TestTheSameTroubleIsLoggedOnceAMinute(t *testing.T) {
 
 func TestOnlyStoredDamageIsTheOperatorsAffair(t *testing.T) {
 	var log strings.Builder
-	h := New(Config{}, Deps{}, slog.New(slog.NewTextHandler(&log, nil)), nil)
+	h := &Handler{log: slog.New(slog.NewTextHandler(&log, nil)), metrics: newMetrics(nil), codes: codes()}
 	damage := format.In("segments/1", format.Corrupt(7, "a flipped bit"))
 	for _, sent := range []error{core.ErrCorruptBatch, core.ErrInvalidRecord, core.ErrTooLarge} {
 		h.refused("Produce", fmt.Errorf("%w: %w", sent, damage))
