@@ -4,6 +4,7 @@ const crypto = require('crypto')
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel, ConfigResourceTypes } = require('kafkajs')
 const snappy = require('kafkajs-snappy')
 const lz4 = require('lz4js')
+const xxh32 = require('lz4js/xxh32.js')
 const zstd = require('@bokuweb/zstd-wasm')
 
 const { version } = require('kafkajs/package.json')
@@ -13,7 +14,14 @@ const together = 6
 
 CompressionCodecs[CompressionTypes.Snappy] = snappy
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async encoder => Buffer.from(lz4.compress(encoder.buffer)),
+  // Its frames of one block say that blocks depend on each other, for which
+  // Kafka refuses them; the flag is in byte 4, its checksum in byte 6.
+  compress: async encoder => {
+    const frame = Buffer.from(lz4.compress(encoder.buffer))
+    frame[4] |= 0x20
+    frame[6] = (xxh32.hash(0, frame, 4, 2) >>> 8) & 0xff
+    return frame
+  },
   decompress: async buffer => Buffer.from(lz4.decompress(buffer)),
 })
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
