@@ -26,6 +26,7 @@ var drivers = []driver{
 	{dir: "goclients", needs: []string{"go"}, clients: []string{"franz-go", "sarama"}, within: 3 * time.Minute},
 	{dir: "node", needs: []string{"node", "npm"}, clients: []string{"kafkajs"}, within: 4 * time.Minute},
 	{dir: "python", needs: []string{"python3"}, clients: []string{"confluent-kafka"}, within: 4 * time.Minute},
+	{dir: "kcat", needs: []string{"python3", "kcat"}, clients: []string{"kcat"}, within: 3 * time.Minute},
 }
 
 // client is a column of the table.
@@ -46,6 +47,7 @@ var clients = []client{
 	{key: "sarama", title: "sarama"},
 	{key: "kafkajs", title: "KafkaJS"},
 	{key: "confluent-kafka", title: "confluent-kafka (librdkafka)"},
+	{key: "kcat", title: "kcat (librdkafka)", system: true},
 	{key: "kafka-tools", title: "Kafka tools"},
 }
 
