@@ -74,6 +74,21 @@ func TestThePageReadsBackAsItWasFound(t *testing.T) {
 	}
 }
 
+func TestColumnsOfDriversThatDidNotRunStayAsTheyWere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "page")
+	require.NoError(t, os.WriteFile(path, []byte(page(sample())), 0o644))
+	found := results{}
+	for _, key := range drivers[0].clients {
+		found[key] = sample()[key]
+	}
+	key := drivers[0].clients[0]
+	found[key].version = "new"
+	require.NoError(t, found.keep(path, drivers[:1]))
+	want := sample()
+	want[key].version = "new"
+	assert.Equal(t, page(want), page(found))
+}
+
 func TestAStalePageIsTold(t *testing.T) {
 	kept := page(sample())
 	assert.Empty(t, stale(kept, sample(), drivers))

@@ -153,9 +153,12 @@ func compat(ctx context.Context, o options, out io.Writer) error {
 	problems = append(problems, unexpected(t.found)...)
 	complete := o.run == "" && o.bootstrap == ""
 	switch {
-	case o.update && (!complete || len(chosen) < len(drivers)):
-		problems = append(problems, "the page is made of whole runs of all drivers: no -only, -run or -bootstrap with -update")
+	case o.update && !complete:
+		problems = append(problems, "the page is made of whole runs: no -run or -bootstrap with -update")
 	case o.update && len(problems) == 0:
+		if err := t.found.keep(o.page, chosen); err != nil {
+			return err
+		}
 		if err := os.WriteFile(o.page, []byte(page(t.found)), 0o644); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 )
@@ -233,6 +234,27 @@ func stale(kept string, f results, ran []driver) (problems []string) {
 		problems = append(problems, "the page's words are not what is written now"+remedy)
 	}
 	return problems
+}
+
+// keep takes the columns of the drivers that did not run from the page.
+func (f results) keep(path string, ran []driver) error {
+	if len(ran) == len(drivers) {
+		return nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	kept, err := readPage(string(text))
+	if err != nil {
+		return fmt.Errorf("the page: %w; run all drivers", err)
+	}
+	for key, c := range kept {
+		if !slices.ContainsFunc(ran, func(d driver) bool { return slices.Contains(d.clients, key) }) {
+			f[key] = c
+		}
+	}
+	return nil
 }
 
 // readPage reads what page wrote.
