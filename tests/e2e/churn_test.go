@@ -196,12 +196,12 @@ func (m *consumer) consume(ctx context.Context) {
 	defer close(m.ended)
 	for {
 		fetches := m.client.PollFetches(ctx)
-		if ctx.Err() != nil || fetches.IsClientClosed() {
-			m.client.AllowRebalance()
-			return
-		}
+		// Also what came with the end: it counts as polled, and is committed.
 		fetches.EachRecord(func(r *kgo.Record) { m.crowd.saw(r.Partition, r.Offset) })
 		m.client.AllowRebalance()
+		if ctx.Err() != nil || fetches.IsClientClosed() {
+			return
+		}
 	}
 }
 
