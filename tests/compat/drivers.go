@@ -23,7 +23,7 @@ type driver struct {
 var drivers = []driver{
 	{dir: "java", needs: []string{"java", "javac", "mvn"}, clients: []string{"java", "kafka-streams", "java-3.9", "java-2.1"}, within: 6 * time.Minute, restarts: true},
 	{dir: "kafka-tools", needs: []string{"java", "javac", "mvn"}, clients: []string{"kafka-tools"}, within: 6 * time.Minute},
-	{dir: "goclients", needs: []string{"go"}, clients: []string{"franz-go", "sarama"}, within: 3 * time.Minute},
+	{dir: "goclients", needs: []string{"go"}, clients: []string{"franz-go", "sarama", "kafka-go"}, within: 3 * time.Minute},
 	{dir: "node", needs: []string{"node", "npm"}, clients: []string{"kafkajs"}, within: 4 * time.Minute},
 	{dir: "python", needs: []string{"python3"}, clients: []string{"confluent-kafka"}, within: 4 * time.Minute},
 	{dir: "kcat", needs: []string{"python3", "kcat"}, clients: []string{"kcat"}, within: 3 * time.Minute},
@@ -45,6 +45,7 @@ var clients = []client{
 	{key: "java-2.1", title: "oldest Java client"},
 	{key: "franz-go", title: "franz-go"},
 	{key: "sarama", title: "sarama"},
+	{key: "kafka-go", title: "kafka-go"},
 	{key: "kafkajs", title: "KafkaJS"},
 	{key: "confluent-kafka", title: "confluent-kafka (librdkafka)"},
 	{key: "kcat", title: "kcat (librdkafka)", system: true},
