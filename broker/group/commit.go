@@ -48,13 +48,12 @@ func newCommitter(store Offsets) *committer {
 	return &committer{store: store, queues: make(map[string]*commitQueue)}
 }
 
-// commit returns when offsets are stored. When ctx ends first they may be stored
-// nevertheless.
-func (c *committer) commit(ctx context.Context, group string, offsets map[topic.Partition]Offset) error {
+// add queues offsets of a group behind those that were added before.
+func (c *committer) add(group string, offsets map[topic.Partition]Offset) (*commitBatch, error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.closed {
-		c.mu.Unlock()
-		return ErrNotCoordinator
+		return nil, ErrNotCoordinator
 	}
 	queue, busy := c.queues[group]
 	if !busy {
@@ -69,10 +68,15 @@ func (c *committer) commit(ctx context.Context, group string, offsets map[topic.
 	if !busy {
 		c.drains.Go(func() { c.drain(group, queue) })
 	}
-	c.mu.Unlock()
+	return batch, nil
+}
+
+// wait returns when the offsets are stored. When ctx ends first they may be stored
+// nevertheless.
+func (b *commitBatch) wait(ctx context.Context) error {
 	select {
-	case <-batch.done:
-		return batch.err
+	case <-b.done:
+		return b.err
 	case <-ctx.Done():
 		return ctx.Err()
 	}

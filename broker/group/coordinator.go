@@ -231,16 +231,20 @@ func (c *Coordinator) with(ctx context.Context, group string, step func(g *runni
 			return nil, err
 		}
 		g.mu.Lock()
-		if g.gone == nil {
+		if g.gone == nil && g.held == nil {
 			now := time.Now()
 			g.used = now
 			g.step(now, func() { step(g, now) })
 			g.mu.Unlock()
 			return g, nil
 		}
-		gone := g.gone
+		gone, held := g.gone, g.held
 		g.mu.Unlock()
-		if gone != errForgotten {
+		if gone == nil {
+			if err := g.free(ctx, held); err != nil {
+				return nil, err
+			}
+		} else if gone != errForgotten {
 			return nil, gone
 		}
 	}
@@ -256,6 +260,11 @@ func (c *Coordinator) stored(ctx context.Context, group string, step func(g *run
 	if err != nil {
 		return err
 	}
+	return settled(ctx, done)
+}
+
+// settled waits for what done tells.
+func settled(ctx context.Context, done <-chan error) error {
 	select {
 	case err := <-done:
 		return err
@@ -487,20 +496,23 @@ func (c *Coordinator) List(ctx context.Context) ([]Listed, error) {
 	return listed, nil
 }
 
-// Delete forgets a group without members, and its offsets.
+// Delete forgets a group without members, and its offsets. Who wants to join, or
+// to commit, meanwhile finds it gone.
 func (c *Coordinator) Delete(ctx context.Context, group string) error {
 	busy, known := false, false
-	look := func(g *running, _ time.Time) {
+	g, err := c.with(ctx, group, func(g *running, _ time.Time) {
 		known = g.kind != nil
-		busy = known && g.kind.Summary().Phase != Empty
-	}
-	g, err := c.with(ctx, group, look)
+		if busy = known && g.kind.Summary().Phase != Empty; !busy {
+			g.hold()
+		}
+	})
 	switch {
 	case err != nil:
 		return err
 	case busy:
 		return ErrNotEmpty
 	}
+	defer g.release()
 	offsets, err := g.term.storage.FetchOffsets(ctx, group)
 	switch {
 	case err != nil:
@@ -512,13 +524,18 @@ func (c *Coordinator) Delete(ctx context.Context, group string) error {
 	if err := g.term.storage.DeleteGroupOffsets(ctx, group); err != nil || !known {
 		return err
 	}
-	err = c.stored(ctx, group, func(g *running, now time.Time) {
-		if look(g, now); known && !busy {
+	done := make(chan error, 1)
+	g.mu.Lock()
+	gone := g.gone
+	if gone == nil {
+		g.step(time.Now(), func() {
 			g.become(nil)
-		}
-	})
-	if err == nil && busy {
-		err = ErrNotEmpty
+			g.told = append(g.told, func(err error) { done <- err })
+		})
 	}
-	return err
+	g.mu.Unlock()
+	if gone != nil {
+		return gone
+	}
+	return settled(ctx, done)
 }

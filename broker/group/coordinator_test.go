@@ -258,3 +258,51 @@ func TestGroupsAreListedOnce(t *testing.T) {
 		require.NoError(t, c.Leave(t.Context(), "g1", joined.MemberID, "", ""))
 	})
 }
+
+// slowDeletion is a store in which somebody comes in the middle of a deletion.
+type slowDeletion struct {
+	*store
+	begun chan struct{}
+}
+
+func (s slowDeletion) DeleteGroupOffsets(ctx context.Context, name string) error {
+	close(s.begun)
+	<-time.After(4 * time.Second) // longer than it takes to join
+	return s.store.DeleteGroupOffsets(ctx, name)
+}
+
+func (s slowDeletion) DeleteOffsets(ctx context.Context, name string, partitions []topic.Partition) error {
+	close(s.begun)
+	<-time.After(4 * time.Second) // longer than it takes to join
+	return s.store.DeleteOffsets(ctx, name, partitions)
+}
+
+func TestADeletionTakesNoCommitOfWhoComesMeanwhile(t *testing.T) {
+	p := topic.Partition{Topic: topic.NewID()}
+	for what, remove := range map[string]func(ctx context.Context, c *group.Coordinator) error{
+		"group": func(ctx context.Context, c *group.Coordinator) error { return c.Delete(ctx, "g") },
+		"offsets": func(ctx context.Context, c *group.Coordinator) error {
+			_, err := c.DeleteOffsets(ctx, "g", map[string][]topic.Partition{"t": {p}})
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := slowDeletion{newStore(), make(chan struct{})}
+				c := begin(t, s)
+				former, _ := member(t, c, "g", "t")
+				require.NoError(t, c.Leave(t.Context(), "g", former, "", ""))
+				require.NoError(t, c.Commit(t.Context(), "g", "", "", -1, map[topic.Partition]group.Offset{p: {Offset: 1}}))
+				deleted := make(chan error, 1)
+				go func() { deleted <- remove(t.Context(), c) }()
+				<-s.begun
+				id, generation := member(t, c, "g", "t")
+				require.NoError(t, c.Commit(t.Context(), "g", id, "", generation, map[topic.Partition]group.Offset{p: {Offset: 2}}))
+				require.NoError(t, <-deleted)
+				committed, err := c.Committed(t.Context(), "g")
+				require.NoError(t, err)
+				require.Equal(t, int64(2), committed[p].Offset, "it was acknowledged to a member")
+			})
+		})
+	}
+}

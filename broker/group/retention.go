@@ -31,18 +31,23 @@ func (c *Coordinator) CheckMetadata(metadata string) error {
 // ErrGroupUnknown for a member of a group that there is not.
 func (c *Coordinator) Commit(ctx context.Context, group, id, instance string, generation int32, offsets map[topic.Partition]Offset) error {
 	var refused error
-	g, err := c.with(ctx, group, func(g *running, now time.Time) {
+	var batch *commitBatch
+	_, err := c.with(ctx, group, func(g *running, now time.Time) {
 		switch {
 		case g.kind != nil:
 			refused = g.committable(now, id, instance, generation, maps.Keys(offsets))
 		case generation >= 0:
 			refused = ErrGroupUnknown
 		}
+		if refused == nil && len(offsets) > 0 {
+			// Here, so that nobody who may commit later comes before it.
+			batch, refused = g.term.commits.add(group, offsets)
+		}
 	})
-	if err = cmp.Or(err, refused); err != nil || len(offsets) == 0 {
+	if err = cmp.Or(err, refused); err != nil || batch == nil {
 		return err
 	}
-	return g.term.commits.commit(ctx, group, offsets)
+	return batch.wait(ctx)
 }
 
 // Committed returns all that a group has committed; an unknown group nothing.
@@ -64,15 +69,17 @@ func (c *Coordinator) DeleteOffsets(ctx context.Context, group string, partition
 	known, busy := false, false
 	refused = make(map[string]error)
 	g, err := c.with(ctx, group, func(g *running, _ time.Time) {
-		if known = g.kind != nil; !known {
-			return
-		}
-		s := g.kind.Summary()
-		busy = s.Phase != Empty && s.ProtocolType != consumer.ClassicType
-		for name := range partitions {
-			if g.kind.Subscribed(name) {
-				refused[name] = ErrSubscribed
+		if known = g.kind != nil; known {
+			s := g.kind.Summary()
+			busy = s.Phase != Empty && s.ProtocolType != consumer.ClassicType
+			for name := range partitions {
+				if g.kind.Subscribed(name) {
+					refused[name] = ErrSubscribed
+				}
 			}
+		}
+		if !busy {
+			g.hold()
 		}
 	})
 	switch {
@@ -81,6 +88,7 @@ func (c *Coordinator) DeleteOffsets(ctx context.Context, group string, partition
 	case busy:
 		return nil, ErrNotEmpty
 	}
+	defer g.release()
 	if !known {
 		committed, err := g.term.storage.FetchOffsets(ctx, group)
 		if err != nil {

@@ -42,6 +42,7 @@ type running struct {
 	writing bool
 	waiting []waiter      // in the order of their versions
 	told    []func(error) // of the step under way: to wait for what it leaves
+	held    chan struct{} // closed when requests may take steps again; nil: they may
 }
 
 // waiter is somebody who waits for a version to be stored.
@@ -119,7 +120,36 @@ func (g *running) settle(now time.Time) {
 
 // idle reports whether nothing is lost when the group is forgotten.
 func (g *running) idle() bool {
-	return (g.kind == nil || g.kind.Idle()) && g.stored >= g.version && !g.writing && len(g.waiting) == 0
+	return (g.kind == nil || g.kind.Idle()) && g.stored >= g.version && !g.writing && len(g.waiting) == 0 && g.held == nil
+}
+
+// hold keeps requests away from the group until release: what a step has found
+// stays true meanwhile. g.mu is held.
+func (g *running) hold() { g.held = make(chan struct{}) }
+
+func (g *running) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.held)
+	g.held = nil
+	if g.gone == nil {
+		g.setTimer(time.Now())
+	}
+}
+
+// free waits until held is closed: ErrLoading when that takes too long.
+func (g *running) free(ctx context.Context, held <-chan struct{}) error {
+	timeout := time.NewTimer(storeWait)
+	defer timeout.Stop()
+	select {
+	case <-held:
+	case <-g.over:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrLoading, ctx.Err())
+	case <-timeout.C:
+		return ErrLoading
+	}
+	return nil
 }
 
 func (g *running) setTimer(now time.Time) {
