@@ -20,7 +20,8 @@ import (
 //     same on the wire.
 //
 // A group's coordinator is the same live broker whoever is asked. There are no
-// coordinators of transactions or share groups.
+// coordinators of transactions or share groups. Who asks for the former is told
+// by the code that ends every client's attempt at once.
 func findCoordinatorRoute() *route {
 	return &route{key: 10, name: "FindCoordinator", min: 0, max: 6, start: whole(findCoordinator), note: "of consumer groups"}
 }
@@ -50,9 +51,19 @@ func findCoordinator(_ context.Context, h *Handler, r *wire.Request, req *kmsg.F
 	return resp
 }
 
+// Kinds of coordinators.
+const (
+	coordinatorGroup       = 0
+	coordinatorTransaction = 1
+)
+
 func (h *Handler) coordinator(key string, kind int8) (metastore.Broker, error) {
-	if kind != 0 {
-		return metastore.Broker{}, fmt.Errorf("%w: only consumer groups have coordinators", errRequest)
+	switch kind {
+	case coordinatorGroup:
+	case coordinatorTransaction:
+		return metastore.Broker{}, errTransactional
+	default:
+		return metastore.Broker{}, fmt.Errorf("%w: there are coordinators of groups only", errRequest)
 	}
 	b, ok := Coordinator(key, h.Cluster.Brokers())
 	if !ok {

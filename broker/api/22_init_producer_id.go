@@ -36,7 +36,7 @@ func initProducerID(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.
 
 func (h *Handler) producerID(ctx context.Context, req *kmsg.InitProducerIDRequest) (int64, int16, error) {
 	if req.TransactionalID != nil {
-		return 0, 0, fmt.Errorf("%w: transactions are not served", errRequest)
+		return 0, 0, errTransactional
 	}
 	if (req.ProducerID < 0) != (req.ProducerEpoch < 0) {
 		return 0, 0, fmt.Errorf("%w: a producer id and an epoch belong together", errRequest)

@@ -57,6 +57,7 @@ func codes() []errorCode {
 		{errAssignment, kerr.InvalidReplicaAssignment},
 		{errConfig, kerr.InvalidConfig},
 		{errRequest, kerr.InvalidRequest},
+		{errTransactional, kerr.TransactionalIDAuthorizationFailed},
 		{errLogDir, kerr.LogDirNotFound},
 		{errNoAuthorizer, kerr.SecurityDisabled},
 		{errNoAuthentication, kerr.SecurityDisabled},
@@ -105,6 +106,9 @@ var (
 	errAssignment = errors.New("invalid replica assignment")
 	errConfig     = errors.New("invalid config")
 	errRequest    = errors.New("invalid request")
+
+	// Clients ask again after most codes; this one they take for the end.
+	errTransactional = errors.New("no client may use a transactional id: transactions are not served yet")
 
 	errNoAuthorizer     = errors.New("no authorizer is configured")
 	errNoAuthentication = errors.New("clients are not authenticated: there are no credentials")

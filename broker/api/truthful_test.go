@@ -141,7 +141,11 @@ func TestThereAreNoTransactions(t *testing.T) {
 	id := "tx"
 	init.TransactionalID, init.TransactionTimeoutMillis = &id, 1000
 	init.ProducerID, init.ProducerEpoch = -1, -1
-	require.NotZero(t, c.ask(init).(*kmsg.InitProducerIDResponse).ErrorCode)
+	require.Equal(t, kerr.TransactionalIDAuthorizationFailed.Code, c.ask(init).(*kmsg.InitProducerIDResponse).ErrorCode)
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.Version, find.CoordinatorType, find.CoordinatorKeys = 4, 1, []string{id}
+	require.Equal(t, kerr.TransactionalIDAuthorizationFailed.Code, c.ask(find).(*kmsg.FindCoordinatorResponse).Coordinators[0].ErrorCode,
+		"librdkafka asks again after any other")
 }
 
 func TestThereIsNoOtherLogDirToMoveTo(t *testing.T) {
