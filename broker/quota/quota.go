@@ -179,12 +179,22 @@ func (a *Accounts) balance(who account, rate float64, now time.Time) *balance {
 	b := a.byKey[who]
 	if b == nil {
 		a.sweep(now)
-		b = &balance{left: rate * a.burst, at: now}
+		b = &balance{left: a.most(who, rate), at: now}
 		a.byKey[who] = b
 	}
-	b.left = min(b.left+rate*max(0, now.Sub(b.at).Seconds()), rate*a.burst)
+	b.left = min(b.left+rate*max(0, now.Sub(b.at).Seconds()), a.most(who, rate))
 	b.rate, b.at = rate, now
 	return b
+}
+
+// most is what an account may hold: a burst, and one connection at least, or an
+// address whose burst is less would never get any.
+func (a *Accounts) most(who account, rate float64) float64 {
+	most := rate * a.burst
+	if who.key == Connections {
+		most = max(1, most)
+	}
+	return most
 }
 
 // sweep forgets, now and then, the accounts that are full: they are as new ones.
@@ -195,7 +205,7 @@ func (a *Accounts) sweep(now time.Time) {
 	}
 	a.swept = now
 	for who, b := range a.byKey {
-		if b.left+b.rate*now.Sub(b.at).Seconds() >= b.rate*a.burst {
+		if b.left+b.rate*now.Sub(b.at).Seconds() >= a.most(who, b.rate) {
 			delete(a.byKey, who)
 		}
 	}

@@ -175,6 +175,18 @@ func TestTimeOfTheBrokerIsThrottledASecondAtATime(t *testing.T) {
 	require.Equal(t, time.Second, a.Use(quota.Request, c, 1, start))
 }
 
+func TestAnAddressGetsItsConnectionsHoweverShortTheBurst(t *testing.T) {
+	w := open(t)
+	a := quota.New(quota.Config{Burst: 10 * time.Millisecond}, w.Catalog().Quotas)
+	w.set(metastore.QuotaEntity{IP: named("")}, quota.Connections, 1)
+	one := netip.MustParseAddr("::1")
+	for i := range 3 {
+		now := start.Add(time.Duration(i) * time.Second)
+		require.Zero(t, a.Connect(one, now))
+		require.Equal(t, time.Second, a.Connect(one, now))
+	}
+}
+
 func TestConnectionsOfAnAddressAreCounted(t *testing.T) {
 	w := open(t)
 	one, two := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("::2")
