@@ -174,8 +174,10 @@ func TestWhatMakesNoSenseIsRefused(t *testing.T) {
 	r.Assignor = ptr("mine")
 	c.fails(ErrAssignor, r)
 	r = joinRequest("a")
-	r.Regex = ptr("t(")
-	c.fails(ErrRegex, r)
+	for _, regex := range []string{"t(", "a)|(b"} {
+		r.Regex = &regex
+		c.fails(ErrRegex, r)
+	}
 	for _, id := range []string{"a", "b", "c", "d"} {
 		c.join(id)
 	}

@@ -71,6 +71,9 @@ type subscription struct {
 // CompileRegex compiles a subscription's regular expression, which has to match
 // the whole name of a topic.
 func CompileRegex(regex string) (*regexp.Regexp, error) {
+	if _, err := regexp.Compile(regex); err != nil {
+		return nil, err // its brackets must not pair with ours
+	}
 	return regexp.Compile(`^(?:` + regex + `)$`)
 }
 
