@@ -234,6 +234,10 @@ func (r *Reader) admit(c *coldRead, room *room) (failed bool) {
 	switch {
 	case errors.As(c.err, &hole):
 		c.out.Err = format.In(c.position.Partition.String(), format.Corrupt(0, "offsets %d to %d are lost: %v", hole.First, hole.Next, hole))
+	case errors.Is(c.err, committed.ErrBelowStart):
+		// Retention was quicker than this partition heard of it.
+		c.out.Err = fmt.Errorf("%w: %w", core.ErrOffsetOutOfRange, c.err)
+		return true
 	case errors.Is(c.err, format.ErrCorrupt), errors.Is(c.err, format.ErrVersion):
 		c.out.Err = c.err
 	case c.err != nil:

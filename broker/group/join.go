@@ -248,6 +248,10 @@ func (s *State) completeIfAllJoined(now time.Time) {
 	s.complete(now)
 }
 
+// awayPause is the least between two looks at a group of which only static members
+// that are away are left: they may have said that a rebalance takes no time.
+const awayPause = time.Second
+
 // complete begins the next generation with those who have joined. Static members
 // that have not keep their place until their session ends.
 func (s *State) complete(now time.Time) {
@@ -270,7 +274,7 @@ func (s *State) complete(now time.Time) {
 		if next < 0 {
 			// Only static members that are away: wait for one of them, or for
 			// the end of their sessions.
-			s.rebalanceAt = now.Add(s.longestRebalance())
+			s.rebalanceAt = now.Add(max(s.longestRebalance(), awayPause))
 			return
 		}
 		s.leader = s.members[next].ID

@@ -456,3 +456,23 @@ func (p *play) ends(seed uint64) {
 	require.True(p.t, p.s.Idle(), "seed %d: members outlive everything: %+v", seed, p.s.Describe())
 	require.Equal(p.t, Empty, p.s.phase, "seed %d", seed)
 }
+
+func TestAGroupOfStaticMembersThatAreAwayDoesNotSpin(t *testing.T) {
+	p := newPlay(t, 0)
+	hasty := func(id, instance string) JoinRequest {
+		r := p.request(id, "range")
+		r.InstanceID, r.RebalanceTimeout = instance, 0
+		return r
+	}
+	p.joinAs("s", hasty("", "i1"))
+	id := p.last["s"].Joined.MemberID
+	p.sync("s", id, p.last["s"].Joined.Generation, nil)
+	p.joinAs("d", hasty("", "")) // begins a rebalance, and is late as well
+	for range 10 {
+		if next := p.s.Next(); next.After(p.now) {
+			return
+		}
+		p.s.Expire(p.now)
+	}
+	t.Fatal("there is always something to do at once")
+}
