@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -105,9 +104,6 @@ func byID(asked kmsg.MetadataRequestTopic) bool {
 	return !topic.ID(asked.TopicID).IsZero()
 }
 
-// createWithin bounds the creation of a topic by a request that says no time.
-const createWithin = 10 * time.Second
-
 // metadataTopic finds a topic that was asked for, or makes it.
 func (h *Handler) metadataTopic(ctx context.Context, req *kmsg.MetadataRequest, asked kmsg.MetadataRequestTopic) (t *metastore.Topic, made bool, err error) {
 	switch {
@@ -129,7 +125,7 @@ func (h *Handler) metadataTopic(ctx context.Context, req *kmsg.MetadataRequest, 
 	if err := h.collision(name); err != nil {
 		return nil, false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, createWithin)
+	ctx, cancel := context.WithTimeout(ctx, alterWithin)
 	defer cancel()
 	created, err := h.Topics.CreateTopic(ctx, metastore.Topic{
 		Name: name, ID: topic.NewID(), Partitions: d.partitions, Replicas: d.replicas,

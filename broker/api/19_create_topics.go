@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -71,11 +70,6 @@ func createTopics(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Cr
 	h.waitLeaders(ctx, created...)
 	resp.ThrottleMillis = changes.millis()
 	return resp
-}
-
-// adminTimeout is a client's timeout in ms, within reason.
-func adminTimeout(ms int32) time.Duration {
-	return min(max(time.Duration(ms)*time.Millisecond, time.Second), 5*time.Minute)
 }
 
 func (h *Handler) createdTopic(name string, t metastore.Topic, err error, validated bool) kmsg.CreateTopicsResponseTopic {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -30,7 +29,7 @@ func deleteRecordsRoute() *route {
 const deleteRecordsAtOnce = 16
 
 func deleteRecords(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.DeleteRecordsRequest) kmsg.Response {
-	ctx, cancel := context.WithTimeout(ctx, max(time.Duration(req.TimeoutMillis)*time.Millisecond, time.Second))
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout(req.TimeoutMillis))
 	defer cancel()
 	resp := kmsg.NewPtrDeleteRecordsResponse()
 	resp.Topics = make([]kmsg.DeleteRecordsResponseTopic, len(req.Topics))

@@ -21,25 +21,22 @@ func alterConfigsRoute() *route {
 }
 
 func alterConfigs(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.AlterConfigsRequest) kmsg.Response {
-	seen := make(map[configResource]int, len(req.Resources))
-	for _, asked := range req.Resources {
-		seen[configResource{asked.ResourceType, asked.ResourceName}]++
+	alterations := make([]configAlteration, len(req.Resources))
+	for i, asked := range req.Resources {
+		resource := configResource{asked.ResourceType, asked.ResourceName}
+		alterations[i] = configAlteration{resource, func(keys configKeys, _ map[string]string) (map[string]string, error) {
+			if resource.kind == kmsg.ConfigResourceTypeBrokerLogger {
+				return nil, fmt.Errorf("%w: loggers are altered by IncrementalAlterConfigs only", errRequest)
+			}
+			return replacedConfig(keys, asked.Configs)
+		}}
 	}
 	resp := kmsg.NewPtrAlterConfigsResponse()
 	resp.Resources = make([]kmsg.AlterConfigsResponseResource, len(req.Resources))
-	for i, asked := range req.Resources {
-		resource := configResource{asked.ResourceType, asked.ResourceName}
-		err := resource.once(seen)
-		if resource.kind == kmsg.ConfigResourceTypeBrokerLogger {
-			err = fmt.Errorf("%w: loggers are altered by IncrementalAlterConfigs only", errRequest)
-		}
-		if err == nil {
-			err = h.alterResource(ctx, resource, req.ValidateOnly, func(keys configKeys, _ map[string]string) (map[string]string, error) {
-				return replacedConfig(keys, asked.Configs)
-			})
-		}
+	for i, err := range h.alterResources(ctx, alterations, req.ValidateOnly) {
 		resp.Resources[i] = kmsg.AlterConfigsResponseResource{
-			ResourceType: asked.ResourceType, ResourceName: asked.ResourceName, ErrorCode: h.code(err), ErrorMessage: message(err),
+			ResourceType: req.Resources[i].ResourceType, ResourceName: req.Resources[i].ResourceName,
+			ErrorCode: h.code(err), ErrorMessage: message(err),
 		}
 	}
 	return resp

@@ -18,6 +18,8 @@ func deleteGroupsRoute() *route {
 }
 
 func deleteGroups(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.DeleteGroupsRequest) kmsg.Response {
+	ctx, cancel := context.WithTimeout(ctx, alterWithin)
+	defer cancel()
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(req.Groups))
 	for i, name := range req.Groups {

@@ -21,22 +21,19 @@ func incrementalAlterConfigsRoute() *route {
 }
 
 func incrementalAlterConfigs(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.IncrementalAlterConfigsRequest) kmsg.Response {
-	seen := make(map[configResource]int, len(req.Resources))
-	for _, asked := range req.Resources {
-		seen[configResource{asked.ResourceType, asked.ResourceName}]++
+	alterations := make([]configAlteration, len(req.Resources))
+	for i, asked := range req.Resources {
+		alterations[i] = configAlteration{configResource{asked.ResourceType, asked.ResourceName},
+			func(keys configKeys, set map[string]string) (map[string]string, error) {
+				return alteredConfig(keys, set, asked.Configs)
+			}}
 	}
 	resp := kmsg.NewPtrIncrementalAlterConfigsResponse()
 	resp.Resources = make([]kmsg.IncrementalAlterConfigsResponseResource, len(req.Resources))
-	for i, asked := range req.Resources {
-		resource := configResource{asked.ResourceType, asked.ResourceName}
-		err := resource.once(seen)
-		if err == nil {
-			err = h.alterResource(ctx, resource, req.ValidateOnly, func(keys configKeys, set map[string]string) (map[string]string, error) {
-				return alteredConfig(keys, set, asked.Configs)
-			})
-		}
+	for i, err := range h.alterResources(ctx, alterations, req.ValidateOnly) {
 		resp.Resources[i] = kmsg.IncrementalAlterConfigsResponseResource{
-			ResourceType: asked.ResourceType, ResourceName: asked.ResourceName, ErrorCode: h.code(err), ErrorMessage: message(err),
+			ResourceType: req.Resources[i].ResourceType, ResourceName: req.Resources[i].ResourceName,
+			ErrorCode: h.code(err), ErrorMessage: message(err),
 		}
 	}
 	return resp

@@ -18,6 +18,8 @@ func offsetDeleteRoute() *route {
 }
 
 func offsetDelete(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.OffsetDeleteRequest) kmsg.Response {
+	ctx, cancel := context.WithTimeout(ctx, alterWithin)
+	defer cancel()
 	resp := kmsg.NewPtrOffsetDeleteResponse()
 	resp.Topics = make([]kmsg.OffsetDeleteResponseTopic, len(req.Topics))
 	partitions := make(map[string][]topic.Partition)

@@ -27,6 +27,8 @@ func alterClientQuotasRoute() *route {
 }
 
 func alterClientQuotas(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.AlterClientQuotasRequest) kmsg.Response {
+	ctx, cancel := context.WithTimeout(ctx, alterWithin)
+	defer cancel()
 	resp := kmsg.NewPtrAlterClientQuotasResponse()
 	resp.Entries = make([]kmsg.AlterClientQuotasResponseEntry, len(req.Entries))
 	for i, asked := range req.Entries {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -21,15 +20,6 @@ import (
 type configResource struct {
 	kind kmsg.ConfigResourceType
 	name string
-}
-
-// once refuses a resource that a request names several times: which of them was
-// meant to count cannot be known.
-func (r configResource) once(seen map[configResource]int) error {
-	if seen[r] > 1 {
-		return fmt.Errorf("%w: %v %q is named %d times, each resource must be named once", errRequest, r.kind, r.name, seen[r])
-	}
-	return nil
 }
 
 // configKeys is the table of keys that a resource has.
@@ -77,16 +67,36 @@ func (h *Handler) configEntries(r configResource) ([]configEntry, error) {
 	return nil, fmt.Errorf("%w: resources of type %v have no configuration", errRequest, r.kind)
 }
 
-// alterWithin bounds an alteration while the metadata store is away: requests
-// that alter say no time, and a client's own is half a minute at least.
-const alterWithin = 10 * time.Second
+// configAlteration is what a request asks to be changed of one resource.
+type configAlteration struct {
+	of     configResource
+	change configChange
+}
+
+// alterResources changes what is set on resources, one after the other, and
+// returns an error for each. validateOnly says that nothing is to be stored.
+func (h *Handler) alterResources(ctx context.Context, asked []configAlteration, validateOnly bool) []error {
+	ctx, cancel := context.WithTimeout(ctx, alterWithin)
+	defer cancel()
+	seen := make(map[configResource]int, len(asked))
+	for _, a := range asked {
+		seen[a.of]++
+	}
+	errs := make([]error, len(asked))
+	for i, a := range asked {
+		if n := seen[a.of]; n > 1 { // which of them was meant to count cannot be known
+			errs[i] = fmt.Errorf("%w: %v %q is named %d times, each resource must be named once", errRequest, a.of.kind, a.of.name, n)
+			continue
+		}
+		errs[i] = h.alterResource(ctx, a.of, validateOnly, a.change)
+	}
+	return errs
+}
 
 // alterResource changes what is set on a resource: checked as a whole, and by
 // compare-and-swap, so that two clients who change different keys at once both
 // succeed.
 func (h *Handler) alterResource(ctx context.Context, r configResource, validateOnly bool, change configChange) error {
-	ctx, cancel := context.WithTimeout(ctx, alterWithin)
-	defer cancel()
 	switch r.kind {
 	case kmsg.ConfigResourceTypeTopic:
 		return h.alterTopic(ctx, r.name, validateOnly, change)

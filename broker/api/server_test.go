@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -81,6 +82,45 @@ func (s storedConfigs) Quotas() *metastore.Quotas { return s.Catalog().Quotas() 
 
 func (s storedConfigs) Configs() *metastore.Configs { return s.Catalog().Configs() }
 
+func (s storedConfigs) UpdateConfig(ctx context.Context, r metastore.ConfigResource, change func(map[string]string) (map[string]string, error)) (map[string]string, error) {
+	if err := timed(ctx); err != nil {
+		return nil, err
+	}
+	return s.Store.UpdateConfig(ctx, r, change)
+}
+
+func (s storedConfigs) UpdateQuota(ctx context.Context, e metastore.QuotaEntity, change func(map[string]float64) (map[string]float64, error)) error {
+	if err := timed(ctx); err != nil {
+		return err
+	}
+	return s.Store.UpdateQuota(ctx, e, change)
+}
+
+// storedGroups is a coordinator's storage that wants a deadline of who deletes.
+type storedGroups struct{ group.Storage }
+
+func (s storedGroups) DeleteOffsets(ctx context.Context, name string, partitions []topic.Partition) error {
+	if err := timed(ctx); err != nil {
+		return err
+	}
+	return s.Storage.DeleteOffsets(ctx, name, partitions)
+}
+
+func (s storedGroups) DeleteGroupOffsets(ctx context.Context, name string) error {
+	if err := timed(ctx); err != nil {
+		return err
+	}
+	return s.Storage.DeleteGroupOffsets(ctx, name)
+}
+
+// timed refuses what would wait for ever for a metadata store that is away.
+func timed(ctx context.Context) error {
+	if _, ok := ctx.Deadline(); !ok {
+		return errors.New("altered without a deadline")
+	}
+	return nil
+}
+
 // metadata is a metadata store in memory with a session for groups.
 func metadata(t testing.TB) (group.Storage, *metastore.Store) {
 	k := memkv.New()
@@ -93,7 +133,7 @@ func metadata(t testing.TB) (group.Storage, *metastore.Store) {
 		store.Close()
 		require.NoError(t, k.Close())
 	})
-	return group.InMetastore(store, session), store
+	return storedGroups{group.InMetastore(store, session)}, store
 }
 
 // topic makes a topic and returns it.
