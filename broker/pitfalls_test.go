@@ -284,7 +284,7 @@ func TestOnlyTheFirstPartitionWithDataMayExceedTheLimits(t *testing.T) {
 			requestMax, partitionMax int32
 			want                     string
 		}{
-			{1, 1, "[0 1 0 0]"}, {1, 1 << 20, "[0 1 0 0]"}, {1 << 20, 1, "[0 1 0 0]"}, {0, 0, "[0 0 0 0]"},
+			{1, 1, "[0 1 0 0]"}, {1, 1 << 20, "[0 1 0 0]"}, {1 << 20, 1, "[0 1 0 0]"}, {0, 0, "[0 1 0 0]"},
 			{1 << 20, size, "[0 1 1 1]"}, {1 << 20, 2 * size, "[0 1 2 2]"}, {2*size + 1, 1 << 20, "[0 1 1 0]"}, {1 << 20, 1 << 20, "[0 1 2 2]"},
 		} {
 			if got := fmt.Sprint(counts(c.requestMax, c.partitionMax)); got != c.want {
@@ -333,6 +333,11 @@ func TestFetchWaitsForMinBytesOverAllPartitionsButNotWithAnError(t *testing.T) {
 	<-done
 	if took := time.Since(begun); took > 10*time.Second || len(parts[0].RecordBatches) == 0 || len(parts[1].RecordBatches) == 0 {
 		t.Errorf("after %v: %d and %d bytes", took, len(parts[0].RecordBatches), len(parts[1].RecordBatches))
+	}
+	begun = time.Now()
+	parts = r.fetch("t", 15*time.Second, 1<<20, 10, two...)
+	if took := time.Since(begun); took > 10*time.Second || len(parts[0].RecordBatches) == 0 {
+		t.Errorf("after %v %d bytes: more than max_bytes is not waited for", took, len(parts[0].RecordBatches))
 	}
 	begun = time.Now()
 	parts = r.fetch("t", 15*time.Second, 1<<20, 1<<20, position{2, 0, 1 << 20, -1, -1}, position{0, 55, 1 << 20, -1, -1})

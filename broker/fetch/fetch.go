@@ -101,7 +101,7 @@ func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.
 			ready = true
 			continue
 		}
-		if pos.First >= f.HighWatermark || room.left <= 0 {
+		if pos.First >= f.HighWatermark || room.full() {
 			continue
 		}
 		t, err := p.Read(pos.First, min(pos.BytesMax, room.left), room.empty())
@@ -191,6 +191,10 @@ type room struct{ left, used int }
 
 func (r *room) empty() bool { return r.used == 0 }
 
+// full tells that nothing more fits. One batch always does, even where there is
+// no room at all: who asks for little is not to wait for ever.
+func (r *room) full() bool { return r.left <= 0 && !r.empty() }
+
 func (r *room) use(n int) {
 	r.used += n
 	r.left -= n
@@ -210,7 +214,7 @@ type coldRead struct {
 // results in order as far as there is room. What is read in vain stays in the
 // cache for the client's next request. It reports whether there was an error.
 func (r *Reader) readCold(ctx context.Context, reads []*coldRead, room *room) (failed bool) {
-	for len(reads) > 0 && room.left > 0 {
+	for len(reads) > 0 && !room.full() {
 		n := min(len(reads), coldReadsMax)
 		for _, c := range reads[:n] {
 			c.done = make(chan struct{})
