@@ -310,6 +310,7 @@ func (c *Coordinator) Join(ctx context.Context, group string, r JoinRequest) (Jo
 		return Joined{Generation: -1, MemberID: r.MemberID}, ErrInvalidGroupID
 	}
 	r.NewMemberID = newMemberID(r)
+	r.RebalanceTimeout = max(0, r.RebalanceTimeout) // who says less has no time either
 	t := make(Ticket, 1)
 	g, err := c.with(ctx, group, func(g *running, now time.Time) {
 		if k := g.consumers(); k != nil && !k.Idle() {

@@ -306,3 +306,26 @@ func TestADeletionTakesNoCommitOfWhoComesMeanwhile(t *testing.T) {
 		})
 	}
 }
+
+func TestANegativeRebalanceTimeoutDoesNotMakeTheGroupUnreadable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		c := begin(t, s)
+		requests := []group.JoinRequest{join(""), join("")}
+		requests[1].RebalanceTimeout = -time.Millisecond
+		var members sync.WaitGroup
+		for _, r := range requests {
+			members.Go(func() {
+				joined, err := c.Join(t.Context(), "g", r)
+				require.NoError(t, err)
+				_, err = c.Sync(t.Context(), "g", group.SyncRequest{MemberID: joined.MemberID, Generation: joined.Generation})
+				require.NoError(t, err)
+			})
+		}
+		members.Wait()
+		c.Close()
+		d, err := begin(t, s).Describe(t.Context(), "g")
+		require.NoError(t, err)
+		require.Len(t, d.Members, 2)
+	})
+}
