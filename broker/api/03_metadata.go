@@ -43,6 +43,11 @@ func metadata(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Metada
 
 	if req.Topics == nil || req.Version == 0 && len(req.Topics) == 0 {
 		all := h.Topics.All()
+		done, ok := h.ample(ctx, r, partitionsOf(all))
+		if !ok {
+			return nil
+		}
+		defer done()
 		resp.Topics = make([]kmsg.MetadataResponseTopic, len(all))
 		for i, t := range all {
 			resp.Topics[i] = h.describeTopic(t, brokers, req.IncludeTopicAuthorizedOperations)
@@ -59,6 +64,11 @@ func metadata(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Metada
 		}
 	}
 	h.waitLeaders(ctx, created...)
+	done, ok := h.ample(ctx, r, partitionsOf(found))
+	if !ok {
+		return nil
+	}
+	defer done()
 	resp.Topics = make([]kmsg.MetadataResponseTopic, len(wanted))
 	for i, asked := range wanted {
 		if failed[i] == nil {
@@ -150,6 +160,17 @@ func (h *Handler) waitLeaders(ctx context.Context, ids ...topic.ID) {
 	for _, id := range ids {
 		h.Cluster.WaitLeaders(ctx, id)
 	}
+}
+
+// partitionsOf is how many partitions topics have, nil ones none.
+func partitionsOf(topics []*metastore.Topic) int {
+	n := 0
+	for _, t := range topics {
+		if t != nil {
+			n += int(t.Partitions)
+		}
+	}
+	return n
 }
 
 func (h *Handler) describeTopic(t *metastore.Topic, brokers []metastore.Broker, operations bool) kmsg.MetadataResponseTopic {

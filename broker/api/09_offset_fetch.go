@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -25,6 +26,7 @@ func offsetFetchRoute() *route {
 func offsetFetch(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.OffsetFetchRequest) kmsg.Response {
 	resp := kmsg.NewPtrOffsetFetchResponse()
 	if req.Version >= 8 {
+		req.Groups = oncePerGroup(req.Groups)
 		resp.Groups = make([]kmsg.OffsetFetchResponseGroup, len(req.Groups))
 		for i := range req.Groups {
 			resp.Groups[i] = h.fetchOffsets(ctx, req.Version, &req.Groups[i])
@@ -91,6 +93,16 @@ func (h *Handler) fetchOffsets(ctx context.Context, version int16, asked *kmsg.O
 }
 
 // committedTopics asks for everything that was committed and still exists.
+// oncePerGroup leaves out all offsets of a group when they are asked for again.
+func oncePerGroup(groups []kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroup {
+	all := make(map[string]bool)
+	return slices.DeleteFunc(groups, func(g kmsg.OffsetFetchRequestGroup) bool {
+		twice := g.Topics == nil && all[g.Group]
+		all[g.Group] = all[g.Group] || g.Topics == nil
+		return twice
+	})
+}
+
 func (h *Handler) committedTopics(offsets map[topic.Partition]group.Offset) []kmsg.OffsetFetchRequestGroupTopic {
 	var topics []kmsg.OffsetFetchRequestGroupTopic
 	at := make(map[topic.ID]int)

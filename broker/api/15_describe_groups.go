@@ -18,11 +18,16 @@ func describeGroupsRoute() *route {
 	return &route{key: 15, name: "DescribeGroups", min: 0, max: 6, start: whole(describeGroups)}
 }
 
-func describeGroups(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.DescribeGroupsRequest) kmsg.Response {
+func describeGroups(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.DescribeGroupsRequest) kmsg.Response {
+	req.Groups = distinct(req.Groups, itself)
 	resp := kmsg.NewPtrDescribeGroupsResponse()
 	resp.Groups = make([]kmsg.DescribeGroupsResponseGroup, len(req.Groups))
 	for i, name := range req.Groups {
 		d, err := h.Groups.Describe(ctx, name)
+		done, ok := h.ample(ctx, r, len(d.Members))
+		if !ok {
+			return nil
+		}
 		if errors.Is(err, group.ErrGroupUnknown) && req.Version < 6 {
 			err = nil
 		}
@@ -42,6 +47,7 @@ func describeGroups(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.
 			}
 		}
 		resp.Groups[i] = described
+		done()
 	}
 	return resp
 }

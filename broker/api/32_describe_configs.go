@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -20,7 +21,18 @@ func describeConfigsRoute() *route {
 	return &route{key: 32, name: "DescribeConfigs", min: 1, max: 4, start: whole(describeConfigs)}
 }
 
-func describeConfigs(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.DescribeConfigsRequest) kmsg.Response {
+// configsOfResource is about how many configurations a resource has.
+const configsOfResource = 50
+
+func describeConfigs(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.DescribeConfigsRequest) kmsg.Response {
+	req.Resources = distinct(req.Resources, func(asked *kmsg.DescribeConfigsRequestResource) any {
+		return [...]any{asked.ResourceType, asked.ResourceName, strings.Join(asked.ConfigNames, ",")}
+	})
+	done, ok := h.ample(ctx, r, len(req.Resources)*configsOfResource)
+	if !ok {
+		return nil
+	}
+	defer done()
 	resp := kmsg.NewPtrDescribeConfigsResponse()
 	resp.Resources = make([]kmsg.DescribeConfigsResponseResource, len(req.Resources))
 	for i, asked := range req.Resources {

@@ -30,11 +30,16 @@ func describeLogDirsRoute() *route {
 // reading their manifests.
 const logDirSizesAtOnce = 16
 
-func describeLogDirs(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.DescribeLogDirsRequest) kmsg.Response {
+func describeLogDirs(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.DescribeLogDirsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeLogDirsResponse()
 	dir := kmsg.NewDescribeLogDirsResponseDir()
 	place, err := h.Log.LogDir()
 	if err == nil {
+		done, ok := h.ample(ctx, r, ampleItems)
+		if !ok {
+			return nil
+		}
+		defer done()
 		dir.Topics, err = h.logDirTopics(ctx, req)
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -20,9 +21,20 @@ func describeProducersRoute() *route {
 }
 
 func describeProducers(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.DescribeProducersRequest) kmsg.Response {
+	type named struct {
+		topic string
+		index int32
+	}
+	seen := make(map[named]bool)
 	resp := kmsg.NewPtrDescribeProducersResponse()
 	resp.Topics = make([]kmsg.DescribeProducersResponseTopic, len(req.Topics))
 	for i, asked := range req.Topics {
+		asked.Partitions = slices.DeleteFunc(asked.Partitions, func(index int32) bool {
+			p := named{asked.Topic, index}
+			twice := seen[p]
+			seen[p] = true
+			return twice
+		})
 		t, unknown := h.lookup(asked.Topic)
 		parts := make([]kmsg.DescribeProducersResponseTopicPartition, len(asked.Partitions))
 		resp.Topics[i].Topic, resp.Topics[i].Partitions = asked.Topic, parts

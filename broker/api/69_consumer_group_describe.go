@@ -18,11 +18,16 @@ func consumerGroupDescribeRoute() *route {
 	return &route{key: 69, name: "ConsumerGroupDescribe", min: 0, max: 1, start: whole(consumerGroupDescribe)}
 }
 
-func consumerGroupDescribe(ctx context.Context, h *Handler, _ *wire.Request, req *kmsg.ConsumerGroupDescribeRequest) kmsg.Response {
+func consumerGroupDescribe(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.ConsumerGroupDescribeRequest) kmsg.Response {
+	req.Groups = distinct(req.Groups, itself)
 	resp := kmsg.NewPtrConsumerGroupDescribeResponse()
 	resp.Groups = make([]kmsg.ConsumerGroupDescribeResponseGroup, len(req.Groups))
 	for i, name := range req.Groups {
 		d, topics, err := h.Groups.DescribeConsumers(ctx, name)
+		done, ok := h.ample(ctx, r, len(d.Members))
+		if !ok {
+			return nil
+		}
 		described := kmsg.NewConsumerGroupDescribeResponseGroup()
 		described.Group, described.ErrorCode, described.ErrorMessage = name, h.code(err), message(err)
 		described.State, described.Epoch, described.AssignmentEpoch, described.AssignorName = string(d.Phase), d.Epoch, d.AssignmentEpoch, d.Assignor
@@ -43,6 +48,7 @@ func consumerGroupDescribe(ctx context.Context, h *Handler, _ *wire.Request, req
 			described.Members[j] = member
 		}
 		resp.Groups[i] = described
+		done()
 	}
 	return resp
 }

@@ -23,7 +23,7 @@ func describeTopicPartitionsRoute() *route {
 	return &route{key: 75, name: "DescribeTopicPartitions", min: 0, max: 0, start: whole(describeTopicPartitions)}
 }
 
-func describeTopicPartitions(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.DescribeTopicPartitionsRequest) kmsg.Response {
+func describeTopicPartitions(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.DescribeTopicPartitionsRequest) kmsg.Response {
 	resp := kmsg.NewPtrDescribeTopicPartitionsResponse()
 	resp.Topics = []kmsg.DescribeTopicPartitionsResponseTopic{}
 	names, err := h.describedTopics(req)
@@ -35,6 +35,11 @@ func describeTopicPartitions(_ context.Context, h *Handler, _ *wire.Request, req
 	}
 	brokers := h.Cluster.Brokers()
 	left := min(max(req.ResponsePartitionLimit, 1), h.cfg.DescribePartitionsMax)
+	done, ok := h.ample(ctx, r, int(left))
+	if !ok {
+		return nil
+	}
+	defer done()
 	for _, name := range names {
 		if left == 0 {
 			resp.NextCursor = &kmsg.DescribeTopicPartitionsResponseNextCursor{Topic: name}

@@ -94,6 +94,7 @@ type served struct {
 	flexible int16            // first flexible version
 	layouts  []func() *layout // by version, from the lowest; made when first needed
 	metrics  routeMetrics
+	making   gate // of ample answers
 }
 
 // New returns the handler of a broker. reg may be nil.
@@ -105,7 +106,7 @@ func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Ha
 		h.LogLevel = new(slog.LevelVar)
 	}
 	for _, r := range routes() {
-		h.routes[r.key] = &served{route: r, flexible: flexibleFrom(r.key), layouts: layoutsOf(r), metrics: h.metrics.of(r.name)}
+		h.routes[r.key] = &served{route: r, flexible: flexibleFrom(r.key), layouts: layoutsOf(r), metrics: h.metrics.of(r.name), making: newGate()}
 	}
 	return h
 }
@@ -178,7 +179,8 @@ type request[T any] interface {
 }
 
 // whole makes the start of an API that has nothing to do in the order of
-// arrival: the request is parsed and answered in its turn. kmsg copies strings,
+// arrival: the request is parsed and answered in its turn, or not at all, when
+// answer returns nil because the connection has ended. kmsg copies strings,
 // but bytes of req lie in the frame: what is to outlive the answer is cloned.
 func whole[T any, R request[T]](answer func(ctx context.Context, h *Handler, r *wire.Request, req R) kmsg.Response) func(context.Context, *Handler, *wire.Request) (wire.Work, error) {
 	return func(_ context.Context, h *Handler, r *wire.Request) (wire.Work, error) {
@@ -206,6 +208,9 @@ func (work *wholeWork[T, R]) Finish(ctx context.Context, w *wire.Response) error
 		throttle = work.h.worked(work.r, begun)
 	}
 	resp := work.answer(ctx, work.h, work.r, req)
+	if resp == nil { // the connection has ended
+		return context.Cause(ctx)
+	}
 	resp.SetVersion(work.r.Version)
 	if counted {
 		if busy(work.r.Key) {

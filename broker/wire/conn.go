@@ -34,6 +34,7 @@ type Conn struct {
 	bytes    atomic.Int64 // of the frames of those that have not released theirs
 	muted    atomic.Int64 // until when it is not read: nanoseconds after the server's birth
 	freed    chan struct{}
+	answer   hold // the answer that is being written
 }
 
 // Software is what a client says of itself in ApiVersions (KIP-511).
@@ -66,6 +67,36 @@ func (c *Conn) AnswerRoom(wanted int) int {
 	}
 	c.server.metrics.shortened.Inc()
 	return int(room)
+}
+
+// AwaitAnswerRoom waits, before a large answer is made that cannot be shorter,
+// until the answers that clients have not taken leave room for it. It does not
+// wait long: clients that stand still are cut off meanwhile.
+func (c *Conn) AwaitAnswerRoom(ctx context.Context) error {
+	s := c.server
+	if s.answers.Load() < s.cfg.AnswerBytesMax {
+		return nil
+	}
+	s.metrics.waits.WithLabelValues(limitAnswerBytes).Inc()
+	s.answerShortage.begin()
+	defer s.answerShortage.end()
+	for s.answers.Load() >= s.cfg.AnswerBytesMax {
+		select {
+		case <-s.taken:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	s.tellTaken() // there may be room for others
+	return nil
+}
+
+// tellTaken wakes one of those that wait for room for answers.
+func (s *Server) tellTaken() {
+	select {
+	case s.taken <- struct{}{}:
+	default:
+	}
 }
 
 // Listener is the name that Serve was given for this connection's listener.
@@ -104,6 +135,7 @@ func newConn(s *Server, nc net.Conn, listener string) *Conn {
 		r:        bufio.NewReaderSize(nc, readBufferBytes),
 		bytesMax: s.handler.FrameBytesMax,
 		memory:   s.memory,
+		born:     s.born,
 	}
 	return c
 }
@@ -403,6 +435,7 @@ const (
 	timeoutFrame  = "frame"
 	timeoutWrite  = "write"
 	timeoutMemory = "memory"
+	timeoutStall  = "stall"
 )
 
 // timeout names the time that was over when err ended a connection; "" if it was
@@ -417,6 +450,8 @@ func timeout(err error) string {
 		return timeoutWrite
 	case errors.Is(err, errMemory) && errors.Is(err, context.DeadlineExceeded):
 		return timeoutMemory
+	case errors.Is(err, errStalled):
+		return timeoutStall
 	}
 	return ""
 }
@@ -462,8 +497,10 @@ func (c *Conn) send(w *Response, r *Request) error {
 	size := int64(w.Size())
 	c.server.answers.Add(size)
 	c.server.metrics.answerBytes.Add(float64(size))
-	n, err := w.writeTo(c.net, r.Correlation, c.server.cfg.WriteTimeout)
+	n, err := w.writeTo(c.net, r.Correlation, c.server.cfg.WriteTimeout, func() { c.answer.begin(c.server.born, int(size)) })
+	c.answer.end()
 	c.server.answers.Add(-size)
+	c.server.tellTaken()
 	c.server.metrics.answerBytes.Sub(float64(size))
 	c.server.metrics.sent(n)
 	if errors.Is(err, os.ErrDeadlineExceeded) {

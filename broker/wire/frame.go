@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"time"
 )
 
 // A frame first gets room for frameBytesFirst, however long it says it is, and
@@ -21,6 +22,8 @@ type frameReader struct {
 	r        *bufio.Reader
 	bytesMax func(key int16) int
 	memory   *memory
+	born     time.Time // the server's
+	hold     hold
 }
 
 // length reads the length that begins a frame. io.EOF is a clean end.
@@ -76,7 +79,11 @@ func (f *frameReader) whose(length int) string {
 // body reads the length bytes of a frame into lent memory.
 func (f *frameReader) body(ctx context.Context, length int) (*buffer, error) {
 	var buf *buffer
+	defer f.hold.end()
 	for n := 0; n < length; {
+		if buf != nil {
+			f.hold.begin(f.born, len(buf.data)) // it may have to wait with what it has
+		}
 		grown, err := f.memory.lend(ctx, min(length, max(frameGrowth*n, frameBytesFirst)))
 		if err != nil {
 			f.memory.giveBack(buf)
@@ -87,6 +94,7 @@ func (f *frameReader) body(ctx context.Context, length int) (*buffer, error) {
 			f.memory.giveBack(buf)
 		}
 		buf = grown
+		f.hold.begin(f.born, len(buf.data))
 		m, err := io.ReadFull(f.r, buf.data[n:min(length, len(buf.data))])
 		if n += m; err != nil {
 			f.memory.giveBack(buf)

@@ -375,3 +375,49 @@ func TestWhatAMutedClientSentBeforeItLeftIsServed(t *testing.T) { // acks=0 and 
 		t.Fatal("the second request is lost")
 	}
 }
+
+func TestClientsThatStandStillWithMemoryMakeRoomForOthers(t *testing.T) { // each of few announces much and sends a part
+	h := serve(t, wire.Config{BytesMax: 4<<20 + 256<<10, StallTimeout: 50 * time.Millisecond}, &echo{})
+	for range 2 {
+		h.dial().send(frame(keyEcho, 1, make([]byte, 2<<20))[:200<<10]) // lies in 2 MiB
+	}
+	h.counts(4<<20, "frame_bytes", "")
+	time.Sleep(100 * time.Millisecond)
+	h.counts(2, "connections", "") // nobody waits: they may go on
+	begun := time.Now()
+	c := h.dial()
+	c.send(frame(keyEcho, 1, make([]byte, 300<<10)))
+	c.receive()
+	require.Less(t, time.Since(begun), 10*time.Second, "the frame timeout is a minute")
+	h.counts(2, "connections", "")
+	h.counts(1, "connection_timeouts_total", "stall") // one made room enough
+	h.counts(1, "limit_waits_total", "frame_bytes")
+}
+
+func TestClientsThatTakeNoAnswersMakeRoomForThoseOfOthers(t *testing.T) {
+	h := serve(t, wire.Config{AnswerBytesMax: 20 << 20, StallTimeout: 50 * time.Millisecond}, &echo{})
+	idle := h.dial()
+	go func() { _, _ = idle.Write(frame(keyLarge, 1, make([]byte, 30<<20))) }()
+	require.Eventually(t, func() bool { return h.metric("answer_bytes", "") > 20<<20 }, 10*time.Second, time.Millisecond)
+	h.dial().answered() // small answers do not ask for room
+	c := h.dial()
+	c.send(frame(keyRoom, 1, nil))
+	c.receive()
+	h.counts(1, "limit_waits_total", "answer_bytes")
+	h.counts(1, "connection_timeouts_total", "stall")
+	h.counts(0, "answer_bytes", "")
+}
+
+func TestWhoWaitsForRoomMayLeave(t *testing.T) {
+	h := serve(t, wire.Config{AnswerBytesMax: 20 << 20, StallTimeout: time.Hour}, &echo{})
+	idle := h.dial()
+	go func() { _, _ = idle.Write(frame(keyLarge, 1, make([]byte, 30<<20))) }()
+	require.Eventually(t, func() bool { return h.metric("answer_bytes", "") > 20<<20 }, 10*time.Second, time.Millisecond)
+	c := h.dial()
+	c.send(frame(keyRoom, 1, nil))
+	h.counts(1, "limit_waits_total", "answer_bytes")
+	require.NoError(t, c.Close())
+	h.counts(1, "connections", "")
+	require.NoError(t, idle.Close())
+	h.counts(0, "connections", "")
+}

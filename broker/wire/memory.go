@@ -25,6 +25,8 @@ type memory struct {
 	lent    atomic.Int64 // what is acquired of bytes
 	waitMax time.Duration
 	waited  func() // called when a loan has to wait; may be nil
+
+	shortage *shortage // told while a loan waits; may be nil
 }
 
 // buffer is lent memory. len(data) is what it counts for.
@@ -53,6 +55,10 @@ func (m *memory) lend(ctx context.Context, n int) (*buffer, error) {
 	if !m.bytes.TryAcquire(int64(size)) {
 		if m.waited != nil {
 			m.waited()
+		}
+		if m.shortage != nil {
+			m.shortage.begin()
+			defer m.shortage.end()
 		}
 		ctx, cancel := context.WithTimeout(ctx, m.waitMax)
 		defer cancel()

@@ -13,6 +13,7 @@ const (
 	limitRequests        = "requests"
 	limitConnectionBytes = "connection_bytes"
 	limitFrameBytes      = "frame_bytes"
+	limitAnswerBytes     = "answer_bytes"
 )
 
 type metrics struct {
@@ -48,12 +49,12 @@ func newMetrics(reg prometheus.Registerer, frameBytes func() float64) *metrics {
 		requests:    prometheus.NewGauge(gauge("requests_underway", "Requests that are started and not answered yet.")),
 		refused: vec("connections_refused_total", "Connections closed unserved because of a limit.", "limit",
 			limitConnections, limitPerIP, limitQuota),
-		waits: vec("limit_waits_total", "Times that a connection, or the next one, was not read for a while because a limit was reached.", "limit",
-			limitRate, limitPipeline, limitRequests, limitConnectionBytes, limitFrameBytes),
+		waits: vec("limit_waits_total", "Times that a connection, or the next one, was not read or not answered for a while because a limit was reached.", "limit",
+			limitRate, limitPipeline, limitRequests, limitConnectionBytes, limitFrameBytes, limitAnswerBytes),
 		answerBytes: prometheus.NewGauge(gauge("answer_bytes", "Bytes of answers that clients have not taken yet.")),
 		shortened:   counter("answers_shortened_total", "Answers that got less room than was asked for because clients had not taken others yet."),
 		timeouts: vec("connection_timeouts_total", "Connections closed because a time was over.", "timeout",
-			timeoutIdle, timeoutFrame, timeoutWrite, timeoutMemory),
+			timeoutIdle, timeoutFrame, timeoutWrite, timeoutMemory, timeoutStall),
 		aborted:  counter("connections_aborted_total", "Connections closed for bad bytes or a failed request."),
 		bytesIn:  counter("received_bytes_total", "Bytes of request frames."),
 		bytesOut: counter("sent_bytes_total", "Bytes of responses."),

@@ -69,14 +69,15 @@ func (w *Response) reset() {
 const writeBytes = 1 << 20
 
 // writeTo completes the header and writes everything, in as few calls to the
-// system as the connection's gathering and writeBytes allow.
-func (w *Response) writeTo(conn net.Conn, correlation int32, timeout time.Duration) (int64, error) {
+// system as the connection's gathering and writeBytes allow. piece is called before each.
+func (w *Response) writeTo(conn net.Conn, correlation int32, timeout time.Duration, piece func()) (int64, error) {
 	binary.BigEndian.PutUint32(w.Buf, uint32(w.Size()))
 	binary.BigEndian.PutUint32(w.Buf[4:], uint32(correlation))
 	if len(w.cuts) == 0 && len(w.Buf) <= writeBytes {
 		if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 			return 0, err
 		}
+		piece()
 		n, err := conn.Write(w.Buf)
 		return int64(n), err
 	}
@@ -105,6 +106,7 @@ func (w *Response) writeTo(conn net.Conn, correlation int32, timeout time.Durati
 		if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 			return written, err
 		}
+		piece()
 		sent, err := part.WriteTo(conn)
 		if written += sent; err != nil {
 			return written, err

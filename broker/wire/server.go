@@ -27,6 +27,7 @@ type Config struct {
 	IdleTimeout         time.Duration // without a request or an answer; default 10 minutes
 	FrameTimeout        time.Duration // from a frame's first byte to its last; default 1 minute
 	WriteTimeout        time.Duration // for each MiB of an answer to be taken; default 1 minute
+	StallTimeout        time.Duration // for such a piece of a frame or an answer while others wait for its memory; default 1 second
 
 	// Quota, when set, is asked for each connection how long its address is over
 	// its quota of new ones. Such a connection is closed unserved after that time.
@@ -64,6 +65,9 @@ func (c Config) withDefaults() Config {
 	if c.WriteTimeout == 0 {
 		c.WriteTimeout = time.Minute
 	}
+	if c.StallTimeout == 0 {
+		c.StallTimeout = time.Second
+	}
 	return c
 }
 
@@ -77,7 +81,10 @@ type Server struct {
 	born    time.Time
 	permits chan struct{} // one for each request beyond the first of its connection
 	pace    *pace
-	answers atomic.Int64 // bytes of answers that are being written
+	answers atomic.Int64  // bytes of answers that are being written
+	taken   chan struct{} // tells one of those that wait for room that an answer was taken
+
+	frameShortage, answerShortage *shortage
 
 	draining context.Context // ends when Shutdown begins
 	drain    context.CancelFunc
@@ -102,7 +109,11 @@ func New(cfg Config, handler Handler, log *slog.Logger, reg prometheus.Registere
 	}
 	s.memory = newMemory(s.cfg.BytesMax, s.cfg.FrameTimeout)
 	s.metrics = newMetrics(reg, func() float64 { return float64(s.memory.lent.Load()) })
+	s.frameShortage = newShortage(s, s.cfg.BytesMax, func(c *Conn) *hold { return &c.frames.hold })
+	s.answerShortage = newShortage(s, s.cfg.AnswerBytesMax, func(c *Conn) *hold { return &c.answer })
+	s.taken = make(chan struct{}, 1)
 	s.memory.waited = s.metrics.waits.WithLabelValues(limitFrameBytes).Inc
+	s.memory.shortage = s.frameShortage
 	s.permits = make(chan struct{}, s.cfg.RequestsMax)
 	s.pace = newPace(s.cfg.ConnectionRateMax)
 	s.draining, s.drain = context.WithCancel(context.Background())

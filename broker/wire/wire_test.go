@@ -36,10 +36,11 @@ const (
 	keyWorse   = 4 // fails in Finish
 	keyPatient = 5 // waits until patience ends
 	keyLarge   = 6 // attaches its body
+	keyRoom    = 7 // waits for room for its answer
 )
 
 func (e *echo) FrameBytesMax(key int16) int {
-	if key > keyLarge {
+	if key > keyRoom {
 		return 0
 	}
 	return 100 << 20
@@ -72,6 +73,10 @@ func (w *echoWork) Finish(ctx context.Context, out *wire.Response) error {
 		return nil
 	case keyWorse:
 		return errors.New("failed")
+	case keyRoom:
+		if err := w.r.Conn.AwaitAnswerRoom(ctx); err != nil {
+			return err
+		}
 	case keyPatient:
 		<-w.r.Conn.Patience().Done()
 	}

@@ -42,6 +42,7 @@ type Config struct {
 		RequestsMax            int
 		ConnBytes              Bytes
 		WriteTimeout           time.Duration
+		StallTimeout           time.Duration
 		AnswerBytes            Bytes
 	}
 	Quota struct {

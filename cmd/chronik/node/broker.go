@@ -91,7 +91,7 @@ func brokerConfig(c *config.Config) broker.Config {
 			PipelineMax: c.Kafka.PipelineMax, RequestsMax: c.Kafka.RequestsMax,
 			ConnectionBytesMax: int64(c.Kafka.ConnBytes), BytesMax: int64(c.Kafka.FrameBytes),
 			AnswerBytesMax: int64(c.Kafka.AnswerBytes),
-			IdleTimeout:    c.Kafka.IdleTimeout, FrameTimeout: c.Kafka.FrameTimeout, WriteTimeout: c.Kafka.WriteTimeout,
+			IdleTimeout:    c.Kafka.IdleTimeout, FrameTimeout: c.Kafka.FrameTimeout, WriteTimeout: c.Kafka.WriteTimeout, StallTimeout: c.Kafka.StallTimeout,
 		},
 		API: api.Config{
 			Quota:           quota.Config{Burst: c.Quota.Burst},

@@ -27,6 +27,7 @@ func TestEveryLimitOfConnectionsIsWhatItsSettingSays(t *testing.T) {
 		"kafka.idle_timeout":           {"18s", "IdleTimeout", 18 * time.Second},
 		"kafka.frame_timeout":          {"19s", "FrameTimeout", 19 * time.Second},
 		"kafka.write_timeout":          {"20s", "WriteTimeout", 20 * time.Second},
+		"kafka.stall_timeout":          {"22s", "StallTimeout", 22 * time.Second},
 	}
 	fields := map[string]bool{"Quota": true} // is no number
 	for setting, c := range limits {
