@@ -22,7 +22,7 @@ import (
 // A topic that does not exist is created when client and broker both allow it,
 // and its leaders are waited for a little, so that the first answer is of use.
 func metadataRoute() *route {
-	return &route{key: 3, name: "Metadata", min: 0, max: 13, start: whole(metadata)}
+	return &route{key: 3, name: "Metadata", min: 0, max: 13, busy: true, start: whole(metadata)}
 }
 
 func metadata(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.MetadataRequest) kmsg.Response {

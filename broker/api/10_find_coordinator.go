@@ -23,7 +23,7 @@ import (
 // coordinators of transactions or share groups. Who asks for the former is told
 // by the code that ends every client's attempt at once.
 func findCoordinatorRoute() *route {
-	return &route{key: 10, name: "FindCoordinator", min: 0, max: 6, start: whole(findCoordinator), note: "of consumer groups"}
+	return &route{key: 10, name: "FindCoordinator", min: 0, max: 6, busy: true, start: whole(findCoordinator), note: "of consumer groups"}
 }
 
 func findCoordinator(_ context.Context, h *Handler, r *wire.Request, req *kmsg.FindCoordinatorRequest) kmsg.Response {

@@ -19,7 +19,7 @@ import (
 // answered in version 0 with UNSUPPORTED_VERSION and the whole table, without
 // looking at the request: the client goes on with what it finds there.
 func apiVersionsRoute() *route {
-	return &route{key: apiVersionsKey, name: "ApiVersions", min: 0, max: 4, start: whole(apiVersions)}
+	return &route{key: apiVersionsKey, name: "ApiVersions", min: 0, max: 4, busy: true, start: whole(apiVersions)}
 }
 
 const apiVersionsKey = 18

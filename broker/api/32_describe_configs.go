@@ -18,7 +18,7 @@ import (
 // what would hold in its place. Of all brokers (the empty name) only what is
 // set on them, as in Kafka. No key holds a secret, so no value is left out.
 func describeConfigsRoute() *route {
-	return &route{key: 32, name: "DescribeConfigs", min: 1, max: 4, start: whole(describeConfigs)}
+	return &route{key: 32, name: "DescribeConfigs", min: 1, max: 4, busy: true, start: whole(describeConfigs)}
 }
 
 // configsOfResource is about how many configurations a resource has.

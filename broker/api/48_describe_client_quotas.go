@@ -20,7 +20,7 @@ import (
 // Shows the quotas of the entities that match: for each type that is asked for a
 // name, the default, or any; strictly, or with further types.
 func describeClientQuotasRoute() *route {
-	return &route{key: 48, name: "DescribeClientQuotas", min: 0, max: 1, start: whole(describeClientQuotas)}
+	return &route{key: 48, name: "DescribeClientQuotas", min: 0, max: 1, busy: true, start: whole(describeClientQuotas)}
 }
 
 func describeClientQuotas(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.DescribeClientQuotasRequest) kmsg.Response {

@@ -18,7 +18,7 @@ import (
 // The controller that is named is a listed broker: clients send administration
 // to it, and any broker does that.
 func describeClusterRoute() *route {
-	return &route{key: 60, name: "DescribeCluster", min: 0, max: 2, start: whole(describeCluster)}
+	return &route{key: 60, name: "DescribeCluster", min: 0, max: 2, busy: true, start: whole(describeCluster)}
 }
 
 func describeCluster(_ context.Context, h *Handler, r *wire.Request, req *kmsg.DescribeClusterRequest) kmsg.Response {

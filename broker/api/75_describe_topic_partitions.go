@@ -20,7 +20,7 @@ import (
 // and a cursor where the next answer is to go on. No replica is ever eligible
 // that is not in sync, so those lists are empty; null breaks the Java client.
 func describeTopicPartitionsRoute() *route {
-	return &route{key: 75, name: "DescribeTopicPartitions", min: 0, max: 0, start: whole(describeTopicPartitions)}
+	return &route{key: 75, name: "DescribeTopicPartitions", min: 0, max: 0, busy: true, start: whole(describeTopicPartitions)}
 }
 
 func describeTopicPartitions(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.DescribeTopicPartitionsRequest) kmsg.Response {

@@ -204,7 +204,8 @@ func (work *wholeWork[T, R]) Finish(ctx context.Context, w *wire.Response) error
 		return err
 	}
 	var throttle time.Duration
-	if counted && !busy(work.r.Key) {
+	busy := work.h.routes[work.r.Key].busy
+	if counted && !busy {
 		throttle = work.h.worked(work.r, begun)
 	}
 	resp := work.answer(ctx, work.h, work.r, req)
@@ -213,7 +214,7 @@ func (work *wholeWork[T, R]) Finish(ctx context.Context, w *wire.Response) error
 	}
 	resp.SetVersion(work.r.Version)
 	if counted {
-		if busy(work.r.Key) {
+		if busy {
 			throttle = work.h.worked(work.r, begun)
 		}
 		defer func(encoding time.Time) { work.h.worked(work.r, encoding) }(time.Now())

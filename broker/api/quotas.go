@@ -146,14 +146,3 @@ func patchThrottle(out *wire.Response, flexible bool, millis int32) {
 	}
 	binary.BigEndian.PutUint32(out.Buf[at:], uint32(millis))
 }
-
-// busy tells whether answering an API is work of the broker from beginning to
-// end. Others wait, for other clients, the log or a store, and what counts of
-// them is reading the request and writing the answer.
-func busy(key int16) bool {
-	switch key {
-	case apiVersionsKey, 3, 10, 12, 15, 16, 32, 48, 60, 75:
-		return true
-	}
-	return false
-}

@@ -16,7 +16,11 @@ type route struct {
 	min, max int16
 	// large requests may have as many bytes as Config.RequestBytesMax says.
 	large bool
-	note  string // for docs/protocol.md
+	// busy: answering is work of the broker from beginning to end, and all of it
+	// counts for quotas. Others wait, for other clients, the log or a store, and
+	// what counts of them is reading the request and writing the answer.
+	busy bool
+	note string // for docs/protocol.md
 
 	start func(ctx context.Context, h *Handler, r *wire.Request) (wire.Work, error)
 }

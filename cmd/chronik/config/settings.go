@@ -89,8 +89,6 @@ func (c *Config) kafkaSettings() []*Setting {
 			Doc: "Largest produce request; a connection that announces more is closed."},
 		{Key: "kafka.fetch_bytes_max", Default: "55MiB", Value: bytesValue{&c.Kafka.FetchBytes, 1 << 10},
 			Doc: "Most bytes of a fetch answer, whatever the client asks for; one whole batch is always sent."},
-		{Key: "quota.burst", Default: "10s", Value: durationValue{&c.Quota.Burst, 10 * time.Millisecond},
-			Doc: "How much of its rate a client with a quota may use at once, as the time in which that gathers. Quotas are set with Kafka's tools."},
 		{Key: "kafka.describe_partitions_max", Default: "2000", Value: intValue{&c.Kafka.DescribePartitions, 1, 1_000_000},
 			Doc: "Most partitions in one answer of DescribeTopicPartitions; it says where the next one goes on."},
 		{Key: "kafka.fetch_sessions_max", Default: "1000", Value: intValue{&c.Kafka.FetchSessions, 0, 1_000_000},
@@ -102,6 +100,8 @@ func (c *Config) kafkaSettings() []*Setting {
 
 func (c *Config) brokerSettings() []*Setting {
 	return []*Setting{
+		{Key: "quota.burst", Default: "10s", Value: durationValue{&c.Quota.Burst, 10 * time.Millisecond},
+			Doc: "How much of its rate a client with a quota may use at once, as the time in which that gathers. Quotas are set with Kafka's tools."},
 		{Key: "broker.id", Default: "1", Value: intValue{&c.Broker.ID, 0, math.MaxInt32},
 			Doc: "The broker's node id: unique in the cluster, the same after a restart."},
 		{Key: "broker.rack", Default: "", Value: textValue{&c.Broker.Rack},
