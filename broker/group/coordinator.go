@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -174,49 +172,6 @@ func (c *Coordinator) check(group string) (*term, error) {
 		return nil, ErrNotCoordinator
 	}
 	return t, nil
-}
-
-const (
-	// loadersMax is how many groups are read at once when a session begins.
-	loadersMax = 16
-	loadPause  = time.Second
-)
-
-// loadAll reads the groups that this broker coordinates and that are not in
-// memory.
-func (t *term) loadAll() {
-	var heads map[string][]byte
-	for {
-		var err error
-		if heads, err = t.storage.GroupHeads(t.life); err == nil {
-			break
-		}
-		if t.life.Err() == nil {
-			t.coordinator.log.Warn("groups cannot be read yet", "error", err)
-		}
-		select {
-		case <-time.After(loadPause):
-		case <-t.life.Done():
-			return
-		}
-	}
-	names := make(chan string)
-	var loaders sync.WaitGroup
-	for range loadersMax {
-		loaders.Go(func() {
-			for name := range names {
-				// What cannot be read is told where it is read, and asked for again.
-				_, _ = t.open(t.life, name)
-			}
-		})
-	}
-	for name, head := range heads {
-		if s, err := summarize(head); t.life.Err() == nil && t.coordinator.owns(name) && (err != nil || s.Phase != Empty) {
-			names <- name
-		}
-	}
-	close(names)
-	loaders.Wait()
 }
 
 // with runs step on a group, under its lock. The returned group may be gone.
@@ -421,122 +376,4 @@ func (c *Coordinator) Leave(ctx context.Context, group, id, instance, reason str
 func (c *Coordinator) Check(group string) error {
 	_, err := c.check(group)
 	return err
-}
-
-// Describe shows a group of the classic protocol. One that only has offsets is
-// Empty, of no protocol type: Kafka's simple group. ErrGroupUnknown.
-func (c *Coordinator) Describe(ctx context.Context, group string) (Description, error) {
-	d := Description{Phase: Dead}
-	var refused error
-	g, err := c.with(ctx, group, func(g *running, _ time.Time) {
-		switch s := g.kind.(type) {
-		case *State:
-			d = s.Describe()
-		case *consumers:
-			refused = fmt.Errorf("%w of the classic protocol", ErrGroupUnknown)
-		}
-	})
-	if err = cmp.Or(err, refused); err != nil || d.Phase != Dead {
-		return d, err
-	}
-	offsets, err := g.term.storage.FetchOffsets(ctx, group)
-	switch {
-	case err != nil:
-		return d, err
-	case len(offsets) == 0:
-		return d, ErrGroupUnknown
-	}
-	return Description{Phase: Empty}, nil
-}
-
-// Listed is a group of List.
-type Listed struct {
-	Group string
-	Summary
-}
-
-// List returns the groups that this broker coordinates, sorted by name.
-func (c *Coordinator) List(ctx context.Context) ([]Listed, error) {
-	t, err := c.current()
-	if err != nil {
-		return nil, err
-	}
-	byName := make(map[string]Summary)
-	committed, err := t.storage.GroupsWithOffsets(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range committed {
-		byName[name] = Summary{Kind: Classic, Phase: Empty}
-	}
-	heads, err := t.storage.GroupHeads(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for name, head := range heads {
-		s, err := summarize(head)
-		if err != nil {
-			c.log.Error("a group cannot be read", "group", name, "error", err)
-			continue
-		}
-		byName[name] = s
-	}
-	for _, g := range t.all() {
-		g.mu.Lock()
-		if g.gone == nil && g.kind != nil {
-			byName[g.name] = g.kind.Summary()
-		}
-		g.mu.Unlock()
-	}
-	listed := make([]Listed, 0, len(byName))
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		if c.owns(name) {
-			listed = append(listed, Listed{name, byName[name]})
-		}
-	}
-	return listed, nil
-}
-
-// Delete forgets a group without members, and its offsets. Who wants to join, or
-// to commit, meanwhile finds it gone.
-func (c *Coordinator) Delete(ctx context.Context, group string) error {
-	busy, known := false, false
-	g, err := c.with(ctx, group, func(g *running, _ time.Time) {
-		known = g.kind != nil
-		if busy = known && g.kind.Summary().Phase != Empty; !busy {
-			g.hold()
-		}
-	})
-	switch {
-	case err != nil:
-		return err
-	case busy:
-		return ErrNotEmpty
-	}
-	defer g.release()
-	offsets, err := g.term.storage.FetchOffsets(ctx, group)
-	switch {
-	case err != nil:
-		return err
-	case len(offsets) == 0 && !known:
-		return ErrGroupUnknown
-	}
-	// The state last: while it is there, the group is.
-	if err := g.term.storage.DeleteGroupOffsets(ctx, group); err != nil || !known {
-		return err
-	}
-	done := make(chan error, 1)
-	g.mu.Lock()
-	gone := g.gone
-	if gone == nil {
-		g.step(time.Now(), func() {
-			g.become(nil)
-			g.told = append(g.told, func(err error) { done <- err })
-		})
-	}
-	g.mu.Unlock()
-	if gone != nil {
-		return gone
-	}
-	return settled(ctx, done)
 }

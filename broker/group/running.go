@@ -281,46 +281,6 @@ func (g *running) step(now time.Time, f func()) {
 	}
 }
 
-// term is the coordinator's work in one session of the broker.
-type term struct {
-	coordinator *Coordinator
-	storage     Storage
-	commits     *committer
-	life        context.Context
-	end         context.CancelFunc
-	tasks       sync.WaitGroup
-
-	mu     sync.Mutex
-	groups map[string]*running
-}
-
-// open returns the group, read if it is not in memory. It is ready, and may be
-// gone when the caller comes to use it.
-func (t *term) open(ctx context.Context, name string) (*running, error) {
-	t.mu.Lock()
-	g := t.groups[name]
-	if g == nil {
-		if t.life.Err() != nil {
-			t.mu.Unlock()
-			return nil, ErrNotCoordinator
-		}
-		g = &running{name: name, term: t, ready: make(chan struct{}), over: make(chan struct{}), used: time.Now()}
-		t.groups[name] = g
-		t.tasks.Go(g.load)
-	}
-	t.mu.Unlock()
-	timeout := time.NewTimer(storeWait)
-	defer timeout.Stop()
-	select {
-	case <-g.ready:
-		return g, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrLoading, ctx.Err())
-	case <-timeout.C:
-		return nil, ErrLoading
-	}
-}
-
 // load reads the group.
 func (g *running) load() {
 	defer close(g.ready)
@@ -345,23 +305,4 @@ func (g *running) load() {
 	g.record, g.kind = record, k
 	g.timer = time.AfterFunc(time.Hour, g.awake)
 	g.setTimer(now)
-}
-
-func (t *term) forget(g *running) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.groups[g.name] == g {
-		delete(t.groups, g.name)
-	}
-}
-
-// all returns the groups in memory.
-func (t *term) all() []*running {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	all := make([]*running, 0, len(t.groups))
-	for _, g := range t.groups {
-		all = append(all, g)
-	}
-	return all
 }

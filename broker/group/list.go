@@ -1,0 +1,128 @@
+package group
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Describe shows a group of the classic protocol. One that only has offsets is
+// Empty, of no protocol type: Kafka's simple group. ErrGroupUnknown.
+func (c *Coordinator) Describe(ctx context.Context, group string) (Description, error) {
+	d := Description{Phase: Dead}
+	var refused error
+	g, err := c.with(ctx, group, func(g *running, _ time.Time) {
+		switch s := g.kind.(type) {
+		case *State:
+			d = s.Describe()
+		case *consumers:
+			refused = fmt.Errorf("%w of the classic protocol", ErrGroupUnknown)
+		}
+	})
+	if err = cmp.Or(err, refused); err != nil || d.Phase != Dead {
+		return d, err
+	}
+	offsets, err := g.term.storage.FetchOffsets(ctx, group)
+	switch {
+	case err != nil:
+		return d, err
+	case len(offsets) == 0:
+		return d, ErrGroupUnknown
+	}
+	return Description{Phase: Empty}, nil
+}
+
+// Listed is a group of List.
+type Listed struct {
+	Group string
+	Summary
+}
+
+// List returns the groups that this broker coordinates, sorted by name.
+func (c *Coordinator) List(ctx context.Context) ([]Listed, error) {
+	t, err := c.current()
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string]Summary)
+	committed, err := t.storage.GroupsWithOffsets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range committed {
+		byName[name] = Summary{Kind: Classic, Phase: Empty}
+	}
+	heads, err := t.storage.GroupHeads(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name, head := range heads {
+		s, err := summarize(head)
+		if err != nil {
+			c.log.Error("a group cannot be read", "group", name, "error", err)
+			continue
+		}
+		byName[name] = s
+	}
+	for _, g := range t.all() {
+		g.mu.Lock()
+		if g.gone == nil && g.kind != nil {
+			byName[g.name] = g.kind.Summary()
+		}
+		g.mu.Unlock()
+	}
+	listed := make([]Listed, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		if c.owns(name) {
+			listed = append(listed, Listed{name, byName[name]})
+		}
+	}
+	return listed, nil
+}
+
+// Delete forgets a group without members, and its offsets. Who wants to join, or
+// to commit, meanwhile finds it gone.
+func (c *Coordinator) Delete(ctx context.Context, group string) error {
+	busy, known := false, false
+	g, err := c.with(ctx, group, func(g *running, _ time.Time) {
+		known = g.kind != nil
+		if busy = known && g.kind.Summary().Phase != Empty; !busy {
+			g.hold()
+		}
+	})
+	switch {
+	case err != nil:
+		return err
+	case busy:
+		return ErrNotEmpty
+	}
+	defer g.release()
+	offsets, err := g.term.storage.FetchOffsets(ctx, group)
+	switch {
+	case err != nil:
+		return err
+	case len(offsets) == 0 && !known:
+		return ErrGroupUnknown
+	}
+	// The state last: while it is there, the group is.
+	if err := g.term.storage.DeleteGroupOffsets(ctx, group); err != nil || !known {
+		return err
+	}
+	done := make(chan error, 1)
+	g.mu.Lock()
+	gone := g.gone
+	if gone == nil {
+		g.step(time.Now(), func() {
+			g.become(nil)
+			g.told = append(g.told, func(err error) { done <- err })
+		})
+	}
+	g.mu.Unlock()
+	if gone != nil {
+		return gone
+	}
+	return settled(ctx, done)
+}
