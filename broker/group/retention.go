@@ -2,6 +2,7 @@ package group
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -42,13 +43,16 @@ func (t *term) expireAll() error {
 	for _, name := range names {
 		heads[name] = nil
 	}
-	var failed error
+	var failed error // the first: a store that is away fails all alike
 	for name := range heads {
 		if t.life.Err() != nil {
 			return failed
 		}
-		if t.coordinator.owns(name) {
-			failed = errors.Join(failed, t.expireGroup(name))
+		if !t.coordinator.owns(name) {
+			continue
+		}
+		if err := t.expireGroup(name); err != nil && failed == nil {
+			failed = fmt.Errorf("group %q: %w", name, err)
 		}
 	}
 	return errors.Join(failed, t.storage.Sweep(t.life))
