@@ -79,7 +79,9 @@ func TestLargeAnswersThatNobodyTakesDoNotGather(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); takers.Wait() }()
-	for most := 0.0; ; time.Sleep(time.Millisecond) {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for most := 0.0; ; <-look.C {
 		most = max(most, s.gauge(t, "chronik_kafka_answer_bytes"))
 		require.LessOrEqual(t, most, float64(room+(runtime.GOMAXPROCS(0)/2+2)*size), "of %d answers of %d bytes", unread, size)
 		select {
