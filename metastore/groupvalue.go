@@ -3,7 +3,6 @@ package metastore
 import (
 	"cmp"
 	"encoding/binary"
-	"hash/crc32"
 	"hash/fnv"
 	"maps"
 	"slices"
@@ -131,32 +130,10 @@ func encodeGroupHead(h groupHead) []byte {
 	return appendCRC(b)
 }
 
-// openGroupValue checks version and CRC.
-func openGroupValue(value []byte) (*decoder, error) {
-	if len(value) < 5 {
-		return nil, format.Corrupt(0, "group value of %d bytes", len(value))
-	}
-	body := value[:len(value)-4]
-	if got, want := crc32.Checksum(body, format.Castagnoli), binary.BigEndian.Uint32(value[len(body):]); got != want {
-		return nil, format.Corrupt(int64(len(body)), "crc is %08x, computed %08x", want, got)
-	}
-	if body[0] != groupValueVersion {
-		return nil, format.Version(0, int(body[0]), groupValueVersion)
-	}
-	return &decoder{data: body, at: 1}, nil
-}
-
-func (d *decoder) end() error {
-	if d.err == nil && d.at != len(d.data) {
-		d.fail("%d bytes after the end", len(d.data)-d.at)
-	}
-	return d.err
-}
-
 // decodeGroupHead reads what encodeGroupHead wrote. data is value's.
 func decodeGroupHead(key string, value []byte) (groupHead, error) {
 	var h groupHead
-	d, err := openGroupValue(value)
+	d, err := openValue(value, groupValueVersion)
 	if err != nil {
 		return h, format.In(key, err)
 	}
@@ -165,27 +142,27 @@ func decodeGroupHead(key string, value []byte) (groupHead, error) {
 	h.chunks = int(d.uvarint(groupChunksMax))
 	h.pieces = int(d.uvarint(maxInt31))
 	h.twin = Session(d.uvarint(maxInt63))
-	h.stamp = d.string()
-	h.data = d.bytes(int(d.uvarint(GroupHeadBytesMax)))
-	return h, format.In(key, d.end())
+	h.stamp = d.String()
+	h.data = d.Bytes(int(d.uvarint(GroupHeadBytesMax)))
+	return h, format.In(key, d.End())
 }
 
 // decodeChunk returns the pieces in a chunk. Their data is value's.
 func decodeChunk(key string, value []byte) ([]piece, error) {
-	d, err := openGroupValue(value)
+	d, err := openValue(value, groupValueVersion)
 	if err != nil {
 		return nil, format.In(key, err)
 	}
 	pieces := make([]piece, 0, d.uvarint(int64(len(value)/groupRowBytesMin)))
 	for range cap(pieces) {
-		p := piece{name: d.string(), index: int(d.uvarint(maxInt31)), pieces: int(d.uvarint(maxInt31))}
-		p.data = d.bytes(int(d.uvarint(groupPieceBytes)))
-		if d.err == nil && p.index >= p.pieces {
-			d.fail("piece %d of %d", p.index, p.pieces)
+		p := piece{name: d.String(), index: int(d.uvarint(maxInt31)), pieces: int(d.uvarint(maxInt31))}
+		p.data = d.Bytes(int(d.uvarint(groupPieceBytes)))
+		if p.index >= p.pieces {
+			d.Fail("piece %d of %d", p.index, p.pieces)
 		}
 		pieces = append(pieces, p)
 	}
-	return pieces, format.In(key, d.end())
+	return pieces, format.In(key, d.End())
 }
 
 // joinRows puts rows together again. There have to be count pieces.

@@ -2,7 +2,6 @@ package metastore
 
 import (
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 
 	"github.com/chronik-stream/chronik/internal/format"
@@ -110,65 +109,55 @@ type segmentPart struct {
 // decodeSegmentPart reads what encodeSegmentPart wrote. Errors are format.Errors.
 func decodeSegmentPart(value []byte) (segmentPart, error) {
 	var p segmentPart
-	if len(value) < 5 {
-		return p, format.Corrupt(0, "segment value of %d bytes", len(value))
+	d, err := openValue(value, segmentValueVersion)
+	if err != nil {
+		return p, err
 	}
-	body := value[:len(value)-4]
-	if got, want := crc32.Checksum(body, format.Castagnoli), binary.BigEndian.Uint32(value[len(body):]); got != want {
-		return p, format.Corrupt(int64(len(body)), "crc is %08x, computed %08x", want, got)
-	}
-	if body[0] != segmentValueVersion {
-		return p, format.Version(0, int(body[0]), segmentValueVersion)
-	}
-	d := decoder{data: body, at: 1}
 	p.part = int(d.uvarint(maxInt31))
 	p.parts = int(d.uvarint(maxInt31))
-	p.ID = d.string()
-	p.Object = d.string()
+	p.ID = d.String()
+	p.Object = d.String()
 	p.Size = d.uvarint(maxInt63)
-	p.Broker = BrokerID(d.varint())
+	p.Broker = BrokerID(d.Varint())
 	p.Session = Session(d.uvarint(maxInt63))
 	p.Sequence = d.uvarint(maxInt63)
-	base := d.varint()
-	ranges := d.uvarint(int64(len(body) / segmentRangeBytesMin))
-	if d.err == nil && p.part >= p.parts {
-		d.fail("part %d of %d", p.part, p.parts)
+	base := d.Varint()
+	ranges := d.uvarint(int64(len(value) / segmentRangeBytesMin))
+	if p.part >= p.parts {
+		d.Fail("part %d of %d", p.part, p.parts)
 	}
-	if d.err != nil {
-		return p, d.err
+	if d.Failed() {
+		return p, d.End()
 	}
 	p.Ranges = make([]SegmentRange, ranges)
 	d.ranges(p.Ranges, base)
-	if d.err == nil && d.at != len(body) {
-		d.fail("%d bytes after the last range", len(body)-d.at)
-	}
-	return p, d.err
+	return p, d.End()
 }
 
-func (d *decoder) ranges(ranges []SegmentRange, base int64) {
+func (d decoder) ranges(ranges []SegmentRange, base int64) {
 	var last topic.ID
 	var end int64
 	for i := range ranges {
 		r := &ranges[i]
-		switch other := d.byte(); other {
+		switch other := d.Byte(); other {
 		case 0:
 		case 1:
-			copy(last[:], d.bytes(len(last)))
+			copy(last[:], d.Bytes(len(last)))
 		default:
-			d.fail("topic mark %d", other)
+			d.Fail("topic mark %d", other)
 		}
 		r.Partition = topic.Partition{Topic: last, Index: int32(d.uvarint(maxInt31))}
 		r.Epoch = Epoch(d.uvarint(maxInt31))
 		r.First = d.uvarint(maxInt63)
 		r.Next = r.First + d.uvarint(maxInt63-r.First)
-		r.Position = end + d.varint()
+		r.Position = end + d.Varint()
 		r.Length = d.uvarint(maxInt63)
-		r.MaxTimestamp = base + d.varint()
+		r.MaxTimestamp = base + d.Varint()
 		end = r.Position + r.Length
-		if d.err == nil && (r.Position < 0 || end < r.Position) {
-			d.fail("range %d lies at %d with %d bytes", i, r.Position, r.Length)
+		if r.Position < 0 || end < r.Position {
+			d.Fail("range %d lies at %d with %d bytes", i, r.Position, r.Length)
 		}
-		if d.err != nil {
+		if d.Failed() {
 			return
 		}
 	}
@@ -179,66 +168,25 @@ const (
 	maxInt63 = 1<<63 - 1
 )
 
-// decoder walks a value. After the first error every read gives zero.
-type decoder struct {
-	data []byte
-	at   int
-	err  error
+// openValue checks the CRC that a value ends with and the version that it begins
+// with, and returns a decoder of what lies between.
+func openValue(value []byte, version byte) (decoder, error) {
+	if len(value) < 5 {
+		return decoder{}, format.Corrupt(0, "value of %d bytes", len(value))
+	}
+	body := value[:len(value)-4]
+	if got, want := crc32.Checksum(body, format.Castagnoli), binary.BigEndian.Uint32(value[len(body):]); got != want {
+		return decoder{}, format.Corrupt(int64(len(body)), "crc is %08x, computed %08x", want, got)
+	}
+	if body[0] != version {
+		return decoder{}, format.Version(0, int(body[0]), int(version))
+	}
+	d := decoder{format.NewDecoder(body)}
+	d.Byte() // the version
+	return d, nil
 }
 
-func (d *decoder) fail(reason string, args ...any) {
-	if d.err == nil {
-		d.err = format.Corrupt(int64(d.at), "%s", fmt.Sprintf(reason, args...))
-	}
-}
+// decoder walks a value whose numbers are int64s that are not negative.
+type decoder struct{ *format.Decoder }
 
-func (d *decoder) uvarint(largest int64) int64 {
-	if d.err != nil {
-		return 0
-	}
-	v, n := binary.Uvarint(d.data[d.at:])
-	if n <= 0 || v > uint64(largest) {
-		d.fail("number is cut off or above %d", largest)
-		return 0
-	}
-	d.at += n
-	return int64(v)
-}
-
-func (d *decoder) varint() int64 {
-	if d.err != nil {
-		return 0
-	}
-	v, n := binary.Varint(d.data[d.at:])
-	if n <= 0 {
-		d.fail("number is cut off")
-		return 0
-	}
-	d.at += n
-	return v
-}
-
-// bytes returns the next n bytes, not copied.
-func (d *decoder) bytes(n int) []byte {
-	if d.err != nil {
-		return nil
-	}
-	if n > len(d.data)-d.at {
-		d.fail("%d bytes announced, %d are left", n, len(d.data)-d.at)
-		return nil
-	}
-	d.at += n
-	return d.data[d.at-n : d.at]
-}
-
-func (d *decoder) byte() byte {
-	if b := d.bytes(1); len(b) == 1 {
-		return b[0]
-	}
-	return 0
-}
-
-func (d *decoder) string() string {
-	n := d.uvarint(int64(len(d.data)))
-	return string(d.bytes(int(n)))
-}
+func (d decoder) uvarint(most int64) int64 { return int64(d.Uvarint(uint64(most))) }

@@ -65,17 +65,27 @@ func (d *Decoder) Uvarint(most uint64) uint64 {
 	return v
 }
 
-// Int32 reads a signed number of 32 bits.
-func (d *Decoder) Int32() int32 {
+// Varint reads a signed number.
+func (d *Decoder) Varint() int64 {
 	if d.err != nil {
 		return 0
 	}
 	v, n := binary.Varint(d.data[d.at:])
-	if n <= 0 || v != int64(int32(v)) {
-		d.Fail("number is cut off or has more than 32 bits")
+	if n <= 0 {
+		d.Fail("number is cut off")
 		return 0
 	}
 	d.at += n
+	return v
+}
+
+// Int32 reads a signed number of 32 bits.
+func (d *Decoder) Int32() int32 {
+	v := d.Varint()
+	if v != int64(int32(v)) {
+		d.Fail("number %d has more than 32 bits", v)
+		return 0
+	}
 	return int32(v)
 }
 
