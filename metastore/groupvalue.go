@@ -108,10 +108,10 @@ func encodeChunks(pieces []piece, count int) [][]byte {
 		b := append(make([]byte, 0, 2*groupChunkBytes), groupValueVersion)
 		b = binary.AppendUvarint(b, uint64(len(pieces)))
 		for _, p := range pieces {
-			b = appendString(b, p.name)
+			b = format.AppendString(b, p.name)
 			b = binary.AppendUvarint(b, uint64(p.index))
 			b = binary.AppendUvarint(b, uint64(p.pieces))
-			b = append(binary.AppendUvarint(b, uint64(len(p.data))), p.data...)
+			b = format.AppendString(b, p.data)
 		}
 		chunks[i] = appendCRC(b)
 	}
@@ -125,8 +125,8 @@ func encodeGroupHead(h groupHead) []byte {
 	b = binary.AppendUvarint(b, uint64(h.chunks))
 	b = binary.AppendUvarint(b, uint64(h.pieces))
 	b = binary.AppendUvarint(b, uint64(h.twin))
-	b = appendString(b, h.stamp)
-	b = append(binary.AppendUvarint(b, uint64(len(h.data))), h.data...)
+	b = format.AppendString(b, h.stamp)
+	b = format.AppendString(b, h.data)
 	return appendCRC(b)
 }
 

@@ -60,8 +60,8 @@ func encodeSegmentPart(s *Segment, part, parts int, ranges []SegmentRange) []byt
 	b = append(b, segmentValueVersion)
 	b = binary.AppendUvarint(b, uint64(part))
 	b = binary.AppendUvarint(b, uint64(parts))
-	b = appendString(b, s.ID)
-	b = appendString(b, s.Object)
+	b = format.AppendString(b, s.ID)
+	b = format.AppendString(b, s.Object)
 	b = binary.AppendUvarint(b, uint64(s.Size))
 	b = binary.AppendVarint(b, int64(s.Broker))
 	b = binary.AppendUvarint(b, uint64(s.Session))
@@ -94,10 +94,6 @@ func encodeSegmentPart(s *Segment, part, parts int, ranges []SegmentRange) []byt
 
 func appendCRC(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, format.Castagnoli))
-}
-
-func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
 // segmentPart is what one key holds: a Segment with the ranges of this part.

@@ -60,9 +60,9 @@ func (d *durable) encode() Stored {
 	}
 	b = binary.AppendVarint(b, int64(h.generation))
 	b = binary.AppendUvarint(b, uint64(max(0, h.since.UnixMilli())))
-	b = appendString(b, h.protocolType)
-	b = appendString(b, h.protocol)
-	b = appendString(b, h.leader)
+	b = format.AppendString(b, h.protocolType)
+	b = format.AppendString(b, h.protocol)
+	b = format.AppendString(b, h.leader)
 	b = binary.AppendUvarint(b, uint64(len(d.members)))
 	stored := Stored{Head: b, Rows: make(map[string][]byte, len(d.members))}
 	for i, m := range d.members {
@@ -74,21 +74,17 @@ func (d *durable) encode() Stored {
 func encodeMember(m *Member, place int) []byte {
 	b := append(make([]byte, 0, 256), classicVersion)
 	b = binary.AppendUvarint(b, uint64(place))
-	b = appendString(b, m.InstanceID)
-	b = appendString(b, m.ClientID)
-	b = appendString(b, m.Host)
+	b = format.AppendString(b, m.InstanceID)
+	b = format.AppendString(b, m.ClientID)
+	b = format.AppendString(b, m.Host)
 	b = binary.AppendUvarint(b, uint64(m.sessionTimeout.Milliseconds()))
 	b = binary.AppendUvarint(b, uint64(m.rebalanceTimeout.Milliseconds()))
 	b = binary.AppendUvarint(b, uint64(len(m.Protocols)))
 	for _, p := range m.Protocols {
-		b = appendString(b, p.Name)
-		b = appendString(b, string(p.Metadata))
+		b = format.AppendString(b, p.Name)
+		b = format.AppendString(b, p.Metadata)
 	}
-	return appendString(b, string(m.Assignment))
-}
-
-func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+	return format.AppendString(b, m.Assignment)
 }
 
 func decodeClassicHead(head []byte) (classicHead, error) {

@@ -110,3 +110,8 @@ func (d *Decoder) End() error {
 	}
 	return d.err
 }
+
+// AppendString appends what Decoder.String reads: the length, and the bytes.
+func AppendString[T string | []byte](b []byte, s T) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}

@@ -62,11 +62,11 @@ func (m *Member) encode(target Assignment) []byte {
 	b := append(make([]byte, 0, 256), encodingVersion)
 	b = binary.AppendUvarint(b, m.serial)
 	for _, text := range [...]string{m.InstanceID, m.Rack, m.ClientID, m.Host, m.Assignor, m.Regex()} {
-		b = appendString(b, text)
+		b = format.AppendString(b, text)
 	}
 	b = binary.AppendUvarint(b, uint64(len(m.Names())))
 	for _, name := range m.Names() {
-		b = appendString(b, name)
+		b = format.AppendString(b, name)
 	}
 	b = binary.AppendUvarint(b, uint64(m.RebalanceTimeout.Milliseconds()))
 	b = binary.AppendVarint(b, int64(m.Epoch))
@@ -82,13 +82,9 @@ func (m *Member) encode(target Assignment) []byte {
 	b = binary.AppendUvarint(b, uint64(m.Classic.SessionTimeout.Milliseconds()))
 	b = binary.AppendUvarint(b, uint64(len(m.Classic.Protocols)))
 	for _, p := range m.Classic.Protocols {
-		b = appendString(appendString(b, p.Name), string(p.Metadata))
+		b = format.AppendString(format.AppendString(b, p.Name), p.Metadata)
 	}
 	return b
-}
-
-func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
 func (a Assignment) append(b []byte) []byte {
