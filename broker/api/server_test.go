@@ -99,11 +99,11 @@ func (s storedConfigs) UpdateQuota(ctx context.Context, e metastore.QuotaEntity,
 // storedGroups is a coordinator's storage that wants a deadline of who deletes.
 type storedGroups struct{ group.Storage }
 
-func (s storedGroups) DeleteOffsets(ctx context.Context, name string, partitions []topic.Partition) error {
+func (s storedGroups) ExpireOffsets(ctx context.Context, name string, expired map[topic.Partition]group.Offset) error {
 	if err := timed(ctx); err != nil {
 		return err
 	}
-	return s.Storage.DeleteOffsets(ctx, name, partitions)
+	return s.Storage.ExpireOffsets(ctx, name, expired)
 }
 
 func (s storedGroups) DeleteGroupOffsets(ctx context.Context, name string) error {

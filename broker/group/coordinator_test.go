@@ -94,15 +94,6 @@ func (s *store) CommitOffsets(_ context.Context, name string, offsets map[topic.
 	return nil
 }
 
-func (s *store) DeleteOffsets(_ context.Context, name string, partitions []topic.Partition) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range partitions {
-		delete(s.offsets[name], p)
-	}
-	return nil
-}
-
 func (s *store) ExpireOffsets(_ context.Context, name string, expired map[topic.Partition]group.Offset) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -271,10 +262,10 @@ func (s slowDeletion) DeleteGroupOffsets(ctx context.Context, name string) error
 	return s.store.DeleteGroupOffsets(ctx, name)
 }
 
-func (s slowDeletion) DeleteOffsets(ctx context.Context, name string, partitions []topic.Partition) error {
+func (s slowDeletion) ExpireOffsets(ctx context.Context, name string, expired map[topic.Partition]group.Offset) error {
 	close(s.begun)
-	<-time.After(4 * time.Second) // longer than it takes to join
-	return s.store.DeleteOffsets(ctx, name, partitions)
+	<-time.After(4 * time.Second)
+	return s.store.ExpireOffsets(ctx, name, expired)
 }
 
 func TestADeletionTakesNoCommitOfWhoComesMeanwhile(t *testing.T) {

@@ -29,8 +29,6 @@ type Offsets interface {
 	CommitOffsets(ctx context.Context, group string, offsets map[topic.Partition]Offset) error
 	// DeleteGroupOffsets forgets the group's offsets; of an unknown group too.
 	DeleteGroupOffsets(ctx context.Context, group string) error
-	// DeleteOffsets forgets offsets of some partitions; those never committed too.
-	DeleteOffsets(ctx context.Context, group string, partitions []topic.Partition) error
 	// ExpireOffsets forgets offsets, but those that were committed anew since.
 	ExpireOffsets(ctx context.Context, group string, expired map[topic.Partition]Offset) error
 	// GroupsWithOffsets lists the groups that have committed anything.
@@ -85,20 +83,27 @@ func (c *Coordinator) DeleteOffsets(ctx context.Context, group string, partition
 	if group == "" {
 		return nil, ErrInvalidGroupID
 	}
+	t, err := c.check(group)
+	if err != nil {
+		return nil, err
+	}
+	// Before it is looked who reads what: what a reader commits from then on stays.
+	committed, err := t.storage.FetchOffsets(ctx, group)
+	if err != nil {
+		return nil, err
+	}
 	known, busy := false, false
 	refused = make(map[string]error)
-	g, err := c.with(ctx, group, func(g *running, _ time.Time) {
-		if known = g.kind != nil; known {
-			s := g.kind.Summary()
-			busy = s.Phase != Empty && s.ProtocolType != consumer.ClassicType
-			for name := range partitions {
-				if g.kind.Subscribed(name) {
-					refused[name] = ErrSubscribed
-				}
-			}
+	_, err = c.with(ctx, group, func(g *running, _ time.Time) {
+		if known = g.kind != nil; !known {
+			return
 		}
-		if !busy {
-			g.hold()
+		s := g.kind.Summary()
+		busy = s.Phase != Empty && s.ProtocolType != consumer.ClassicType
+		for name := range partitions {
+			if g.kind.Subscribed(name) {
+				refused[name] = ErrSubscribed
+			}
 		}
 	})
 	switch {
@@ -106,22 +111,16 @@ func (c *Coordinator) DeleteOffsets(ctx context.Context, group string, partition
 		return nil, err
 	case busy:
 		return nil, ErrNotEmpty
+	case !known && len(committed) == 0:
+		return nil, ErrGroupUnknown
 	}
-	defer g.release()
-	if !known {
-		committed, err := g.term.storage.FetchOffsets(ctx, group)
-		if err != nil {
-			return nil, err
-		}
-		if len(committed) == 0 {
-			return nil, ErrGroupUnknown
-		}
-	}
-	var gone []topic.Partition
+	gone := make(map[topic.Partition]Offset)
 	for name, of := range partitions {
-		if refused[name] == nil {
-			gone = append(gone, of...)
+		for _, p := range of {
+			if o, ok := committed[p]; ok && refused[name] == nil {
+				gone[p] = o
+			}
 		}
 	}
-	return refused, g.term.storage.DeleteOffsets(ctx, group, gone)
+	return refused, t.storage.ExpireOffsets(ctx, group, gone)
 }

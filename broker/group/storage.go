@@ -89,13 +89,6 @@ func commits(offsets map[topic.Partition]Offset) map[topic.Partition]metastore.O
 	return commits
 }
 
-func (m *inMetastore) DeleteOffsets(ctx context.Context, name string, partitions []topic.Partition) error {
-	if len(partitions) == 0 {
-		return nil
-	}
-	return m.store.DeleteGroupOffsets(ctx, m.session, name, partitions...)
-}
-
 func (m *inMetastore) ExpireOffsets(ctx context.Context, name string, expired map[topic.Partition]Offset) error {
 	return m.store.ExpireOffsets(ctx, m.session, name, commits(expired))
 }
