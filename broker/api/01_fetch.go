@@ -226,10 +226,11 @@ func (w *fetchWork) read() {
 	ctx := w.r.Conn.Patience()
 	w.locate()
 	failed := w.plan(ctx)
-	bytesMax := w.r.Conn.AnswerRoom(min(int(max(0, w.req.MaxBytes)), w.h.cfg.FetchBytesMax, w.bytesMax))
+	bytesMax := min(int(max(0, w.req.MaxBytes)), w.h.cfg.FetchBytesMax, w.bytesMax)
 	options := core.FetchOptions{
 		BytesMin:  min(int(max(0, w.req.MinBytes)), max(1, bytesMax)), // what cannot come is not waited for
 		BytesMax:  bytesMax,
+		Room:      w.r.Conn.AnswerRoom(),
 		WaitMax:   time.Duration(max(0, w.req.MaxWaitMillis)) * time.Millisecond,
 		Committed: w.req.IsolationLevel == 1,
 	}

@@ -367,6 +367,10 @@ func (m *memory) Fetch(ctx context.Context, _ []core.Fetched, positions []core.P
 }
 
 func (m *memory) read(positions []core.Position, o core.FetchOptions) (fetched []core.Fetched, size int, failed bool) {
+	if o.Room != nil {
+		o.BytesMax = o.Room.Take(o.BytesMax)
+		defer func() { o.Room.Keep(size) }()
+	}
 	fetched = make([]core.Fetched, len(positions))
 	for i, at := range positions {
 		f := &fetched[i]

@@ -148,12 +148,24 @@ type FetchOptions struct {
 	WaitMax            time.Duration
 	Committed          bool // read_committed: up to the last stable offset
 
+	// Room, unless nil, bounds what all answers together may have.
+	Room AnswerRoom
+
 	// Replica names the broker that the client should rather read a partition's
 	// older records from (KIP-392); nil, or false: there is none.
 	Replica func(topic.Partition) (metastore.BrokerID, bool)
 	// AsReplica lets this broker serve what is committed of partitions that
 	// another one owns, to clients that were sent here so.
 	AsReplica bool
+}
+
+// AnswerRoom is memory for one answer, out of what there is for all of them.
+type AnswerRoom interface {
+	// Take sets aside as much of wanted bytes as there is, in place of what was
+	// taken before.
+	Take(wanted int) int
+	// Keep gives back all but used bytes.
+	Keep(used int)
 }
 
 // Fetched answers one Position.

@@ -86,7 +86,14 @@ func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.
 		}
 		return true
 	}
+	if o.Room != nil {
+		o.BytesMax = o.Room.Take(o.BytesMax)
+		o.BytesMin = min(o.BytesMin, max(1, o.BytesMax)) // what cannot come is not waited for
+	}
 	room := room{left: o.BytesMax}
+	if o.Room != nil {
+		defer func() { o.Room.Keep(room.used) }()
+	}
 	var cold []*coldRead
 	for i := range positions {
 		pos, f := &positions[i], &out[i]

@@ -34,6 +34,7 @@ type Conn struct {
 	bytes    atomic.Int64 // of the frames of those that have not released theirs
 	muted    atomic.Int64 // until when it is not read: nanoseconds after the server's birth
 	freed    chan struct{}
+	room     AnswerRoom
 	answer   hold // the answer that is being written
 }
 
@@ -58,15 +59,49 @@ func (c *Conn) Mute(d time.Duration) {
 	}
 }
 
-// AnswerRoom is how many bytes an answer of wanted bytes should have at most:
-// with clients that do not take their answers, all of them together are bounded.
-func (c *Conn) AnswerRoom(wanted int) int {
-	room := max(0, c.server.cfg.AnswerBytesMax-c.server.answers.Load())
-	if int64(wanted) <= room {
-		return wanted
+// AnswerRoom is the room for the answer that is being finished, until it is
+// written: with clients that do not take their answers, all of them together
+// are bounded.
+func (c *Conn) AnswerRoom() *AnswerRoom { return &c.room }
+
+// AnswerRoom is what an answer has of Config.AnswerBytesMax. It belongs to the
+// goroutine that finishes the answer.
+type AnswerRoom struct {
+	server *Server
+	bytes  int64
+}
+
+// Take sets aside as much of wanted bytes as there is, in place of what was
+// taken before.
+func (a *AnswerRoom) Take(wanted int) int {
+	a.set(0)
+	s := a.server
+	for {
+		answers := s.answers.Load()
+		granted := min(int64(wanted), max(0, s.cfg.AnswerBytesMax-answers))
+		if s.answers.CompareAndSwap(answers, answers+granted) {
+			a.bytes = granted
+			if granted < int64(wanted) {
+				s.metrics.shortened.Inc()
+			}
+			return int(granted)
+		}
 	}
-	c.server.metrics.shortened.Inc()
-	return int(room)
+}
+
+// Keep gives back all but used bytes.
+func (a *AnswerRoom) Keep(used int) { a.set(int64(used)) }
+
+func (a *AnswerRoom) set(bytes int64) {
+	if a.bytes == bytes {
+		return
+	}
+	a.server.answers.Add(bytes - a.bytes)
+	less := bytes < a.bytes
+	a.bytes = bytes
+	if less {
+		a.server.tellTaken()
+	}
 }
 
 // AwaitAnswerRoom waits, before a large answer is made that cannot be shorter,
@@ -137,6 +172,7 @@ func newConn(s *Server, nc net.Conn, listener string) *Conn {
 		memory:   s.memory,
 		born:     s.born,
 	}
+	c.room.server = s
 	return c
 }
 
@@ -484,6 +520,7 @@ func (c *Conn) write(pipeline <-chan underway) {
 			c.end(fmt.Errorf("api key %d version %d: %w", u.request.Key, u.request.Version, err))
 			_ = c.net.Close() // ends the reader too
 		}
+		c.room.set(0)
 		u.request.Release()
 		c.started.Add(-1)
 		c.server.metrics.requests.Dec()
@@ -495,12 +532,10 @@ func (c *Conn) write(pipeline <-chan underway) {
 
 func (c *Conn) send(w *Response, r *Request) error {
 	size := int64(w.Size())
-	c.server.answers.Add(size)
+	c.room.set(size)
 	c.server.metrics.answerBytes.Add(float64(size))
 	n, err := w.writeTo(c.net, r.Correlation, c.server.cfg.WriteTimeout, func() { c.answer.begin(c.server.born, int(size)) })
 	c.answer.end()
-	c.server.answers.Add(-size)
-	c.server.tellTaken()
 	c.server.metrics.answerBytes.Sub(float64(size))
 	c.server.metrics.sent(n)
 	if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -12,7 +12,8 @@
 //     by one budget of bytes and one of requests. Past a bound the socket is not
 //     read, which the client's TCP feels. Each bound is a setting and has a metric.
 //     So are the answers that clients have not taken, as far as the handler heeds
-//     Conn.AnswerRoom.
+//     Conn.AnswerRoom and AwaitAnswerRoom. When memory is short, clients that stand
+//     still with it are cut off.
 //   - A client that stops in the middle of a request or an answer is cut off, and
 //     one that is over its quota is not read until it is not (Mute).
 //   - Bytes that are not a frame end the connection and nothing else.

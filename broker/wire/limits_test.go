@@ -3,6 +3,7 @@ package wire_test
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -420,4 +421,36 @@ func TestWhoWaitsForRoomMayLeave(t *testing.T) {
 	h.counts(1, "connections", "")
 	require.NoError(t, idle.Close())
 	h.counts(0, "connections", "")
+}
+
+func TestRoomForAnAnswerIsSetAsideBeforeItIsMade(t *testing.T) { // many are made at once, and none of them taken yet
+	e := &echo{gate: make(chan struct{}, 1)}
+	h := serve(t, wire.Config{AnswerBytesMax: 20 << 20}, e)
+	var clients []*client
+	taken := func(c *client) int {
+		e.gate <- struct{}{}
+		_, body := c.receive()
+		return int(binary.BigEndian.Uint32(body))
+	}
+	for i, shortened := range []float64{0, 1} {
+		c := h.dial()
+		c.send(frame(keyTake, int32(i), nil))
+		clients = append(clients, c)
+		if shortened > 0 {
+			h.counts(shortened, "answers_shortened_total", "")
+		} else {
+			time.Sleep(50 * time.Millisecond) // has taken its part
+		}
+	}
+	e.gate <- struct{}{}
+	e.gate <- struct{}{}
+	sum := 0
+	for _, c := range clients {
+		_, body := c.receive()
+		sum += int(binary.BigEndian.Uint32(body))
+	}
+	require.Equal(t, 20<<20, sum)
+	c := h.dial()
+	c.send(frame(keyTake, 3, nil))
+	require.Equal(t, 15<<20, taken(c), "what was set aside is given back")
 }

@@ -22,7 +22,7 @@ type Config struct {
 	PipelineMax         int           // requests of a connection that may be under way; default 64
 	RequestsMax         int           // of all connections, beyond the first of each; default 10,000
 	ConnectionBytesMax  int64         // of the frames of a connection, beyond the first; default 128 MiB
-	AnswerBytesMax      int64         // of all answers not taken yet, past which Conn.AnswerRoom is none; default 512 MiB
+	AnswerBytesMax      int64         // of all answers not taken yet, past which AnswerRoom is none; default 512 MiB
 	BytesMax            int64         // of all frames in memory, at least twice the largest; default 512 MiB
 	IdleTimeout         time.Duration // without a request or an answer; default 10 minutes
 	FrameTimeout        time.Duration // from a frame's first byte to its last; default 1 minute

@@ -37,10 +37,11 @@ const (
 	keyPatient = 5 // waits until patience ends
 	keyLarge   = 6 // attaches its body
 	keyRoom    = 7 // waits for room for its answer
+	keyTake    = 8 // takes room, and waits for the gate
 )
 
 func (e *echo) FrameBytesMax(key int16) int {
-	if key > keyRoom {
+	if key > keyTake {
 		return 0
 	}
 	return 100 << 20
@@ -73,6 +74,12 @@ func (w *echoWork) Finish(ctx context.Context, out *wire.Response) error {
 		return nil
 	case keyWorse:
 		return errors.New("failed")
+	case keyTake:
+		room := w.r.Conn.AnswerRoom().Take(15 << 20)
+		<-w.e.gate
+		out.Begin(false)
+		out.Buf = binary.BigEndian.AppendUint32(out.Buf, uint32(room))
+		return nil
 	case keyRoom:
 		if err := w.r.Conn.AwaitAnswerRoom(ctx); err != nil {
 			return err
