@@ -378,12 +378,12 @@ func TestWhatAMutedClientSentBeforeItLeftIsServed(t *testing.T) { // acks=0 and 
 }
 
 func TestClientsThatStandStillWithMemoryMakeRoomForOthers(t *testing.T) { // each of few announces much and sends a part
-	h := serve(t, wire.Config{BytesMax: 4<<20 + 256<<10, StallTimeout: 50 * time.Millisecond}, &echo{})
+	h := serve(t, wire.Config{BytesMax: 4<<20 + 256<<10, StallTimeout: 400 * time.Millisecond}, &echo{})
 	for range 2 {
 		h.dial().send(frame(keyEcho, 1, make([]byte, 2<<20))[:200<<10]) // lies in 2 MiB
 	}
 	h.counts(4<<20, "frame_bytes", "")
-	<-time.After(100 * time.Millisecond) // twice the time after which they could be closed
+	<-time.After(500 * time.Millisecond) // longer than the time after which they could be closed
 	h.counts(2, "connections", "")       // nobody waits: they may go on
 	begun := time.Now()
 	c := h.dial()
@@ -424,11 +424,10 @@ func TestWhoWaitsForRoomMayLeave(t *testing.T) {
 }
 
 func TestRoomForAnAnswerIsSetAsideBeforeItIsMade(t *testing.T) { // many are made at once, and none of them taken yet
-	e := &echo{gate: make(chan struct{}, 1)}
+	e := &echo{gate: make(chan struct{}, 3)}
 	h := serve(t, wire.Config{AnswerBytesMax: 20 << 20}, e)
 	var clients []*client
 	taken := func(c *client) int {
-		e.gate <- struct{}{}
 		_, body := c.receive()
 		return int(binary.BigEndian.Uint32(body))
 	}
@@ -439,18 +438,18 @@ func TestRoomForAnAnswerIsSetAsideBeforeItIsMade(t *testing.T) { // many are mad
 		if shortened > 0 {
 			h.counts(shortened, "answers_shortened_total", "")
 		} else {
-			time.Sleep(50 * time.Millisecond) // has taken its part
+			<-time.After(50 * time.Millisecond) // has taken its part
 		}
 	}
 	e.gate <- struct{}{}
 	e.gate <- struct{}{}
 	sum := 0
 	for _, c := range clients {
-		_, body := c.receive()
-		sum += int(binary.BigEndian.Uint32(body))
+		sum += taken(c)
 	}
 	require.Equal(t, 20<<20, sum)
 	c := h.dial()
 	c.send(frame(keyTake, 3, nil))
+	e.gate <- struct{}{}
 	require.Equal(t, 15<<20, taken(c), "what was set aside is given back")
 }
