@@ -93,10 +93,13 @@ func (c *Coordinator) Begin(storage Storage) {
 	if c.closed {
 		return
 	}
-	t := &term{coordinator: c, storage: storage, commits: newCommitter(storage), groups: make(map[string]*running)}
+	t := &term{
+		coordinator: c, storage: storage, commits: newCommitter(storage),
+		review: make(chan struct{}, 1), groups: make(map[string]*running),
+	}
 	t.life, t.end = context.WithCancel(context.Background())
 	c.term = t
-	t.tasks.Go(t.loadAll)
+	t.tasks.Go(t.loads)
 	t.tasks.Go(t.expire)
 }
 
@@ -141,10 +144,9 @@ func (c *Coordinator) Review() {
 			g.drop(ErrNotCoordinator)
 		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.life.Err() == nil {
-		t.tasks.Go(t.loadAll)
+	select {
+	case t.review <- struct{}{}:
+	default: // asked for already
 	}
 }
 

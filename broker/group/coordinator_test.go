@@ -15,6 +15,7 @@ import (
 
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/broker/group/consumer"
+	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/topic"
 )
 
@@ -318,5 +319,38 @@ func TestANegativeRebalanceTimeoutDoesNotMakeTheGroupUnreadable(t *testing.T) {
 		d, err := begin(t, s).Describe(t.Context(), "g")
 		require.NoError(t, err)
 		require.Len(t, d.Members, 2)
+	})
+}
+
+// unreadable counts how often its groups are asked for, and gives none.
+type unreadable struct {
+	*store
+	reads atomic.Int32
+}
+
+func (u *unreadable) LoadGroup(context.Context, string) (group.Record, error) {
+	u.reads.Add(1)
+	return nil, format.Corrupt(7, "no head of a group")
+}
+
+func TestAGroupThatCannotBeReadIsNotReadForEachRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := &unreadable{store: newStore()}
+		c := begin(t, u)
+		ask := func() {
+			_, err := c.Committed(t.Context(), "g")
+			require.NoError(t, err, "offsets are not in what is damaged")
+			_, err = c.Join(t.Context(), "g", group.JoinRequest{
+				ProtocolType: "consumer", Protocols: []group.Protocol{{Name: "range"}}, SessionTimeout: 10 * time.Second,
+			})
+			require.ErrorIs(t, err, format.ErrCorrupt)
+		}
+		for range 100 {
+			ask()
+		}
+		require.EqualValues(t, 1, u.reads.Load())
+		<-time.After(2 * time.Second)
+		ask()
+		require.EqualValues(t, 2, u.reads.Load(), "the damage may have been mended")
 	})
 }

@@ -216,6 +216,15 @@ func (g *running) drop(err error) {
 	g.dropLocked(err)
 }
 
+// refuse is drop for a group that cannot be read. It is forgotten a moment later:
+// until then who asks for it gets err, and does not have it read again.
+func (g *running) refuse(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.dropLocked(err)
+	time.AfterFunc(loadPause, func() { g.term.forget(g) })
+}
+
 func (g *running) dropLocked(err error) {
 	if g.gone != nil {
 		return
@@ -294,7 +303,7 @@ func (g *running) load() {
 		if g.term.life.Err() == nil {
 			g.term.coordinator.log.Error("a group cannot be read", "group", g.name, "error", err)
 		}
-		g.drop(err)
+		g.refuse(err)
 		return
 	}
 	g.mu.Lock()

@@ -15,6 +15,7 @@ type term struct {
 	life        context.Context
 	end         context.CancelFunc
 	tasks       sync.WaitGroup
+	review      chan struct{} // asks loads to look again; holds one
 
 	mu     sync.Mutex
 	groups map[string]*running
@@ -50,8 +51,22 @@ func (t *term) open(ctx context.Context, name string) (*running, error) {
 const (
 	// loadersMax is how many groups are read at once when a session begins.
 	loadersMax = 16
-	loadPause  = time.Second
+	// loadPause is how long a group, or all of them, are let alone that could
+	// not be read.
+	loadPause = time.Second
 )
+
+// loads reads this broker's groups when the term begins, and after each review.
+func (t *term) loads() {
+	for {
+		t.loadAll()
+		select {
+		case <-t.review:
+		case <-t.life.Done():
+			return
+		}
+	}
+}
 
 // loadAll reads the groups that this broker coordinates and that are not in
 // memory.
