@@ -221,8 +221,16 @@ func (c *chronik) createTable(name string, partitions int, configs ...string) {
 	c.must("", args...)
 }
 
-// residentBytes is the memory that the process has now.
-func (c *chronik) residentBytes() int64 {
+// residentBytes is the memory that the process has now, with the pages of files
+// that it maps: of its binary, and of the database of the embedded etcd.
+func (c *chronik) residentBytes() int64 { c.t.Helper(); return c.memory("VmRSS") }
+
+// ownBytes is residentBytes without pages of files, which the system takes back
+// when it needs them.
+func (c *chronik) ownBytes() int64 { c.t.Helper(); return c.memory("RssAnon") }
+
+// memory is one line of what the system says of the process's memory.
+func (c *chronik) memory(name string) int64 {
 	c.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
 	if err != nil {
@@ -230,11 +238,11 @@ func (c *chronik) residentBytes() int64 {
 	}
 	for line := range strings.Lines(string(status)) {
 		var kilobytes int64
-		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kilobytes); n == 1 {
+		if n, _ := fmt.Sscanf(line, name+": %d kB", &kilobytes); n == 1 {
 			return kilobytes << 10
 		}
 	}
-	c.t.Fatalf("no VmRSS in %s", status)
+	c.t.Fatalf("no %s in %s", name, status)
 	return 0
 }
 
