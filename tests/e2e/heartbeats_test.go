@@ -54,11 +54,14 @@ type diary struct {
 	beats []*beat
 	heard time.Time // when the last request was sent that the group has answered well
 	left  bool
-	// By the answers that it got: when it was given each partition that it has not
-	// given up since, and when it was told to give it up.
+	out   error // how the group last told it that it is no member, until it is one again
+	// The partitions that the group has given it, and that it has not said since
+	// to have given up.
 	holds map[int32]*held
 }
 
+// held is one of them: told is no later than the group told the member to give it
+// up; zero: it did not.
 type held struct{ told time.Time }
 
 func (d *diary) said(b *beat) {
@@ -84,7 +87,7 @@ func (d *diary) said(b *beat) {
 	}
 }
 
-// heardOf notes the answer, and returns the partitions that are new.
+// answeredWith notes the answer, and returns the partitions that are new.
 func (d *diary) answeredWith(b *beat, err error, epoch int32, assigned []int32) (got []int32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -92,8 +95,9 @@ func (d *diary) answeredWith(b *beat, err error, epoch int32, assigned []int32) 
 	b.answered, b.err, b.newEpoch, b.assigned = now, err, epoch, assigned
 	switch {
 	case err == nil || err == kerr.RebalanceInProgress:
-		d.heard = b.sent
+		d.heard, d.out = b.sent, nil
 	case err == kerr.UnknownMemberID || err == kerr.FencedMemberEpoch || err == kerr.FencedInstanceID:
+		d.out = err
 		clear(d.holds)
 	}
 	if err != nil || assigned == nil || d.left || now.Sub(b.sent) >= churnSession {
@@ -114,7 +118,7 @@ func (d *diary) answeredWith(b *beat, err error, epoch int32, assigned []int32) 
 	}
 	for p, h := range d.holds {
 		if !may[p] && h.told.IsZero() {
-			h.told = now
+			h.told = b.sent
 		}
 	}
 	return got
@@ -139,6 +143,9 @@ func (d *diary) mayBeGivenUp() string {
 func (d *diary) over() string {
 	if silent := time.Since(d.heard); silent >= churnSession {
 		return fmt.Sprintf("the group has heard nothing of it for %s", silent)
+	}
+	if d.out != nil {
+		return d.out.Error()
 	}
 	for p, h := range d.holds {
 		if late := time.Since(h.told); !h.told.IsZero() && late >= churnRebalance {
