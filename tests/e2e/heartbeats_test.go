@@ -54,7 +54,10 @@ type diary struct {
 	beats []*beat
 	heard time.Time // when the last request was sent that the group has answered well
 	left  bool
-	out   error // how the group last told it that it is no member, until it is one again
+	// No later than when the group began to wait for it to join again; zero: it does
+	// not wait.
+	rejoin time.Time
+	out    error // how the group last told it that it is no member, until it is one again
 	// The partitions that the group has given it, and that it has not said since
 	// to have given up.
 	holds map[int32]*held
@@ -95,6 +98,14 @@ func (d *diary) answeredWith(b *beat, err error, epoch int32, assigned []int32) 
 	b.answered, b.err, b.newEpoch, b.assigned = now, err, epoch, assigned
 	switch {
 	case err == nil || err == kerr.RebalanceInProgress:
+		// It is to join again, and the rest waits for it since it was told last that
+		// all is well, at the earliest.
+		switch {
+		case err == nil && b.key == joinGroupKey:
+			d.rejoin = time.Time{}
+		case err != nil && d.rejoin.IsZero():
+			d.rejoin = d.heard
+		}
 		d.heard, d.out = b.sent, nil
 	case err == kerr.UnknownMemberID || err == kerr.FencedMemberEpoch || err == kerr.FencedInstanceID:
 		d.out = err
@@ -147,6 +158,9 @@ func (d *diary) over() string {
 	if d.out != nil {
 		return d.out.Error()
 	}
+	if late := time.Since(d.rejoin); !d.rejoin.IsZero() && late >= churnRebalance {
+		return fmt.Sprintf("the group may have waited for it for %s", late)
+	}
 	for p, h := range d.holds {
 		if late := time.Since(h.told); !h.told.IsZero() && late >= churnRebalance {
 			return fmt.Sprintf("it was told to give up partition %d %s ago", p, late)
@@ -172,7 +186,12 @@ func (d *diary) String() string {
 	return s.String()
 }
 
-const consumerHeartbeatKey = 68
+const (
+	joinGroupKey         = 11
+	heartbeatKey         = 12
+	syncGroupKey         = 14
+	consumerHeartbeatKey = 68
+)
 
 // tapped is a connection of a member whose heartbeats are noted.
 type tapped struct {
@@ -201,7 +220,7 @@ func (c *tapped) Write(b []byte) (int, error) {
 
 func (c *tapped) request(b []byte) {
 	key, version, correlation := int16(binary.BigEndian.Uint16(b)), int16(binary.BigEndian.Uint16(b[2:])), int32(binary.BigEndian.Uint32(b[4:]))
-	if key != 11 && key != 12 && key != 14 && key != consumerHeartbeatKey {
+	if key != joinGroupKey && key != heartbeatKey && key != syncGroupKey && key != consumerHeartbeatKey {
 		return
 	}
 	req := kmsg.RequestForKey(key)
