@@ -24,11 +24,14 @@ import (
 // killed once. What must hold:
 //
 //   - no partition is owned by two members that both think they own it, except
-//     after the group has given one of them up, which is then told so;
+//     after the group has given one of them up, which is then told so; nor, with
+//     the consumer protocol, by what the coordinator has answered, whatever the
+//     clients make of it;
 //   - once nobody comes or goes, the group is stable within settleWithin, every
 //     partition is assigned, and each to exactly one of the members that live;
 //   - every record is consumed, and what the group has committed was consumed;
-//   - the broker's memory stays within bounds.
+//   - the broker's own memory stays within bounds. (What it maps of etcd's database
+//     is not its own: that holds the last minutes of every group's commits.)
 //
 // CHRONIK_CHURN=10m makes the coming and going last longer than CI can wait.
 const (
@@ -75,6 +78,7 @@ type crowd struct {
 	wrong    []string
 	nextName int
 
+	answered int // partitions given by answers of the consumer protocol
 	assigned int
 	gone     int
 
@@ -196,6 +200,7 @@ func (w *crowd) saw(partition int32, offset int64) {
 func (w *crowd) told(m *consumer, partitions []int32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.answered += len(partitions)
 	for _, p := range partitions {
 		if before := w.holders[p]; before != nil && before != m && before.diary.has(p) {
 			w.wrong = append(w.wrong, fmt.Sprintf("the coordinator gave partition %d to two.\n%s", p, histories(before, m)))
@@ -535,6 +540,9 @@ func churn(t *testing.T, kind string, opts ...kgo.Opt) {
 			t.Errorf("partition %d: %d is committed, and not every record before it was consumed", o.Partition, o.At)
 		}
 	})
+	if kind == "consumer" && w.answered < churnPartitions {
+		t.Errorf("of all that the coordinator gave, %d partitions were seen", w.answered)
+	}
 	if got := c.ownBytes(); got > churnMemoryMax {
 		t.Errorf("the broker has %d MiB", got>>20)
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -90,7 +91,8 @@ func (d *diary) said(b *beat) {
 	}
 }
 
-// answeredWith notes the answer, and returns the partitions that are new.
+// answeredWith notes the answer, and returns the partitions that are certainly the
+// member's from now on.
 func (d *diary) answeredWith(b *beat, err error, epoch int32, assigned []int32) (got []int32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -111,8 +113,8 @@ func (d *diary) answeredWith(b *beat, err error, epoch int32, assigned []int32) 
 		d.out = err
 		clear(d.holds)
 	}
-	if err != nil || assigned == nil || d.left || now.Sub(b.sent) >= churnSession {
-		return nil // or so late that the group may have given it up meanwhile
+	if err != nil || assigned == nil || d.left {
+		return nil
 	}
 	may := make(map[int32]bool, len(assigned))
 	for _, p := range assigned {
@@ -131,6 +133,9 @@ func (d *diary) answeredWith(b *beat, err error, epoch int32, assigned []int32) 
 		if !may[p] && h.told.IsZero() {
 			h.told = b.sent
 		}
+	}
+	if now.Sub(b.sent) >= churnSession {
+		return nil // so late that the group may have given the member up meanwhile
 	}
 	return got
 }
@@ -329,5 +334,52 @@ func (c *tapped) answer(q question, body []byte) {
 	}
 	if got := c.diary.answeredWith(q.beat, kerr.ErrorForCode(code), epoch, assigned); len(got) > 0 {
 		c.given(got)
+	}
+}
+
+func TestTheLedgerTellsTwoOwnersFromAHandover(t *testing.T) {
+	long := time.Now().Add(-time.Hour)
+	ask := func(d *diary, epoch int32, owned []int32) *beat {
+		b := &beat{key: consumerHeartbeatKey, sent: time.Now(), epoch: epoch, owned: owned}
+		d.said(b)
+		return b
+	}
+	holder := func() *diary {
+		d := new(diary)
+		if got := d.answeredWith(ask(d, 0, []int32{}), nil, 1, []int32{7}); len(got) != 1 || !d.has(7) {
+			t.Fatalf("got %v of partition 7", got)
+		}
+		return d
+	}
+	for _, test := range []struct {
+		what string
+		then func(d *diary)
+		has  bool
+	}{
+		{"nothing", func(*diary) {}, true},
+		{"its next heartbeat tells nothing new", func(d *diary) { d.answeredWith(ask(d, 1, nil), nil, 1, nil) }, true},
+		{"its next heartbeat is lost", func(d *diary) { ask(d, 1, nil) }, true},
+		{"it is told to give it up", func(d *diary) { d.answeredWith(ask(d, 1, nil), nil, 1, []int32{}) }, true},
+		{"it says that it holds it", func(d *diary) { ask(d, 1, []int32{7}) }, true},
+		{"it says that it does not", func(d *diary) { ask(d, 1, []int32{}) }, false},
+		{"it leaves", func(d *diary) { ask(d, -1, nil) }, false},
+		{"it dies", (*diary).gone, false},
+		{"it is silent", func(d *diary) { d.heard = long }, false},
+		{"it is told that it is no member", func(d *diary) { d.answeredWith(ask(d, 1, nil), kerr.UnknownMemberID, 0, nil) }, false},
+		{"it does not give it up", func(d *diary) {
+			b := ask(d, 1, nil)
+			b.sent = time.Now().Add(-churnRebalance)
+			d.answeredWith(b, nil, 1, []int32{})
+			d.answeredWith(ask(d, 1, nil), nil, 1, nil)
+		}, false},
+	} {
+		d := holder()
+		if test.then(d); d.has(7) != test.has {
+			t.Errorf("%s: it has the partition: %v%s", test.what, !test.has, d)
+		}
+		// Nor is what the client does until it knows held against the group.
+		if test.what == "it is told that it is no member" && d.mayBeGivenUp() == "" {
+			t.Error("who is no member may not be given up")
+		}
 	}
 }
