@@ -82,7 +82,15 @@ func (b *budget) inUse() int64 {
 	return b.used
 }
 
-// tail bounds the bytes of batches that are kept in memory for readers. The
+// entryBytes is what a batch in memory takes beside its own bytes: its entry, its
+// frame in the WAL's buffer, its places in lists. Of batches of one small record
+// it is most.
+const entryBytes = 384
+
+// cost is the memory that the entry's batch takes.
+func (e *entry) cost() int64 { return int64(e.Length) + entryBytes }
+
+// tail bounds the memory of batches that are kept there for readers. The
 // oldest go first: those that are committed altogether, those that are not stay
 // in their partition's list and are read back from the WAL.
 type tail struct {
@@ -100,12 +108,12 @@ func (t *tail) init(limit int64, m *Metrics) { t.limit, t.metrics = limit, m }
 func (t *tail) hold(entries []*entry) {
 	t.mu.Lock()
 	for _, e := range entries {
-		t.bytes += int64(e.Length)
+		t.bytes += e.cost()
 	}
 	t.queue = append(t.queue, entries...)
 	n := 0
 	for ; t.bytes > t.limit && n < len(t.queue); n++ {
-		t.bytes -= int64(t.queue[n].Length)
+		t.bytes -= t.queue[n].cost()
 	}
 	out := append([]*entry(nil), t.queue[:n]...)
 	clear(t.queue[:n])

@@ -24,7 +24,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		partitions:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_partitions_owned", Help: "Partitions that this broker owns."}),
 		uncommittedBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_uncommitted_bytes", Help: "Bytes in the WAL that are not yet committed."}),
-		tailBytes:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_tail_bytes", Help: "Bytes of batches held in memory for readers."}),
+		tailBytes:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_tail_bytes", Help: "Memory that batches take which are held for readers."}),
 		budgetWaits:      prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_budget_waits_total", Help: "Batches that had to wait for room in the WAL budget."}),
 		budgetRefusals:   prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_budget_refusals_total", Help: "Batches refused because the WAL budget stayed full."}),
 		flushes:          prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_flushes_total", Help: "Segments committed."}),

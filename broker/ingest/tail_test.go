@@ -1,0 +1,29 @@
+package ingest
+
+import (
+	"testing"
+	"unsafe"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/broker/wal"
+)
+
+func TestTheTailIsBoundedByTheMemoryOfSmallBatchesToo(t *testing.T) {
+	require.LessOrEqual(t, int(unsafe.Sizeof(entry{})), entryBytes*3/4, "the rest is the frame and the lists")
+	const limit, small = 1 << 20, 70
+	var kept tail
+	kept.init(limit, NewMetrics(prometheus.NewRegistry()))
+	part := new(Partition)
+	committed := make(chan struct{})
+	close(committed)
+	for i := range int64(10 * limit / small) {
+		e := &entry{Frame: wal.Frame{First: i, Length: small}, next: i + 1, part: part, seal: &seal{done: committed}}
+		part.entries = append(part.entries, e)
+		kept.hold([]*entry{e})
+	}
+	require.LessOrEqual(t, len(kept.queue)*(entryBytes+small), limit)
+	require.Greater(t, len(kept.queue)*(entryBytes+small), limit*9/10)
+	require.Equal(t, len(kept.queue), len(part.entries))
+}
