@@ -54,6 +54,8 @@ type diary struct {
 	mu    sync.Mutex
 	beats []*beat
 	heard time.Time // when the last request was sent that the group has answered well
+	// The longest time that passed from such a request to the answer of the next.
+	longest time.Duration
 	left  bool
 	// No later than when the group began to wait for it to join again; zero: it does
 	// not wait.
@@ -107,6 +109,9 @@ func (d *diary) answeredWith(b *beat, err error, epoch int32, assigned []int32) 
 			d.rejoin = time.Time{}
 		case err != nil && d.rejoin.IsZero():
 			d.rejoin = d.heard
+		}
+		if !d.heard.IsZero() {
+			d.longest = max(d.longest, now.Sub(d.heard))
 		}
 		d.heard, d.out = b.sent, nil
 	case err == kerr.UnknownMemberID || err == kerr.FencedMemberEpoch || err == kerr.FencedInstanceID:
@@ -172,6 +177,20 @@ func (d *diary) over() string {
 		}
 	}
 	return ""
+}
+
+// forgetPause begins anew what pause tells: the longest time for which the group
+// may have heard nothing of the member.
+func (d *diary) forgetPause() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.longest = 0
+}
+
+func (d *diary) pause() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.longest
 }
 
 func (d *diary) gone() {
