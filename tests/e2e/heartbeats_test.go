@@ -56,7 +56,7 @@ type diary struct {
 	heard time.Time // when the last request was sent that the group has answered well
 	// The longest time that passed from such a request to the answer of the next.
 	longest time.Duration
-	left  bool
+	left    bool
 	// No later than when the group began to wait for it to join again; zero: it does
 	// not wait.
 	rejoin time.Time
