@@ -101,6 +101,12 @@ func (c *Coordinator) ConsumerHeartbeat(ctx context.Context, group string, r con
 	}
 	done := make(chan error, 1)
 	_, err = c.with(ctx, group, func(g *running, now time.Time) {
+		if ctx.Err() != nil && r.Epoch >= 0 {
+			// Who has hung up may have asked again elsewhere, and have been given
+			// since what it says here that it does not hold. Who leaves is heard.
+			done <- fmt.Errorf("%w: %w", ErrNotStored, ctx.Err())
+			return
+		}
 		var refused error
 		if beat, refused = g.heartbeat(now, r); refused != nil {
 			if errors.Is(refused, ErrGroupFull) {

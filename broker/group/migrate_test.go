@@ -277,6 +277,25 @@ func (r refusingRecord) Write(ctx context.Context, state group.Stored) error {
 	return r.Record.Write(ctx, state)
 }
 
+// A copy of a request may come late, on a connection that its sender has given up
+// for another one on which it was answered.
+func TestWhoHasHungUpGivesNothingUpButMayLeave(t *testing.T) {
+	p := beginProtocols(t, newStore(), "")
+	require.Equal(t, 4, p.beat(enter("a")).Assignment.Len())
+	b := p.beat(enter("b"))
+	require.Zero(t, b.Assignment.Len())
+	gone, hangUp := context.WithCancel(t.Context())
+	hangUp()
+
+	_, _, err := p.ConsumerHeartbeat(gone, "g", enter("a"))
+	require.Error(t, err)
+	require.Zero(t, p.beat(again("b", b.Epoch, nil)).Assignment.Len(), "a reads all still")
+	require.Equal(t, 2, p.beat(again("a", 1, nil)).Assignment.Len())
+
+	_, _, _ = p.ConsumerHeartbeat(gone, "g", again("a", consumer.EpochLeave, nil))
+	require.Equal(t, 4, p.beat(again("b", b.Epoch, nil)).Assignment.Len())
+}
+
 func TestNoMemberIsToldWhatIsNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &refusing{store: newStore()}

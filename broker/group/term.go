@@ -36,6 +36,11 @@ func (t *term) open(ctx context.Context, name string) (*running, error) {
 		t.tasks.Go(g.load)
 	}
 	t.mu.Unlock()
+	select {
+	case <-g.ready: // whether or not somebody still waits for the answer
+		return g, nil
+	default:
+	}
 	timeout := time.NewTimer(storeWait)
 	defer timeout.Stop()
 	select {
