@@ -51,6 +51,7 @@ type Config struct {
 	StopTimeout  time.Duration // for the last flush; default 30 s
 
 	Ingest ingest.Config
+	Fetch  fetch.Config
 	Wire   wire.Config
 	API    api.Config
 	Group  group.Config
@@ -101,7 +102,7 @@ func New(cfg Config, deps Deps) *Broker {
 	b.metrics.wal = wal.NewMetrics(deps.Registerer)
 	b.metrics.ingest = ingest.NewMetrics(deps.Registerer)
 	b.notReady("starting")
-	reader := fetch.NewReader(b.current.Load, deps.Committed, deps.Store.Catalog(), fetch.NewMetrics(deps.Registerer))
+	reader := fetch.NewReader(cfg.Fetch, b.current.Load, deps.Committed, deps.Store.Catalog(), fetch.NewMetrics(deps.Registerer))
 	b.groups = newGroups(b)
 	handler := api.New(cfg.API, api.Deps{
 		Log: front{b}, Reader: reader,

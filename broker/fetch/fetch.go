@@ -9,6 +9,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,15 +18,10 @@ import (
 
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/ingest"
-	"github.com/chronik-stream/chronik/internal/batch"
-	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/committed"
 )
-
-// coldReadsMax is how many reads from the bucket one request has under way.
-const coldReadsMax = 8
 
 // Reader implements api.Reader. Its methods may be called at once.
 type Reader struct {
@@ -34,14 +30,25 @@ type Reader struct {
 	committed *committed.Reader
 	catalog   *metastore.Catalog
 	metrics   *Metrics
+	cold      coldReads
+}
+
+// Config bounds a Reader. Zero fields take their defaults.
+type Config struct {
+	// ColdBytesMax bounds what all requests together have under way from below
+	// the tail, before it counts as their answers'; default 256 MiB.
+	ColdBytesMax int64
 }
 
 // NewReader returns a Reader over the current log and the committed one.
-func NewReader(current func() *ingest.Log, c *committed.Reader, catalog *metastore.Catalog, m *Metrics) *Reader {
+func NewReader(cfg Config, current func() *ingest.Log, c *committed.Reader, catalog *metastore.Catalog, m *Metrics) *Reader {
 	if m == nil {
 		m = NewMetrics(nil)
 	}
-	return &Reader{current: current, committed: c, catalog: catalog, metrics: m}
+	return &Reader{
+		current: current, committed: c, catalog: catalog, metrics: m,
+		cold: newColdReads(cmp.Or(cfg.ColdBytesMax, 256<<20), c.Read, m),
+	}
 }
 
 // Fetch implements api.Reader.
@@ -205,114 +212,6 @@ func (r *room) full() bool { return r.left <= 0 && !r.empty() }
 func (r *room) use(n int) {
 	r.used += n
 	r.left -= n
-}
-
-// coldRead is a position that lies below the tail.
-type coldRead struct {
-	partition *ingest.Partition // nil: another broker's
-	position  *core.Position
-	out       *core.Fetched
-	chunk     committed.Chunk
-	err       error
-	done      chan struct{}
-}
-
-// readCold fills in what lies below the tail, side by side, and admits the
-// results in order as far as there is room. What is read in vain stays in the
-// cache for the client's next request. It reports whether there was an error.
-func (r *Reader) readCold(ctx context.Context, reads []*coldRead, room *room) (failed bool) {
-	for len(reads) > 0 && !room.full() {
-		n := min(len(reads), coldReadsMax)
-		for _, c := range reads[:n] {
-			c.done = make(chan struct{})
-			bytesMax := min(c.position.BytesMax, room.left)
-			go func() {
-				defer close(c.done)
-				c.chunk, c.err = r.committed.Read(ctx, c.position.Partition, c.position.First, bytesMax)
-			}()
-		}
-		for _, c := range reads[:n] {
-			<-c.done
-			failed = r.admit(c, room) || failed
-		}
-		reads = reads[n:]
-	}
-	return failed
-}
-
-func (r *Reader) admit(c *coldRead, room *room) (failed bool) {
-	var hole *committed.HoleError
-	switch {
-	case errors.As(c.err, &hole):
-		c.out.Err = format.In(c.position.Partition.String(), format.Corrupt(0, "offsets %d to %d are lost: %v", hole.First, hole.Next, hole))
-	case errors.Is(c.err, committed.ErrBelowStart):
-		// Retention was quicker than this partition heard of it.
-		c.out.Err = fmt.Errorf("%w: %w", core.ErrOffsetOutOfRange, c.err)
-		return true
-	case errors.Is(c.err, format.ErrCorrupt), errors.Is(c.err, format.ErrVersion):
-		c.out.Err = c.err
-	case c.err != nil:
-		c.out.Err = fmt.Errorf("%w: %w", core.ErrStorage, c.err)
-	default:
-		records := fitting(r.clip(c), min(c.position.BytesMax, room.left), room.empty())
-		if len(records) == 0 {
-			return false
-		}
-		c.out.Records = [][]byte{records}
-		room.use(len(records))
-		r.metrics.coldBytes.Add(float64(len(records)))
-		return false
-	}
-	r.metrics.failures.Inc()
-	return true
-}
-
-// fitting cuts off the batches that do not fit into bytesMax; the first one
-// stays when one is set. The reads of a request begin side by side, and each
-// takes all the room that there is then.
-func fitting(records []byte, bytesMax int, one bool) []byte {
-	if len(records) <= bytesMax {
-		return records
-	}
-	keep := 0
-	_ = batch.Each(records, func(_ batch.Header, raw []byte) error { // what was read is whole
-		if keep+len(raw) > bytesMax && !(one && keep == 0) {
-			return errFull
-		}
-		keep += len(raw)
-		return nil
-	})
-	return records[:keep]
-}
-
-var errFull = errors.New("no more fits")
-
-// clip cuts a chunk at the high watermark: the catalog can show a commit a
-// moment before the partition knows of it.
-func (r *Reader) clip(c *coldRead) []byte {
-	if c.partition == nil {
-		// Other brokers' partitions: whatever is committed is visible.
-		next := max(c.out.HighWatermark, c.chunk.Next)
-		c.out.HighWatermark, c.out.LastStable = next, next
-		return c.chunk.Batches
-	}
-	if b, err := c.partition.Bounds(); err == nil {
-		c.out.Bounds = b
-	}
-	if c.chunk.Next <= c.out.HighWatermark {
-		return c.chunk.Batches
-	}
-	keep := 0
-	err := batch.Each(c.chunk.Batches, func(h batch.Header, raw []byte) error {
-		if h.Next() <= c.out.HighWatermark {
-			keep += len(raw)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil
-	}
-	return c.chunk.Batches[:keep]
 }
 
 // Bounds implements api.Reader.

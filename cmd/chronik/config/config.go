@@ -44,6 +44,7 @@ type Config struct {
 		WriteTimeout           time.Duration
 		StallTimeout           time.Duration
 		AnswerBytes            Bytes
+		ColdBytes              Bytes
 	}
 	Quota struct {
 		Burst time.Duration

@@ -77,6 +77,8 @@ func (c *Config) kafkaSettings() []*Setting {
 			Doc: "Memory for all requests under way; then connections wait with reading."},
 		{Key: "kafka.answer_bytes_max", Default: "512MiB", Value: bytesValue{&c.Kafka.AnswerBytes, 1 << 20},
 			Doc: "Memory for all answers that clients have not taken yet; then fetch answers get smaller, down to one batch, and other large ones wait."},
+		{Key: "kafka.cold_bytes_max", Default: "256MiB", Value: bytesValue{&c.Kafka.ColdBytes, 1 << 20},
+			Doc: "Memory for all reads from segments and log files under way; then fetches wait for one another."},
 		{Key: "kafka.frame_timeout", Default: "1m", Value: durationValue{&c.Kafka.FrameTimeout, time.Second},
 			Doc: "Time that a request may take from its first byte to its last."},
 		{Key: "kafka.write_timeout", Default: "1m", Value: durationValue{&c.Kafka.WriteTimeout, time.Second},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/chronik-stream/chronik/broker"
 	"github.com/chronik-stream/chronik/broker/api"
+	"github.com/chronik-stream/chronik/broker/fetch"
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/broker/quota"
@@ -78,6 +79,7 @@ func brokerConfig(c *config.Config) broker.Config {
 			UploadsMax: c.Segment.Uploads, WALBytesMax: int64(c.WAL.Bytes), BudgetWait: c.WAL.BudgetWait, TailBytesMax: int64(c.Tail.Bytes),
 			ProducerExpiry: c.Producer.Expiry,
 		},
+		Fetch: fetch.Config{ColdBytesMax: int64(c.Kafka.ColdBytes)},
 		Group: group.Config{
 			InitialRebalanceDelay: &c.Group.InitialDelay, MembersMax: c.Group.MembersMax,
 			SessionTimeoutMin: c.Group.SessionTimeoutMin, SessionTimeoutMax: c.Group.SessionTimeoutMax,

@@ -46,11 +46,14 @@ func TestEveryLimitOfConnectionsIsWhatItsSettingSays(t *testing.T) {
 			t.Errorf("wire.Config.%s has no setting", name)
 		}
 	}
-	cfg, err := config.Load(config.Inputs{Flags: []config.Flag{{Key: "quota.burst", Value: "21s"}}})
+	cfg, err := config.Load(config.Inputs{Flags: []config.Flag{{Key: "quota.burst", Value: "21s"}, {Key: "kafka.cold_bytes_max", Value: "23MiB"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := brokerConfig(cfg).API.Quota.Burst; got != 21*time.Second {
 		t.Errorf("quota.burst makes %v", got)
+	}
+	if got := brokerConfig(cfg).Fetch.ColdBytesMax; got != 23<<20 {
+		t.Errorf("kafka.cold_bytes_max makes %v", got)
 	}
 }

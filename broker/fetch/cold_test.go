@@ -1,0 +1,79 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore/committed"
+)
+
+func TestWhatRetentionHasJustDeletedIsOutOfRange(t *testing.T) {
+	r := NewReader(Config{}, nil, nil, nil, nil)
+	c := &coldRead{position: &core.Position{}, out: &core.Fetched{}, err: fmt.Errorf("reading: %w", committed.ErrBelowStart)}
+	require.True(t, r.admit(c, &room{left: 1}), "the client hears of it at once")
+	require.ErrorIs(t, c.out.Err, core.ErrOffsetOutOfRange)
+}
+
+func TestColdReadsOfAllRequestsKeepToTheirMemoryAndAllGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const bytesMax, each, requests, partitions = 10 << 20, 3 << 20, 50, 20
+		var underway, most, reads atomic.Int64
+		r := NewReader(Config{ColdBytesMax: bytesMax}, nil, nil, nil, nil)
+		r.cold.read = func(_ context.Context, _ topic.Partition, first int64, n int) (committed.Chunk, error) {
+			now := underway.Add(int64(n))
+			for m := most.Load(); now > m && !most.CompareAndSwap(m, now); m = most.Load() {
+			}
+			<-time.After(time.Millisecond)
+			underway.Add(-int64(n))
+			reads.Add(1)
+			return committed.Chunk{First: first, Next: first}, nil
+		}
+		done := make(chan struct{})
+		for range requests {
+			go func() {
+				var asked []*coldRead
+				for i := range partitions {
+					asked = append(asked, &coldRead{position: &core.Position{
+						Partition: topic.Partition{Index: int32(i)}, BytesMax: each,
+					}, out: &core.Fetched{}})
+				}
+				r.readCold(t.Context(), asked, &room{left: 50 << 20})
+				done <- struct{}{}
+			}()
+		}
+		for range requests {
+			<-done
+		}
+		require.EqualValues(t, requests*partitions, reads.Load())
+		require.LessOrEqual(t, most.Load(), int64(bytesMax))
+		require.Greater(t, most.Load(), int64(each), "one request's reads go on side by side")
+		require.True(t, r.cold.bytes.TryAcquire(bytesMax), "all memory was given back")
+	})
+}
+
+func TestAColdReadLargerThanAllMemoryGoesAloneAndAnEndedOneHoldsNothing(t *testing.T) {
+	r := NewReader(Config{ColdBytesMax: 1 << 20}, nil, nil, nil, nil)
+	r.cold.read = func(context.Context, topic.Partition, int64, int) (committed.Chunk, error) {
+		return committed.Chunk{}, nil
+	}
+	large := func() []*coldRead {
+		return []*coldRead{{position: &core.Position{BytesMax: 50 << 20}, out: &core.Fetched{}}}
+	}
+	require.False(t, r.readCold(t.Context(), large(), &room{left: 50 << 20}))
+	require.True(t, r.cold.bytes.TryAcquire(1<<20))
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	reads := large()
+	require.True(t, r.readCold(ended, reads, &room{left: 50 << 20}))
+	require.ErrorIs(t, reads[0].out.Err, context.Canceled)
+	r.cold.bytes.Release(1 << 20)
+	require.True(t, r.cold.bytes.TryAcquire(1<<20))
+}
