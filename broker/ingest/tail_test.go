@@ -1,8 +1,8 @@
 package ingest
 
 import (
+	"reflect"
 	"testing"
-	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
@@ -11,7 +11,7 @@ import (
 )
 
 func TestTheTailIsBoundedByTheMemoryOfSmallBatchesToo(t *testing.T) {
-	require.LessOrEqual(t, int(unsafe.Sizeof(entry{})), entryBytes*3/4, "the rest is the frame and the lists")
+	require.LessOrEqual(t, int(reflect.TypeFor[entry]().Size()), entryBytes*3/4, "the rest is the frame and the lists")
 	const limit, small = 1 << 20, 70
 	var kept tail
 	kept.init(limit, NewMetrics(prometheus.NewRegistry()))
