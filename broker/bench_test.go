@@ -24,7 +24,7 @@ func BenchmarkFetchOf1000IdlePartitions(b *testing.B) {
 	ask := func(session, epoch int32, topics ...kmsg.FetchRequestTopic) *kmsg.FetchResponse {
 		req := kmsg.NewPtrFetchRequest()
 		req.SessionID, req.SessionEpoch, req.Topics = session, epoch, topics
-		resp, err := r.client.Broker(1).Request(b.Context(), req)
+		resp, err := r.client.SeedBrokers()[0].Request(b.Context(), req)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -69,7 +69,7 @@ func (r *rig) send(topic string, partition int32, acks int16, raw []byte) kmsg.P
 	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
 	defer cancel()
 	for {
-		resp, err := r.producer(acks).Broker(1).Request(ctx, req)
+		resp, err := r.producer(acks).SeedBrokers()[0].Request(ctx, req)
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -111,7 +111,7 @@ func (r *rig) fetch(topic string, wait time.Duration, bytesMin, bytesMax int32, 
 		asked.Partitions = append(asked.Partitions, part)
 	}
 	req.Topics = []kmsg.FetchRequestTopic{asked}
-	resp, err := r.client.Broker(1).Request(r.t.Context(), req)
+	resp, err := r.client.SeedBrokers()[0].Request(r.t.Context(), req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -373,7 +373,7 @@ func TestLeaderEpochsTellWhereTheyEnded(t *testing.T) {
 		part := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
 		part.CurrentLeaderEpoch, part.LeaderEpoch = current, epoch
 		req.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{part}}}
-		resp, err := r.client.Broker(1).Request(t.Context(), req)
+		resp, err := r.client.SeedBrokers()[0].Request(t.Context(), req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -445,7 +445,7 @@ func (r *rig) listOffset(topic string, version int16, ms int64) kmsg.ListOffsets
 	part := kmsg.NewListOffsetsRequestTopicPartition()
 	part.Timestamp, part.CurrentLeaderEpoch = ms, -1
 	req.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: topic, Partitions: []kmsg.ListOffsetsRequestTopicPartition{part}}}
-	resp, err := r.atVersion(2, version).Broker(1).Request(r.t.Context(), req)
+	resp, err := r.atVersion(2, version).SeedBrokers()[0].Request(r.t.Context(), req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -465,7 +465,7 @@ func TestASearchByTimeEndsWithTheClientsPatience(t *testing.T) {
 	part.Timestamp = 3
 	req.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: "t", Partitions: []kmsg.ListOffsetsRequestTopicPartition{part}}}
 	begun := time.Now()
-	resp, err := r.atVersion(2, 10).Broker(1).Request(t.Context(), req)
+	resp, err := r.atVersion(2, 10).SeedBrokers()[0].Request(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -575,7 +575,7 @@ func TestIdleProducersAreForgotten(t *testing.T) {
 	producers := func() int {
 		req := kmsg.NewPtrDescribeProducersRequest()
 		req.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: "t", Partitions: []int32{0}}}
-		resp, err := r.client.Broker(1).Request(t.Context(), req)
+		resp, err := r.client.SeedBrokers()[0].Request(t.Context(), req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -596,7 +596,7 @@ func TestATimedOutProduceIsRecognisedWhenItComesAgain(t *testing.T) {
 	made, _ := r.store.Catalog().Topic("t")
 	req.Acks, req.TimeoutMillis = -1, 100
 	req.Topics = []kmsg.ProduceRequestTopic{{Topic: "t", TopicID: made.ID, Partitions: []kmsg.ProduceRequestTopicPartition{{Records: raw}}}}
-	resp, err := r.producer(-1).Broker(1).Request(t.Context(), req)
+	resp, err := r.producer(-1).SeedBrokers()[0].Request(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -667,7 +667,7 @@ func TestARecreatedTopicIsNotTheOldOne(t *testing.T) {
 	part := kmsg.NewFetchRequestTopicPartition()
 	part.PartitionMaxBytes = 1 << 20
 	fetch.Topics = []kmsg.FetchRequestTopic{{TopicID: old.ID, Partitions: []kmsg.FetchRequestTopicPartition{part}}}
-	resp, err := r.client.Broker(1).Request(t.Context(), fetch)
+	resp, err := r.client.SeedBrokers()[0].Request(t.Context(), fetch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -677,7 +677,7 @@ func TestARecreatedTopicIsNotTheOldOne(t *testing.T) {
 	produce := kmsg.NewPtrProduceRequest()
 	produce.Acks, produce.TimeoutMillis = -1, 5000
 	produce.Topics = []kmsg.ProduceRequestTopic{{TopicID: old.ID, Partitions: []kmsg.ProduceRequestTopicPartition{{Records: built(batch.None, nil, rec{1, "v"})}}}}
-	resp, err = r.producer(-1).Broker(1).Request(t.Context(), produce)
+	resp, err = r.producer(-1).SeedBrokers()[0].Request(t.Context(), produce)
 	if err != nil {
 		t.Fatal(err)
 	}

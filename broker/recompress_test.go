@@ -29,7 +29,7 @@ func (r *rig) fetchRaw(topic string, version int16) *kmsg.FetchResponseTopicPart
 		r.t.Fatal(err)
 	}
 	defer client.Close()
-	resp, err := client.Broker(1).Request(r.t.Context(), req)
+	resp, err := client.SeedBrokers()[0].Request(r.t.Context(), req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
