@@ -65,6 +65,8 @@ func (v *View) applyEvent(e kv.Event) error {
 		return applyMember(v.compactors, rest, e)
 	case dirConfig:
 		return v.applyConfig(rest, e)
+	case dirDraining:
+		return v.applyDraining(rest, e)
 	case dirQuotas:
 		return v.applyQuota(rest, e)
 	case dirQueries:

@@ -115,6 +115,11 @@ func (c *Catalog) Broker(id BrokerID) (Broker, bool) {
 // Brokers returns the live brokers, sorted by id.
 func (c *Catalog) Brokers() []Broker { return ask(c, (*View).Brokers) }
 
+// Draining tells whether a broker, live or not, is to own nothing.
+func (c *Catalog) Draining(id BrokerID) bool {
+	return ask(c, func(v *View) bool { return v.Draining(id) })
+}
+
 // Compactors returns the live compactors, sorted by id.
 func (c *Catalog) Compactors() []Member { return ask(c, (*View).Compactors) }
 

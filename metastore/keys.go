@@ -24,6 +24,7 @@ const (
 	dirDeletions  = "deletions/"
 	dirConfig     = "config/"
 	dirQuotas     = "quotas/"
+	dirDraining   = "draining/"
 
 	nameProducerIDs    = "producer-ids"
 	nameTopicDeletions = "topic-deletions"
@@ -56,6 +57,7 @@ func (k keys) underGroups(dir string) string {
 
 func (k keys) broker(id BrokerID) string     { return k.under(dirBrokers) + id.String() }
 func (k keys) commit(id BrokerID) string     { return k.under(dirCommits) + id.String() }
+func (k keys) draining(id BrokerID) string   { return k.under(dirDraining) + id.String() }
 func (k keys) topic(name string) string      { return k.under(dirTopics) + name }
 func (k keys) topicID(id topic.ID) string    { return k.under(dirTopicIDs) + id.String() }
 func (k keys) compactor(id string) string    { return k.under(dirCompactors) + id }

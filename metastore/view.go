@@ -18,6 +18,7 @@ type View struct {
 	topicsByID map[topic.ID]*Topic
 	byName     []*Topic // sorted; nil: to be made again
 	brokers    map[BrokerID]Broker
+	draining   map[BrokerID]bool
 	configSets map[ConfigResource]map[string]string
 	configs    *Configs // made of configSets; nil: to be made again
 	quotaSets  map[QuotaEntity]map[string]float64
@@ -52,6 +53,7 @@ func newView(k keys, anomaly func(string, ...any)) *View {
 		topicsByID: make(map[topic.ID]*Topic),
 		byName:     []*Topic{},
 		brokers:    make(map[BrokerID]Broker),
+		draining:   make(map[BrokerID]bool),
 		configSets: make(map[ConfigResource]map[string]string),
 		configs:    &Configs{},
 		quotaSets:  make(map[QuotaEntity]map[string]float64),
@@ -120,6 +122,9 @@ func (v *View) Broker(id BrokerID) (Broker, bool) {
 func (v *View) Brokers() []Broker {
 	return slices.SortedFunc(maps.Values(v.brokers), func(a, b Broker) int { return int(a.ID) - int(b.ID) })
 }
+
+// Draining tells whether a broker, live or not, is to own nothing.
+func (v *View) Draining(id BrokerID) bool { return v.draining[id] }
 
 // Compactors returns the live compactors, sorted by id.
 func (v *View) Compactors() []Member { return sortedMembers(v.compactors) }

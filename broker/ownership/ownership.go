@@ -25,7 +25,6 @@ import (
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/producer"
-	"github.com/chronik-stream/chronik/internal/rendezvous"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/objstore"
@@ -45,6 +44,7 @@ type Manager struct {
 
 	recovered map[topic.Partition][]wal.Recovered
 	owned     map[topic.Partition]bool
+	wishes    wishes
 }
 
 // Options are what a Manager is made of.
@@ -174,12 +174,10 @@ func (c *candidate) first() int64 {
 func (m *Manager) look() (wanted []candidate, gone []topic.Partition) {
 	self := m.session.Broker()
 	m.store.Catalog().View(func(v *metastore.View) {
-		brokers := make([]string, 0, 8)
-		for _, b := range v.Brokers() {
-			brokers = append(brokers, b.ID.String())
-		}
+		candidates := Candidates(v)
 		for _, t := range v.Topics() {
 			object := m.object(t)
+			wished := m.wishes.of(t, candidates)
 			for i := range t.Partitions {
 				p := topic.Partition{Topic: t.ID, Index: i}
 				if m.owned[p] {
@@ -189,7 +187,7 @@ func (m *Manager) look() (wanted []candidate, gone []topic.Partition) {
 					continue
 				}
 				view := v.Partition(p)
-				if takeable(view.Owner, self) && rendezvous.Pick(p.String(), brokers) == self.String() {
+				if takeable(view.Owner, self) && wished[i] == self {
 					wanted = append(wanted, candidate{view: view})
 				}
 			}

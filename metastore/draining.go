@@ -1,0 +1,47 @@
+package metastore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/chronik-stream/chronik/metastore/kv"
+)
+
+// drainingValue is the value of draining/<id>. The key is never deleted: a late
+// twin of the write that made it could bring it back.
+type drainingValue struct {
+	Draining bool `json:"draining"`
+}
+
+// SetDraining says whether a broker is to own nothing: it gives up what it has,
+// and nothing is meant for it, over restarts too, until this is called again
+// with false. The broker need not live, nor ever have lived.
+func (s *Store) SetDraining(ctx context.Context, id BrokerID, draining bool) error {
+	what := fmt.Sprintf("set draining of broker %d to %t", id, draining)
+	if id < 0 {
+		return fmt.Errorf("%s: %w", what, ErrInvalid)
+	}
+	_, err := s.change(ctx, what, s.keys.draining(id), nil, nil, func(kv.Entry) ([]byte, error) {
+		return encode(drainingValue{Draining: draining}), nil
+	})
+	return err
+}
+
+func (v *View) applyDraining(rest string, e kv.Event) error {
+	id, err := parseBrokerID(rest)
+	if err != nil {
+		return err
+	}
+	var d drainingValue
+	if !e.Deleted {
+		if err := json.Unmarshal(e.Value, &d); err != nil {
+			return err
+		}
+	}
+	delete(v.draining, id)
+	if d.Draining {
+		v.draining[id] = true
+	}
+	return nil
+}
