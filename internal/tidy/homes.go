@@ -19,6 +19,7 @@ var homes = []home{
 	{"github.com/duckdb", []string{"query"}, true, "only the query node needs cgo; brokers and compactors build without it"},
 	{"github.com/gin-gonic/gin", []string{"query"}, false, "HTTP is served by the query node"},
 	{"github.com/minio/minio-go", []string{"objstore"}, true, "buckets are reached through objstore.Bucket"},
+	{"github.com/aws", []string{"objstore/aws"}, false, "buckets are reached through objstore.Bucket"},
 	{"github.com/thanos-io/objstore", []string{"objstore"}, false, "buckets are reached through objstore.Bucket"},
 	{"go.etcd.io/etcd", []string{"metastore/kv/etcd", "metastore/embed"}, true, "metadata is reached through kv.Store"},
 	{"github.com/spf13/cobra", []string{"cmd"}, false, "the command line is in cmd"},

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chronik-stream/chronik/objstore"
+	"github.com/chronik-stream/chronik/objstore/aws"
 	"github.com/chronik-stream/chronik/objstore/dir"
 	"github.com/chronik-stream/chronik/objstore/faults"
 	"github.com/chronik-stream/chronik/objstore/metrics"
@@ -24,17 +25,17 @@ import (
 
 // Config is where a cluster keeps its objects.
 type Config struct {
-	// Provider is "local", a directory, or "s3". "aws", S3 through Amazon's own
-	// library, is known and refused: it comes later.
+	// Provider is "local", a directory; "s3", a store that speaks S3; or "aws",
+	// S3 through Amazon's own library, with all its ways to credentials.
 	Provider string
 	Prefix   string // of all names in the bucket; one per cluster that shares it
 
 	Dir string // local: the directory
 
-	Bucket       string // s3, and below
+	Bucket       string // s3 and aws, and below
 	Endpoint     string // "http(s)://host[:port]"; empty is AWS
-	Region       string // default us-east-1
-	AccessKey    string // both keys empty: LocalKey on loopback, else environment, credentials file or role
+	Region       string // default us-east-1; of aws what the environment says first
+	AccessKey    string // both keys empty: LocalKey on loopback (s3), else environment, credentials file or role
 	SecretKey    string
 	SessionToken string
 	PathStyle    bool
@@ -45,7 +46,7 @@ type Config struct {
 	Faults faults.Plan   // for tests: what the store is made to do wrong
 }
 
-// ErrProvider means: there is no such provider, or not yet.
+// ErrProvider means: there is no such provider.
 var ErrProvider = errors.New("unknown object store provider")
 
 // LocalKey is both keys of a MinIO as it comes. They are used for a store on this
@@ -81,36 +82,54 @@ func (c Config) store(ctx context.Context, log *slog.Logger) (objstore.Bucket, i
 		b, err := dir.Open(c.Dir)
 		return b, b, err
 	case "s3":
-		b, err := c.s3(ctx, log)
-		return b, b, err
+		if c.AccessKey == "" && c.SecretKey == "" && loopback(c.Endpoint) {
+			c.AccessKey, c.SecretKey = LocalKey, LocalKey
+		}
+		b, err := s3.New(s3.Config{
+			Bucket: c.Bucket, Endpoint: c.Endpoint, Region: c.Region,
+			AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken,
+			PathStyle: c.PathStyle, CAFile: c.CAFile,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		return c.ensure(ctx, log, b)
 	case "aws":
-		return nil, nil, fmt.Errorf("%w: \"aws\" comes later; \"s3\" serves AWS too, with keys or with the role of the machine", ErrProvider)
+		b, err := aws.New(ctx, aws.Config{
+			Bucket: c.Bucket, Endpoint: c.Endpoint, Region: c.Region,
+			AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken,
+			PathStyle: c.PathStyle, CAFile: c.CAFile,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		return c.ensure(ctx, log, b)
 	default:
-		return nil, nil, fmt.Errorf("%w: %q is neither \"local\" nor \"s3\"", ErrProvider, c.Provider)
+		return nil, nil, fmt.Errorf("%w: %q is none of \"local\", \"s3\" and \"aws\"", ErrProvider, c.Provider)
 	}
 }
 
-func (c Config) s3(ctx context.Context, log *slog.Logger) (*s3.Bucket, error) {
-	if c.AccessKey == "" && c.SecretKey == "" && loopback(c.Endpoint) {
-		c.AccessKey, c.SecretKey = LocalKey, LocalKey
-	}
-	b, err := s3.New(s3.Config{
-		Bucket: c.Bucket, Endpoint: c.Endpoint, Region: c.Region,
-		AccessKey: c.AccessKey, SecretKey: c.SecretKey, SessionToken: c.SessionToken,
-		PathStyle: c.PathStyle, CAFile: c.CAFile,
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = b.Ensure(ctx, c.CreateBucket)
+// remote is a bucket behind a network.
+type remote interface {
+	objstore.Bucket
+	io.Closer
+	Ensure(ctx context.Context, create bool) error
+}
+
+func (c Config) ensure(ctx context.Context, log *slog.Logger, b remote) (objstore.Bucket, io.Closer, error) {
+	err := b.Ensure(ctx, c.CreateBucket)
 	if errors.Is(err, objstore.ErrUnavailable) && !c.CreateBucket {
 		log.Warn("object store does not answer, going on without having seen the bucket", "bucket", c.Bucket, "error", err)
-		return b, nil
+		return b, b, nil
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open bucket at %s: %w", c.Endpoint, err), b.Close())
+		where := c.Endpoint
+		if where == "" {
+			where = "AWS"
+		}
+		return nil, nil, errors.Join(fmt.Errorf("open bucket at %s: %w", where, err), b.Close())
 	}
-	return b, nil
+	return b, b, nil
 }
 
 func loopback(endpoint string) bool {

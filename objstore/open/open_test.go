@@ -52,12 +52,18 @@ func TestTheRolesOfOneProcessShareARegistry(t *testing.T) {
 
 func TestTheBucketOnMinIOIsMadeWhenAsked(t *testing.T) {
 	server := objtest.StartMinIO(t)
+	for _, provider := range []string{"s3", "aws"} {
+		t.Run(provider, func(t *testing.T) { madeWhenAsked(t, server, provider) })
+	}
+}
+
+func madeWhenAsked(t *testing.T, server objtest.Server, provider string) {
 	c := open.Config{
-		Provider: "s3", Bucket: "chronik", Prefix: "cluster",
+		Provider: provider, PathStyle: true, Bucket: "chronik-" + provider, Prefix: "cluster",
 		Endpoint: server.Endpoint, AccessKey: server.AccessKey, SecretKey: server.SecretKey,
 	}
 	_, _, err := open.Bucket(t.Context(), c, nil, nil)
-	require.ErrorContains(t, err, "bucket chronik does not exist")
+	require.ErrorContains(t, err, "bucket chronik-"+provider+" does not exist")
 	c.CreateBucket = true
 	objtest.Put(t, bucket(t, c, nil), "o", []byte("x"))
 	c.CreateBucket = false
@@ -114,9 +120,9 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 		config open.Config
 		want   string
 	}{
-		{open.Config{Provider: "aws"}, "comes later"},
-		{open.Config{Provider: "gcs"}, `"gcs" is neither`},
-		{open.Config{}, "neither"},
+		{open.Config{Provider: "aws"}, "no bucket is named"},
+		{open.Config{Provider: "gcs"}, `"gcs" is none of`},
+		{open.Config{}, "none of"},
 		{open.Config{Provider: "local"}, "needs a directory"},
 		{open.Config{Provider: "local", Dir: file}, "open bucket"},
 		{open.Config{Provider: "local", Dir: t.TempDir(), Prefix: "../x"}, "prefix"},

@@ -13,7 +13,7 @@ import (
 
 // Segments go up in one request, log files are read in chunks and whole.
 func BenchmarkMinIO(b *testing.B) {
-	bucket, err := s3.New(config(objtest.StartMinIO(b)))
+	bucket, err := s3.New(config(objtest.StartMinIO(b).On()))
 	require.NoError(b, err)
 	defer bucket.Close()
 	require.NoError(b, bucket.Ensure(b.Context(), true))

@@ -31,8 +31,8 @@ func (c *Config) check() []error {
 			fault("kafka.advertised", fmt.Errorf("%s is advertised, and kafka.listen has no such listener", a.Name))
 		}
 	}
-	if c.ObjectStore.Provider == "s3" && c.ObjectStore.Bucket == "" {
-		fault("objstore.provider", errors.New("an s3 bucket needs its name: set objstore.bucket (CHRONIK_OBJSTORE_BUCKET or S3_BUCKET)"))
+	if c.ObjectStore.Provider != "local" && c.ObjectStore.Bucket == "" {
+		fault("objstore.provider", errors.New("an S3 bucket needs its name: set objstore.bucket (CHRONIK_OBJSTORE_BUCKET or S3_BUCKET)"))
 	}
 	if c.DataDir == "" {
 		fault("data_dir", errors.New("data_dir must not be empty"))
