@@ -23,7 +23,9 @@ var ErrInvariant = errors.New("manifest invariant broken")
 //   - files end at or below their mark: readers take what is above it from the
 //     log, and would see those records twice;
 //   - what log and columnar files covered at or above the new log start stays
-//     covered: a merge replaces files, it does not lose any.
+//     covered: a merge replaces files, it does not lose any. Columnar files may
+//     go where cleaning has been, which may leave nothing of them;
+//   - cleaning never goes back: tombstones are dropped because of what it did.
 func Check(old, next Section) error {
 	if err := check(&old, &next); err != nil {
 		return fmt.Errorf("%w: %v, version %d after %d: %w", ErrInvariant, next.Partition, next.Version, old.Version, err)
@@ -44,6 +46,9 @@ func check(old, next *Section) error {
 	if next.LogStart < old.LogStart {
 		return fmt.Errorf("log start %d after %d", next.LogStart, old.LogStart)
 	}
+	if next.Clean.Next < old.Clean.Next {
+		return fmt.Errorf("clean up to %d after %d", next.Clean.Next, old.Clean.Next)
+	}
 	before, after := old.kinds(), next.kinds()
 	for i, k := range after {
 		was := before[i]
@@ -51,7 +56,11 @@ func check(old, next *Section) error {
 			return fmt.Errorf("%s mark %d after %d", k.name, k.mark, was.mark)
 		}
 		if k.name == "log" || len(k.files) > 0 {
-			if first, lost := uncovered(was.files, k.files, next.LogStart); lost {
+			start := next.LogStart
+			if k.name != "log" {
+				start = max(start, next.Clean.Next, next.Clean.At)
+			}
+			if first, lost := uncovered(was.files, k.files, start); lost {
 				return fmt.Errorf("%s files no longer cover offset %d", k.name, first)
 			}
 		}
@@ -93,7 +102,44 @@ func (s *Section) validate() error {
 			return fmt.Errorf("%s file %w", k.name, err)
 		}
 	}
+	if err := s.validateClean(); err != nil {
+		return err
+	}
 	return validateProducers(s.Producers)
+}
+
+// validateClean checks how far cleaning has come, and the masks.
+func (s *Section) validateClean() error {
+	c := s.Clean
+	if c.Next < 0 || c.Next > s.Marks.Log || c.Through < 0 || c.Through > s.Marks.Log || c.At < 0 || c.At > s.Marks.Log || c.Horizon < 0 ||
+		c.Through > 0 && c.Through < c.Next || c.Through == 0 && c.At > 0 {
+		return fmt.Errorf("clean up to %d, and at %d on the way to %d, horizon %d, the log mark is %d", c.Next, c.At, c.Through, c.Horizon, s.Marks.Log)
+	}
+	objects := make(map[string]bool, len(s.Masks))
+	for i := range s.Masks {
+		m := &s.Masks[i]
+		switch {
+		case m.Object == "" || objects[m.Object]:
+			return fmt.Errorf("mask %d has the name %q", i, m.Object)
+		case m.Size <= 0 || m.First < 0 || m.Next <= m.First || m.Next > s.Marks.Columnar || m.Records <= 0 || m.Records > m.Next-m.First || m.Masked != 0:
+			return fmt.Errorf("mask %s takes %d records out of [%d,%d) in %d bytes, the columnar mark is %d", m.Object, m.Records, m.First, m.Next, m.Size, s.Marks.Columnar)
+		case i > 0 && m.First < s.Masks[i-1].First:
+			return fmt.Errorf("mask %s is out of order", m.Object)
+		}
+		objects[m.Object] = true
+	}
+	return nil
+}
+
+// Objects calls f for every object that the section names, until it says no.
+func (s *Section) Objects(f func(name string) bool) {
+	for _, files := range [...][]File{s.Log, s.Columnar, s.Text, s.Vector, s.Masks} {
+		for i := range files {
+			if !f(files[i].Object) {
+				return
+			}
+		}
+	}
 }
 
 // validate checks files in their order: sound by themselves, below the mark,
@@ -115,6 +161,8 @@ func (k kind) validate() error {
 			return fmt.Errorf("%s covers [%d,%d), the mark is %d", f.Object, f.First, f.Next, k.mark)
 		case f.Records < 0 || f.Records > span:
 			return fmt.Errorf("%s has %d records in %d offsets", f.Object, f.Records, span)
+		case f.Masked < 0 || f.Masked > f.Records || f.Masked > 0 && k.name != "columnar":
+			return fmt.Errorf("%s has %d of %d records masked", f.Object, f.Masked, f.Records)
 		case i > 0 && before(f, &k.files[i-1]):
 			return fmt.Errorf("%s is out of order", f.Object)
 		}

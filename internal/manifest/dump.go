@@ -23,7 +23,7 @@ func Dump(w io.Writer, name string, object []byte) error {
 		if err != nil {
 			return errors.Join(append(damage, format.At(name, int64(at), err), out.err)...)
 		}
-		s, err := unmarshal(object[at+FrameSize : at+length])
+		s, err := unmarshal(object[at+4], object[at+FrameSize:at+length])
 		if err != nil {
 			damage = append(damage, format.At(name, int64(at), err))
 		} else {
@@ -52,6 +52,9 @@ func (p *printer) section(s *Section, at, length int) {
 		for _, f := range k.files {
 			p.printf("    [%d,%d) records=%d size=%d time=%s..%s created=%s %s", f.First, f.Next, f.Records, f.Size,
 				format.Time(f.MinTimestamp), format.Time(f.MaxTimestamp), format.Time(f.CreatedAt), f.Object)
+			if f.Masked > 0 {
+				p.printf(" masked=%d", f.Masked)
+			}
 			if f.TimePartition != "" {
 				p.printf(" in=%s", f.TimePartition)
 			}
@@ -60,6 +63,12 @@ func (p *printer) section(s *Section, at, length int) {
 			}
 			p.printf("\n")
 		}
+	}
+	if c := s.Clean; c != (Clean{}) {
+		p.printf("  clean next=%d through=%d at=%d horizon=%s\n", c.Next, c.Through, c.At, format.Time(c.Horizon))
+	}
+	for _, m := range s.Masks {
+		p.printf("  mask [%d,%d) records=%d size=%d %s\n", m.First, m.Next, m.Records, m.Size, m.Object)
 	}
 	for _, s := range s.Producers {
 		p.printf("  producer %d epoch=%d used=%s", s.ID, s.Epoch, format.Time(s.LastUsed))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/chronik-stream/chronik/internal/format"
@@ -27,6 +28,8 @@ type section struct {
 	Columnar  []file     `json:"columnar,omitempty"`
 	Text      []file     `json:"text,omitempty"`
 	Vector    []file     `json:"vector,omitempty"`
+	Clean     *Clean     `json:"clean,omitempty"` // from version 2 on, with masks and masked
+	Masks     []file     `json:"masks,omitempty"`
 	Producers []state    `json:"producers,omitempty"`
 }
 
@@ -43,6 +46,7 @@ type file struct {
 	Schema        *int   `json:"schema,omitempty"` // absent: no columns
 	Format        string `json:"format,omitempty"`
 	CreatedAt     int64  `json:"created_at"`
+	Masked        int64  `json:"masked,omitempty"`
 }
 
 type state struct {
@@ -62,7 +66,11 @@ func marshal(s *Section) ([]byte, error) {
 	wire.Columnar = schemas.files(s.Columnar)
 	wire.Text = schemas.files(s.Text)
 	wire.Vector = schemas.files(s.Vector)
+	wire.Masks = schemas.files(s.Masks)
 	wire.Schemas = schemas.list
+	if s.Clean != (Clean{}) {
+		wire.Clean = &s.Clean
+	}
 	for _, p := range s.Producers {
 		w := state{ID: p.ID, Epoch: p.Epoch, LastUsed: p.LastUsed}
 		for _, b := range p.Batches {
@@ -89,7 +97,7 @@ func (s *schemaSet) files(files []File) []file {
 		out = append(out, file{
 			Object: f.Object, Size: f.Size, CRC: f.CRC, First: f.First, Next: f.Next, Records: f.Records,
 			MinTimestamp: f.MinTimestamp, MaxTimestamp: f.MaxTimestamp, TimePartition: f.TimePartition,
-			Schema: s.place(f.Columns), Format: f.Format, CreatedAt: f.CreatedAt,
+			Schema: s.place(f.Columns), Format: f.Format, CreatedAt: f.CreatedAt, Masked: f.Masked,
 		})
 	}
 	return out
@@ -112,7 +120,7 @@ func (s *schemaSet) place(columns []Column) *int {
 	return &place
 }
 
-func unmarshal(payload []byte) (Section, error) {
+func unmarshal(version byte, payload []byte) (Section, error) {
 	var wire section
 	d := json.NewDecoder(bytes.NewReader(payload))
 	d.DisallowUnknownFields()
@@ -122,6 +130,9 @@ func unmarshal(payload []byte) (Section, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return Section{}, format.Corrupt(FrameSize+d.InputOffset(), "payload: more than one value")
 	}
+	if version < 2 && wire.cleaned() {
+		return Section{}, format.Corrupt(FrameSize, "payload: version 1 knows nothing of cleaning")
+	}
 	s := Section{
 		Partition: topic.Partition{Topic: wire.TopicID, Index: wire.Partition}, Topic: wire.Topic,
 		Version: wire.Version, LogStart: wire.LogStart, Marks: wire.Marks,
@@ -130,10 +141,13 @@ func unmarshal(payload []byte) (Section, error) {
 	for _, kind := range []struct {
 		to   *[]File
 		from []file
-	}{{&s.Log, wire.Log}, {&s.Columnar, wire.Columnar}, {&s.Text, wire.Text}, {&s.Vector, wire.Vector}} {
+	}{{&s.Log, wire.Log}, {&s.Columnar, wire.Columnar}, {&s.Text, wire.Text}, {&s.Vector, wire.Vector}, {&s.Masks, wire.Masks}} {
 		if *kind.to, err = wire.files(kind.from); err != nil {
 			return Section{}, err
 		}
+	}
+	if wire.Clean != nil {
+		s.Clean = *wire.Clean
 	}
 	if s.Producers, err = producers(wire.Producers); err != nil {
 		return Section{}, err
@@ -142,6 +156,12 @@ func unmarshal(payload []byte) (Section, error) {
 		return Section{}, format.Corrupt(FrameSize, "payload: %v", err)
 	}
 	return s, nil
+}
+
+// cleaned reports fields that version 1 did not have.
+func (w *section) cleaned() bool {
+	masked := func(f file) bool { return f.Masked != 0 }
+	return w.Clean != nil || w.Masks != nil || slices.ContainsFunc(slices.Concat(w.Log, w.Columnar, w.Text, w.Vector), masked)
 }
 
 func (w *section) files(from []file) ([]File, error) {
@@ -153,7 +173,7 @@ func (w *section) files(from []file) ([]File, error) {
 		files[i] = File{
 			Object: f.Object, Size: f.Size, CRC: f.CRC, First: f.First, Next: f.Next, Records: f.Records,
 			MinTimestamp: f.MinTimestamp, MaxTimestamp: f.MaxTimestamp, TimePartition: f.TimePartition,
-			Format: f.Format, CreatedAt: f.CreatedAt,
+			Format: f.Format, CreatedAt: f.CreatedAt, Masked: f.Masked,
 		}
 		if f.Schema == nil {
 			continue

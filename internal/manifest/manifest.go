@@ -7,7 +7,7 @@
 //
 //	object:  section · section · …
 //
-//	section: magic "CHMF" (4) · version 1 (1) · zero (3) · payload length (4)
+//	section: magic "CHMF" (4) · version 1 or 2 (1) · zero (3) · payload length (4)
 //	         · CRC-32C of the 12 bytes before and the payload (4) · payload
 //
 // The payload is JSON: manifests are small, read seldom, and looked at by
@@ -31,7 +31,7 @@ import (
 
 const (
 	// Version is the newest version of a section, the one that is written.
-	Version = 1
+	Version = 2
 	// SectionsMax bounds the sections of an object: as many partitions as one
 	// transaction of the metadata store may swap.
 	SectionsMax = 64
@@ -71,6 +71,19 @@ type File struct {
 	Columns       []Column // inferred ones; shared between files of one schema: do not change
 	Format        string   // "parquet"; empty for log files
 	CreatedAt     int64    // ms since the epoch
+	Masked        int64    // columnar files: records that a mask takes away
+}
+
+// Clean is how far compaction by key has come.
+//
+// Below Next every record was held against every later one below Next. While a
+// cleaning is under way, the files below At have been held against the keys of
+// [Next, Through) too.
+type Clean struct {
+	Next    int64 `json:"next"`
+	Through int64 `json:"through,omitempty"` // 0: no cleaning is under way
+	At      int64 `json:"at,omitempty"`
+	Horizon int64 `json:"horizon,omitempty"` // ms, from which all tombstones that were met may go; 0: none was left
 }
 
 // Section is the manifest of one partition.
@@ -84,6 +97,8 @@ type Section struct {
 	Columnar  []File           // by First, then TimePartition; not overlapping within one
 	Text      []File           // as Columnar
 	Vector    []File           // as Columnar
+	Clean     Clean            // compaction by key; zero without it
+	Masks     []File           // by First: the offsets of records that cleaning took out of the log and not out of columnar files
 	Producers []producer.State // at Marks.Log, by ID
 }
 
@@ -131,7 +146,7 @@ func Decode(b []byte) (Section, error) {
 	if length != len(b) {
 		return Section{}, format.Corrupt(int64(length), "%d bytes after the section", len(b)-length)
 	}
-	return unmarshal(b[FrameSize:])
+	return unmarshal(b[4], b[FrameSize:])
 }
 
 // DecodeAll reads all sections of an object.
@@ -142,7 +157,7 @@ func DecodeAll(object []byte) ([]Section, error) {
 		if err != nil {
 			return nil, format.At("", int64(at), err)
 		}
-		s, err := unmarshal(object[at+FrameSize : at+length])
+		s, err := unmarshal(object[at+4], object[at+FrameSize:at+length])
 		if err != nil {
 			return nil, format.At("", int64(at), err)
 		}

@@ -39,6 +39,10 @@ func parquet(first, next int64, day string, columns ...manifest.Column) manifest
 	return f
 }
 
+func mask(first, next int64) manifest.File {
+	return manifest.File{Object: fmt.Sprintf("mask/%d-%d", first, next), Size: 100, First: first, Next: next, Records: 1}
+}
+
 var columns = []manifest.Column{{Name: "page", Type: "text"}, {Name: "added", Type: "int64"}}
 
 // sample is the manifest of one partition, its third.
@@ -59,7 +63,7 @@ func sample(index int32) manifest.Section {
 }
 
 func TestSectionsStandOnTheirOwn(t *testing.T) {
-	written := []manifest.Section{sample(0), sample(1), {Partition: partition(2), Version: 1}}
+	written := []manifest.Section{sample(0), cleaned(1), {Partition: partition(2), Version: 1}}
 	object, places, err := manifest.Encode(written)
 	require.NoError(t, err)
 	all, err := manifest.DecodeAll(object)
@@ -75,12 +79,42 @@ func TestSectionsStandOnTheirOwn(t *testing.T) {
 }
 
 func TestGoldenManifest(t *testing.T) {
-	object, _, err := manifest.Encode([]manifest.Section{sample(0), {Partition: partition(1), Topic: "wikipedia", Version: 1}})
+	object, _, err := manifest.Encode([]manifest.Section{cleaned(0), {Partition: partition(1), Topic: "wikipedia", Version: 1}})
 	require.NoError(t, err)
-	require.Equal(t, string(golden(t, "v1.manifest", object)), string(object), "a version that stands is never changed: make a new one")
+	require.Equal(t, string(golden(t, "v2.manifest", object)), string(object), "a version that stands is never changed: make a new one")
+	var text bytes.Buffer
+	require.NoError(t, manifest.Dump(&text, "v2.manifest", object))
+	require.Equal(t, string(golden(t, "v2.manifest.txt", text.Bytes())), text.String())
+}
+
+// cleaned is sample after compaction by key has begun.
+func cleaned(index int32) manifest.Section {
+	s := sample(index)
+	s.Clean = manifest.Clean{Next: 10, Through: 20, At: 18, Horizon: 1_760_000_200_000}
+	s.Columnar[0].Masked = 2
+	s.Masks = []manifest.File{{Object: "mask/0-10", Size: 100, CRC: 7, First: 0, Next: 10, Records: 2, CreatedAt: 1_760_000_100_000}}
+	return s
+}
+
+func TestTheFirstVersionIsStillRead(t *testing.T) {
+	object := golden(t, "v1.manifest", nil)
+	all, err := manifest.DecodeAll(object)
+	require.NoError(t, err)
+	require.Equal(t, []manifest.Section{sample(0), {Partition: partition(1), Topic: "wikipedia", Version: 1}}, all)
 	var text bytes.Buffer
 	require.NoError(t, manifest.Dump(&text, "v1.manifest", object))
-	require.Equal(t, string(golden(t, "v1.manifest.txt", text.Bytes())), text.String())
+	require.Equal(t, string(golden(t, "v1.manifest.txt", nil)), text.String())
+}
+
+func TestObjectsAreAllThatASectionNames(t *testing.T) {
+	s := cleaned(0)
+	s.Text, s.Vector = []manifest.File{logFile(0, 1)}, []manifest.File{logFile(0, 2)}
+	var names []string
+	s.Objects(func(name string) bool { names = append(names, name); return true })
+	require.Equal(t, []string{"log/0-10", "log/10-18", "log/20-30", "parquet/2026-11-22/0-10", "parquet/2026-11-23/0-10",
+		"parquet/2026-11-23/10-20", "parquet/2026-11-24/10-20", "log/0-1", "log/0-2", "mask/0-10"}, names)
+	s.Objects(func(string) bool { names = nil; return false })
+	require.Nil(t, names)
 }
 
 // golden reads a golden file. With -update one that does not exist is made; one
@@ -97,7 +131,7 @@ func golden(t *testing.T, name string, made []byte) []byte {
 }
 
 func TestOneFlippedBitIsAlwaysDetected(t *testing.T) {
-	object, places, err := manifest.Encode([]manifest.Section{sample(0)})
+	object, places, err := manifest.Encode([]manifest.Section{cleaned(0)})
 	require.NoError(t, err)
 	require.Len(t, places, 1)
 	for bit := range len(object) * 8 {
@@ -137,7 +171,7 @@ func framed(version byte, payload string) []byte {
 }
 
 func TestANewerVersionIsNotCalledCorrupt(t *testing.T) {
-	_, err := manifest.Decode(framed(2, `{"anything": true}`))
+	_, err := manifest.Decode(framed(manifest.Version+1, `{"anything": true}`))
 	require.ErrorIs(t, err, format.ErrVersion)
 	require.NotErrorIs(t, err, format.ErrCorrupt)
 }
@@ -154,8 +188,11 @@ func TestPayloadsThatAreNoSectionAreRefused(t *testing.T) {
 		head + `}{}`:           "more than one value",
 		head + `,"log":[{}]}`:  "has no name",
 		head + `,"log":"all"}`: "cannot unmarshal",
-		head + `,"columnar":[{"object":"a","size":1,"first":0,"next":1,"schema":1}]}`: "schema 1 of 0",
-		head + `,"producers":[{"id":1,"batches":[[4294967296,0,0,0]]}]}`:              "sequences 4294967296",
+		head + `,"columnar":[{"object":"a","size":1,"first":0,"next":1,"schema":1}]}`:        "schema 1 of 0",
+		head + `,"producers":[{"id":1,"batches":[[4294967296,0,0,0]]}]}`:                     "sequences 4294967296",
+		head + `,"clean":{"next":1}}`:                                                        "version 1 knows nothing",
+		head + `,"masks":[]}`:                                                                "version 1 knows nothing",
+		head + `,"log":[{"object":"a","size":1,"first":0,"next":1,"records":1,"masked":1}]}`: "version 1 knows nothing",
 	} {
 		_, err := manifest.Decode(framed(1, payload))
 		require.ErrorIs(t, err, format.ErrCorrupt, payload)
@@ -196,6 +233,18 @@ func TestCheckHoldsTheInvariants(t *testing.T) {
 		{"empty range", func(n *manifest.Section) { n.Log[1].Next = n.Log[1].First }, "covers [10,10)"},
 		{"more records than offsets", func(n *manifest.Section) { n.Log[1].Records = 9 }, "9 records in 8 offsets"},
 		{"producers out of order", func(n *manifest.Section) { n.Producers[1].ID = 3999 }, "producer 3999 after 4000"},
+		{"cleaning begins", func(n *manifest.Section) { n.Clean = manifest.Clean{Through: 20, At: 10} }, ""},
+		{"a columnar file that cleaning left nothing of", func(n *manifest.Section) { n.Clean.Next, n.Columnar = 20, n.Columnar[:2] }, ""},
+		{"the same while it is under way", func(n *manifest.Section) { n.Clean, n.Columnar = manifest.Clean{Through: 20, At: 20}, n.Columnar[:2] }, ""},
+		{"a columnar file lost above", func(n *manifest.Section) { n.Clean.Next, n.Columnar = 15, n.Columnar[:2] }, "columnar files no longer cover offset 15"},
+		{"a log file lost where it has been", func(n *manifest.Section) { n.Clean.Next, n.Log = 20, append(n.Log[:1:1], n.Log[2]) }, "no longer cover offset 10"},
+		{"cleaning above the mark", func(n *manifest.Section) { n.Clean.Next = 31 }, "clean up to 31"},
+		{"cleaning on the way to nowhere", func(n *manifest.Section) { n.Clean.At = 10 }, "at 10 on the way to 0"},
+		{"a mask above the columnar mark", func(n *manifest.Section) { n.Masks = []manifest.File{mask(10, 21)} }, "mask mask/10-21"},
+		{"masks out of order", func(n *manifest.Section) { n.Masks = []manifest.File{mask(10, 20), mask(0, 10)} }, "out of order"},
+		{"a mask twice", func(n *manifest.Section) { n.Masks = []manifest.File{mask(0, 10), mask(0, 10)} }, "has the name"},
+		{"more masked than there is", func(n *manifest.Section) { n.Columnar[0].Masked = 11 }, "11 of 10 records masked"},
+		{"a masked log file", func(n *manifest.Section) { n.Log[0].Masked = 1 }, "1 of 10 records masked"},
 		{"too many batches", func(n *manifest.Section) { n.Producers[0].Batches = make([]producer.Batch, 6) }, "has 6 batches"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -213,6 +262,9 @@ func TestCheckHoldsTheInvariants(t *testing.T) {
 			require.ErrorContains(t, err, c.reason)
 		})
 	}
+	back := sample(0)
+	back.Version = 4
+	require.ErrorContains(t, manifest.Check(cleaned(0), back), "clean up to 0 after 10")
 	first := sample(0)
 	first.Version = 1
 	require.NoError(t, manifest.Check(manifest.Section{}, first))
@@ -280,12 +332,12 @@ func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
 // What Decode accepts survives Encode and Decode unchanged and may follow its
 // own predecessor; no bytes make it panic.
 func FuzzDecode(f *testing.F) {
-	object, _, err := manifest.Encode([]manifest.Section{sample(0)})
+	object, _, err := manifest.Encode([]manifest.Section{cleaned(0)})
 	require.NoError(f, err)
 	f.Add(object, string(object[manifest.FrameSize:]))
 	f.Fuzz(func(t *testing.T, b []byte, payload string) {
 		_, _ = manifest.DecodeAll(b)
-		s, err := manifest.Decode(framed(1, payload))
+		s, err := manifest.Decode(framed(manifest.Version, payload))
 		if err != nil {
 			require.ErrorIs(t, err, format.ErrCorrupt)
 			return

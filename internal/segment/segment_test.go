@@ -407,3 +407,47 @@ func BenchmarkReadFooterOf4000Partitions(b *testing.B) {
 		}
 	}
 }
+
+// What compaction by key leaves: batches without records have no time, and the
+// base timestamp of one with a delete horizon is no time of a record.
+func TestTimesAreThoseOfRecords(t *testing.T) {
+	const base = 1_760_000_000_000
+	real, err := batch.Verify(records(t, 20, 3, 5))
+	require.NoError(t, err)
+	_, raw := batch.Empty(real)
+	withHorizon := func(first int64) []byte {
+		var b batch.Builder
+		b.Reset(batch.Options{})
+		b.Append(base+first, []byte("key"), nil)
+		raw, err := b.Build(nil)
+		require.NoError(t, err)
+		batch.PatchOffset(raw, first, 3)
+		h, err := batch.Verify(raw)
+		require.NoError(t, err)
+		out, err := batch.NewFilter(batch.NewDecoder(1<<20)).Apply(h, raw, 2*base, 0, func(*batch.Record) bool { return true })
+		require.NoError(t, err)
+		return out.Raw
+	}
+	for _, c := range []struct {
+		name            string
+		batches         [][]byte
+		least, greatest int64
+	}{
+		{"nothing but an empty one", [][]byte{raw}, -1, -1},
+		{"empty first", [][]byte{raw, records(t, 30, 2, 1)}, base + 30, base + 31},
+		{"empty last", [][]byte{records(t, 10, 2, 1), raw}, base + 10, base + 11},
+		{"a horizon", [][]byte{withHorizon(5), records(t, 30, 2, 1)}, base + 5, base + 31},
+	} {
+		w := segment.NewWriter(segment.Meta{Kind: segment.KindLog, Broker: -1})
+		w.Begin(partition(1, 0), 3)
+		for _, b := range c.batches {
+			require.NoError(t, appendBatch(t, w, b))
+		}
+		w.End(nil)
+		object, _ := finish(t, w)
+		f, err := load(object)
+		require.NoError(t, err, c.name)
+		require.Equal(t, []int64{c.least, c.greatest}, []int64{f.Ranges[0].MinTimestamp, f.Ranges[0].MaxTimestamp}, c.name)
+		require.Equal(t, c.greatest, f.Ranges[0].Blocks[0].MaxTimestamp, c.name)
+	}
+}

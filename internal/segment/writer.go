@@ -72,28 +72,41 @@ func (w *Writer) Append(h batch.Header, raw []byte) error {
 	if w.err != nil {
 		return w.err
 	}
-	minTimestamp := h.BaseTimestamp
-	if h.Attributes.LogAppendTime() {
-		minTimestamp = h.MaxTimestamp // the base is still the client's
-	}
+	minTimestamp, maxTimestamp := times(h)
 	if len(r.Blocks) == 0 {
-		r.First, r.MinTimestamp, r.MaxTimestamp = h.BaseOffset, minTimestamp, h.MaxTimestamp
+		r.First, r.MinTimestamp, r.MaxTimestamp = h.BaseOffset, minTimestamp, maxTimestamp
 	}
 	if n := len(r.Blocks); n == 0 || r.Blocks[n-1].Length+int64(len(raw)) > BlockBytes {
-		r.Blocks = append(r.Blocks, Block{First: h.BaseOffset, Position: w.at, MaxTimestamp: h.MaxTimestamp})
+		r.Blocks = append(r.Blocks, Block{First: h.BaseOffset, Position: w.at, MaxTimestamp: maxTimestamp})
 	}
 	b := &r.Blocks[len(r.Blocks)-1]
 	b.Length += int64(len(raw))
-	b.MaxTimestamp = max(b.MaxTimestamp, h.MaxTimestamp)
+	b.MaxTimestamp = max(b.MaxTimestamp, maxTimestamp)
 	b.CRC = crc32.Update(b.CRC, format.Castagnoli, raw)
 	r.Next = h.Next()
 	r.Length += int64(len(raw))
+	if r.Records == 0 { // batches without records do not count
+		r.MinTimestamp = minTimestamp
+	} else if h.Records > 0 {
+		r.MinTimestamp = min(r.MinTimestamp, minTimestamp)
+	}
+	r.MaxTimestamp = max(r.MaxTimestamp, maxTimestamp)
 	r.Records += int64(h.Records)
-	r.MinTimestamp = min(r.MinTimestamp, minTimestamp)
-	r.MaxTimestamp = max(r.MaxTimestamp, h.MaxTimestamp)
 	w.parts = append(w.parts, raw)
 	w.at += int64(len(raw))
 	return nil
+}
+
+// times are the least and the greatest timestamp that a header tells of its
+// records, −1 both when there are none.
+func times(h batch.Header) (least, greatest int64) {
+	switch {
+	case h.Records == 0:
+		return -1, -1
+	case h.Attributes.LogAppendTime(), h.Attributes.DeleteHorizon():
+		return h.MaxTimestamp, h.MaxTimestamp // the base is the client's, or no time of a record
+	}
+	return h.BaseTimestamp, h.MaxTimestamp
 }
 
 // End closes the range. producers are the states, after the range, of the
