@@ -181,7 +181,8 @@ func (b *Broker) sessions(ctx context.Context) error {
 	}
 }
 
-// session is one life: register, recover the WAL, take partitions, serve.
+// session is one life: register, recover the WAL, take partitions, serve. It
+// begins with nothing of the one before but the disk. [new-session-empty]
 func (b *Broker) session(ctx context.Context) error {
 	s, err := b.deps.Store.Register(ctx, b.description(), b.cfg.SessionTTL)
 	if err != nil {

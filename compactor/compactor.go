@@ -81,7 +81,7 @@ func (c Config) withDefaults() Config {
 	c.OrphanAge = cmp.Or(c.OrphanAge, 24*time.Hour)
 	c.OrphanEvery = cmp.Or(c.OrphanEvery, 6*time.Hour)
 	// An attempt must have given up long before what it wrote counts as orphaned.
-	c.PassTimeout = min(c.PassTimeout, c.OrphanAge/4)
+	c.PassTimeout = min(c.PassTimeout, c.OrphanAge/4) // [attempts-end]
 	c.FailurePauseMin = cmp.Or(c.FailurePauseMin, time.Second)
 	c.FailurePauseMax = cmp.Or(c.FailurePauseMax, 5*time.Minute)
 	c.manifestsInFlight = 16
@@ -215,4 +215,6 @@ func (c *Compactor) rest(ctx context.Context, changed <-chan struct{}, again tim
 	}
 }
 
+// newID makes a name for one object of one attempt; no other attempt has it, and
+// none that finds it adopts it. [own-names]
 func (c *Compactor) newID() ulid.ULID { return ulid.MustNew(ulid.Timestamp(c.now()), rand.Reader) }

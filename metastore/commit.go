@@ -111,6 +111,9 @@ func (s *Store) settleCommit(ctx context.Context, what string, bs *BrokerSession
 	key := s.keys.commit(bs.Broker())
 	mark := commitMark{Session: bs.ID(), Sequence: seg.Sequence, Segment: seg.ID}
 	alive := bs.alive(s.keys)
+	// The session's key as it was registered [session-compare], and the marker as
+	// the commit before left it [commit-sequence]: late or sent twice, it applies
+	// once, in its turn, or never.
 	txn := kv.Txn{
 		If:   []kv.Compare{alive, {Key: key, ModRevision: last.revision}},
 		Then: []kv.Op{kv.Put(key, encode(mark))},

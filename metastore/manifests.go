@@ -79,9 +79,9 @@ func (s *Store) packSwaps(swaps []ManifestSwap) (txn kv.Txn, n int) {
 	topics := make(map[topic.ID]bool)
 	for _, w := range swaps {
 		put := kv.Put(s.keys.manifest(w.Partition), encode(w.New))
-		compares := []kv.Compare{{Key: put.Key, ModRevision: w.Seen.ModRevision}}
+		compares := []kv.Compare{{Key: put.Key, ModRevision: w.Seen.ModRevision}} // [manifest-compare]
 		if !topics[w.Partition.Topic] {
-			compares = append(compares, kv.Compare{Key: s.keys.topicID(w.Partition.Topic), Exists: true})
+			compares = append(compares, kv.Compare{Key: s.keys.topicID(w.Partition.Topic), Exists: true}) // [topic-exists]
 		}
 		if !fits(txn, len(compares), put) {
 			break

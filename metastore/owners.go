@@ -72,6 +72,8 @@ func (s *Store) Take(ctx context.Context, bs *BrokerSession, takes []Take) (map[
 func checkTake(bs *BrokerSession, t Take) error {
 	owner := t.View.Owner
 	switch {
+	// The view says at one revision whose session is gone and where the log ends;
+	// an older one than our own session could miss commits of the one before. [one-revision]
 	case t.View.Revision < int64(bs.ID()):
 		return fmt.Errorf("%w: view of revision %d is older than session %d", ErrInvalid, t.View.Revision, bs.ID())
 	case t.View.OwnerAlive && owner.Session != bs.ID():
@@ -135,9 +137,9 @@ func (s *Store) packOwners(bs *BrokerSession, changes []ownerChange) (txn kv.Txn
 	topics := make(map[topic.ID]bool)
 	for _, c := range changes {
 		put := kv.Put(s.keys.owner(c.partition), encode(c.owner))
-		compares := []kv.Compare{{Key: put.Key, ModRevision: c.seen}}
+		compares := []kv.Compare{{Key: put.Key, ModRevision: c.seen}} // [owner-compare]
 		if c.topic && !topics[c.partition.Topic] {
-			compares = append(compares, kv.Compare{Key: s.keys.topicID(c.partition.Topic), Exists: true})
+			compares = append(compares, kv.Compare{Key: s.keys.topicID(c.partition.Topic), Exists: true}) // [topic-exists]
 		}
 		if !fits(txn, len(compares), put) {
 			break

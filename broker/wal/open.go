@@ -45,8 +45,8 @@ type Recovery struct {
 //  1. Every file is read from disk, not from the page cache.
 //  2. Files are taken in the order of their generations; in each, frames count
 //     up to the first that is bad. Bad frames that had been durable are damage.
-//  3. What is kept is made durable before it counts: the last file gets an End
-//     frame behind its last good one, and a sync.
+//  3. What is kept is made durable before it counts [recovery-sync]: the last
+//     file gets an End frame behind its last good one, and a sync.
 //  4. Appending begins in another file, under a new generation.
 //
 // A frame is held, and its file not used again, until Release is called for it.

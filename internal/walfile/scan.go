@@ -99,7 +99,7 @@ func (s *scanner) frame(pos int64) (f *Frame, batch []byte, reason string, err e
 	if err != nil {
 		return nil, nil, "", err
 	}
-	parsed, ok := ParseFrame(head, s.sum.Generation)
+	parsed, ok := ParseFrame(head, s.sum.Generation) // [wal-generation]
 	if !ok {
 		return nil, nil, "no frame of this generation", nil
 	}
