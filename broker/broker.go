@@ -135,7 +135,9 @@ func (b *Broker) Run(ctx context.Context) error {
 	var tasks errgroup.Group
 	for _, l := range b.deps.Listeners {
 		for _, socket := range l.Sockets {
-			tasks.Go(func() error { return b.server.Serve(socket, l.Advertised.Name) })
+			tasks.Go(func() error {
+				return b.server.Serve(socket, wire.Listener{Name: l.Advertised.Name, Internal: l.Advertised.Name == metastore.InternalListener})
+			})
 		}
 	}
 	sessions := make(chan error, 1)

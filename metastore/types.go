@@ -28,9 +28,14 @@ type Broker struct {
 	Session Session `json:"-"` // from the key's mod_revision
 }
 
+// InternalListener is the name of the listener by which the processes of a cluster
+// reach a broker: what one asks there is answered for that broker alone, and no
+// client's limits hold.
+const InternalListener = "INTERNAL"
+
 // Listener is one advertised address of a broker.
 type Listener struct {
-	Name string `json:"name"` // PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL
+	Name string `json:"name"` // PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL, INTERNAL
 	Host string `json:"host"`
 	Port int32  `json:"port"`
 }

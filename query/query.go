@@ -171,13 +171,16 @@ func dataDir(path string) (string, error) {
 	return path, nil
 }
 
-// seeds are the plain listeners of the live brokers.
+// seeds are the addresses by which the tail reaches the live brokers: of each its
+// internal listener, or its plain one where it has none, as `chronik dev`.
 func seeds(catalog *metastore.Catalog) []string {
 	var addresses []string
 	for _, b := range catalog.Brokers() {
-		for _, l := range b.Listeners {
-			if l.Name == "PLAINTEXT" {
+		for _, name := range []string{metastore.InternalListener, "PLAINTEXT"} {
+			if i := slices.IndexFunc(b.Listeners, func(l metastore.Listener) bool { return l.Name == name }); i >= 0 {
+				l := b.Listeners[i]
 				addresses = append(addresses, net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))))
+				break
 			}
 		}
 	}

@@ -198,7 +198,7 @@ type wholeWork[T any, R request[T]] struct {
 func (work *wholeWork[T, R]) Finish(ctx context.Context, w *wire.Response) error {
 	req := R(new(T))
 	req.SetVersion(work.r.Version)
-	counted := work.h.accounts.Any(quota.Request)
+	counted := work.h.counts(quota.Request, work.r)
 	begun := time.Now()
 	if err := work.h.parse(work.r, req.ReadFrom); err != nil {
 		return err

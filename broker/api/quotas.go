@@ -31,9 +31,15 @@ func (h *Handler) ConnectionThrottle(address netip.Addr) time.Duration {
 	return h.accounts.Connect(address, time.Now())
 }
 
+// counts tells whether a quota of that kind may hold for the client of r. What
+// another process of this cluster asks for was counted where its client asked.
+func (h *Handler) counts(key string, r *wire.Request) bool {
+	return h.accounts.Any(key) && !r.Conn.Internal()
+}
+
 // use counts an amount for the client of r.
 func (h *Handler) use(key string, r *wire.Request, amount float64) time.Duration {
-	if !h.accounts.Any(key) {
+	if !h.counts(key, r) {
 		return 0
 	}
 	return h.accounts.Use(key, clientOf(r), amount, time.Now())
@@ -42,7 +48,7 @@ func (h *Handler) use(key string, r *wire.Request, amount float64) time.Duration
 // fetchLeft is how many bytes the client of r may fetch now. When there are
 // none, throttle is how long it has to wait.
 func (h *Handler) fetchLeft(r *wire.Request) (bytes int, throttle time.Duration) {
-	if !h.accounts.Any(quota.Fetch) {
+	if !h.counts(quota.Fetch, r) {
 		return math.MaxInt, 0
 	}
 	left, throttle := h.accounts.Left(quota.Fetch, clientOf(r), time.Now())
@@ -52,7 +58,7 @@ func (h *Handler) fetchLeft(r *wire.Request) (bytes int, throttle time.Duration)
 // worked counts time that the broker worked for the client of r since begun.
 // Waiting, for disks, stores and other clients, is not work.
 func (h *Handler) worked(r *wire.Request, begun time.Time) time.Duration {
-	if !h.accounts.Any(quota.Request) {
+	if !h.counts(quota.Request, r) {
 		return 0
 	}
 	return h.use(quota.Request, r, time.Since(begun).Seconds())
@@ -116,7 +122,7 @@ func (h *Handler) mutations(r *wire.Request, strictSince int16) *mutations {
 // take counts partitions. A client that is over its quota is refused, or, if it
 // does not know that error, served and throttled.
 func (m *mutations) take(partitions int32) error {
-	if !m.h.accounts.Any(quota.Mutations) {
+	if !m.h.counts(quota.Mutations, m.r) {
 		return nil
 	}
 	if m.strict {

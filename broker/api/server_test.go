@@ -64,7 +64,7 @@ func serveWire(t testing.TB, cfg api.Config, connections wire.Config, log *slog.
 	connections.Quota = handler.ConnectionThrottle
 	s.wire = wire.New(connections, handler, log, reg)
 	served := make(chan error, 1)
-	go func() { served <- s.wire.Serve(socket, "PLAINTEXT") }()
+	go func() { served <- s.wire.Serve(socket, wire.Listener{Name: "PLAINTEXT"}) }()
 	t.Cleanup(func() {
 		s.groups.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

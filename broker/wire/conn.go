@@ -20,8 +20,10 @@ const readBufferBytes = 4 << 10
 type Conn struct {
 	server   *Server
 	net      net.Conn
-	address  netip.Addr // of the client; zero when it has none
-	listener string
+	remote   net.Addr   // of the client, whatever is between
+	address  netip.Addr // the same; zero when it has none
+	counted  bool       // among the connections of address; guarded by the server's lock
+	listener Listener
 
 	// life ends with the connection, patience already when the server drains.
 	life, patience context.Context
@@ -41,8 +43,8 @@ type Conn struct {
 // Software is what a client says of itself in ApiVersions (KIP-511).
 type Software struct{ Name, Version string }
 
-// RemoteAddr is the client's address.
-func (c *Conn) RemoteAddr() net.Addr { return c.net.RemoteAddr() }
+// RemoteAddr is the client's address, also behind a proxy that tells it.
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
 // Address is the client's address without its port; zero when it has none.
 func (c *Conn) Address() netip.Addr { return c.address }
@@ -134,8 +136,11 @@ func (s *Server) tellTaken() {
 	}
 }
 
-// Listener is the name that Serve was given for this connection's listener.
-func (c *Conn) Listener() string { return c.listener }
+// Listener is the name of this connection's listener.
+func (c *Conn) Listener() string { return c.listener.Name }
+
+// Internal tells whether a process of this cluster is at the other end.
+func (c *Conn) Internal() bool { return c.listener.Internal }
 
 // Patience ends when the connection does, or when the server drains. Requests
 // that wait for something to happen, and can be answered without, wait under it.
@@ -159,8 +164,8 @@ type underway struct {
 	extra   bool // holds one of the server's permits
 }
 
-func newConn(s *Server, nc net.Conn, listener string) *Conn {
-	c := &Conn{server: s, net: nc, address: addressOf(nc.RemoteAddr()), listener: listener, freed: make(chan struct{}, 1)}
+func newConn(s *Server, nc net.Conn, listener Listener) *Conn {
+	c := &Conn{server: s, net: nc, remote: nc.RemoteAddr(), address: addressOf(nc.RemoteAddr()), listener: listener, freed: make(chan struct{}, 1)}
 	c.life, c.end = context.WithCancelCause(context.Background())
 	patience, cancel := context.WithCancel(c.life)
 	c.patience = patience
@@ -184,9 +189,22 @@ func addressOf(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// serve runs the connection unless its address has made too many of late.
+// serve runs the connection, unless its address has too many or has made too many of late.
 func (c *Conn) serve() error {
-	if c.server.cfg.Quota != nil {
+	if c.mayBeProxied() {
+		if err := c.identify(); err != nil {
+			c.end(err)
+			_ = c.net.Close() // nothing was sent
+			return err
+		}
+		if !c.listener.Internal {
+			if limit := c.server.admitAddress(c); limit != "" {
+				c.server.refuse(c, limit)
+				return errRefused
+			}
+		}
+	}
+	if c.server.cfg.Quota != nil && !c.listener.Internal {
 		if wait := c.server.cfg.Quota(c.address); wait > 0 {
 			c.server.metrics.refused.WithLabelValues(limitQuota).Inc()
 			c.Mute(wait)
@@ -461,6 +479,9 @@ var (
 	errSlowTaker = errors.New("the client does not take an answer")
 	errMemory    = errors.New("no memory for a request")
 )
+
+// errRefused ends a connection that is one too many.
+var errRefused = errors.New("refused by a limit")
 
 // errQuota ends a connection whose address makes too many.
 var errQuota = errors.New("the address is over its quota of new connections")

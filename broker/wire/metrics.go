@@ -8,6 +8,7 @@ const (
 	limitConnections     = "connections"
 	limitPerIP           = "connections_per_ip"
 	limitQuota           = "connection_quota"
+	limitInternal        = "internal_connections"
 	limitRate            = "connection_rate"
 	limitPipeline        = "pipeline"
 	limitRequests        = "requests"
@@ -18,6 +19,7 @@ const (
 
 type metrics struct {
 	connections prometheus.Gauge
+	internal    prometheus.Gauge
 	requests    prometheus.Gauge
 	refused     *prometheus.CounterVec
 	waits       *prometheus.CounterVec
@@ -46,9 +48,10 @@ func newMetrics(reg prometheus.Registerer, frameBytes func() float64) *metrics {
 	}
 	m := &metrics{
 		connections: prometheus.NewGauge(gauge("connections", "Client connections that are open.")),
+		internal:    prometheus.NewGauge(gauge("internal_connections", "Connections of this cluster's own processes that are open.")),
 		requests:    prometheus.NewGauge(gauge("requests_underway", "Requests that are started and not answered yet.")),
 		refused: vec("connections_refused_total", "Connections closed unserved because of a limit.", "limit",
-			limitConnections, limitPerIP, limitQuota),
+			limitConnections, limitPerIP, limitQuota, limitInternal),
 		waits: vec("limit_waits_total", "Times that a connection, or the next one, was not read or not answered for a while because a limit was reached.", "limit",
 			limitRate, limitPipeline, limitRequests, limitConnectionBytes, limitFrameBytes, limitAnswerBytes),
 		answerBytes: prometheus.NewGauge(gauge("answer_bytes", "Bytes of answers that clients have not taken yet.")),
@@ -60,7 +63,7 @@ func newMetrics(reg prometheus.Registerer, frameBytes func() float64) *metrics {
 		bytesOut: counter("sent_bytes_total", "Bytes of responses."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.requests, m.refused, m.waits, m.answerBytes, m.shortened, m.timeouts, m.aborted, m.bytesIn, m.bytesOut,
+		reg.MustRegister(m.connections, m.internal, m.requests, m.refused, m.waits, m.answerBytes, m.shortened, m.timeouts, m.aborted, m.bytesIn, m.bytesOut,
 			prometheus.NewGaugeFunc(gauge("frame_bytes", "Memory that request frames have."), frameBytes))
 	}
 	return m

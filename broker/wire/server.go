@@ -29,6 +29,12 @@ type Config struct {
 	WriteTimeout        time.Duration // for each MiB of an answer to be taken; default 1 minute
 	StallTimeout        time.Duration // for such a piece of a frame or an answer while others wait for its memory; default 1 second
 
+	InternalConnectionsMax int // connections of internal listeners, which count for no other limit of connections; default 20,000
+
+	// ProxyTrusted, when set, says from which addresses a client's connection may
+	// begin with the header of the PROXY protocol.
+	ProxyTrusted func(netip.Addr) bool
+
 	// Quota, when set, is asked for each connection how long its address is over
 	// its quota of new ones. Such a connection is closed unserved after that time.
 	Quota func(netip.Addr) time.Duration
@@ -40,6 +46,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ConnectionsPerIPMax == 0 {
 		c.ConnectionsPerIPMax = c.ConnectionsMax
+	}
+	if c.InternalConnectionsMax == 0 {
+		c.InternalConnectionsMax = 20_000
 	}
 	if c.PipelineMax == 0 {
 		c.PipelineMax = 64
@@ -92,7 +101,8 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*Conn]struct{}
-	perIP     map[netip.Addr]int // of conns
+	perIP     map[netip.Addr]int // of those of clients
+	internal  int                // how many of conns are of internal listeners
 	running   sync.WaitGroup     // connections
 }
 
@@ -120,10 +130,19 @@ func New(cfg Config, handler Handler, log *slog.Logger, reg prometheus.Registere
 	return s
 }
 
-// Serve accepts connections from l until Shutdown, and then returns nil. name
-// is the listener's name, which tells clients apart that came in by different
-// addresses. l is closed when Serve returns. Several Serve may run at once.
-func (s *Server) Serve(l net.Listener, name string) error {
+// Listener says what connections of a listener are.
+type Listener struct {
+	Name string // tells clients apart that came in by different addresses
+
+	// Internal connections are those of this cluster's own processes. The limits
+	// for clients do not hold for them, and each may begin with a PROXY header
+	// that says for which client it is.
+	Internal bool
+}
+
+// Serve accepts connections from l until Shutdown, and then returns nil. l is
+// closed when Serve returns. Several Serve may run at once.
+func (s *Server) Serve(l net.Listener, of Listener) error {
 	defer l.Close()
 	defer func() {
 		s.mu.Lock()
@@ -144,8 +163,10 @@ func (s *Server) Serve(l net.Listener, name string) error {
 		switch {
 		case err == nil:
 			pause = 0
-			s.slow()
-			s.accept(nc, name)
+			if !of.Internal {
+				s.slow()
+			}
+			s.accept(nc, of)
 		case s.draining.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -153,7 +174,7 @@ func (s *Server) Serve(l net.Listener, name string) error {
 		default:
 			// Out of file descriptors, mostly: connections that end cure it.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.log.Warn("cannot accept a connection", "listener", name, "error", err, "pause", pause)
+			s.log.Warn("cannot accept a connection", "listener", of.Name, "error", err, "pause", pause)
 			select {
 			case <-time.After(pause):
 			case <-s.draining.Done():
@@ -180,29 +201,26 @@ func (s *Server) slow() {
 }
 
 // accept serves nc in goroutines of its own, or refuses it.
-func (s *Server) accept(nc net.Conn, listener string) {
+func (s *Server) accept(nc net.Conn, listener Listener) {
 	c := newConn(s, nc, listener)
 	if limit := s.admit(c); limit != "" {
-		c.end(net.ErrClosed)
-		_ = nc.Close() // nothing was sent
-		if limit != limitNone {
-			s.metrics.refused.WithLabelValues(limit).Inc()
-			s.log.Warn("connection refused", "client", nc.RemoteAddr(), "limit", limit)
-		}
+		s.refuse(c, limit)
 		return
 	}
-	s.metrics.connections.Inc()
+	open := s.metrics.connections
+	if listener.Internal {
+		open = s.metrics.internal
+	}
+	open.Inc()
 
 	go func() {
 		defer s.running.Done()
 		err := c.serve()
-		s.mu.Lock()
-		delete(s.conns, c)
-		if s.perIP[c.address]--; s.perIP[c.address] == 0 {
-			delete(s.perIP, c.address)
+		s.dismiss(c)
+		open.Dec()
+		if errors.Is(err, errRefused) {
+			return // that was told already
 		}
-		s.mu.Unlock()
-		s.metrics.connections.Dec()
 		level := slog.LevelInfo
 		if over := timeout(err); over != "" {
 			s.metrics.timeouts.WithLabelValues(over).Inc()
@@ -215,30 +233,80 @@ func (s *Server) accept(nc net.Conn, listener string) {
 			s.metrics.aborted.Inc()
 		}
 		software := c.Software()
-		s.log.Log(context.Background(), level, "connection closed", "client", nc.RemoteAddr(), "listener", listener,
+		s.log.Log(context.Background(), level, "connection closed", "client", c.RemoteAddr(), "listener", listener.Name,
 			"client_id", c.clientID, "software", software.Name, "software_version", software.Version, "reason", err)
 	}()
+}
+
+// refuse closes a connection that is one too many.
+func (s *Server) refuse(c *Conn, limit string) {
+	c.end(errRefused)
+	_ = c.net.Close() // nothing was sent
+	if limit != limitNone {
+		s.metrics.refused.WithLabelValues(limit).Inc()
+		s.log.Warn("connection refused", "client", c.RemoteAddr(), "limit", limit)
+	}
 }
 
 // limitNone is what a connection is refused for that comes while the server drains.
 const limitNone = "none"
 
-// admit counts c among the connections, or says which limit forbids it.
+// admit counts c among the connections, or says which limit forbids it. Of one
+// that may come through a proxy it is not known yet whose it is: see admitAddress.
 func (s *Server) admit(c *Conn) (limit string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.draining.Err() != nil:
 		return limitNone
-	case len(s.conns) >= s.cfg.ConnectionsMax:
+	case c.listener.Internal && s.internal >= s.cfg.InternalConnectionsMax:
+		return limitInternal
+	case !c.listener.Internal && len(s.conns)-s.internal >= s.cfg.ConnectionsMax:
 		return limitConnections
-	case s.perIP[c.address] >= s.cfg.ConnectionsPerIPMax:
+	case !c.mayBeProxied() && s.perIP[c.address] >= s.cfg.ConnectionsPerIPMax:
 		return limitPerIP
 	}
+	if c.listener.Internal {
+		s.internal++
+	} else if !c.mayBeProxied() {
+		s.count(c)
+	}
 	s.conns[c] = struct{}{}
-	s.perIP[c.address]++
 	s.running.Add(1)
 	return ""
+}
+
+// admitAddress counts c among the connections of its address, once that is known.
+func (s *Server) admitAddress(c *Conn) (limit string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.perIP[c.address] >= s.cfg.ConnectionsPerIPMax {
+		return limitPerIP
+	}
+	s.count(c)
+	return ""
+}
+
+// count counts c for its address. s.mu is held.
+func (s *Server) count(c *Conn) {
+	s.perIP[c.address]++
+	c.counted = true
+}
+
+// dismiss takes c out of the counts.
+func (s *Server) dismiss(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if c.listener.Internal {
+		s.internal--
+	}
+	if !c.counted {
+		return
+	}
+	if s.perIP[c.address]--; s.perIP[c.address] == 0 {
+		delete(s.perIP, c.address)
+	}
 }
 
 // pace spaces events evenly, after as many as a second allows at once. It may be

@@ -108,12 +108,17 @@ type harness struct {
 
 func serve(t testing.TB, cfg wire.Config, h wire.Handler) *harness {
 	t.Helper()
+	return serveAs(t, cfg, h, wire.Listener{Name: "test"})
+}
+
+func serveAs(t testing.TB, cfg wire.Config, h wire.Handler, of wire.Listener) *harness {
+	t.Helper()
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	reg := prometheus.NewRegistry()
 	s := wire.New(cfg, h, slog.New(slog.DiscardHandler), reg)
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(socket, "test") }()
+	go func() { served <- s.Serve(socket, of) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

@@ -31,6 +31,12 @@ func (c *Config) check() []error {
 			fault("kafka.advertised", fmt.Errorf("%s is advertised, and kafka.listen has no such listener", a.Name))
 		}
 	}
+	if c.Kafka.Internal.Advertised != nil && c.Kafka.Internal.Listen == nil {
+		fault("kafka.internal.advertised", errors.New("kafka.internal.advertised has no effect without kafka.internal.listen"))
+	}
+	if len(c.Kafka.ProxyTrusted) > 0 && !c.Kafka.ProxyProtocol {
+		fault("kafka.proxy_trusted", errors.New("kafka.proxy_trusted has no effect without kafka.proxy_protocol=true"))
+	}
 	if c.ObjectStore.Provider != "local" && c.ObjectStore.Bucket == "" {
 		fault("objstore.provider", errors.New("an S3 bucket needs its name: set objstore.bucket (CHRONIK_OBJSTORE_BUCKET or S3_BUCKET)"))
 	}
@@ -63,6 +69,21 @@ func (c *Config) Advertise(l Listener, port int) Listener {
 	}
 	if a.Port == 0 {
 		a.Port = port
+	}
+	return a
+}
+
+// AdvertiseInternal is what the cluster's processes are told of the internal
+// listener that is bound to port, on a machine of that name.
+func (c *Config) AdvertiseInternal(port int, machine string) Listener {
+	a := Listener{Host: c.Kafka.Internal.Listen.Host, Port: port}
+	if Wildcard(a.Host) {
+		a.Host = machine
+	}
+	if given := c.Kafka.Internal.Advertised; given != nil {
+		if a.Host = given.Host; given.Port != 0 {
+			a.Port = given.Port
+		}
 	}
 	return a
 }

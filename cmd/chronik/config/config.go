@@ -9,6 +9,7 @@
 package config
 
 import (
+	"net/netip"
 	"path/filepath"
 	"time"
 
@@ -25,8 +26,15 @@ type Config struct {
 		Format string // text, json
 	}
 	Kafka struct {
-		Listen                 []Listener
-		Advertised             []Listener // Port 0: the one listened on
+		Listen     []Listener
+		Advertised []Listener // Port 0: the one listened on
+		Internal   struct {
+			Listen         *Listener // nil: there is none
+			Advertised     *Listener // nil: this machine's name, or the host listened on; port 0: the one listened on
+			ConnectionsMax int
+		}
+		ProxyProtocol          bool
+		ProxyTrusted           []netip.Prefix // empty: everybody
 		ConnectionsMax         int
 		PipelineMax            int
 		FrameBytes             Bytes

@@ -278,3 +278,38 @@ func FuzzLoadNeverPanicsOnAFile(f *testing.F) {
 		}
 	})
 }
+
+func TestSettingsWithoutTheOneThatTheyServeAreRefused(t *testing.T) {
+	for _, set := range []string{"CHRONIK_KAFKA_INTERNAL_ADVERTISED=broker-1", "CHRONIK_KAFKA_PROXY_TRUSTED=10.0.0.0/8"} {
+		if _, err := Load(Inputs{Environment: []string{set}}); err == nil || !strings.Contains(err.Error(), "has no effect without") {
+			t.Errorf("%s: %v", set, err)
+		}
+	}
+}
+
+func TestAddressesShowThemselvesSoThatTheyAreReadAgain(t *testing.T) {
+	for key, texts := range map[string][]string{
+		"kafka.internal.listen":     {"", ":9094", "0.0.0.0:9094", "[::1]:0", "localhost:1"},
+		"kafka.internal.advertised": {"", "broker-1", "broker-1:9094", "[::1]:9094", "::1"},
+		"kafka.proxy_trusted":       {"", "10.0.0.0/8", "192.0.2.7,2001:db8::/32"},
+	} {
+		for _, text := range texts {
+			c := Default()
+			for _, s := range c.Settings() {
+				if s.Key != key {
+					continue
+				}
+				if err := s.Value.Set(text); err != nil || s.Value.String() != text {
+					t.Errorf("%s=%s shows itself as %q, %v", key, text, s.Value.String(), err)
+				}
+			}
+		}
+	}
+	for key, text := range map[string]string{
+		"kafka.internal.listen": "9094", "kafka.internal.advertised": "0.0.0.0:9094", "kafka.proxy_trusted": "the balancer",
+	} {
+		if _, err := Load(Inputs{Flags: []Flag{{Key: key, Value: text}}}); err == nil {
+			t.Errorf("%s=%s is taken", key, text)
+		}
+	}
+}

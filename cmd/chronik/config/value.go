@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -366,6 +367,86 @@ func (v advertisedValue) String() string {
 	return strings.Join(texts, ",")
 }
 func (v advertisedValue) Type() string { return "comma list of \\[NAME://\\]host\\[:port\\]" }
+
+// addressValue reads one address, or nothing: host:port to listen on, host[:port]
+// to be reached at.
+type addressValue struct {
+	to   **Listener
+	port bool // it is to listen on
+}
+
+func (v addressValue) Set(text string) error {
+	*v.to = nil
+	if text == "" {
+		return nil
+	}
+	address := text
+	if _, _, err := net.SplitHostPort(address); err != nil && !v.port {
+		address = net.JoinHostPort(strings.Trim(address, "[]"), "0")
+	}
+	host, port, err := splitAddress(address)
+	if err != nil {
+		return err
+	}
+	if !v.port && Wildcard(host) {
+		return fmt.Errorf("%q is no address that anybody could connect to", text)
+	}
+	*v.to = &Listener{Host: host, Port: port}
+	return nil
+}
+
+func (v addressValue) String() string {
+	switch l := *v.to; {
+	case l == nil:
+		return ""
+	case !v.port && l.Port == 0:
+		return l.Host
+	default:
+		return l.Address()
+	}
+}
+
+func (v addressValue) Type() string {
+	if v.port {
+		return "host:port"
+	}
+	return "host\\[:port\\]"
+}
+
+// prefixesValue reads a comma list of addresses and networks.
+type prefixesValue struct{ to *[]netip.Prefix }
+
+func (v prefixesValue) Set(text string) error {
+	list, err := items(text)
+	if err != nil {
+		return err
+	}
+	*v.to = nil
+	for _, item := range list {
+		prefix, err := netip.ParsePrefix(item)
+		if address, failed := netip.ParseAddr(item); failed == nil && address.Zone() == "" {
+			prefix, err = netip.PrefixFrom(address, address.BitLen()), nil
+		}
+		if err != nil {
+			return fmt.Errorf("%q is no address or network such as 192.0.2.7 or 10.0.0.0/8", item)
+		}
+		*v.to = append(*v.to, prefix)
+	}
+	return nil
+}
+
+func (v prefixesValue) String() string {
+	var texts []string
+	for _, p := range *v.to {
+		if p.IsSingleIP() {
+			texts = append(texts, p.Addr().String())
+			continue
+		}
+		texts = append(texts, p.String())
+	}
+	return strings.Join(texts, ",")
+}
+func (v prefixesValue) Type() string { return "comma list of addresses and networks" }
 
 func faultPlan(text string) error {
 	_, err := faults.ParsePlan(text)

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"os"
+	"slices"
 
 	"github.com/chronik-stream/chronik/broker"
 	"github.com/chronik-stream/chronik/broker/api"
@@ -53,7 +56,47 @@ func (n *Node) listenKafka() ([]broker.Listener, error) {
 			n.Kafka = shown(l.Host, sockets[0])
 		}
 	}
-	return open, nil
+	internal, err := n.listenInternal()
+	if err != nil {
+		var failed error
+		for _, o := range open {
+			failed = errors.Join(failed, closeAll(o.Sockets))
+		}
+		return nil, errors.Join(fmt.Errorf("listen for the cluster: %w", err), failed)
+	}
+	return append(open, internal...), nil
+}
+
+// listenInternal opens the listener for the cluster's other processes, if there
+// is to be one.
+func (n *Node) listenInternal() ([]broker.Listener, error) {
+	l := n.cfg.Kafka.Internal.Listen
+	if l == nil {
+		return nil, nil
+	}
+	machine, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("find this machine's name: %w", err)
+	}
+	sockets, err := listen(l.Host, l.Port)
+	if err != nil {
+		return nil, err
+	}
+	advertised := n.cfg.AdvertiseInternal(portOf(sockets[0]), machine)
+	return []broker.Listener{{
+		Advertised: metastore.Listener{Name: metastore.InternalListener, Host: advertised.Host, Port: int32(advertised.Port)},
+		Sockets:    sockets,
+	}}, nil
+}
+
+// proxyTrusted says who may tell a client's address.
+func proxyTrusted(c *config.Config) func(netip.Addr) bool {
+	if !c.Kafka.ProxyProtocol {
+		return nil
+	}
+	return func(a netip.Addr) bool {
+		return len(c.Kafka.ProxyTrusted) == 0 || slices.ContainsFunc(c.Kafka.ProxyTrusted, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
 }
 
 // shown is an address as users are told it: as they gave it, with the port.
@@ -92,8 +135,8 @@ func brokerConfig(c *config.Config) broker.Config {
 			ConnectionsMax: c.Kafka.ConnectionsMax, ConnectionsPerIPMax: c.Kafka.ConnectionsIP, ConnectionRateMax: c.Kafka.ConnectionRate,
 			PipelineMax: c.Kafka.PipelineMax, RequestsMax: c.Kafka.RequestsMax,
 			ConnectionBytesMax: int64(c.Kafka.ConnBytes), BytesMax: int64(c.Kafka.FrameBytes),
-			AnswerBytesMax: int64(c.Kafka.AnswerBytes),
-			IdleTimeout:    c.Kafka.IdleTimeout, FrameTimeout: c.Kafka.FrameTimeout, WriteTimeout: c.Kafka.WriteTimeout, StallTimeout: c.Kafka.StallTimeout,
+			AnswerBytesMax: int64(c.Kafka.AnswerBytes), InternalConnectionsMax: c.Kafka.Internal.ConnectionsMax, ProxyTrusted: proxyTrusted(c),
+			IdleTimeout: c.Kafka.IdleTimeout, FrameTimeout: c.Kafka.FrameTimeout, WriteTimeout: c.Kafka.WriteTimeout, StallTimeout: c.Kafka.StallTimeout,
 		},
 		API: api.Config{
 			Quota:           quota.Config{Burst: c.Quota.Burst},
