@@ -22,10 +22,29 @@ func WithPrefix(b Bucket, prefix string) (Bucket, error) {
 	return &prefixed{bucket: b, prefix: prefix + "/"}, nil
 }
 
+// Available returns nil, or why the store under b is held to be away: then reads
+// fail at once, and puts wait. It is for those who tell of it; whoever needs an
+// object asks for it.
+func Available(b Bucket) error {
+	for {
+		switch w := b.(type) {
+		case interface{ Available() error }:
+			return w.Available()
+		case interface{ Unwrap() Bucket }:
+			b = w.Unwrap()
+		default:
+			return nil
+		}
+	}
+}
+
 type prefixed struct {
 	bucket Bucket
 	prefix string
 }
+
+// Unwrap is the whole bucket.
+func (p *prefixed) Unwrap() Bucket { return p.bucket }
 
 func (p *prefixed) strip(a Attributes) Attributes {
 	a.Name = strings.TrimPrefix(a.Name, p.prefix)

@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/url"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -57,8 +59,9 @@ const LocalKey = "minioadmin"
 // Bucket opens the bucket; release lets go of it when nothing uses it any more.
 //
 // A bucket that is absent or closed to us is an error. A store that cannot be
-// reached is one only when the bucket may have to be made: a broker that
-// restarts while its store is away still has its WAL to serve.
+// reached is not: a broker that restarts while its store is away still has its
+// WAL to serve. If the bucket may have to be made, that is tried on until the
+// store answers, or release is called.
 func Bucket(ctx context.Context, c Config, log *slog.Logger, reg prometheus.Registerer) (b objstore.Bucket, release func() error, err error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -117,10 +120,10 @@ type remote interface {
 }
 
 func (c Config) ensure(ctx context.Context, log *slog.Logger, b remote) (objstore.Bucket, io.Closer, error) {
-	err := b.Ensure(ctx, c.CreateBucket)
-	if errors.Is(err, objstore.ErrUnavailable) && !c.CreateBucket {
+	err := c.look(ctx, b)
+	if errors.Is(err, objstore.ErrUnavailable) {
 		log.Warn("object store does not answer, going on without having seen the bucket", "bucket", c.Bucket, "error", err)
-		return b, b, nil
+		return b, c.keepLooking(log, b), nil
 	}
 	if err != nil {
 		where := c.Endpoint
@@ -131,6 +134,68 @@ func (c Config) ensure(ctx context.Context, log *slog.Logger, b remote) (objstor
 	}
 	return b, b, nil
 }
+
+// lookWithin bounds how long a start waits for a store that is silent.
+const lookWithin = 10 * time.Second
+
+func (c Config) look(ctx context.Context, b remote) error {
+	looking, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	err := b.Ensure(looking, c.CreateBucket)
+	if err != nil && looking.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w: no answer within %v: %w", objstore.ErrUnavailable, lookWithin, err)
+	}
+	return err
+}
+
+// later is a bucket that is looked for in the background.
+type later struct {
+	bucket  remote
+	cancel  context.CancelFunc
+	stopped chan struct{}
+}
+
+// Close ends the looking and closes the bucket.
+func (l *later) Close() error {
+	l.cancel()
+	<-l.stopped
+	return l.bucket.Close()
+}
+
+// keepLooking looks for the bucket, and makes it where that is asked for, until
+// the store has answered.
+func (c Config) keepLooking(log *slog.Logger, b remote) io.Closer {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &later{bucket: b, cancel: cancel, stopped: make(chan struct{})}
+	go func() {
+		defer close(l.stopped)
+		for pause := lookMin; ; pause = min(2*pause, lookMax) {
+			timer := time.NewTimer(pause/2 + rand.N(pause/2))
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			}
+			switch err := c.look(ctx, b); {
+			case ctx.Err() != nil:
+				return
+			case err == nil:
+				log.Info("object store answers, the bucket is there", "bucket", c.Bucket)
+				return
+			case !errors.Is(err, objstore.ErrUnavailable):
+				log.Error("object store answers, the bucket is not to be had", "bucket", c.Bucket, "error", err)
+			}
+		}
+	}()
+	return l
+}
+
+// Pauses between looks.
+const (
+	lookMin = 500 * time.Millisecond
+	lookMax = 10 * time.Second
+)
 
 func loopback(endpoint string) bool {
 	u, err := url.Parse(endpoint)

@@ -1,14 +1,21 @@
 package open_test
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"gopkg.in/yaml.v3"
 
 	"github.com/chronik-stream/chronik/objstore"
@@ -105,12 +112,55 @@ func TestTheLocalDeploymentFits(t *testing.T) {
 	require.Contains(t, compose.Services["bucket"].Entrypoint[len(compose.Services["bucket"].Entrypoint)-1], "mc mb --ignore-existing local/chronik")
 }
 
-func TestAnUnreachableStoreIsFatalOnlyWhereABucketIsToBeMade(t *testing.T) {
-	c := open.Config{Provider: "s3", Bucket: "b", Endpoint: "http://127.0.0.1:1", AccessKey: "a", SecretKey: "secret-key"}
-	bucket(t, c, nil)
-	c.CreateBucket = true
-	_, _, err := open.Bucket(t.Context(), c, nil, nil)
-	require.ErrorIs(t, err, objstore.ErrUnavailable)
+// A broker restarts while its store is away: it has its WAL to serve. Once the
+// store is there the bucket is made, as on a start with the store there.
+func TestAStoreThatIsAwayFailsNoStartAndItsBucketIsMadeLater(t *testing.T) {
+	server := objtest.StartMinIO(t)
+	target, err := url.Parse(server.Endpoint)
+	require.NoError(t, err)
+	gate := &gate{proxy: httputil.NewSingleHostReverseProxy(target)}
+	front := httptest.NewServer(gate)
+	t.Cleanup(front.Close)
+	for i, provider := range []string{"s3", "aws"} {
+		gate.open.Store(false)
+		c := open.Config{
+			Provider: provider, PathStyle: true, CreateBucket: true, Bucket: fmt.Sprint("later-", i),
+			Endpoint: front.URL, AccessKey: server.AccessKey, SecretKey: server.SecretKey,
+			Retry: retry.Options{BackoffMin: 10 * time.Millisecond},
+		}
+		b := bucket(t, c, nil)
+		_, err := b.Get(t.Context(), "o", 0, -1)
+		require.ErrorIs(t, err, objstore.ErrUnavailable)
+		gate.open.Store(true)
+		require.Eventually(t, func() bool {
+			_, err := b.Put(t.Context(), "o", objstore.Bytes([]byte("x")), objstore.Condition{})
+			return err == nil
+		}, time.Minute, 10*time.Millisecond)
+	}
+}
+
+// gate is a store that answers 503 until it is open.
+type gate struct {
+	proxy http.Handler
+	open  atomic.Bool
+}
+
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !g.open.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	g.proxy.ServeHTTP(w, r)
+}
+
+func TestAStoreThatStaysAwayIsLetGo(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	for _, create := range []bool{false, true} {
+		c := open.Config{Provider: "s3", Bucket: "b", Endpoint: "http://127.0.0.1:1", AccessKey: "a", SecretKey: "secret-key", CreateBucket: create}
+		_, release, err := open.Bucket(t.Context(), c, nil, nil)
+		require.NoError(t, err)
+		require.NoError(t, release())
+	}
 }
 
 func TestWrongSettingsAreRefused(t *testing.T) {

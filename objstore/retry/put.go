@@ -15,7 +15,7 @@ func (b *Bucket) Put(ctx context.Context, name string, body objstore.Body, cond 
 	t := tries{bucket: b, op: "put", name: name}
 	for {
 		var a objstore.Attributes
-		err := b.attempt(ctx, body.Size, func(ctx context.Context) (err error) {
+		err := b.attempt(ctx, t.op, body.Size, func(ctx context.Context) (err error) {
 			a, err = b.bucket.Put(ctx, name, body, cond)
 			return err
 		})

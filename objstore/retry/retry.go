@@ -11,6 +11,9 @@
 // equal the put has succeeded. A rival that put the very same bytes under the
 // same name cannot be told from oneself; names with a ULID have no rivals. A put
 // with IfMatch that is refused after a lost answer stays unknown.
+//
+// A store that fails again and again is not asked any more for a while: see
+// breaker. Then reads fail at once, and puts wait for it.
 package retry
 
 import (
@@ -38,6 +41,14 @@ type Options struct {
 	AttemptTimeout    time.Duration
 	BytesPerSecondMin int64 // default 1 MiB/s
 
+	// The store is held to be away after BreakerFailures attempts in a row that
+	// failed (default 10), or after several that failed over BreakerAfter (default
+	// 5 s). Then it is probed, with pauses from BreakerPauseMin (default 200 ms)
+	// up to BreakerPauseMax (default 2 s).
+	BreakerFailures                  int
+	BreakerAfter                     time.Duration
+	BreakerPauseMin, BreakerPauseMax time.Duration
+
 	// Jitter gives a number in [0, 1); default math/rand's.
 	Jitter     func() float64
 	Log        *slog.Logger          // default: none
@@ -50,6 +61,10 @@ func (o *Options) defaults() {
 	setDefault(&o.BackoffMax, 5*time.Second)
 	setDefault(&o.AttemptTimeout, 15*time.Second)
 	setDefault(&o.BytesPerSecondMin, 1<<20)
+	setDefault(&o.BreakerFailures, 10)
+	setDefault(&o.BreakerAfter, 5*time.Second)
+	setDefault(&o.BreakerPauseMin, 200*time.Millisecond)
+	setDefault(&o.BreakerPauseMax, 2*time.Second)
 	if o.Jitter == nil {
 		o.Jitter = rand.Float64
 	}
@@ -68,6 +83,7 @@ func setDefault[T int | int64 | time.Duration](v *T, d T) {
 type Bucket struct {
 	bucket  objstore.Bucket
 	o       Options
+	breaker *breaker
 	retries *prometheus.CounterVec
 }
 
@@ -81,7 +97,15 @@ func New(bucket objstore.Bucket, o Options) (*Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("retry: %w", err)
 	}
-	return &Bucket{bucket: bucket, o: o, retries: retries}, nil
+	b := &Bucket{bucket: bucket, o: o, retries: retries}
+	b.breaker, err = newBreaker(&b.o, func(ctx context.Context) error {
+		_, err := bucket.Head(ctx, probeName)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("retry: %w", err)
+	}
+	return b, nil
 }
 
 // tries counts the attempts of one call.
@@ -99,6 +123,8 @@ func (t *tries) again(ctx context.Context, err error) error {
 	switch ended := ctx.Err(); {
 	case !errors.Is(err, objstore.ErrUnavailable):
 		return err
+	case errors.Is(err, errOpen):
+		return fmt.Errorf("%s %s: %w", t.op, t.name, err)
 	case ended != nil:
 		return fmt.Errorf("%w: %w", ended, err)
 	}
@@ -129,14 +155,20 @@ func (b *Bucket) pause(failed int) time.Duration {
 	return time.Duration(b.o.Jitter() * float64(bound))
 }
 
-// attempt runs f under the time that one attempt has for so many bytes.
-func (b *Bucket) attempt(ctx context.Context, bytes int64, f func(context.Context) error) error {
+// attempt runs f under the time that one attempt has for so many bytes, unless
+// the store is held to be away.
+func (b *Bucket) attempt(ctx context.Context, op string, bytes int64, f func(context.Context) error) error {
+	if err := b.breaker.pass(ctx, op, op == "put"); err != nil {
+		return err
+	}
 	// No object is larger; a caller's number may be.
 	seconds := float64(min(bytes, 5<<30)) / float64(b.o.BytesPerSecondMin)
 	limit := b.o.AttemptTimeout + time.Duration(seconds*float64(time.Second))
 	attempt, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return timedOut(ctx, f(attempt))
+	err := timedOut(ctx, f(attempt))
+	b.breaker.note(ctx, err)
+	return err
 }
 
 // timedOut makes the end of an attempt's own context, while the caller's goes
@@ -153,7 +185,7 @@ func timedOut(ctx context.Context, err error) error {
 func (b *Bucket) do(ctx context.Context, op, name string, bytes int64, f func(context.Context) error) error {
 	t := tries{bucket: b, op: op, name: name}
 	for {
-		err := b.attempt(ctx, bytes, f)
+		err := b.attempt(ctx, op, bytes, f)
 		if err == nil {
 			return nil
 		}
@@ -201,8 +233,9 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Att
 		t := tries{bucket: b, op: "list", name: prefix}
 		last := "" // no object has this name, and every name is greater
 		for {
-			var broken error
-			for a, err := range b.bucket.List(ctx, prefix) {
+			broken := b.breaker.pass(ctx, t.op, false)
+			for a, err := range b.pages(ctx, prefix, broken) {
+				b.breaker.note(ctx, err)
 				if err != nil {
 					broken = err
 					break
@@ -226,11 +259,24 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[objstore.Att
 	}
 }
 
+// pages is one attempt to list; none when there is to be none.
+func (b *Bucket) pages(ctx context.Context, prefix string, refused error) iter.Seq2[objstore.Attributes, error] {
+	if refused != nil {
+		return func(func(objstore.Attributes, error) bool) {}
+	}
+	return b.bucket.List(ctx, prefix)
+}
+
 // Open implements objstore.Bucket.
 func (b *Bucket) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	t := tries{bucket: b, op: "open", name: name}
 	for {
-		r, err := b.open(ctx, name)
+		err := b.breaker.pass(ctx, t.op, false)
+		var r io.ReadCloser
+		if err == nil {
+			r, err = b.open(ctx, name)
+			b.breaker.note(ctx, err)
+		}
 		if err == nil {
 			return &reader{bucket: b, ctx: ctx, name: name, stream: r}, nil
 		}

@@ -105,7 +105,7 @@ func TestRetriesEndAndAreCounted(t *testing.T) {
 		_, f := failing(t, "* * fail-before p=1")
 		registry := prometheus.NewRegistry()
 		b := wrap(t, f, retry.Options{
-			AttemptsMax: 5, BackoffMin: time.Second, BackoffMax: 3 * time.Second,
+			AttemptsMax: 5, BackoffMin: time.Second, BackoffMax: 3 * time.Second, BreakerAfter: time.Hour,
 			Jitter: func() float64 { return 1 }, Registerer: registry,
 		})
 		start := time.Now()
