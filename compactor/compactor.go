@@ -5,8 +5,8 @@
 // It works in rounds. A round looks at the catalog, plans a pass for each of its
 // partitions that is due (policy.go, pure), carries the passes out (pass.go,
 // table.go), and swaps the manifests of all of them in one transaction
-// (round.go). Segments whose every range is in log files are dropped
-// (segments.go); what nothing names any more is deleted after a grace period by
+// (round.go). Segments of which little is needed any more are merged (merge.go),
+// those whose every range is in log files are dropped (segments.go); what nothing names any more is deleted after a grace period by
 // whoever holds the janitor's lock (janitor.go).
 //
 // What it promises rests on three habits. An attempt writes under names that
@@ -113,6 +113,9 @@ type Compactor struct {
 
 	sections map[topic.Partition]known   // manifests as last read
 	failures map[topic.Partition]failure // partitions to be left alone for a while
+	derived  map[topic.ID]bool           // topics that files are derived from, as of this round
+
+	segmentFailures map[string]failure // segments to be left alone for a while, by id
 }
 
 // known is a manifest section with the version that it is.
@@ -122,10 +125,16 @@ type known struct {
 	section manifest.Section
 }
 
-// failure is a partition's record of passes that failed in a row.
+// failure is the record of something that failed some times in a row.
 type failure struct {
 	until time.Time
 	pause time.Duration
+}
+
+// again notes one more failure: the pause gets longer each time.
+func (f *failure) again(now time.Time, c Config) {
+	f.pause = min(max(2*f.pause, c.FailurePauseMin), c.FailurePauseMax)
+	f.until = now.Add(f.pause)
 }
 
 // New returns a compactor; Run makes it work.
@@ -144,6 +153,8 @@ func New(config Config, d Deps) (*Compactor, error) {
 		source:   newSource(d.Bucket),
 		sections: make(map[topic.Partition]known),
 		failures: make(map[topic.Partition]failure),
+
+		segmentFailures: make(map[string]failure),
 	}
 	if c.now == nil {
 		c.now = time.Now

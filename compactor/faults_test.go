@@ -105,6 +105,7 @@ func (w *world) work(turn int) {
 		w.topic("table", 2, asTableForEver)
 		w.topic("late", 1, map[string]string{"retention.ms": "-1"})
 		w.topic("gone", 1, asTableForEver)
+		w.topic("quiet", 2, map[string]string{"retention.ms": "-1"})
 	}
 	var all []rows
 	for _, t := range catalog.Topics() {
@@ -135,31 +136,39 @@ const turns = 5
 // left behind is swept.
 func TestKilledAtAnyStepNothingIsLostOrDoubled(t *testing.T) {
 	for _, after := range []bool{false, true} {
-		survived := false
-		first := 1
-		if after {
-			first = 2 // and so other steps than those before
-		}
-		for at := first; !survived; at += stride(at) {
-			t.Run(fmt.Sprintf("step %d after %v", at, after), func(t *testing.T) { survived = killedAt(t, at, after) })
-			if t.Failed() {
-				return
+		for _, merging := range []bool{false, true} {
+			survived := false
+			first := 1
+			if after {
+				first = 2 // and so other steps than those before
 			}
-			require.Less(t, at, 2000)
+			for at := first; !survived; at += stride(at) {
+				t.Run(fmt.Sprintf("step %d after %v merging segments %v", at, after, merging), func(t *testing.T) {
+					survived = killedAt(t, at, after, merging)
+				})
+				if t.Failed() {
+					return
+				}
+				require.Less(t, at, 2000)
+			}
 		}
 	}
 }
 
 // stride thins the steps out towards the end, where the turns repeat
 // themselves, so that the test takes seconds. Without it all 205 steps pass too.
-func stride(at int) int { return 1 + at/15 }
+func stride(at int) int { return 1 + at/8 }
 
-func killedAt(t *testing.T, at int, after bool) (survived bool) {
+func killedAt(t *testing.T, at int, after, merging bool) (survived bool) {
 	w := newWorld(t)
 	ctx, kill := context.WithCancel(t.Context())
 	defer kill()
 	x := &executioner{kill: kill, after: after}
-	first := w.start(w.quick(), w.open(mortalKV{w.kv, x}), mortalBucket{w.bucket, x})
+	config := w.quick()
+	if merging {
+		config = w.quiet()
+	}
+	first := w.start(config, w.open(mortalKV{w.kv, x}), mortalBucket{w.bucket, x})
 	x.mu.Lock()
 	x.steps, x.at = 0, at
 	x.mu.Unlock()

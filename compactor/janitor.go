@@ -157,7 +157,7 @@ func (c *Compactor) oldObjects(ctx context.Context) (map[string]bool, error) {
 		if err != nil || !name.Created().Before(before) || !a.Modified.Before(before) {
 			continue
 		}
-		if name.Kind == objstore.KindSegment && c.sessionLives(name) {
+		if name.Kind == objstore.KindSegment && !name.Merged && c.sessionLives(name) {
 			continue // its broker might still commit it, however unlikely
 		}
 		old[a.Name] = true

@@ -18,6 +18,7 @@ type Policy struct {
 	FirstBytes   int64         // new records are rewritten once there are so many bytes of them
 	FirstAge     time.Duration // or once the oldest has this age
 	PlainAge     time.Duration // the same for partitions that nothing is derived from: nobody waits for their log files
+	RangesMax    int           // or once it lies in so many pieces, which merges of segments do not make fewer
 	PassBytesMax int64         // what one pass takes in
 	FileBytesMax int64         // merges make no larger files
 	MergeFiles   int           // neighbours that make a merge
@@ -26,7 +27,8 @@ type Policy struct {
 func (p Policy) withDefaults() Policy {
 	p.FirstBytes = cmp.Or(p.FirstBytes, 8<<20)
 	p.FirstAge = cmp.Or(p.FirstAge, time.Minute)
-	p.PlainAge = cmp.Or(p.PlainAge, 10*p.FirstAge)
+	p.PlainAge = cmp.Or(p.PlainAge, 6*time.Hour)
+	p.RangesMax = cmp.Or(p.RangesMax, 100)
 	p.PassBytesMax = cmp.Or(p.PassBytesMax, 64<<20)
 	p.FileBytesMax = cmp.Or(p.FileBytesMax, 128<<20)
 	p.MergeFiles = cmp.Or(p.MergeFiles, 8)
@@ -123,12 +125,17 @@ func (p Policy) advance(s snapshot, now time.Time) (span, time.Time) {
 	out := span{mark, mark}
 	var pending, taken int64
 	var oldest time.Time
+	old := 0 // ranges that merges of segments have had their time for
 	for _, r := range s.view.Ranges {
 		if r.Next <= mark {
 			continue
 		}
-		if committed := segmentTime(r.Segment, now); oldest.IsZero() || committed.Before(oldest) {
+		committed := segmentTime(r.Segment, now)
+		if oldest.IsZero() || committed.Before(oldest) {
 			oldest = committed
+		}
+		if now.Sub(committed) >= ripeAges*p.FirstAge {
+			old++
 		}
 		pending += r.Length
 		if taken < p.PassBytesMax {
@@ -143,7 +150,7 @@ func (p Policy) advance(s snapshot, now time.Time) (span, time.Time) {
 	if s.config.Columnar.Enabled {
 		age = p.FirstAge
 	}
-	if due := oldest.Add(age); pending < p.FirstBytes && now.Before(due) {
+	if due := oldest.Add(age); pending < p.FirstBytes && old < p.RangesMax && now.Before(due) {
 		return span{}, due
 	}
 	return out, time.Time{}

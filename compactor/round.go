@@ -57,8 +57,9 @@ func (c *Compactor) round(ctx context.Context) (worked bool, again time.Time) {
 		}
 		worked = c.group(ctx, group) || worked
 	}
+	merged := c.mergeSegments(ctx)
 	dropped := c.dropSegments(ctx)
-	return worked || dropped, again
+	return worked || merged || dropped, again
 }
 
 // groups cuts tasks into those that share a manifest object.
@@ -84,6 +85,7 @@ func (c *Compactor) snapshots(ctx context.Context) []snapshot {
 	var mine []snapshot
 	now := c.now()
 	present := make(map[topic.Partition]bool)
+	c.derived = make(map[topic.ID]bool)
 	c.catalog.View(func(v *metastore.View) {
 		members := make([]string, 0, 4)
 		for _, m := range v.Compactors() {
@@ -95,6 +97,7 @@ func (c *Compactor) snapshots(ctx context.Context) []snapshot {
 		)
 		for _, t := range v.Topics() {
 			config := topicconfig.Resolve(t.Config, defaults)
+			c.derived[t.ID] = config.Columnar.Enabled
 			for i := range t.Partitions {
 				p := topic.Partition{Topic: t.ID, Index: i}
 				if rendezvous.Pick(p.String(), members) != c.config.ID {
@@ -182,8 +185,7 @@ func (c *Compactor) failed(ctx context.Context, p topic.Partition, err error) {
 		return // it is the end and not the partition
 	}
 	f := c.failures[p]
-	f.pause = min(max(2*f.pause, c.config.FailurePauseMin), c.config.FailurePauseMax)
-	f.until = c.now().Add(f.pause)
+	f.again(c.now(), c.config)
 	c.failures[p] = f
 	c.log.Error("compaction failed and is tried again", "partition", p.String(), "pause", f.pause, "err", err)
 }

@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"context"
+	"slices"
 
 	"github.com/chronik-stream/chronik/internal/rendezvous"
 	"github.com/chronik-stream/chronik/metastore"
@@ -36,10 +37,5 @@ func (c *Compactor) dropSegments(ctx context.Context) (dropped bool) {
 }
 
 func rewritten(v *metastore.View, s *metastore.Segment) bool {
-	for _, r := range s.Ranges {
-		if p := v.Partition(r.Partition); p.Topic != nil && r.Next > p.Manifest.Marks.Log {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(s.Ranges, func(r metastore.SegmentRange) bool { return !v.Rewritten(r) })
 }

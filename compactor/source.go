@@ -60,7 +60,9 @@ func (s *source) footer(ctx context.Context, object string, size int64) (*segmen
 	return fresh, nil
 }
 
-// extent is a range of one partition in one object.
+// extent is a range of one partition in one object. Its First may lie within the
+// range, and even within a block: a range of a merged segment may be cut by the
+// mark, and what is below that counts no more.
 type extent struct {
 	object string
 	segment.Range
@@ -78,7 +80,9 @@ func (s *source) extents(ctx context.Context, snap snapshot, sp span) ([]extent,
 		found := false
 		for i := range footer.Ranges {
 			if r := &footer.Ranges[i]; r.Partition == p && r.First < want.next && r.Next > want.first {
-				out = append(out, extent{object, *r})
+				e := extent{object, *r}
+				e.First = max(e.First, want.first)
+				out = append(out, e)
 				found = true
 			}
 		}
@@ -95,11 +99,12 @@ func (s *source) extents(ctx context.Context, snap snapshot, sp span) ([]extent,
 			return nil, err
 		}
 	}
+	mark := snap.view.Manifest.Marks.Log
 	for _, r := range snap.view.Ranges {
-		if r.Next <= snap.view.Manifest.Marks.Log || r.First >= sp.next || r.Next <= sp.first {
+		if r.Next <= mark || r.First >= sp.next || r.Next <= sp.first {
 			continue
 		}
-		if err := add(r.Segment.Object, r.Segment.Size, span{r.First, r.Next}); err != nil {
+		if err := add(r.Segment.Object, r.Segment.Size, span{max(r.First, mark), r.Next}); err != nil {
 			return nil, err
 		}
 	}
@@ -129,7 +134,7 @@ func (s *source) chunks(ctx context.Context, e extent, sp span) iter.Seq2[[]byte
 	return func(yield func([]byte, error) bool) {
 		blocks := e.Blocks
 		for len(blocks) > 0 {
-			if next := blockNext(e, blocks); next <= sp.first {
+			if next := blockNext(e, blocks); next <= max(sp.first, e.First) {
 				blocks = blocks[1:]
 				continue
 			}
@@ -233,6 +238,9 @@ func (r *reading) batches(ctx context.Context) columnar.Batches {
 					return
 				}
 				for b, err := range columnar.Of(chunk) {
+					if err == nil && b.Header.Next() <= r.extents[i].First {
+						continue
+					}
 					if !yield(b, err) || err != nil {
 						return
 					}
@@ -248,7 +256,13 @@ func (r *reading) each(ctx context.Context, i int, f func(h batch.Header, raw []
 		if err != nil {
 			return err
 		}
-		if err := batch.Each(chunk, f); err != nil {
+		err := batch.Each(chunk, func(h batch.Header, raw []byte) error {
+			if h.Next() <= r.extents[i].First {
+				return nil
+			}
+			return f(h, raw)
+		})
+		if err != nil {
 			return format.In(r.extents[i].object, err)
 		}
 	}

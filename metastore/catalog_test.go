@@ -93,7 +93,7 @@ func TestCatalogIsReadAgainAfterACompaction(t *testing.T) {
 // TestUnreadableMetadataStopsTheNode: a value that cannot be read is never just
 // left out, for a missing segment would give offsets a second time.
 func TestUnreadableMetadataStopsTheNode(t *testing.T) {
-	part := someSegment(1, segmentPartRangesMax+1)
+	part := someSegment(1, SegmentPartRangesMax+1)
 	for name, put := range map[string]kv.Op{
 		"corrupt segment":   kv.Put("/chronik/test/segments/A", []byte("nonsense")),
 		"another's segment": kv.Put("/chronik/test/segments/A", encodeSegment(&part)[0]),

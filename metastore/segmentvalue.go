@@ -38,18 +38,18 @@ const segmentValueVersion = 1
 // of more partitions is cut into several segments.
 const SegmentRangesMax = 6500
 
-// segmentPartRangesMax bounds the value of one key.
-const segmentPartRangesMax = 4000
+// SegmentPartRangesMax is how many ranges one key holds; more take more keys.
+const SegmentPartRangesMax = 4000
 
 // A range takes at least this many bytes, which bounds what a count may claim.
 const segmentRangeBytesMin = 8
 
 // encodeSegment returns the values of a segment's keys, one a part.
 func encodeSegment(s *Segment) [][]byte {
-	parts := max(1, (len(s.Ranges)+segmentPartRangesMax-1)/segmentPartRangesMax)
+	parts := max(1, (len(s.Ranges)+SegmentPartRangesMax-1)/SegmentPartRangesMax)
 	values := make([][]byte, parts)
 	for i := range values {
-		ranges := s.Ranges[i*segmentPartRangesMax : min((i+1)*segmentPartRangesMax, len(s.Ranges))]
+		ranges := s.Ranges[i*SegmentPartRangesMax : min((i+1)*SegmentPartRangesMax, len(s.Ranges))]
 		values[i] = encodeSegmentPart(s, i, parts, ranges)
 	}
 	return values

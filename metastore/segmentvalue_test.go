@@ -41,7 +41,7 @@ func someSegment(seed uint64, n int) Segment {
 }
 
 func TestSegmentValueReadsAsWritten(t *testing.T) {
-	for _, n := range []int{0, 1, 7, segmentPartRangesMax, segmentPartRangesMax + 1, SegmentRangesMax} {
+	for _, n := range []int{0, 1, 7, SegmentPartRangesMax, SegmentPartRangesMax + 1, SegmentRangesMax} {
 		want := someSegment(uint64(n), n)
 		var got Segment
 		for i, value := range encodeSegment(&want) {

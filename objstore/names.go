@@ -16,6 +16,7 @@ import (
 // The layout of a cluster's part of the bucket, below Config.Prefix:
 //
 //	segments/<ulid>-<broker>-<session>.segment
+//	segments/<ulid>-merged.segment
 //	topics/<topic id>/<partition>/log/<ulid>.log
 //	topics/<topic id>/<partition>/parquet/<ulid>.parquet
 //	manifests/<ulid>.manifest
@@ -40,6 +41,9 @@ const (
 	KindManifest Kind = "manifest"
 )
 
+// merged stands where another segment's name has broker and session.
+const merged = "merged"
+
 // ErrName means: no object can have that name.
 var ErrName = errors.New("invalid object name")
 
@@ -53,12 +57,18 @@ type Name struct {
 	ID        ulid.ULID
 	Broker    int32           // KindSegment
 	Session   int64           // KindSegment: in which the offsets were given
+	Merged    bool            // KindSegment: a compactor made it of several; it has no broker and no session
 	Partition topic.Partition // KindLog, KindParquet
 }
 
 // SegmentName names a segment of a broker's session.
 func SegmentName(broker int32, session int64, id ulid.ULID) string {
 	return Name{Kind: KindSegment, ID: id, Broker: broker, Session: session}.String()
+}
+
+// MergedSegmentName names a segment that a compactor made of others.
+func MergedSegmentName(id ulid.ULID) string {
+	return Name{Kind: KindSegment, ID: id, Merged: true}.String()
 }
 
 // LogFileName names a log file of a partition.
@@ -85,6 +95,9 @@ func PartitionPrefix(p topic.Partition) string {
 func (n Name) String() string {
 	switch n.Kind {
 	case KindSegment:
+		if n.Merged {
+			return fmt.Sprintf("%s%s-%s.%s", SegmentPrefix, n.ID, merged, n.Kind)
+		}
 		return fmt.Sprintf("%s%s-%d-%d.%s", SegmentPrefix, n.ID, n.Broker, n.Session, n.Kind)
 	case KindManifest:
 		return fmt.Sprintf("%s%s.%s", ManifestPrefix, n.ID, n.Kind)
@@ -123,6 +136,10 @@ func parseName(name string) (n Name, err error) {
 	}
 	switch n.Kind {
 	case KindSegment:
+		if rest == merged {
+			n.Merged = true
+			return n, nil
+		}
 		// A broker's id may be negative in no cluster, so "-" only separates.
 		broker, session, _ := strings.Cut(rest, "-")
 		b, errB := strconv.ParseInt(broker, 10, 32)

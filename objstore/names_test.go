@@ -26,6 +26,8 @@ func TestNamesParseBack(t *testing.T) {
 	}{
 		"segments/01KAQ5Z3M0ABCDEFGHJKMNPQRS-3-42.segment": {objstore.SegmentName(3, 42, id),
 			objstore.Name{Kind: objstore.KindSegment, ID: id, Broker: 3, Session: 42}},
+		"segments/01KAQ5Z3M0ABCDEFGHJKMNPQRS-merged.segment": {objstore.MergedSegmentName(id),
+			objstore.Name{Kind: objstore.KindSegment, ID: id, Merged: true}},
 		ofTopic + "log/01KAQ5Z3M0ABCDEFGHJKMNPQRS.log": {objstore.LogFileName(partition, id),
 			objstore.Name{Kind: objstore.KindLog, ID: id, Partition: partition}},
 		ofTopic + "parquet/01KAQ5Z3M0ABCDEFGHJKMNPQRS.parquet": {objstore.ParquetName(partition, id),

@@ -117,8 +117,17 @@ func (r *Reader) planned(ctx context.Context, p topic.Partition, f func(metastor
 // moved reports whether the partition lies elsewhere than it did. Objects that
 // are deleted were named by the manifest or by a segment that is gone too.
 func moved(old, now metastore.PartitionView) bool {
-	if old.Manifest.ModRevision != now.Manifest.ModRevision || len(now.Ranges) < len(old.Ranges) || now.Topic == nil {
+	if old.Manifest.ModRevision != now.Manifest.ModRevision || now.Topic == nil {
 		return true
 	}
-	return len(old.Ranges) > 0 && old.Ranges[0].Segment != now.Ranges[0].Segment
+	left := now.Ranges
+	for _, r := range old.Ranges { // both by offset; what is left of now are its later ranges
+		for len(left) > 0 && left[0].First < r.First {
+			left = left[1:]
+		}
+		if len(left) == 0 || left[0].Segment != r.Segment {
+			return true
+		}
+	}
+	return false
 }
