@@ -43,6 +43,10 @@ type Config struct {
 	PathStyle    bool
 	CAFile       string
 	CreateBucket bool // make the bucket when it is absent
+	// MayBeAway lets a start go on without a store that has the bucket made: this
+	// process was here before, and has something to serve. Without CreateBucket
+	// any start goes on.
+	MayBeAway bool
 
 	Retry  retry.Options // its Log and Registerer are set by Bucket
 	Faults faults.Plan   // for tests: what the store is made to do wrong
@@ -59,9 +63,10 @@ const LocalKey = "minioadmin"
 // Bucket opens the bucket; release lets go of it when nothing uses it any more.
 //
 // A bucket that is absent or closed to us is an error. A store that cannot be
-// reached is not: a broker that restarts while its store is away still has its
-// WAL to serve. If the bucket may have to be made, that is tried on until the
-// store answers, or release is called.
+// reached is one only at a first start that has to make the bucket, where it is
+// most likely a mistake: a broker that restarts while its store is away still has
+// its WAL to serve. Then the store is looked for until it answers, or release is
+// called.
 func Bucket(ctx context.Context, c Config, log *slog.Logger, reg prometheus.Registerer) (b objstore.Bucket, release func() error, err error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -121,7 +126,7 @@ type remote interface {
 
 func (c Config) ensure(ctx context.Context, log *slog.Logger, b remote) (objstore.Bucket, io.Closer, error) {
 	err := c.look(ctx, b)
-	if errors.Is(err, objstore.ErrUnavailable) {
+	if errors.Is(err, objstore.ErrUnavailable) && (c.MayBeAway || !c.CreateBucket) {
 		log.Warn("object store does not answer, going on without having seen the bucket", "bucket", c.Bucket, "error", err)
 		return b, c.keepLooking(log, b), nil
 	}

@@ -114,7 +114,7 @@ func TestTheLocalDeploymentFits(t *testing.T) {
 
 // A broker restarts while its store is away: it has its WAL to serve. Once the
 // store is there the bucket is made, as on a start with the store there.
-func TestAStoreThatIsAwayFailsNoStartAndItsBucketIsMadeLater(t *testing.T) {
+func TestAStoreThatIsAwayFailsNoRestartAndItsBucketIsMadeLater(t *testing.T) {
 	server := objtest.StartMinIO(t)
 	target, err := url.Parse(server.Endpoint)
 	require.NoError(t, err)
@@ -124,7 +124,7 @@ func TestAStoreThatIsAwayFailsNoStartAndItsBucketIsMadeLater(t *testing.T) {
 	for i, provider := range []string{"s3", "aws"} {
 		gate.open.Store(false)
 		c := open.Config{
-			Provider: provider, PathStyle: true, CreateBucket: true, Bucket: fmt.Sprint("later-", i),
+			Provider: provider, PathStyle: true, CreateBucket: true, MayBeAway: true, Bucket: fmt.Sprint("later-", i),
 			Endpoint: front.URL, AccessKey: server.AccessKey, SecretKey: server.SecretKey,
 			Retry: retry.Options{BackoffMin: 10 * time.Millisecond},
 		}
@@ -156,11 +156,18 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestAStoreThatStaysAwayIsLetGo(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	for _, create := range []bool{false, true} {
-		c := open.Config{Provider: "s3", Bucket: "b", Endpoint: "http://127.0.0.1:1", AccessKey: "a", SecretKey: "secret-key", CreateBucket: create}
+		c := open.Config{Provider: "s3", Bucket: "b", Endpoint: "http://127.0.0.1:1", AccessKey: "a", SecretKey: "secret-key", CreateBucket: create, MayBeAway: create}
 		_, release, err := open.Bucket(t.Context(), c, nil, nil)
 		require.NoError(t, err)
 		require.NoError(t, release())
 	}
+}
+
+func TestAStoreThatIsAwayAtTheFirstStartIsSaidSo(t *testing.T) {
+	c := open.Config{Provider: "s3", Bucket: "b", Endpoint: "http://127.0.0.1:1", AccessKey: "a", SecretKey: "secret-key", CreateBucket: true}
+	_, _, err := open.Bucket(t.Context(), c, nil, nil)
+	require.ErrorIs(t, err, objstore.ErrUnavailable)
+	require.ErrorContains(t, err, "127.0.0.1:1")
 }
 
 func TestWrongSettingsAreRefused(t *testing.T) {

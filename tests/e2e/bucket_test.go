@@ -48,8 +48,10 @@ func TestABucketThatIsRefusedIsSaidSo(t *testing.T) {
 	}{
 		{[]string{"--set", "objstore.provider=s3"}, 2, "S3_BUCKET"},
 		{[]string{"--set", "objstore.provider=gcs"}, 2, "local, s3, aws"},
-		{[]string{"--set", "objstore.provider=aws", "--set", "objstore.bucket=x"}, 1, "comes later"},
+		{[]string{"--set", "objstore.provider=aws"}, 2, "S3_BUCKET"},
 		{[]string{"--set", "objstore.provider=s3", "--set", "objstore.bucket=x", "--set", "objstore.endpoint=http://127.0.0.1:1"}, 1, "127.0.0.1:1"},
+		{[]string{"--set", "objstore.provider=aws", "--set", "objstore.bucket=x", "--set", "objstore.endpoint=http://127.0.0.1:1",
+			"--set", "objstore.access_key=a", "--set", "objstore.secret_key=b"}, 1, "127.0.0.1:1"},
 	} {
 		args := append([]string{"dev", "--data", t.TempDir(), "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0"}, test.args...)
 		if _, stderr, code := c.cli("", args...); code != test.code || !strings.Contains(stderr, test.want) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
@@ -49,6 +50,9 @@ func startBucket(ctx context.Context, n *Node) (running, error) {
 	if err != nil {
 		return running{}, err
 	}
+	// A broker was here before, and what it has acknowledged lies in its WAL.
+	_, missing := os.Stat(n.cfg.Path("wal"))
+	c.MayBeAway = missing == nil
 	bucket, closeBucket, err := open.Bucket(ctx, c, n.log, n.registry)
 	if err != nil {
 		return running{}, err
