@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/chronik-stream/chronik/internal/envelope"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/query/engine"
@@ -13,20 +14,10 @@ import (
 	"github.com/chronik-stream/chronik/query/tail"
 )
 
-// failure is an error as the contract shows it.
-type failure struct {
-	Status  int            `json:"-"`
-	Message string         `json:"error"`
-	Code    string         `json:"error_code"`
-	Type    string         `json:"error_type"`
-	Details map[string]any `json:"details"`
-}
-
-// Error implements error.
-func (f *failure) Error() string { return f.Message }
+type failure = envelope.Failure
 
 func newFailure(status int, code, kind, message string) *failure {
-	return &failure{Status: status, Message: message, Code: code, Type: kind, Details: map[string]any{}}
+	return envelope.New(status, code, kind, message)
 }
 
 func badRequest(message string) *failure {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/oklog/ulid/v2"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // later are the first path segments of surfaces that are not built yet.
@@ -62,12 +61,6 @@ func (n *Node) routes() http.Handler {
 	r.POST("/_sql/explain", func(c *gin.Context) { n.fail(c, disabled("/_sql/explain is not available yet")) })
 	r.GET("/_sql/tables", n.getTables)
 	r.GET("/_sql/describe/:table", n.getDescribe)
-	r.GET("/health", n.getHealth)
-	r.GET("/health/live", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"}) })
-	r.GET("/health/ready", n.getReady)
-	if n.config.Gatherer != nil {
-		r.GET("/metrics", gin.WrapH(promhttp.HandlerFor(n.config.Gatherer, promhttp.HandlerOpts{})))
-	}
 	return r
 }
 
@@ -141,23 +134,4 @@ func readJSON(c *gin.Context, v any) error {
 		return badRequest("the body has more than one JSON value")
 	}
 	return nil
-}
-
-func (n *Node) getHealth(c *gin.Context) {
-	c.JSON(http.StatusOK, gin.H{
-		"status": "ok", "version": n.config.Version, "role": "query",
-		"sql_enabled": n.engine != nil, "vector_enabled": false, "search_enabled": false, "admin_enabled": false,
-	})
-}
-
-func (n *Node) getReady(c *gin.Context) {
-	reasons := n.config.NotReady()
-	if n.draining.Load() {
-		reasons = append(reasons, "draining")
-	}
-	if len(reasons) > 0 {
-		c.JSON(http.StatusServiceUnavailable, gin.H{"status": "not ready", "reasons": reasons})
-		return
-	}
-	c.JSON(http.StatusOK, gin.H{"status": "ok"})
 }

@@ -11,9 +11,9 @@
 // If a node dies, its requests fail and any other node answers them; what it
 // left on disk is checked or thrown away by its next life.
 //
-// The HTTP contract: routes /_sql, /_sql/tables, /_sql/describe/{table},
-// /health, /health/live, /health/ready and /metrics; one error envelope; a
-// closed connection ends the work behind it.
+// The HTTP contract: routes /_sql, /_sql/tables, /_sql/describe/{table}; one
+// error envelope; a closed connection ends the work behind it. Health and
+// metrics are the process's.
 package query
 
 import (
@@ -27,7 +27,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,14 +76,8 @@ type Config struct {
 	CacheBytesMax  int64         // of local Parquet files; default 8 GiB
 	TailBytesMax   int64         // of rows that are not in Parquet yet; default 1 GiB
 
-	Version string // for /health
-	// NotReady, when set, returns further reasons why the process as a whole
-	// cannot serve yet, for /health/ready.
-	NotReady func() []string
-
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
-	Gatherer   prometheus.Gatherer   // behind /metrics; nil: none
 }
 
 // Node is a query node.
@@ -97,8 +90,6 @@ type Node struct {
 	running   *semaphore.Weighted
 	metrics   *metrics
 	handler   http.Handler
-	draining  atomic.Bool
-	started   time.Time
 }
 
 // Open prepares the caches and the engine. The node answers on Handler at once;
@@ -112,7 +103,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	c.DataDir = dir
 	n := &Node{
 		config: c, manifests: committed.NewReader(c.Catalog, c.Bucket, committed.Options{}),
-		running: semaphore.NewWeighted(int64(c.ConcurrentMax)), started: time.Now(),
+		running: semaphore.NewWeighted(int64(c.ConcurrentMax)),
 	}
 	if n.cache, err = filecache.Open(c.Bucket, filecache.Options{
 		Dir: filepath.Join(c.DataDir, "objects"), BytesMax: c.CacheBytesMax, Log: c.Log,
@@ -147,9 +138,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
-	}
-	if c.NotReady == nil {
-		c.NotReady = func() []string { return nil }
 	}
 	if c.Seeds == nil {
 		catalog := c.Catalog
@@ -212,7 +200,6 @@ func (n *Node) Run(ctx context.Context, listeners ...net.Listener) error {
 	}
 	group.Go(func() error {
 		n.follow(inner)
-		n.draining.Store(true)
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWait)
 		defer cancel()
 		if err := server.Shutdown(drain); err != nil {
@@ -224,10 +211,10 @@ func (n *Node) Run(ctx context.Context, listeners ...net.Listener) error {
 }
 
 // Close frees everything but the listeners. Run does it; it may be called again.
-func (n *Node) Close() error {
-	n.draining.Store(true)
-	return n.close()
-}
+func (n *Node) Close() error { return n.close() }
+
+// SQL reports whether the node has an engine; a build without one has none.
+func (n *Node) SQL() bool { return n.engine != nil }
 
 func (n *Node) close() error {
 	n.tails.Close()

@@ -93,7 +93,7 @@ Any Kafka client works as well: kcat -b 127.0.0.1:9092 -L`,
 	root.SetVersionTemplate(versionLine(version.Get()))
 	e := env{process}
 	root.AddCommand(
-		newDev(e),
+		newDev(e), newRun(e), newBroker(e), newCompactor(e), newQuery(e),
 		newTopic(e), newProduce(e), newConsume(e), newGroup(e), newSQL(e),
 		newDump(e), newConfig(e), newVersion(), newCompletion(),
 	)

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +16,7 @@ import (
 type settings struct {
 	file  string
 	sets  []string
+	roles []string // of a node of a cluster; none: chronik dev
 	short []shortFlag
 	value map[string]*string
 }
@@ -34,7 +37,11 @@ func (s *settings) add(c *cobra.Command, short ...shortFlag) {
 }
 
 func (s *settings) load(c *cobra.Command, e env) (*config.Config, error) {
-	in := config.Inputs{File: s.file, Environment: e.process.Environment}
+	in := config.Inputs{File: s.file, Environment: e.process.Environment, Roles: s.roles}
+	var err error
+	if in.Hostname, err = os.Hostname(); err != nil {
+		return nil, fmt.Errorf("find the machine's name: %w", err)
+	}
 	for _, assignment := range s.sets {
 		key, value, ok := strings.Cut(assignment, "=")
 		if !ok {
@@ -50,15 +57,25 @@ func (s *settings) load(c *cobra.Command, e env) (*config.Config, error) {
 	return config.Load(in)
 }
 
+// nodeFlags are the short forms of a node's settings; only a broker serves Kafka.
+func nodeFlags(roles []string) []shortFlag {
+	if slices.Contains(roles, config.RoleBroker) {
+		return addressFlags("./data", ":9092, with kafka.advertised", ":6092")
+	}
+	return slices.DeleteFunc(addressFlags("./data", "", ":6092"), func(f shortFlag) bool { return f.name == "kafka" })
+}
+
 // devFlags are the short forms of `chronik dev`.
-func devFlags() []shortFlag {
+func devFlags() []shortFlag { return addressFlags("./data", "localhost:9092", "localhost:6092") }
+
+func addressFlags(data, kafka, http string) []shortFlag {
 	one := func(key, name string) func(string) []config.Flag {
 		return func(value string) []config.Flag { return []config.Flag{{Key: key, Value: value, Name: name}} }
 	}
 	return []shortFlag{
-		{"data", "folder for everything local (default ./data)", one("data_dir", "--data")},
-		{"kafka", "address for Kafka clients (default localhost:9092; port 0 picks a free one)", one("kafka.listen", "--kafka")},
-		{"http", "address for HTTP (default localhost:6092; port 0 picks a free one)", func(value string) []config.Flag {
+		{"data", "folder for everything local (default " + data + ")", one("data_dir", "--data")},
+		{"kafka", "address for Kafka clients (default " + kafka + "; port 0 picks a free one)", one("kafka.listen", "--kafka")},
+		{"http", "address for HTTP (default " + http + "; port 0 picks a free one)", func(value string) []config.Flag {
 			host, port, found := cutLast(value, ":")
 			if !found {
 				host, port = value, ""
@@ -84,19 +101,26 @@ func newConfig(e env) *cobra.Command {
 
 func newConfigPrint(e env) *cobra.Command {
 	var s settings
-	var output string
+	var output, roles string
 	var given bool
 	c := &cobra.Command{
 		Use:   "print",
 		Short: "Show every setting in force and where its value was given",
-		Long: `Show every setting that chronik dev would run with, and where its value was given:
-default, file:line, variable, or flag. Secrets are hidden.`,
+		Long: `Show every setting that chronik dev would run with, or with --roles chronik run, and
+where its value was given: default, file:line, variable, or flag. Secrets are hidden.`,
 		Example: `  chronik config print
   chronik config print --given                   # only what is not a default
+  chronik config print --roles broker,compactor  # as a node of a cluster with these roles
   CHRONIK_SEGMENT_AGE=1s chronik config print --config chronik.yaml
   chronik config print -o json`,
 		Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if c.Flags().Changed("roles") {
+				var err error
+				if s.roles, err = rolesOf(roles); err != nil {
+					return err
+				}
+			}
 			cfg, err := s.load(c, e)
 			if err != nil {
 				return err
@@ -108,6 +132,7 @@ default, file:line, variable, or flag. Secrets are hidden.`,
 		},
 	}
 	s.add(c, devFlags()...)
+	c.Flags().StringVar(&roles, "roles", "", "show what chronik run would run with, with these roles")
 	c.Flags().BoolVar(&given, "given", false, "leave out what is a default")
 	addOutput(c, &output, "table", "json")
 	return c

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,19 +38,20 @@ answers, and stops cleanly on ^C or SIGTERM. Data stays in the folder.`,
 			if err != nil {
 				return err
 			}
-			return runNode(c.Context(), cfg, c.OutOrStdout(), c.ErrOrStderr(), node.RoleBroker, node.RoleCompactor, node.RoleQuery)
+			return runNode(c.Context(), cfg, c.OutOrStdout(), c.ErrOrStderr())
 		},
 	}
 	s.add(c, devFlags()...)
 	return c
 }
 
-// startWithin bounds a start; a healthy one takes a second, but a long
-// write-ahead log is read first.
+// startWithin bounds the start of chronik dev; a healthy one takes a second, but
+// a long write-ahead log is read first. A node of a cluster waits for the others
+// for as long as it takes, and says so.
 const startWithin = 5 * time.Minute
 
-// runNode runs roles until ctx ends or one of them fails.
-func runNode(ctx context.Context, cfg *config.Config, out, logs io.Writer, roles ...string) error {
+// runNode runs the configuration's roles until ctx ends or one of them fails.
+func runNode(ctx context.Context, cfg *config.Config, out, logs io.Writer) error {
 	dir, err := filepath.Abs(cfg.DataDir)
 	if err != nil {
 		return fmt.Errorf("find the data folder: %w", err)
@@ -60,9 +62,12 @@ func runNode(ctx context.Context, cfg *config.Config, out, logs io.Writer, roles
 	for _, warning := range cfg.Warnings {
 		log.Warn(warning)
 	}
-	starting, cancel := context.WithTimeout(ctx, startWithin)
+	starting, cancel := context.WithCancel(ctx)
+	if !cfg.Clustered() {
+		starting, cancel = context.WithTimeout(ctx, startWithin)
+	}
 	defer cancel()
-	n, err := node.Start(starting, cfg, log, level, roles...)
+	n, err := node.Start(starting, cfg, log, level, cfg.Roles()...)
 	if ctx.Err() != nil {
 		log.Info("asked to stop while starting")
 		return stop(n, nil)
@@ -73,16 +78,29 @@ func runNode(ctx context.Context, cfg *config.Config, out, logs io.Writer, roles
 	if err := untilReady(starting, ctx, n); err != nil || ctx.Err() != nil {
 		return stop(n, err)
 	}
-	if _, err := fmt.Fprintf(out, "ready kafka=%s http=%s data=%s\n", n.Kafka, n.HTTP, shown); err != nil {
+	if _, err := fmt.Fprintln(out, readyLine(n, cfg, shown)); err != nil {
 		return stop(n, fmt.Errorf("say that it is ready: %w", err))
 	}
 	select {
 	case <-ctx.Done():
+		n.Drain(context.WithoutCancel(ctx))
 		log.Info("stopping")
 		return stop(n, nil)
 	case err := <-n.Failed():
 		return stop(n, err)
 	}
+}
+
+// readyLine says that everything answers, and where.
+func readyLine(n *node.Node, cfg *config.Config, data string) string {
+	line := "ready"
+	if cfg.Clustered() {
+		line += " roles=" + strings.Join(cfg.Roles(), ",")
+	}
+	if n.Kafka != "" {
+		line += " kafka=" + n.Kafka
+	}
+	return line + " http=" + n.HTTP + " data=" + data
 }
 
 func stop(n *node.Node, reason error) error {

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 
 	"github.com/chronik-stream/chronik/internal/topicconfig"
@@ -18,18 +19,12 @@ func (c *Config) check() []error {
 		}
 		faults = append(faults, &Error{Where: where, Err: err})
 	}
-	if len(c.Kafka.Listen) == 0 {
-		fault("kafka.listen", errors.New("kafka.listen: name at least one listener"))
+	c.checkEtcd(fault)
+	if c.Has(RoleBroker) {
+		c.checkBroker(fault)
 	}
-	for _, l := range c.Kafka.Listen {
-		if _, advertised := c.advertised(l); Wildcard(l.Host) && !advertised {
-			fault("kafka.listen", fmt.Errorf("%s binds every address, and no client can connect to that: say what clients are to use, as in CHRONIK_KAFKA_ADVERTISED=myhost:%d", l, l.Port))
-		}
-	}
-	for _, a := range c.Kafka.Advertised {
-		if !slices.ContainsFunc(c.Kafka.Listen, func(l Listener) bool { return l.Name == a.Name }) {
-			fault("kafka.advertised", fmt.Errorf("%s is advertised, and kafka.listen has no such listener", a.Name))
-		}
+	if c.Clustered() && c.ObjectStore.Provider == "local" && c.ObjectStore.Dir == "" {
+		fault("objstore.provider", errors.New("the nodes of a cluster share one bucket: set objstore.provider=s3 and objstore.bucket (OBJECT_STORE_BACKEND, S3_BUCKET), or objstore.dir to a folder that every node mounts"))
 	}
 	if c.Kafka.Internal.Advertised != nil && c.Kafka.Internal.Listen == nil {
 		fault("kafka.internal.advertised", errors.New("kafka.internal.advertised has no effect without kafka.internal.listen"))
@@ -86,4 +81,71 @@ func (c *Config) AdvertiseInternal(port int, machine string) Listener {
 		}
 	}
 	return a
+}
+
+type fault func(key string, err error)
+
+// checkBroker checks what only a broker needs.
+func (c *Config) checkBroker(fault fault) {
+	if len(c.Kafka.Listen) == 0 {
+		fault("kafka.listen", errors.New("kafka.listen: name at least one listener"))
+	}
+	for _, l := range c.Kafka.Listen {
+		if _, advertised := c.advertised(l); Wildcard(l.Host) && !advertised {
+			fault("kafka.listen", fmt.Errorf("%s binds every address, and no client can connect to that: say what clients are to use, as in CHRONIK_KAFKA_ADVERTISED=myhost:%d", l, l.Port))
+		}
+	}
+	for _, a := range c.Kafka.Advertised {
+		if !slices.ContainsFunc(c.Kafka.Listen, func(l Listener) bool { return l.Name == a.Name }) {
+			fault("kafka.advertised", fmt.Errorf("%s is advertised, and kafka.listen has no such listener", a.Name))
+		}
+	}
+	if c.Broker.ID == "" {
+		fault("broker.id", errors.New("every broker of a cluster needs a number of its own that stays the same after a restart: set broker.id (CHRONIK_BROKER_ID), or broker.id=auto to take it from the end of the host's name"))
+	} else if _, err := c.BrokerID(); err != nil {
+		fault("broker.id", err)
+	}
+}
+
+// checkEtcd checks that what is said of etcd goes together.
+func (c *Config) checkEtcd(fault fault) {
+	e := c.Etcd
+	switch {
+	case c.Clustered() && len(e.Endpoints) == 0:
+		fault("etcd.endpoints", errors.New("the nodes of a cluster meet in etcd: set etcd.endpoints (CHRONIK_ETCD_ENDPOINTS=http://etcd-0:2379,…). `chronik dev` needs none"))
+		return
+	case !c.Clustered() && len(e.Endpoints) > 0:
+		fault("etcd.endpoints", errors.New("`chronik dev` brings an etcd of its own; `chronik run --roles broker,compactor,query` uses one that is there"))
+		return
+	}
+	secure := 0
+	for _, endpoint := range e.Endpoints {
+		u, err := url.Parse(endpoint)
+		switch {
+		case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
+			fault("etcd.endpoints", fmt.Errorf("%q is no URL such as http://etcd-0:2379", endpoint))
+			return
+		case u.Scheme == "https":
+			secure++
+		}
+	}
+	if secure > 0 && secure < len(e.Endpoints) {
+		fault("etcd.endpoints", errors.New("some endpoints are http and some https: a cluster has one of them"))
+	}
+	for _, s := range []struct{ key, value string }{
+		{"etcd.ca_file", e.CAFile}, {"etcd.cert_file", e.CertFile}, {"etcd.key_file", e.KeyFile}, {"etcd.server_name", e.ServerName},
+	} {
+		if s.value != "" && secure == 0 {
+			fault(s.key, fmt.Errorf("%s has no effect without https in etcd.endpoints", s.key))
+		}
+	}
+	if (e.CertFile == "") != (e.KeyFile == "") {
+		fault("etcd.cert_file", errors.New("etcd.cert_file and etcd.key_file go together"))
+	}
+	if (e.Username == "") != (e.Password == "") {
+		fault("etcd.username", errors.New("etcd.username and etcd.password go together"))
+	}
+	if e.Username != "" && len(e.Endpoints) == 0 {
+		fault("etcd.username", errors.New("etcd.username has no effect without etcd.endpoints"))
+	}
 }

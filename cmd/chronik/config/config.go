@@ -9,8 +9,12 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/topicconfig"
@@ -24,6 +28,19 @@ type Config struct {
 	Log struct {
 		Level  string // debug, info, warn, error
 		Format string // text, json
+	}
+	Drain struct {
+		Delay time.Duration
+	}
+	Etcd struct {
+		Endpoints   []string
+		Username    string
+		Password    Secret
+		CAFile      string
+		CertFile    string
+		KeyFile     string
+		ServerName  string
+		DialTimeout time.Duration
 	}
 	Kafka struct {
 		Listen     []Listener
@@ -62,7 +79,7 @@ type Config struct {
 		Port int
 	}
 	Broker struct {
-		ID          int
+		ID          string // BrokerID has the number
 		Rack        string
 		Lease       time.Duration
 		StopTimeout time.Duration
@@ -153,8 +170,35 @@ type Config struct {
 	// Warnings are for the log: settings that have no effect in this version.
 	Warnings []string
 
-	sources map[string]Source
+	roles    []string // of `chronik run`; empty: `chronik dev`
+	hostname string
+	sources  map[string]Source
 }
+
+// Roles, as users name them.
+const (
+	RoleBroker    = "broker"
+	RoleCompactor = "compactor"
+	RoleQuery     = "query"
+)
+
+// AllRoles returns them.
+func AllRoles() []string { return []string{RoleBroker, RoleCompactor, RoleQuery} }
+
+// Roles are those of the process, in the order of AllRoles.
+func (c *Config) Roles() []string {
+	if len(c.roles) == 0 {
+		return AllRoles()
+	}
+	return slices.DeleteFunc(AllRoles(), func(role string) bool { return !c.Has(role) })
+}
+
+// Has reports whether the process has a role.
+func (c *Config) Has(role string) bool { return len(c.roles) == 0 || slices.Contains(c.roles, role) }
+
+// Clustered reports whether the process is a node of a cluster (`chronik run`)
+// rather than the whole of one (`chronik dev`).
+func (c *Config) Clustered() bool { return len(c.roles) > 0 }
 
 // Source says where a setting's value was given.
 type Source struct {
@@ -180,15 +224,33 @@ func (c *Config) Source(key string) Source {
 }
 
 // Default returns the configuration of a `chronik dev` that was told nothing.
-func Default() *Config {
-	c := &Config{}
+func Default() *Config { return defaults(nil) }
+
+func defaults(roles []string) *Config {
+	c := &Config{roles: roles}
 	for _, s := range c.settings() {
-		if err := s.Value.Set(s.Default); err != nil {
+		if err := s.Value.Set(c.defaultOf(s)); err != nil {
 			panic("config: default of " + s.Key + ": " + err.Error()) // a mistake in the table; every default is tested
 		}
 	}
 	return c
 }
+
+// BrokerID is the number that broker.id says, or the host's name with it.
+func (c *Config) BrokerID() (int, error) {
+	if c.Broker.ID != brokerIDAuto {
+		return strconv.Atoi(c.Broker.ID)
+	}
+	digits := c.hostname[len(strings.TrimRight(c.hostname, "0123456789")):]
+	id, err := strconv.ParseInt(digits, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("broker.id=auto takes the number at the end of the host's name, and %q has none", c.hostname)
+	}
+	return int(id), nil
+}
+
+// Hostname is the name of the machine.
+func (c *Config) Hostname() string { return c.hostname }
 
 // Path is a place in the data folder.
 func (c *Config) Path(name string) string { return filepath.Join(c.DataDir, name) }

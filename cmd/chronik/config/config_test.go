@@ -46,7 +46,7 @@ func TestEveryFieldHasExactlyOneSetting(t *testing.T) {
 		for i := range v.NumField() {
 			field, name := v.Field(i), path+v.Type().Field(i).Name
 			switch {
-			case name == "Warnings" || name == "sources":
+			case name == "Warnings" || !v.Type().Field(i).IsExported():
 			case field.Kind() == reflect.Struct:
 				walk(field, name+".")
 			case targets[field.Addr().Pointer()] == "":
@@ -74,6 +74,12 @@ func TestEverySettingIsDescribedOnceAndReadsWhatItShows(t *testing.T) {
 		}
 		if shown := s.Value.String(); shown != s.Default {
 			t.Errorf("%s shows its default %q as %q", s.Key, s.Default, shown)
+		}
+		if s.Run == nil {
+			continue
+		}
+		if err := s.Value.Set(*s.Run); err != nil || s.Value.String() != *s.Run || *s.Run == s.Default {
+			t.Errorf("%s shows its default under chronik run, %q, as %q, %v", s.Key, *s.Run, s.Value, err)
 		}
 	}
 }
@@ -119,7 +125,7 @@ func TestFlagsWinOverEnvironmentOverFileOverDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Broker.ID != 8 || c.Broker.Rack != "a" || c.Segment.Age != 9*time.Second || c.Kafka.Listen[0].Port != 3 || c.Segment.Bytes != 64<<20 {
+	if c.Broker.ID != "8" || c.Broker.Rack != "a" || c.Segment.Age != 9*time.Second || c.Kafka.Listen[0].Port != 3 || c.Segment.Bytes != 64<<20 {
 		t.Errorf("wrong values: %+v", c)
 	}
 	for key, want := range map[string]Source{
@@ -160,8 +166,8 @@ func TestTheChronikNameWinsOverItsAlias(t *testing.T) {
 
 func TestTheFileMayBeNamedByTheEnvironment(t *testing.T) {
 	c, err := Load(Inputs{Environment: []string{"CHRONIK_CONFIG=" + writeFile(t, "broker.id: 3")}})
-	if err != nil || c.Broker.ID != 3 {
-		t.Errorf("id %d, %v", c.Broker.ID, err)
+	if err != nil || c.Broker.ID != "3" {
+		t.Errorf("id %s, %v", c.Broker.ID, err)
 	}
 }
 
@@ -206,6 +212,67 @@ func TestWrongInputIsRefusedWhereItStands(t *testing.T) {
 	}
 }
 
+// node is the least that a node of a cluster is told.
+func node(more ...string) []string {
+	return append([]string{"CHRONIK_ETCD_ENDPOINTS=http://etcd:2379", "OBJECT_STORE_BACKEND=s3", "S3_BUCKET=b"}, more...)
+}
+
+func TestANodeOfAClusterSaysWhatItMisses(t *testing.T) {
+	all := AllRoles()
+	for _, test := range []struct {
+		name  string
+		roles []string
+		env   []string
+		want  string
+	}{
+		{"nothing", all, nil, "CHRONIK_ETCD_ENDPOINTS"},
+		{"no bucket", all, []string{"CHRONIK_ETCD_ENDPOINTS=http://e:2379"}, "OBJECT_STORE_BACKEND"},
+		{"no id", all, node("CHRONIK_KAFKA_ADVERTISED=b"), "CHRONIK_BROKER_ID"},
+		{"no advertised address", all, node("CHRONIK_BROKER_ID=1"), "CHRONIK_KAFKA_ADVERTISED"},
+		{"a role that is none", []string{"controller"}, node(), "broker, compactor, query"},
+		{"no URL", all, node("CHRONIK_ETCD_ENDPOINTS=etcd:2379"), "http://etcd-0:2379"},
+		{"half of it secure", all, node("CHRONIK_ETCD_ENDPOINTS=http://a:1,https://b:1"), "one of them"},
+		{"a certificate for nothing", all, node("CHRONIK_ETCD_CA_FILE=ca.pem"), "no effect without https"},
+		{"a certificate without its key", all, node("CHRONIK_ETCD_ENDPOINTS=https://a:1", "CHRONIK_ETCD_CERT_FILE=c"), "go together"},
+		{"a user without a password", all, node("CHRONIK_ETCD_USERNAME=u"), "go together"},
+		{"a host without a number", all, node("CHRONIK_BROKER_ID=auto", "CHRONIK_KAFKA_ADVERTISED=b"), `"host-b" has none`},
+		{"an id with a zero in front", all, node("CHRONIK_BROKER_ID=01"), "is written 1"},
+		{"etcd in dev", nil, []string{"CHRONIK_ETCD_ENDPOINTS=http://e:2379"}, "chronik dev"},
+		{"a user of no etcd", nil, []string{"CHRONIK_ETCD_USERNAME=u", "CHRONIK_ETCD_PASSWORD=p"}, "no effect"},
+	} {
+		_, err := Load(Inputs{Environment: test.env, Roles: test.roles, Hostname: "host-b"})
+		var wrong *Error
+		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v; want %q", test.name, err, test.want)
+		}
+	}
+}
+
+func TestANodeOfAClusterHasDefaultsOfItsOwn(t *testing.T) {
+	c, err := Load(Inputs{
+		Environment: node("CHRONIK_BROKER_ID=auto", "CHRONIK_KAFKA_ADVERTISED=b"), Roles: []string{RoleQuery, RoleBroker}, Hostname: "chronik-broker-12",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id, err := c.BrokerID(); err != nil || id != 12 {
+		t.Errorf("broker %d, %v", id, err)
+	}
+	if c.Durability.Default != "object" || c.TopicDefaults()["durability"] != "object" || Default().Durability.Default != "wal" {
+		t.Errorf("durability %s", c.Durability.Default)
+	}
+	if c.Source("durability.default").Name != "default" || !c.Clustered() || Default().Clustered() {
+		t.Errorf("source %v", c.Source("durability.default"))
+	}
+	if got := strings.Join(c.Roles(), " "); got != "broker query" || c.Has(RoleCompactor) || !Default().Has(RoleCompactor) {
+		t.Errorf("roles %s", got)
+	}
+	// What a broker needs, the others do not.
+	if _, err := Load(Inputs{Environment: node(), Roles: []string{RoleCompactor}}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSeveralFaultsAreReportedTogether(t *testing.T) {
 	_, err := Load(Inputs{Environment: []string{"CHRONIK_BROKER_ID=x", "CHRONIK_SEGMENT_AGE=y"}})
 	if err == nil || strings.Count(err.Error(), "\n") != 1 {
@@ -224,7 +291,7 @@ func TestKubernetesServiceVariablesAreNoSettings(t *testing.T) {
 }
 
 func TestVariablesOfLaterFeaturesWarn(t *testing.T) {
-	c, err := Load(Inputs{Environment: []string{"CHRONIK_ADMIN_API_KEY=x"}})
+	c, err := Load(Inputs{Environment: []string{"CHRONIK_EMBEDDING_API_KEY=x"}})
 	if err != nil || len(c.Warnings) != 1 || strings.Contains(c.Warnings[0], "=x") {
 		t.Errorf("%v, %v", err, c.Warnings)
 	}

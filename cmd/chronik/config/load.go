@@ -17,6 +17,8 @@ type Inputs struct {
 	File        string   // YAML; empty: what CHRONIK_CONFIG names, if anything
 	Environment []string // as os.Environ gives it
 	Flags       []Flag
+	Roles       []string // of `chronik run`; none: `chronik dev`
+	Hostname    string   // of the machine
 }
 
 // Flag is a value given on the command line.
@@ -45,7 +47,13 @@ func (e *Error) Unwrap() error { return e.Err }
 // Load puts the inputs over the defaults and checks the whole. Faults of
 // several inputs are reported together.
 func Load(in Inputs) (*Config, error) {
-	l := loader{config: Default(), environment: environment(in.Environment)}
+	l := loader{config: defaults(in.Roles), environment: environment(in.Environment)}
+	l.config.hostname = in.Hostname
+	for _, role := range in.Roles {
+		if !slices.Contains(AllRoles(), role) {
+			return nil, &Error{Where: "--roles", Err: fmt.Errorf("there is no role %q; there are %s", role, strings.Join(AllRoles(), ", "))}
+		}
+	}
 	l.settings = l.config.settings()
 	file := in.File
 	if file == "" {

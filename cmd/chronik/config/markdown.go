@@ -46,6 +46,13 @@ Durations are written ` + "`250ms`, `5s`, `1h30m`" + `; sizes ` + "`64MiB`, `10G
 		if s.Default == "" {
 			value = "unset"
 		}
+		if s.Run != nil {
+			run := "`" + *s.Run + "`"
+			if *s.Run == "" {
+				run = "unset"
+			}
+			value += "; `chronik run`: " + run
+		}
 		fmt.Fprintf(&b, "| `%s`<br>%s | %s | %s | %s |\n", s.Key, names, s.Value.Type(), value, s.Doc)
 	}
 	b.WriteString(`

@@ -11,8 +11,9 @@ type Setting struct {
 	Key     string   // kafka.listen
 	Aliases []string // further variables, strongest first
 	Default string
-	Doc     string // one sentence or two
-	Topic   string // the topic setting that this is the cluster's default of
+	Run     *string // the default under `chronik run`, where that is another
+	Doc     string  // one sentence or two
+	Topic   string  // the topic setting that this is the cluster's default of
 	Value   Value
 
 	source Source
@@ -23,6 +24,17 @@ func (s *Setting) Variable() string {
 	return "CHRONIK_" + strings.ToUpper(strings.ReplaceAll(s.Key, ".", "_"))
 }
 
+// under is the default under `chronik run`.
+func under(value string) *string { return &value }
+
+// defaultOf is the setting's default where c's process runs.
+func (c *Config) defaultOf(s *Setting) string {
+	if s.Run != nil && c.Clustered() {
+		return *s.Run
+	}
+	return s.Default
+}
+
 // Settings returns the table, each row showing c's value, in the order in which
 // it is documented.
 func (c *Config) Settings() []*Setting { return c.settings() }
@@ -30,7 +42,7 @@ func (c *Config) Settings() []*Setting { return c.settings() }
 func (c *Config) settings() []*Setting {
 	var all []*Setting
 	for _, group := range [][]*Setting{
-		c.processSettings(), c.kafkaSettings(), c.brokerSettings(), c.objectStoreSettings(),
+		c.processSettings(), c.etcdSettings(), c.kafkaSettings(), c.brokerSettings(), c.objectStoreSettings(),
 		c.compactorSettings(), c.querySettings(), c.topicSettings(),
 	} {
 		all = append(all, group...)
@@ -43,25 +55,48 @@ func (c *Config) processSettings() []*Setting {
 		{Key: "cluster", Default: "chronik", Value: checkedText{&c.Cluster, "letters, digits, - and _", clusterName},
 			Doc: "Name of the cluster: the root of its keys in the metadata store and of its objects in the bucket."},
 		{Key: "data_dir", Default: "./data", Value: textValue{&c.DataDir},
-			Doc: "Folder for everything local: the write-ahead log, caches, and in `chronik dev` the metadata and the bucket."},
+			Doc: "Folder for everything local: the write-ahead log, caches, and in `chronik dev` the metadata and the bucket. One process's alone."},
 		{Key: "log.level", Default: "info", Value: choiceValue{&c.Log.Level, []string{"debug", "info", "warn", "error"}},
 			Doc: "Least severity that is logged, to standard error."},
 		{Key: "log.format", Default: "text", Value: choiceValue{&c.Log.Format, []string{"text", "json"}},
 			Doc: "Form of log lines."},
-		{Key: "http.bind", Default: "localhost", Aliases: []string{"CHRONIK_UNIFIED_API_BIND"}, Value: textValue{&c.HTTP.Bind},
-			Doc: "Host or address that HTTP is served on. `localhost` is both 127.0.0.1 and [::1]."},
+		{Key: "drain.delay", Default: "0s", Run: under("5s"), Value: durationValue{&c.Drain.Delay, 0},
+			Doc: "How long a process that is asked to stop goes on as before while /health/ready already answers 503, so that load balancers send nothing new when it closes."},
+		{Key: "http.bind", Default: "localhost", Run: under(""), Aliases: []string{"CHRONIK_UNIFIED_API_BIND"}, Value: textValue{&c.HTTP.Bind},
+			Doc: "Host or address that HTTP is served on. `localhost` is both 127.0.0.1 and [::1]; empty is every address."},
 		{Key: "http.port", Default: "6092", Aliases: []string{"CHRONIK_UNIFIED_API_PORT"}, Value: intValue{&c.HTTP.Port, 0, math.MaxUint16},
 			Doc: "Port that HTTP is served on; 0 picks a free one."},
 	}
 }
 
+func (c *Config) etcdSettings() []*Setting {
+	return []*Setting{
+		{Key: "etcd.endpoints", Default: "", Value: listValue{&c.Etcd.Endpoints},
+			Doc: "The metadata store of a cluster: an etcd, 3.5 or newer, as the client URLs of all its members (`http://etcd-0:2379,http://etcd-1:2379`). `chronik dev` brings its own and takes none."},
+		{Key: "etcd.username", Default: "", Value: textValue{&c.Etcd.Username},
+			Doc: "User of an etcd with authentication. It needs to read and write the keys under `/chronik/<cluster>/` and `/chronik-groups/<cluster>/`, and to read the key `/chronik`."},
+		{Key: "etcd.password", Default: "", Value: secretValue{&c.Etcd.Password},
+			Doc: "Its password."},
+		{Key: "etcd.ca_file", Default: "", Value: textValue{&c.Etcd.CAFile},
+			Doc: "PEM file of the certificate authority of etcd's servers; empty means the system's. Needs https endpoints, as all files below."},
+		{Key: "etcd.cert_file", Default: "", Value: textValue{&c.Etcd.CertFile},
+			Doc: "PEM file of the certificate that is shown to etcd where that asks for one. Read again at each connection."},
+		{Key: "etcd.key_file", Default: "", Value: textValue{&c.Etcd.KeyFile},
+			Doc: "PEM file of its key."},
+		{Key: "etcd.server_name", Default: "", Value: textValue{&c.Etcd.ServerName},
+			Doc: "Name that the servers' certificates must be for, when that is not the endpoint's host."},
+		{Key: "etcd.dial_timeout", Default: "5s", Value: durationValue{&c.Etcd.DialTimeout, 100 * time.Millisecond},
+			Doc: "Time that a connection to a member may take; then another is tried."},
+	}
+}
+
 func (c *Config) kafkaSettings() []*Setting {
 	return []*Setting{
-		{Key: "kafka.listen", Default: "PLAINTEXT://localhost:9092", Value: listenersValue{&c.Kafka.Listen},
+		{Key: "kafka.listen", Default: "PLAINTEXT://localhost:9092", Run: under("PLAINTEXT://:9092"), Value: listenersValue{&c.Kafka.Listen},
 			Doc: "Where Kafka clients connect. `localhost` is both 127.0.0.1 and [::1]; port 0 picks a free one."},
 		{Key: "kafka.advertised", Default: "", Aliases: []string{"CHRONIK_ADVERTISED_ADDR"}, Value: advertisedValue{&c.Kafka.Advertised},
 			Doc: "What clients are told to connect to, by listener; a host alone keeps the port. Needed when listening on a wildcard address."},
-		{Key: "kafka.internal.listen", Default: "", Value: addressValue{to: &c.Kafka.Internal.Listen, port: true},
+		{Key: "kafka.internal.listen", Default: "", Run: under(":9094"), Value: addressValue{to: &c.Kafka.Internal.Listen, port: true},
 			Doc: "Where the other processes of the cluster reach this broker, at host:port or :port; empty is nowhere. It is for them alone: no client's quota or limit holds there."},
 		{Key: "kafka.internal.advertised", Default: "", Value: addressValue{to: &c.Kafka.Internal.Advertised},
 			Doc: "What they connect to; a host alone keeps the port. Empty is the host of `kafka.internal.listen`, or for a wildcard address this machine's name."},
@@ -114,16 +149,16 @@ func (c *Config) brokerSettings() []*Setting {
 	return []*Setting{
 		{Key: "quota.burst", Default: "10s", Value: durationValue{&c.Quota.Burst, 10 * time.Millisecond},
 			Doc: "How much of its rate a client with a quota may use at once, as the time in which that gathers. Quotas are set with Kafka's tools."},
-		{Key: "broker.id", Default: "1", Value: intValue{&c.Broker.ID, 0, math.MaxInt32},
-			Doc: "The broker's node id: unique in the cluster, the same after a restart."},
+		{Key: "broker.id", Default: "1", Run: under(""), Value: checkedText{&c.Broker.ID, "integer ≥ 0 \\| auto", brokerID},
+			Doc: "The broker's node id: unique in the cluster, the same after a restart. `auto` takes the number at the end of the host's name, as StatefulSets give it (`chronik-broker-2`)."},
 		{Key: "broker.rack", Default: "", Value: textValue{&c.Broker.Rack},
 			Doc: "Rack or zone of the broker, told to clients. A consumer with the same `client.rack` reads older records from it where Metadata shows it as a replica (KIP-392)."},
 		{Key: "broker.lease", Default: "10s", Value: durationValue{&c.Broker.Lease, time.Second},
 			Doc: "Time without contact to the metadata store after which a broker counts as gone, and itself stops answering."},
 		{Key: "broker.stop_timeout", Default: "30s", Value: durationValue{&c.Broker.StopTimeout, time.Second},
 			Doc: "Time that a stopping broker has for its last flush. What it does not manage stays in the write-ahead log."},
-		{Key: "group.initial_rebalance_delay", Default: "100ms", Value: durationValue{&c.Group.InitialDelay, 0},
-			Doc: "How long the first member of an empty consumer group waits for others to join. Kafka's default is 3s; `chronik dev` is quicker."},
+		{Key: "group.initial_rebalance_delay", Default: "100ms", Run: under("3s"), Value: durationValue{&c.Group.InitialDelay, 0},
+			Doc: "How long the first member of an empty consumer group waits for others to join. The default under `chronik run` is Kafka's."},
 		{Key: "group.session_timeout_min", Default: "6s", Value: durationValue{&c.Group.SessionTimeoutMin, time.Millisecond},
 			Doc: "Shortest session timeout that a member may ask for."},
 		{Key: "group.session_timeout_max", Default: "30m", Value: durationValue{&c.Group.SessionTimeoutMax, time.Second},
@@ -168,7 +203,7 @@ func (c *Config) objectStoreSettings() []*Setting {
 		{Key: "objstore.provider", Default: "local", Aliases: []string{"OBJECT_STORE_BACKEND"}, Value: choiceValue{&c.ObjectStore.Provider, []string{"local", "s3", "aws"}},
 			Doc: "Kind of bucket: a folder (`local`), a store that speaks S3 (`s3`), or Amazon S3 through Amazon's own library (`aws`): with profiles, SSO, web identity (IRSA), pod identity and roles."},
 		{Key: "objstore.dir", Default: "", Value: textValue{&c.ObjectStore.Dir},
-			Doc: "Folder of a `local` bucket; empty means `bucket` in `data_dir`."},
+			Doc: "Folder of a `local` bucket; empty means `bucket` in `data_dir`. Under `chronik run` it has to be named: a folder that all nodes mount."},
 		{Key: "objstore.bucket", Default: "", Aliases: []string{"S3_BUCKET"}, Value: textValue{&c.ObjectStore.Bucket},
 			Doc: "Name of the S3 bucket."},
 		{Key: "objstore.region", Default: "", Aliases: []string{"S3_REGION"}, Value: textValue{&c.ObjectStore.Region},
@@ -251,7 +286,7 @@ func (c *Config) topicSettings() []*Setting {
 			Doc: "Partitions of a topic that is created without a number."},
 		{Key: "topic.partitions_max", Default: "10000", Value: intValue{&c.Topic.PartitionsMax, 1, 1_000_000},
 			Doc: "Most partitions of one topic."},
-		{Key: "durability.default", Default: "wal", Topic: "durability", Value: choiceValue{&c.Durability.Default, []string{"wal", "object"}},
+		{Key: "durability.default", Default: "wal", Run: under("object"), Topic: "durability", Value: choiceValue{&c.Durability.Default, []string{"wal", "object"}},
 			Doc: "What acks=all waits for in topics that do not say: the sync of the local log, or the commit of the segment in the bucket. In `chronik dev` both are the same disk."},
 		{Key: "default.columnar", Default: "false", Topic: "columnar.enabled", Value: boolValue{&c.Default.Columnar},
 			Doc: "Whether topics that do not say are SQL tables."},

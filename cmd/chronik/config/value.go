@@ -197,6 +197,37 @@ func items(text string) ([]string, error) {
 	return list, nil
 }
 
+// listValue is a comma list of texts.
+type listValue struct{ to *[]string }
+
+func (v listValue) Set(text string) error {
+	list, err := items(text)
+	if err != nil {
+		return err
+	}
+	*v.to = list
+	return nil
+}
+func (v listValue) String() string { return strings.Join(*v.to, ",") }
+func (v listValue) Type() string   { return "comma list" }
+
+// brokerIDAuto is the broker id that is taken from the host's name.
+const brokerIDAuto = "auto"
+
+func brokerID(text string) error {
+	if text == brokerIDAuto {
+		return nil
+	}
+	var n int
+	if err := (intValue{&n, 0, math.MaxInt32}).Set(text); err != nil {
+		return err
+	}
+	if text != strconv.Itoa(n) {
+		return fmt.Errorf("%q is written %d", text, n)
+	}
+	return nil
+}
+
 // Listener is one address that Kafka clients connect to.
 type Listener struct {
 	Name string // PLAINTEXT

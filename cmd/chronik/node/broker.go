@@ -23,15 +23,21 @@ import (
 )
 
 func startBroker(_ context.Context, n *Node) (running, error) {
+	id, err := n.cfg.BrokerID()
+	if err != nil {
+		return running{}, err
+	}
 	listeners, err := n.listenKafka()
 	if err != nil {
 		return running{}, err
 	}
-	b := broker.New(brokerConfig(n.cfg), broker.Deps{
+	c := brokerConfig(n.cfg)
+	c.ID = metastore.BrokerID(id)
+	b := broker.New(c, broker.Deps{
 		Store: n.parts.metadata, Bucket: n.parts.bucket, Committed: n.parts.committed,
 		FS: disk.OS(), Listeners: listeners, Log: n.log.With("role", RoleBroker), LogLevel: n.level, Registerer: n.registry,
 	})
-	n.ready = append(n.ready, b.Ready)
+	n.asks(b.Ready)
 	return background(b.Run), nil
 }
 
@@ -115,7 +121,7 @@ func kafkaSettings(c *config.Config) []api.StaticConfig {
 
 func brokerConfig(c *config.Config) broker.Config {
 	return broker.Config{
-		ID: metastore.BrokerID(c.Broker.ID), ClusterID: c.Cluster, Rack: c.Broker.Rack, Version: version.String(),
+		ClusterID: c.Cluster, Rack: c.Broker.Rack, Version: version.String(),
 		DataDir: c.DataDir, WALFileBytes: int64(c.WAL.FileBytes), SessionTTL: c.Broker.Lease, StopTimeout: c.Broker.StopTimeout,
 		Ingest: ingest.Config{
 			SegmentBytes: int64(c.Segment.Bytes), SegmentAge: c.Segment.Age, SegmentAgeUrgent: c.Segment.AgeUrgent,

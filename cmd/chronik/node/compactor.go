@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
-	"os"
 
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
 	"github.com/chronik-stream/chronik/compactor"
@@ -11,11 +9,7 @@ import (
 )
 
 func startCompactor(_ context.Context, n *Node) (running, error) {
-	host, err := os.Hostname()
-	if err != nil {
-		return running{}, fmt.Errorf("find a name for the compactor: %w", err)
-	}
-	c, err := compactor.New(compactorConfig(n.cfg, host), compactor.Deps{
+	c, err := compactor.New(compactorConfig(n.cfg, n.memberID(), n.address()), compactor.Deps{
 		Store: n.parts.metadata, Bucket: n.parts.bucket, Log: n.log.With("role", RoleCompactor), Registerer: n.registry,
 	})
 	if err != nil {
@@ -24,9 +18,9 @@ func startCompactor(_ context.Context, n *Node) (running, error) {
 	return background(c.Run), nil
 }
 
-func compactorConfig(c *config.Config, host string) compactor.Config {
+func compactorConfig(c *config.Config, id, address string) compactor.Config {
 	return compactor.Config{
-		ID: fmt.Sprintf("%s-%d", host, c.Broker.ID), Version: version.String(), Defaults: c.TopicDefaults(),
+		ID: id, Address: address, Version: version.String(), Defaults: c.TopicDefaults(),
 		Policy: compactor.Policy{
 			FirstBytes: int64(c.Compactor.FirstBytes), FirstAge: c.Compactor.FirstAge, PlainAge: c.Compactor.PlainAge,
 			PassBytesMax: int64(c.Compactor.PassBytes), FileBytesMax: int64(c.Compactor.FileBytes), MergeFiles: c.Compactor.MergeFiles,

@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/oklog/ulid/v2"
 )
 
 // lockDir makes dir and takes it for this process alone, until release. The
@@ -38,4 +41,41 @@ func lockDir(dir string) (release func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), file.Close())
 	}
 	return file.Close, nil
+}
+
+// identity is the name that a data folder has got when it was first used. Two
+// processes that were given one broker id by mistake have different ones, and a
+// restarted process has its own again.
+func identity(dir string) (string, error) {
+	name := filepath.Join(dir, "identity")
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return newIdentity(name)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the identity of the data folder: %w", err)
+	}
+	id, err := ulid.ParseStrict(strings.TrimSpace(string(text)))
+	if err != nil {
+		return "", fmt.Errorf("the identity of the data folder, in %s: %w", name, err)
+	}
+	return id.String(), nil
+}
+
+// newIdentity writes a new one. A crash leaves the old state or the new one.
+func newIdentity(name string) (string, error) {
+	id := ulid.Make().String()
+	file, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return "", fmt.Errorf("give the data folder an identity: %w", err)
+	}
+	_, err = fmt.Fprintln(file, id)
+	err = errors.Join(err, file.Sync(), file.Close())
+	if err == nil {
+		err = os.Rename(name+".new", name)
+	}
+	if err != nil {
+		return "", fmt.Errorf("give the data folder an identity: %w", err)
+	}
+	return id, nil
 }

@@ -2,7 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
+
+	"github.com/chronik-stream/chronik/cmd/chronik/config"
 )
 
 // module is a row of the table: a part of the process, what it needs, and how
@@ -16,15 +20,21 @@ type module struct {
 
 // The roles, as users name them.
 const (
-	RoleBroker    = "broker"
-	RoleCompactor = "compactor"
-	RoleQuery     = "query"
+	RoleBroker    = config.RoleBroker
+	RoleCompactor = config.RoleCompactor
+	RoleQuery     = config.RoleQuery
 )
 
+// surface is the module that every process has, and the last to stop: it says
+// how the others are.
+const surface = "HTTP"
+
 // modules is the table. A deployment is a choice of its rows, made by naming
-// roles; what they need comes with them.
-func modules() []module {
-	return []module{
+// roles; what they need comes with them. A node of a cluster has its metadata
+// in an etcd that is there, any other brings one.
+func modules(clustered bool) []module {
+	table := []module{
+		{surface, nil, 15 * time.Second, startHTTP},
 		{"data folder", nil, 5 * time.Second, startDataFolder},
 		{"bucket", []string{"data folder"}, 5 * time.Second, startBucket},
 		{"embedded etcd", []string{"data folder"}, 15 * time.Second, startEmbeddedEtcd},
@@ -32,14 +42,23 @@ func modules() []module {
 		{"reader", []string{"bucket", "metadata store"}, 5 * time.Second, startReader},
 		{RoleBroker, []string{"reader"}, 40 * time.Second, startBroker},
 		{RoleCompactor, []string{"bucket", "metadata store"}, 20 * time.Second, startCompactor},
-		{RoleQuery, []string{"bucket", "metadata store"}, 20 * time.Second, startQuery},
+		{RoleQuery, []string{surface, "bucket", "metadata store"}, 20 * time.Second, startQuery},
 	}
+	if clustered {
+		for i := range table {
+			table[i].needs = slices.DeleteFunc(table[i].needs, func(need string) bool { return need == "embedded etcd" })
+		}
+	}
+	return table
 }
 
 func startDataFolder(_ context.Context, n *Node) (running, error) {
 	release, err := lockDir(n.cfg.DataDir)
 	if err != nil {
 		return running{}, err
+	}
+	if n.identity, err = identity(n.cfg.DataDir); err != nil {
+		return running{}, errors.Join(err, release())
 	}
 	return closing(release), nil
 }

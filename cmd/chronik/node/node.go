@@ -13,11 +13,14 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/chronik-stream/chronik/cmd/chronik/admin"
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
 )
 
@@ -30,12 +33,18 @@ type Node struct {
 	log      *slog.Logger
 	level    *slog.LevelVar
 	registry *prometheus.Registry
+	identity string // of the data folder
+	httpPort int
 	parts    parts
-	ready    []func() error // of roles: nil once it serves, else why it does not
-	probe    func() error   // asks from outside; nil without HTTP
+	surface  *admin.Surface
+	probe    func() error // asks over HTTP, from outside
 
 	started []started // in the order of their start
 	failed  chan error
+
+	mu    sync.Mutex
+	state string         // why it does not serve, whatever the roles say; empty: ask them
+	ready []func() error // of roles: nil once it serves, else why it does not
 }
 
 type started struct {
@@ -59,13 +68,14 @@ type running struct {
 func Start(ctx context.Context, cfg *config.Config, log *slog.Logger, level *slog.LevelVar, roles ...string) (*Node, error) {
 	n := &Node{cfg: cfg, log: log, level: level, registry: prometheus.NewRegistry()}
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	order, err := startOrder(modules(), roles)
+	order, err := startOrder(modules(cfg.Clustered()), append([]string{surface}, roles...))
 	if err != nil {
 		return nil, err
 	}
 	n.failed = make(chan error, len(order))
 	for _, m := range order {
 		began := time.Now()
+		n.is("starting: " + m.name)
 		r, err := m.start(ctx, n)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("start the %s: %w", m.name, err), n.Stop())
@@ -76,7 +86,22 @@ func Start(ctx context.Context, cfg *config.Config, log *slog.Logger, level *slo
 			go n.watch(m.name, r.failed)
 		}
 	}
+	n.is("")
 	return n, nil
+}
+
+// is says why the process does not serve; empty leaves it to the roles.
+func (n *Node) is(state string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.state = state
+}
+
+// asks adds a role to those that have to serve before the process is ready.
+func (n *Node) asks(ready func() error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ready = append(n.ready, ready)
 }
 
 func (n *Node) watch(name string, failed <-chan error) {
@@ -87,19 +112,20 @@ func (n *Node) watch(name string, failed <-chan error) {
 
 // Ready returns nil when all roles serve and HTTP answers, else the reasons.
 func (n *Node) Ready() error {
-	var reasons []error
-	for _, ready := range n.ready {
-		reasons = append(reasons, ready())
-	}
-	if err := errors.Join(reasons...); err != nil || n.probe == nil {
-		return err
+	if reasons := n.reasons(); len(reasons) > 0 {
+		return errors.New(strings.Join(reasons, "; "))
 	}
 	return n.probe()
 }
 
-// reasons is why the process cannot serve yet, for /health/ready.
+// reasons is why the process does not serve, for /health/ready.
 func (n *Node) reasons() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	var texts []string
+	if n.state != "" {
+		texts = append(texts, n.state)
+	}
 	for _, ready := range n.ready {
 		if err := ready(); err != nil {
 			texts = append(texts, err.Error())
@@ -108,12 +134,28 @@ func (n *Node) reasons() []string {
 	return texts
 }
 
+// Drain makes readiness say that the process is about to stop, while it goes on
+// as before, and returns after the delay that the configuration gives load
+// balancers to notice.
+func (n *Node) Drain(ctx context.Context) {
+	n.is("stopping")
+	if n.cfg.Drain.Delay == 0 {
+		return
+	}
+	n.log.Info("stopping soon: not ready any more, and still serving", "for", n.cfg.Drain.Delay)
+	select {
+	case <-time.After(n.cfg.Drain.Delay):
+	case <-ctx.Done():
+	}
+}
+
 // Failed gives the errors of modules that ended by themselves.
 func (n *Node) Failed() <-chan error { return n.failed }
 
 // Stop stops all modules, the last started first, each within its bound. It
 // goes on after one that fails.
 func (n *Node) Stop() error {
+	n.is("stopping")
 	var failed []error
 	for _, s := range slices.Backward(n.started) {
 		began := time.Now()
@@ -175,7 +217,7 @@ func closing(close func() error) running {
 
 // startOrder returns the modules that the named ones need, and these, so that
 // each comes after those that it needs; otherwise in the order of the table,
-// whose last row, HTTP, reports on all others.
+// whose first row, HTTP, reports on all others.
 func startOrder(table []module, names []string) ([]module, error) {
 	var order []module
 	state := make(map[string]int) // 1: being placed, 2: placed

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chronik-stream/chronik/cmd/chronik/config"
 )
 
 func names(order []module) []string {
@@ -44,11 +47,25 @@ func TestModulesStartAfterWhatTheyNeed(t *testing.T) {
 }
 
 func TestEveryModuleOfTheTableCanBeStarted(t *testing.T) {
-	for _, m := range modules() {
+	for _, clustered := range []bool{false, true} {
+		table := modules(clustered)
+		everything, err := startOrder(table, append([]string{surface}, config.AllRoles()...))
+		if err != nil || everything[0].name != surface {
+			t.Errorf("HTTP is not the first to start, and the last to stop: %v, %v", names(everything), err)
+		}
+		if slices.Contains(names(everything), "embedded etcd") == clustered {
+			t.Errorf("clustered %v starts %v", clustered, names(everything))
+		}
+		checkTable(t, table)
+	}
+}
+
+func checkTable(t *testing.T, table []module) {
+	for _, m := range table {
 		if m.start == nil || m.stopWithin <= 0 || m.stopWithin > time.Minute {
 			t.Errorf("module %s is incomplete", m.name)
 		}
-		if _, err := startOrder(modules(), []string{m.name}); err != nil {
+		if _, err := startOrder(table, []string{m.name}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -130,6 +147,26 @@ func TestLocalhostIsListenedOnUnderOnePort(t *testing.T) {
 	}
 	if err := closeAll(append(listeners, listeners...)); err != nil {
 		t.Errorf("closing twice: %v", err)
+	}
+}
+
+func TestADataFolderKeepsItsIdentity(t *testing.T) {
+	dir := t.TempDir()
+	first, err := identity(dir)
+	if err != nil || len(first) != 26 {
+		t.Fatalf("%q, %v", first, err)
+	}
+	if again, err := identity(dir); err != nil || again != first {
+		t.Errorf("%q became %q, %v", first, again, err)
+	}
+	if other, err := identity(t.TempDir()); err != nil || other == first {
+		t.Errorf("another folder has the same: %q, %v", other, err)
+	}
+	if err := os.WriteFile(dir+"/identity", []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := identity(dir); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("a damaged identity: %v", err)
 	}
 }
 

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/committed"
 	"github.com/chronik-stream/chronik/metastore/embed"
+	"github.com/chronik-stream/chronik/metastore/kv"
 	"github.com/chronik-stream/chronik/metastore/kv/etcd"
 	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/objstore/cache"
@@ -73,13 +75,13 @@ func startEmbeddedEtcd(ctx context.Context, n *Node) (running, error) {
 }
 
 func startMetadata(ctx context.Context, n *Node) (running, error) {
-	store, err := etcd.Open(ctx, etcd.Options{Endpoints: []string{n.parts.etcd.Endpoint()}})
+	options, err := n.etcdOptions()
 	if err != nil {
 		return running{}, err
 	}
-	metadata, err := metastore.Open(ctx, store, metastore.Options{Cluster: n.cfg.Cluster, Log: n.log, Registerer: n.registry})
+	store, metadata, err := n.openMetadata(ctx, options)
 	if err != nil {
-		return running{}, errors.Join(err, store.Close())
+		return running{}, err
 	}
 	n.parts.metadata = metadata
 	failed := make(chan error, 1)
@@ -93,6 +95,84 @@ func startMetadata(ctx context.Context, n *Node) (running, error) {
 	})
 	r.failed = failed
 	return r, nil
+}
+
+// etcdOptions say how to reach the etcd that the configuration names, or the
+// embedded one.
+func (n *Node) etcdOptions() (etcd.Options, error) {
+	if n.parts.etcd != nil {
+		return etcd.Options{Endpoints: []string{n.parts.etcd.Endpoint()}}, nil
+	}
+	e := n.cfg.Etcd
+	options := etcd.Options{Endpoints: e.Endpoints, Username: e.Username, Password: e.Password.Reveal(), DialTimeout: e.DialTimeout}
+	if strings.HasPrefix(e.Endpoints[0], "https://") {
+		var err error
+		if options.TLS, err = etcd.LoadTLS(etcd.TLSFiles{CA: e.CAFile, Cert: e.CertFile, Key: e.KeyFile, ServerName: e.ServerName}); err != nil {
+			return etcd.Options{}, err
+		}
+	}
+	return options, nil
+}
+
+const (
+	// openWithin bounds one try to read the metadata; big clusters take seconds.
+	openWithin = time.Minute
+	// openAgainAfter is the pause before the next.
+	openAgainAfter = time.Second
+)
+
+// openMetadata connects and reads the metadata. While etcd is away it waits,
+// and says so; what trying again cannot heal is an error.
+func (n *Node) openMetadata(ctx context.Context, options etcd.Options) (*etcd.Store, *metastore.Store, error) {
+	for {
+		store, metadata, err := n.tryMetadata(ctx, options)
+		switch {
+		case err == nil:
+			return store, metadata, nil
+		case ctx.Err() != nil:
+			return nil, nil, err
+		case !errors.Is(err, kv.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded):
+			return nil, nil, explainEtcd(err, n.cfg)
+		}
+		n.is("waiting for etcd at " + strings.Join(options.Endpoints, ", "))
+		n.log.Warn("etcd does not answer yet, waiting for it", "endpoints", options.Endpoints, "error", err)
+		select {
+		case <-time.After(openAgainAfter):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (n *Node) tryMetadata(ctx context.Context, options etcd.Options) (*etcd.Store, *metastore.Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, openWithin)
+	defer cancel()
+	store, err := n.connect(ctx, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	metadata, err := metastore.Open(ctx, store, metastore.Options{Cluster: n.cfg.Cluster, Log: n.log, Registerer: n.registry})
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return store, metadata, nil
+}
+
+// connect gives up sooner than reading may take, so that waiting shows.
+func (n *Node) connect(ctx context.Context, options etcd.Options) (*etcd.Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Etcd.DialTimeout)
+	defer cancel()
+	return etcd.Open(ctx, options)
+}
+
+// explainEtcd adds to a refusal what the operator can do about it.
+func explainEtcd(err error, cfg *config.Config) error {
+	switch {
+	case errors.Is(err, etcd.ErrNoPermission):
+		return fmt.Errorf("%w (the user %q needs to read and write /chronik/%s/ and /chronik-groups/%s/, and to read /chronik)", err, cfg.Etcd.Username, cfg.Cluster, cfg.Cluster)
+	case errors.Is(err, etcd.ErrNotAuthenticated):
+		return fmt.Errorf("%w (etcd.username and etcd.password are CHRONIK_ETCD_USERNAME and CHRONIK_ETCD_PASSWORD)", err)
+	}
+	return err
 }
 
 // startReader opens what reads committed records: for fetches of older ones and

@@ -12,6 +12,14 @@ import (
 	"github.com/chronik-stream/chronik/metastore/kv"
 )
 
+// Refusals that the operator has to mend.
+var (
+	// ErrNoPermission: the user may not read or write these keys.
+	ErrNoPermission = errors.New("etcd refuses access")
+	// ErrNotAuthenticated: no such user, a wrong password, or none where one is asked for.
+	ErrNotAuthenticated = errors.New("etcd does not know the user")
+)
+
 // known maps etcd's errors that mean the same for reads and writes. All of
 // them are answers: the request was looked at and not done.
 var known = []struct{ etcd, kv error }{
@@ -22,6 +30,13 @@ var known = []struct{ etcd, kv error }{
 	{rpctypes.ErrRequestTooLarge, kv.ErrTooLarge},
 	{rpctypes.ErrNoSpace, kv.ErrUnavailable},
 	{rpctypes.ErrTooManyRequests, kv.ErrUnavailable},
+	// A token that has expired, or that a restarted member does not know: the
+	// next request comes with a new one.
+	{rpctypes.ErrInvalidAuthToken, kv.ErrUnavailable},
+	{rpctypes.ErrAuthOldRevision, kv.ErrUnavailable},
+	{rpctypes.ErrPermissionDenied, ErrNoPermission},
+	{rpctypes.ErrAuthFailed, ErrNotAuthenticated},
+	{rpctypes.ErrUserEmpty, ErrNotAuthenticated},
 }
 
 func knownError(err error) error {
@@ -30,15 +45,18 @@ func knownError(err error) error {
 			return fmt.Errorf("%w: %w", k.kv, err)
 		}
 	}
-	if isRefusal(err) {
+	if refused(err) {
 		return err
 	}
 	return nil
 }
 
 // isRefusal says that the server understood the request and will not do it,
-// now or later: a wrong argument, a missing permission.
-func isRefusal(err error) bool {
+// now or later: a wrong argument, a missing permission. err is what readError
+// or writeError made of the server's.
+func isRefusal(err error) bool { return !errors.Is(err, kv.ErrUnavailable) && refused(err) }
+
+func refused(err error) bool {
 	switch codeOf(err) {
 	case codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
 		return true

@@ -27,6 +27,8 @@ type Options struct {
 	TLS       *tls.Config
 	Username  string
 	Password  string
+
+	DialTimeout time.Duration // of a connection to one member; default 5 s
 }
 
 // Store implements kv.Store.
@@ -40,7 +42,8 @@ const (
 	// Pings find a connection that is dead without being closed. etcd refuses
 	// clients that ping more often than every five seconds.
 	pingEvery   = 10 * time.Second
-	pingTimeout = 5 * time.Second
+	pingTimeout = 3 * time.Second
+	dialTimeout = 5 * time.Second
 	// reconnectMax bounds the pause between tries to connect: gRPC's own two
 	// minutes would outlast any lease.
 	reconnectMax = time.Second
@@ -48,19 +51,22 @@ const (
 
 // Open connects to a cluster and makes sure that it answers.
 func Open(ctx context.Context, opts Options) (*Store, error) {
+	if opts.DialTimeout <= 0 {
+		opts.DialTimeout = dialTimeout
+	}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints:            opts.Endpoints,
 		TLS:                  opts.TLS,
 		Username:             opts.Username,
 		Password:             opts.Password,
-		DialTimeout:          pingTimeout,
+		DialTimeout:          opts.DialTimeout,
 		DialKeepAliveTime:    pingEvery,
 		DialKeepAliveTimeout: pingTimeout,
-		DialOptions:          []grpc.DialOption{grpc.WithConnectParams(reconnect())},
+		DialOptions:          []grpc.DialOption{grpc.WithConnectParams(reconnect(opts.DialTimeout))},
 		Logger:               zap.NewNop(), // what it has to say comes back as errors
 	})
-	if err != nil {
-		return nil, fmt.Errorf("connect to etcd at %v: %w", opts.Endpoints, err)
+	if err != nil { // of a user it asks for a token already
+		return nil, fmt.Errorf("connect to etcd at %v: %w", opts.Endpoints, readError(ctx, err))
 	}
 	s := &Store{client: client}
 	if _, _, err := s.Get(ctx, "/chronik"); err != nil {
@@ -69,11 +75,11 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	return s, nil
 }
 
-func reconnect() grpc.ConnectParams {
+func reconnect(dialTimeout time.Duration) grpc.ConnectParams {
 	pauses := backoff.DefaultConfig
 	pauses.BaseDelay = 50 * time.Millisecond
 	pauses.MaxDelay = reconnectMax
-	return grpc.ConnectParams{Backoff: pauses, MinConnectTimeout: pingTimeout}
+	return grpc.ConnectParams{Backoff: pauses, MinConnectTimeout: dialTimeout}
 }
 
 // Close implements kv.Store.
@@ -83,6 +89,9 @@ func (s *Store) Close() error {
 	}
 	return nil
 }
+
+// Requests ask for a member that has a leader: one that is cut off from the
+// others says so at once, and the next try reaches another one.
 
 // Txn implements kv.Store.
 func (s *Store) Txn(ctx context.Context, txn kv.Txn) (kv.TxnResult, error) {
@@ -96,7 +105,7 @@ func (s *Store) Txn(ctx context.Context, txn kv.Txn) (kv.TxnResult, error) {
 	for i, key := range txn.Read {
 		reads[i] = clientv3.OpGet(key)
 	}
-	resp, err := s.client.Txn(ctx).
+	resp, err := s.client.Txn(clientv3.WithRequireLeader(ctx)).
 		If(compares(txn.If)...).
 		Then(append(operations(txn.Then), reads...)...).
 		Else(append(operations(txn.Else), reads...)...).
@@ -151,7 +160,7 @@ func (s *Store) Grant(ctx context.Context, ttl time.Duration) (kv.LeaseID, error
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
 	}
-	resp, err := s.client.Grant(ctx, int64((ttl+time.Second-1)/time.Second))
+	resp, err := s.client.Grant(clientv3.WithRequireLeader(ctx), int64((ttl+time.Second-1)/time.Second))
 	if err != nil {
 		return 0, writeError(ctx, err)
 	}
@@ -160,7 +169,7 @@ func (s *Store) Grant(ctx context.Context, ttl time.Duration) (kv.LeaseID, error
 
 // KeepAlive implements kv.Store.
 func (s *Store) KeepAlive(ctx context.Context, id kv.LeaseID) error {
-	if _, err := s.client.KeepAliveOnce(ctx, clientv3.LeaseID(id)); err != nil {
+	if _, err := s.client.KeepAliveOnce(clientv3.WithRequireLeader(ctx), clientv3.LeaseID(id)); err != nil {
 		return fmt.Errorf("keep lease %x alive: %w", int64(id), readError(ctx, err))
 	}
 	return nil
@@ -168,7 +177,7 @@ func (s *Store) KeepAlive(ctx context.Context, id kv.LeaseID) error {
 
 // Revoke implements kv.Store.
 func (s *Store) Revoke(ctx context.Context, id kv.LeaseID) error {
-	if _, err := s.client.Revoke(ctx, clientv3.LeaseID(id)); err != nil {
+	if _, err := s.client.Revoke(clientv3.WithRequireLeader(ctx), clientv3.LeaseID(id)); err != nil {
 		return fmt.Errorf("revoke lease %x: %w", int64(id), writeError(ctx, err))
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 
 // Get implements kv.Store.
 func (s *Store) Get(ctx context.Context, key string) (kv.Entry, bool, error) {
-	resp, err := s.client.Get(ctx, key)
+	resp, err := s.client.Get(clientv3.WithRequireLeader(ctx), key)
 	if err != nil {
 		return kv.Entry{}, false, readError(ctx, err)
 	}
@@ -49,7 +49,7 @@ func (s *Store) pages(ctx context.Context, prefix string) (entries []kv.Entry, r
 		from = "\x00"
 	}
 	for {
-		resp, err := s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(limit), clientv3.WithRev(revision))
+		resp, err := s.client.Get(clientv3.WithRequireLeader(ctx), from, clientv3.WithRange(end), clientv3.WithLimit(limit), clientv3.WithRev(revision))
 		if err != nil {
 			return nil, 0, readError(ctx, err)
 		}

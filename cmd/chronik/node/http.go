@@ -1,0 +1,98 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chronik-stream/chronik/cmd/chronik/admin"
+	"github.com/chronik-stream/chronik/cmd/chronik/config"
+	"github.com/chronik-stream/chronik/internal/version"
+)
+
+// startHTTP serves the process's surface, on which roles put theirs.
+func startHTTP(_ context.Context, n *Node) (running, error) {
+	listeners, err := listen(n.cfg.HTTP.Bind, n.cfg.HTTP.Port)
+	if err != nil {
+		return running{}, fmt.Errorf("listen for HTTP: %w", err)
+	}
+	n.surface = admin.New(admin.Options{
+		Version: version.String(), Roles: n.cfg.Roles(), Reasons: n.reasons, Gatherer: n.registry, Log: n.log,
+	})
+	n.HTTP = shown(n.cfg.HTTP.Bind, listeners[0])
+	n.httpPort = portOf(listeners[0])
+	n.probe = probeHTTP(listeners)
+	return background(func(ctx context.Context) error { return serveHTTP(ctx, n.surface, n.log, listeners) }), nil
+}
+
+// serveHTTP serves until ctx ends, and lets requests under way finish.
+func serveHTTP(ctx context.Context, h http.Handler, log *slog.Logger, listeners []net.Listener) error {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	group, inner := errgroup.WithContext(ctx)
+	for _, l := range listeners {
+		group.Go(func() error {
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err)
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		<-inner.Done()
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestsWithin)
+		defer cancel()
+		if err := server.Shutdown(drain); err != nil {
+			return errors.Join(fmt.Errorf("drain HTTP requests: %w", err), server.Close())
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// address is where other machines reach the process over HTTP.
+func (n *Node) address() string {
+	host := n.cfg.HTTP.Bind
+	if config.Wildcard(host) {
+		host = n.cfg.Hostname()
+	}
+	return net.JoinHostPort(host, fmt.Sprint(n.httpPort))
+}
+
+// memberID is the process's name among the compactors and the query nodes: the
+// machine's, and enough of the data folder's to tell two on one machine apart.
+func (n *Node) memberID() string {
+	return n.cfg.Hostname() + "-" + strings.ToLower(n.identity[len(n.identity)-6:])
+}
+
+// probeHTTP asks every listener for /health/ready, as a load balancer would.
+func probeHTTP(listeners []net.Listener) func() error {
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	return func() error {
+		for _, l := range listeners {
+			response, err := client.Get("http://" + l.Addr().String() + "/health/ready")
+			if err != nil {
+				return fmt.Errorf("HTTP: %w", err)
+			}
+			if err := response.Body.Close(); err != nil {
+				return fmt.Errorf("HTTP: %w", err)
+			}
+			if response.StatusCode != http.StatusOK {
+				return fmt.Errorf("HTTP: /health/ready answers %s", response.Status)
+			}
+		}
+		return nil
+	}
+}
