@@ -202,18 +202,7 @@ func (c *Compactor) namedObjects(ctx context.Context) (map[string]bool, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the manifest of %v: %w", p, err)
 		}
-		for _, f := range section.Log {
-			used[f.Object] = true
-		}
-		for _, f := range section.Columnar {
-			used[f.Object] = true
-		}
-		for _, f := range section.Text {
-			used[f.Object] = true
-		}
-		for _, f := range section.Vector {
-			used[f.Object] = true
-		}
+		section.Objects(func(name string) bool { used[name] = true; return true })
 	}
 	return used, nil
 }

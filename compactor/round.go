@@ -169,7 +169,13 @@ func readSection(ctx context.Context, bucket objstore.Bucket, p topic.Partition,
 	if err != nil {
 		return manifest.Section{}, fmt.Errorf("%s: %w", ref.Object, err)
 	}
-	section, err := manifest.Decode(data)
+	section, err := manifest.DecodePaged(data, func(page manifest.Page) ([]manifest.File, error) {
+		data, err := bucket.Get(ctx, page.Object, 0, page.Size)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", page.Object, err)
+		}
+		return manifest.DecodePage(page, data)
+	})
 	if err != nil {
 		return manifest.Section{}, format.At(ref.Object, ref.Position, err)
 	}
@@ -254,7 +260,7 @@ func (c *Compactor) pass(ctx context.Context, t task) (*pass, error) {
 // has written becomes orphans, and the next round looks again.
 func (c *Compactor) commit(ctx context.Context, passes []*pass) error {
 	passes = slices.DeleteFunc(passes, func(p *pass) bool {
-		if err := manifest.Check(p.snap.section, p.section); err != nil {
+		if err := errors.Join(manifest.Check(p.snap.section, p.section), p.cutPages(ctx)); err != nil {
 			c.failed(ctx, p.snap.view.Partition, err)
 			return true
 		}

@@ -19,6 +19,7 @@ import (
 //	segments/<ulid>-merged.segment
 //	topics/<topic id>/<partition>/log/<ulid>.log
 //	topics/<topic id>/<partition>/parquet/<ulid>.parquet
+//	topics/<topic id>/<partition>/page/<ulid>.page
 //	manifests/<ulid>.manifest
 //
 // A ULID names one attempt, so no name is ever used twice, and its time says
@@ -38,6 +39,7 @@ const (
 	KindSegment  Kind = "segment"
 	KindLog      Kind = "log"
 	KindParquet  Kind = "parquet"
+	KindPage     Kind = "page" // of a manifest
 	KindManifest Kind = "manifest"
 )
 
@@ -58,7 +60,7 @@ type Name struct {
 	Broker    int32           // KindSegment
 	Session   int64           // KindSegment: in which the offsets were given
 	Merged    bool            // KindSegment: a compactor made it of several; it has no broker and no session
-	Partition topic.Partition // KindLog, KindParquet
+	Partition topic.Partition // KindLog, KindParquet, KindPage
 }
 
 // SegmentName names a segment of a broker's session.
@@ -79,6 +81,11 @@ func LogFileName(p topic.Partition, id ulid.ULID) string {
 // ParquetName names a Parquet file of a partition.
 func ParquetName(p topic.Partition, id ulid.ULID) string {
 	return Name{Kind: KindParquet, ID: id, Partition: p}.String()
+}
+
+// PageName names a page of a partition's manifest.
+func PageName(p topic.Partition, id ulid.ULID) string {
+	return Name{Kind: KindPage, ID: id, Partition: p}.String()
 }
 
 // ManifestName names a manifest object, which may hold many partitions.
@@ -148,7 +155,7 @@ func parseName(name string) (n Name, err error) {
 		return n, errors.Join(errB, errS)
 	case KindManifest:
 		return n, nil
-	case KindLog, KindParquet:
+	case KindLog, KindParquet, KindPage:
 		n.Partition, err = parsePartition(directory)
 		return n, err
 	default:

@@ -32,6 +32,8 @@ func TestNamesParseBack(t *testing.T) {
 			objstore.Name{Kind: objstore.KindLog, ID: id, Partition: partition}},
 		ofTopic + "parquet/01KAQ5Z3M0ABCDEFGHJKMNPQRS.parquet": {objstore.ParquetName(partition, id),
 			objstore.Name{Kind: objstore.KindParquet, ID: id, Partition: partition}},
+		ofTopic + "page/01KAQ5Z3M0ABCDEFGHJKMNPQRS.page": {objstore.PageName(partition, id),
+			objstore.Name{Kind: objstore.KindPage, ID: id, Partition: partition}},
 		"manifests/01KAQ5Z3M0ABCDEFGHJKMNPQRS.manifest": {objstore.ManifestName(id),
 			objstore.Name{Kind: objstore.KindManifest, ID: id}},
 	} {

@@ -105,6 +105,9 @@ func (s *Section) validate() error {
 	if err := s.validateClean(); err != nil {
 		return err
 	}
+	if err := s.validatePages(); err != nil {
+		return err
+	}
 	return validateProducers(s.Producers)
 }
 
@@ -138,6 +141,11 @@ func (s *Section) Objects(f func(name string) bool) {
 			if !f(files[i].Object) {
 				return
 			}
+		}
+	}
+	for _, p := range s.Pages {
+		if !f(p.Object) {
+			return
 		}
 	}
 }

@@ -67,6 +67,9 @@ func (p *printer) section(s *Section, at, length int) {
 	if c := s.Clean; c != (Clean{}) {
 		p.printf("  clean next=%d through=%d at=%d horizon=%s\n", c.Next, c.Through, c.At, format.Time(c.Horizon))
 	}
+	for _, g := range s.Pages {
+		p.printf("  page of %s files=%d skip=%d size=%d %s\n", g.Kind, g.Files, g.Skip, g.Size, g.Object)
+	}
 	for _, m := range s.Masks {
 		p.printf("  mask [%d,%d) records=%d size=%d %s\n", m.First, m.Next, m.Records, m.Size, m.Object)
 	}

@@ -31,6 +31,7 @@ type section struct {
 	Clean     *Clean     `json:"clean,omitempty"` // from version 2 on, with masks and masked
 	Masks     []file     `json:"masks,omitempty"`
 	Producers []state    `json:"producers,omitempty"`
+	Pages     []Page     `json:"pages,omitempty"` // from version 2 on
 }
 
 type file struct {
@@ -59,7 +60,7 @@ type state struct {
 func marshal(s *Section) ([]byte, error) {
 	wire := section{
 		TopicID: s.Partition.Topic, Partition: s.Partition.Index, Topic: s.Topic,
-		Version: s.Version, LogStart: s.LogStart, Marks: s.Marks,
+		Version: s.Version, LogStart: s.LogStart, Marks: s.Marks, Pages: s.Pages,
 	}
 	schemas := schemaSet{places: map[string]int{}}
 	wire.Log = schemas.files(s.Log)
@@ -133,9 +134,15 @@ func unmarshal(version byte, payload []byte) (Section, error) {
 	if version < 2 && wire.cleaned() {
 		return Section{}, format.Corrupt(FrameSize, "payload: version 1 knows nothing of cleaning")
 	}
+	if version < 2 && wire.Pages != nil {
+		return Section{}, format.Corrupt(FrameSize, "payload: version 1 knows nothing of pages")
+	}
 	s := Section{
 		Partition: topic.Partition{Topic: wire.TopicID, Index: wire.Partition}, Topic: wire.Topic,
 		Version: wire.Version, LogStart: wire.LogStart, Marks: wire.Marks,
+	}
+	if len(wire.Pages) > 0 {
+		s.Pages = wire.Pages
 	}
 	var err error
 	for _, kind := range []struct {

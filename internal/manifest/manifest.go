@@ -11,7 +11,8 @@
 //	         · CRC-32C of the 12 bytes before and the payload (4) · payload
 //
 // The payload is JSON: manifests are small, read seldom, and looked at by
-// people when something is wrong. Fields are added by a new version; a field
+// people when something is wrong. The files of a long log are listed in pages,
+// objects of their own, but for the newest ones. Fields are added by a new version; a field
 // that a version does not know is damage. Integers of the frame are
 // little-endian.
 //
@@ -100,6 +101,7 @@ type Section struct {
 	Clean     Clean            // compaction by key; zero without it
 	Masks     []File           // by First: the offsets of records that cleaning took out of the log and not out of columnar files
 	Producers []producer.State // at Marks.Log, by ID
+	Pages     []Page           // where some of the files are listed; the lists above have them too
 }
 
 // Place is where a section lies in its object, in bytes.
@@ -116,7 +118,8 @@ func Encode(sections []Section) (object []byte, places []Place, err error) {
 		if err := s.validate(); err != nil {
 			return nil, nil, fmt.Errorf("encoding the manifest of %v: %w", s.Partition, err)
 		}
-		payload, err := marshal(s)
+		own := s.inside()
+		payload, err := marshal(&own)
 		if err != nil {
 			return nil, nil, fmt.Errorf("encoding the manifest of %v: %w", s.Partition, err)
 		}
@@ -137,8 +140,12 @@ func appendSection(dst, payload []byte) []byte {
 	return append(dst, payload...)
 }
 
-// Decode reads one section; b is exactly its bytes.
-func Decode(b []byte) (Section, error) {
+// Decode reads one section that has no pages; b is exactly its bytes.
+func Decode(b []byte) (Section, error) { return DecodePaged(b, nil) }
+
+// DecodePaged is Decode of a section that may have pages, which it reads. Its
+// errors are returned as they are.
+func DecodePaged(b []byte, read PageReader) (Section, error) {
 	length, err := frame(b)
 	if err != nil {
 		return Section{}, err
@@ -146,10 +153,17 @@ func Decode(b []byte) (Section, error) {
 	if length != len(b) {
 		return Section{}, format.Corrupt(int64(length), "%d bytes after the section", len(b)-length)
 	}
-	return unmarshal(b[4], b[FrameSize:])
+	s, err := unmarshal(b[4], b[FrameSize:])
+	if err != nil {
+		return Section{}, err
+	}
+	if err := s.expand(read); err != nil {
+		return Section{}, err
+	}
+	return s, nil
 }
 
-// DecodeAll reads all sections of an object.
+// DecodeAll reads all sections of an object, none of which has pages.
 func DecodeAll(object []byte) ([]Section, error) {
 	var sections []Section
 	for at := 0; at < len(object); {
@@ -160,6 +174,9 @@ func DecodeAll(object []byte) ([]Section, error) {
 		s, err := unmarshal(object[at+4], object[at+FrameSize:at+length])
 		if err != nil {
 			return nil, format.At("", int64(at), err)
+		}
+		if err := s.expand(nil); err != nil {
+			return nil, err
 		}
 		sections = append(sections, s)
 		at += length

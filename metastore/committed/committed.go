@@ -57,7 +57,8 @@ func (e *HoleError) Error() string {
 // Options of a Reader. Zero values take the defaults.
 type Options struct {
 	// FooterBytesMax and ManifestBytesMax bound the parsed footers and
-	// manifests that are kept; default 64 MiB each.
+	// manifests that are kept, and as much again the pages of manifests; default
+	// 64 MiB each.
 	FooterBytesMax   int64
 	ManifestBytesMax int64
 	// MissingWait is how long a read waits for the catalog to move on when an
@@ -77,6 +78,7 @@ type Reader struct {
 	options   Options
 	footers   *lru[string, *segment.Footer]
 	manifests *lru[place, manifest.Section]
+	pages     *lru[string, []manifest.File]
 	decoders  sync.Pool // of *batch.Decoder
 }
 
@@ -110,6 +112,7 @@ func NewReader(catalog *metastore.Catalog, bucket objstore.Bucket, o Options) *R
 		options:   o,
 		footers:   newLRU[string, *segment.Footer](o.FooterBytesMax),
 		manifests: newLRU[place, manifest.Section](o.ManifestBytesMax),
+		pages:     newLRU[string, []manifest.File](o.ManifestBytesMax),
 		decoders:  sync.Pool{New: func() any { return batch.NewDecoder(o.RecordBytesMax) }},
 	}
 }
@@ -170,11 +173,23 @@ func (r *Reader) FetchManifest(ctx context.Context, ref metastore.ManifestRef, p
 		if err != nil {
 			return manifest.Section{}, 0, err
 		}
-		section, err := manifest.Decode(data)
+		var getting error
+		section, err := manifest.DecodePaged(data, func(page manifest.Page) ([]manifest.File, error) {
+			files, err := r.page(ctx, page)
+			getting = err
+			return files, err
+		})
+		if getting != nil {
+			return manifest.Section{}, 0, getting
+		}
 		if err != nil {
 			return manifest.Section{}, 0, r.damage(at.object, at.position, err)
 		}
-		return section, 3 * at.length, nil // parsed, it takes about that much
+		cost := 3 * at.length // parsed, it takes about that much
+		for _, page := range section.Pages {
+			cost += int64(page.Files) * fileBytes
+		}
+		return section, cost, nil
 	})
 	if err != nil {
 		return manifest.Section{}, fmt.Errorf("reading the manifest of %v: %w", p, err)
@@ -184,6 +199,21 @@ func (r *Reader) FetchManifest(ctx context.Context, ref metastore.ManifestRef, p
 	}
 	section.LogStart = max(section.LogStart, ref.LogStart)
 	return section, nil
+}
+
+// page returns the files of a manifest's page.
+func (r *Reader) page(ctx context.Context, page manifest.Page) ([]manifest.File, error) {
+	return r.pages.get(ctx, page.Object, func(ctx context.Context) ([]manifest.File, int64, error) {
+		data, err := r.get(ctx, page.Object, 0, page.Size)
+		if err != nil {
+			return nil, 0, err
+		}
+		files, err := manifest.DecodePage(page, data)
+		if err != nil {
+			return nil, 0, r.damage(page.Object, 0, err)
+		}
+		return files, int64(len(files)) * fileBytes, nil
+	})
 }
 
 // CheckManifest returns damage, at byte 0 of the section, when it is not the one
@@ -214,11 +244,12 @@ func (r *Reader) footer(ctx context.Context, object string, size int64) (*segmen
 	})
 }
 
-// What the parts of a footer take in memory, roughly.
+// What the parts of footers and manifests take in memory, roughly.
 const (
 	rangeBytes    = 160
 	blockBytes    = 40
 	producerBytes = 200
+	fileBytes     = 400 // of a manifest
 )
 
 // footerCost is about the memory that a footer takes.
