@@ -227,6 +227,15 @@ func (w *produceWork) wait(ctx context.Context) (failed error) {
 			p.appended, p.err = p.pending.Wait(ctx)
 		}
 		if p.err != nil {
+			p.pending = nil
+		}
+	}
+	for i := range w.parts {
+		p := &w.parts[i]
+		if p.pending != nil {
+			p.err = p.pending.Confirm()
+		}
+		if p.err != nil {
 			w.h.refused("Produce", p.err)
 			if failed == nil {
 				failed = p.err

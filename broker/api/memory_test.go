@@ -32,6 +32,7 @@ type memory struct {
 	lost    map[topic.Partition]bool // partitions that another broker owns now
 	fail    error                    // what Append answers
 	gate    chan struct{}            // when set, Wait waits until it is closed
+	confirm error                    // what Confirm answers
 	appends []topic.Partition        // in the order of the calls
 }
 
@@ -218,7 +219,7 @@ func (m *memory) Append(_ context.Context, p topic.Partition, records []byte, o 
 	if first, duplicate, err := l.sequence(header); err != nil {
 		return nil, err
 	} else if duplicate {
-		return &memoryPending{m.gate, core.Appended{First: first, Timestamp: -1, LogStart: l.first, Duplicate: true}}, nil
+		return &memoryPending{m.gate, core.Appended{First: first, Timestamp: -1, LogStart: l.first, Duplicate: true}, m.confirm}, nil
 	}
 	raw := bytes.Clone(records)
 	batch.PatchOffset(raw, l.next, 0)
@@ -233,7 +234,7 @@ func (m *memory) Append(_ context.Context, p topic.Partition, records []byte, o 
 	l.batches = append(l.batches, memoryBatch{header, raw})
 	l.next = header.Next()
 	m.change()
-	return &memoryPending{m.gate, appended}, nil
+	return &memoryPending{m.gate, appended, m.confirm}, nil
 }
 
 // sequence applies the rules of idempotent producers, roughly.
@@ -264,6 +265,7 @@ func (l *memoryLog) sequence(h batch.Header) (first int64, duplicate bool, err e
 type memoryPending struct {
 	gate     chan struct{}
 	appended core.Appended
+	confirm  error
 }
 
 func (p *memoryPending) Wait(ctx context.Context) (core.Appended, error) {
@@ -276,6 +278,8 @@ func (p *memoryPending) Wait(ctx context.Context) (core.Appended, error) {
 	}
 	return p.appended, nil
 }
+
+func (p *memoryPending) Confirm() error { return p.confirm }
 
 func (m *memory) EpochEnd(_ context.Context, p topic.Partition, current, epoch metastore.Epoch) (metastore.Epoch, int64, error) {
 	m.mu.Lock()

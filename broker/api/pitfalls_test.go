@@ -565,6 +565,18 @@ func TestEveryErrorOfTheCoreHasACode(t *testing.T) {
 	require.Equal(t, kerr.UnknownServerError.Code, produced(t, c.ask(produce(9, -1, "t", oneBatch("v")))).ErrorCode)
 }
 
+// The last look is taken when all batches of the request have been waited for.
+func TestAnAcknowledgementThatMayNoLongerBeGivenIsNot(t *testing.T) {
+	s := serve(t, api.Config{})
+	s.topic(t, "t", 1, nil)
+	s.mu.Lock()
+	s.confirm = core.ErrNotOwner
+	s.mu.Unlock()
+	part := produced(t, s.raw(t).ask(produce(9, -1, "t", oneBatch("v"))))
+	require.Equal(t, kerr.NotLeaderForPartition.Code, part.ErrorCode)
+	require.EqualValues(t, -1, part.BaseOffset)
+}
+
 func deleteRecords(topic string, before ...int64) *kmsg.DeleteRecordsRequest {
 	req := kmsg.NewPtrDeleteRecordsRequest()
 	req.Version, req.TimeoutMillis = 2, 5000

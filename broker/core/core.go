@@ -107,6 +107,11 @@ type Pending interface {
 	// broker has seen itself to be still the owner, or with ErrTimeout when ctx
 	// ends first.
 	Wait(ctx context.Context) (Appended, error)
+
+	// Confirm is called when the answer is about to be sent, which may be long
+	// after Wait returned: other batches of the request were waited for. It
+	// returns ErrNotOwner when the acknowledgement may not be given any more.
+	Confirm() error
 }
 
 // Appended is the acknowledgement of one batch.

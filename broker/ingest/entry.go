@@ -20,6 +20,7 @@ type entry struct {
 	next      int64
 	appended  int64 // ms: log append time, or −1
 	object    bool  // the producer waits for the commit
+	lost      error // why it is not in its segment; set before the seal is done
 }
 
 // WAL implements wal.Record.
@@ -29,6 +30,9 @@ func (e *entry) WAL() *wal.Frame { return &e.Frame }
 func (e *entry) Wait(ctx context.Context) (core.Appended, error) {
 	return e.part.wait(ctx, e, e.object, false)
 }
+
+// Confirm implements core.Pending.
+func (e *entry) Confirm() error { return e.part.confirm(e.object) }
 
 // repeat is the answer to a batch that was there already.
 type repeat struct {
@@ -50,6 +54,19 @@ func (r *repeat) Wait(ctx context.Context) (core.Appended, error) {
 	return core.Appended{First: r.first, Timestamp: r.stamp, LogStart: r.part.LogStart(), Duplicate: true}, nil
 }
 
+// Confirm implements core.Pending.
+func (r *repeat) Confirm() error { return r.part.confirm(r.object && r.entry != nil) }
+
+// confirm tells whether an acknowledgement may be given now. A broker that slept
+// past its lease may have been replaced meanwhile, by one that does not have what
+// is on this disk. What is committed is part of the log whoever owns it.
+func (p *Partition) confirm(committed bool) error {
+	if committed || p.log.Valid() {
+		return nil
+	}
+	return core.ErrNotOwner
+}
+
 // wait returns when e is durable as asked for and the lease still holds.
 func (p *Partition) wait(ctx context.Context, e *entry, object, duplicate bool) (core.Appended, error) {
 	if e.group != nil {
@@ -63,6 +80,9 @@ func (p *Partition) wait(ctx context.Context, e *entry, object, duplicate bool) 
 		}
 	}
 	if object {
+		if !e.object { // else its seal knows
+			p.log.hurry()
+		}
 		select {
 		case <-e.seal.done:
 		case <-ctx.Done():
@@ -71,10 +91,12 @@ func (p *Partition) wait(ctx context.Context, e *entry, object, duplicate bool) 
 		if err := e.seal.err; err != nil {
 			return core.Appended{}, err
 		}
+		if e.lost != nil {
+			return core.Appended{}, fmt.Errorf("%w: %w", core.ErrStorage, e.lost)
+		}
 	}
-	// A broker that slept past its lease may have been replaced meanwhile.
-	if !p.log.Valid() {
-		return core.Appended{}, core.ErrNotOwner
+	if err := p.confirm(object); err != nil {
+		return core.Appended{}, err
 	}
 	return core.Appended{First: e.First, Timestamp: e.appended, LogStart: p.LogStart(), Duplicate: duplicate}, nil
 }

@@ -33,7 +33,7 @@ func (l *Log) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	p := &pipeline{log: l, flying: make(chan *flush, l.opts.UploadsMax), done: make(chan struct{})}
+	p := &pipeline{log: l, flying: make(chan *flush, l.opts.UploadsMax-1), done: make(chan struct{})}
 	go p.commitAll(ctx, cancel)
 	p.sealAll(ctx)
 	close(p.flying)
@@ -50,7 +50,7 @@ func (l *Log) Flush(ctx context.Context) error {
 	l.sealMu.Lock()
 	last := l.current
 	if l.aborted == nil {
-		l.turn()
+		l.turn("flush")
 	}
 	l.sealMu.Unlock()
 	select {
@@ -64,7 +64,7 @@ func (l *Log) Flush(ctx context.Context) error {
 // pipeline takes seals to their commit.
 type pipeline struct {
 	log    *Log
-	flying chan *flush // being uploaded, in order; its capacity bounds them
+	flying chan *flush // being uploaded, in order; with the one that commitAll has, its capacity bounds them
 	left   []*flush    // not committed when it ended
 	done   chan struct{}
 }
@@ -90,6 +90,7 @@ func (p *pipeline) sealAll(ctx context.Context) {
 		f := &flush{seal: s, pieces: p.log.plan(s), uploaded: make(chan struct{})}
 		select {
 		case p.flying <- f:
+			p.log.metrics.uploads.Inc()
 			go func() {
 				defer close(f.uploaded)
 				f.err = p.log.upload(ctx, f)
@@ -129,6 +130,7 @@ func (p *pipeline) commitAll(ctx context.Context, stop context.CancelCauseFunc) 
 		if err == nil && len(p.left) == 0 {
 			err = p.log.commit(ctx, f)
 		}
+		p.log.metrics.uploads.Dec()
 		if err != nil || len(p.left) > 0 {
 			stop(err) // only the first cause counts
 			p.left = append(p.left, f)
@@ -257,6 +259,7 @@ func (l *Log) build(p *piece) ([][]byte, error) {
 		for _, e := range r.entries {
 			raw, err := r.part.bytesOf(e)
 			if err != nil {
+				e.lost = err
 				l.metrics.lostRecords.Add(float64(e.header.Records))
 				l.log.Error("batch cannot be read back from the write-ahead log, it is left out", "partition", r.part.ID, "first", e.First, "next", e.next, "error", err)
 				w.End(nil)

@@ -27,7 +27,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/core"
@@ -103,10 +102,9 @@ type Log struct {
 	tail   tail
 
 	sealMu  sync.Mutex
-	current *seal       // gathers what is synced
-	ready   []*seal     // wait to be flushed, the oldest first
-	aborted error       // no seal will be committed any more
-	urgent  atomic.Bool // somebody waits for a commit
+	current *seal   // gathers what is synced
+	ready   []*seal // wait to be flushed, the oldest first
+	aborted error   // no seal will be committed any more
 	wake    chan struct{}
 
 	sequence int64 // of the last commit; the committing goroutine's
@@ -288,9 +286,6 @@ func (l *Log) Append(ctx context.Context, id topic.Partition, records []byte, o 
 	if err != nil {
 		l.budget.give(int64(len(records)))
 		return nil, err
-	}
-	if o.Object && o.Acks == -1 {
-		l.hurry()
 	}
 	return pending, nil
 }

@@ -9,6 +9,9 @@ type Metrics struct {
 	tailBytes        prometheus.Gauge
 	budgetWaits      prometheus.Counter
 	budgetRefusals   prometheus.Counter
+	seals            *prometheus.CounterVec // reason
+	sealsWaiting     prometheus.Gauge
+	uploads          prometheus.Gauge
 	flushes          prometheus.Counter
 	flushBytes       prometheus.Histogram
 	uploadSeconds    prometheus.Histogram
@@ -27,6 +30,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		tailBytes:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_tail_bytes", Help: "Memory that batches take which are held for readers."}),
 		budgetWaits:      prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_budget_waits_total", Help: "Batches that had to wait for room in the WAL budget."}),
 		budgetRefusals:   prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_budget_refusals_total", Help: "Batches refused because the WAL budget stayed full."}),
+		seals:            prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chronik_broker_seals_total", Help: "Times that the log was sealed into a segment, by reason: size, age, urgent (somebody waits for the commit), flush (the broker stops or gives partitions back)."}, []string{"reason"}),
+		sealsWaiting:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_seals_waiting", Help: "Sealed segments whose upload has not begun, for want of a free upload."}),
+		uploads:          prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_uploads", Help: "Segments that are uploaded, or wait for those before them to be committed; segment.uploads_max bounds them."}),
 		flushes:          prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_flushes_total", Help: "Segments committed."}),
 		flushBytes:       prometheus.NewHistogram(prometheus.HistogramOpts{Name: "chronik_broker_flush_bytes", Help: "Bytes of a committed segment.", Buckets: prometheus.ExponentialBuckets(1<<10, 4, 10)}),
 		uploadSeconds:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "chronik_broker_upload_seconds", Help: "Time to put a segment, retries included.", Buckets: seconds}),
@@ -36,7 +42,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		lostRecords:      prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_broker_unreadable_records_total", Help: "Records left out of a segment because the WAL did not read back: a damaged disk."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.partitions, m.uncommittedBytes, m.tailBytes, m.budgetWaits, m.budgetRefusals, m.flushes,
+		reg.MustRegister(m.partitions, m.uncommittedBytes, m.tailBytes, m.budgetWaits, m.budgetRefusals, m.seals, m.sealsWaiting, m.uploads, m.flushes,
 			m.flushBytes, m.uploadSeconds, m.commitSeconds, m.uploadFailures, m.commitFailures, m.lostRecords)
 	}
 	return m

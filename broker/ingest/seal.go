@@ -12,6 +12,7 @@ type seal struct {
 	entries []*entry
 	bytes   int64
 	since   time.Time     // of the first entry
+	urgent  bool          // somebody waits for its commit
 	done    chan struct{} // closed when it is committed, or never will be
 	err     error         // set before done is closed
 }
@@ -55,24 +56,35 @@ func (l *Log) gather(entries []*entry) {
 			s.since = time.Now()
 			l.signal()
 		}
+		if e.object && !s.urgent {
+			s.urgent = true
+			l.signal()
+		}
 		s.entries = append(s.entries, e)
 		s.bytes += int64(e.Length)
 		if s.bytes >= l.opts.SegmentBytes {
-			l.turn()
+			l.turn("size")
 		}
 	}
 }
 
 // turn moves the current seal to those that are ready. Holds sealMu.
-func (l *Log) turn() {
+func (l *Log) turn(why string) {
+	l.metrics.seals.WithLabelValues(why).Inc()
 	l.ready = append(l.ready, l.current)
+	l.metrics.sealsWaiting.Set(float64(len(l.ready)))
 	l.current = newSeal()
 	l.signal()
 }
 
-// hurry makes the current seal ripe soon: somebody waits for its commit.
+// hurry makes the current seal ripe soon: somebody waits for the commit of what
+// is synced. It is the seal that is urgent and not the log: what is still on its
+// way to the disk comes into the next one, if this one goes before.
 func (l *Log) hurry() {
-	if !l.urgent.Swap(true) {
+	l.sealMu.Lock()
+	defer l.sealMu.Unlock()
+	if len(l.current.entries) > 0 && !l.current.urgent {
+		l.current.urgent = true
 		l.signal()
 	}
 }
@@ -90,15 +102,14 @@ func (l *Log) nextSeal(now time.Time) (*seal, time.Duration) {
 	l.sealMu.Lock()
 	defer l.sealMu.Unlock()
 	if len(l.ready) == 0 && len(l.current.entries) > 0 {
-		age := l.opts.SegmentAge
-		if l.urgent.Load() {
-			age = min(age, l.opts.SegmentAgeUrgent)
+		age, why := l.opts.SegmentAge, "age"
+		if l.current.urgent {
+			age, why = min(age, l.opts.SegmentAgeUrgent), "urgent"
 		}
 		if left := age - now.Sub(l.current.since); left > 0 {
 			return nil, left
 		}
-		l.urgent.Store(false)
-		l.turn()
+		l.turn(why)
 	}
 	if len(l.ready) == 0 {
 		return nil, 0
@@ -106,6 +117,7 @@ func (l *Log) nextSeal(now time.Time) (*seal, time.Duration) {
 	s := l.ready[0]
 	l.ready[0] = nil
 	l.ready = l.ready[1:]
+	l.metrics.sealsWaiting.Set(float64(len(l.ready)))
 	return s, 0
 }
 
@@ -122,6 +134,7 @@ func (l *Log) abort(err error, flying []*flush) {
 		s.fail(err)
 	}
 	l.ready = nil
+	l.metrics.sealsWaiting.Set(0)
 	l.current.fail(err)
 }
 
