@@ -49,6 +49,7 @@ type Config struct {
 	WALFileBytes int64         // default 64 MiB
 	SessionTTL   time.Duration // after which a silent broker is held to be gone; default 10 s
 	StopTimeout  time.Duration // for the last flush; default 30 s
+	Ownership    ownership.Config
 
 	Ingest ingest.Config
 	Fetch  fetch.Config
@@ -83,8 +84,9 @@ type Broker struct {
 	server  *wire.Server
 	groups  *group.Coordinator
 	metrics struct {
-		wal    *wal.Metrics
-		ingest *ingest.Metrics
+		wal       *wal.Metrics
+		ingest    *ingest.Metrics
+		ownership *ownership.Metrics
 	}
 	current atomic.Pointer[ingest.Log]
 	waiting atomic.Pointer[string] // why it is not ready; nil: it is
@@ -101,6 +103,7 @@ func New(cfg Config, deps Deps) *Broker {
 	b := &Broker{cfg: cfg, deps: deps, log: deps.Log}
 	b.metrics.wal = wal.NewMetrics(deps.Registerer)
 	b.metrics.ingest = ingest.NewMetrics(deps.Registerer)
+	b.metrics.ownership = ownership.NewMetrics(deps.Registerer)
 	b.notReady("starting")
 	reader := fetch.NewReader(cfg.Fetch, b.current.Load, deps.Committed, deps.Store.Catalog(), fetch.NewMetrics(deps.Registerer))
 	b.groups = newGroups(b)
@@ -211,8 +214,9 @@ func (b *Broker) session(ctx context.Context) error {
 		b.log.Error("write-ahead log is damaged, the rest of it is served", "damage", d.String())
 	}
 	return b.serve(ctx, s, l, ownership.New(ownership.Options{
-		Store: b.deps.Store, Session: s, Log: l, Recovery: recovery, Producers: b.deps.Committed.Producers,
-		Object: b.object, Slog: b.log,
+		Config: b.cfg.Ownership,
+		Store:  b.deps.Store, Session: s, Log: l, Recovery: recovery, Producers: b.deps.Committed.Producers,
+		Object: b.object, Slog: b.log, Metrics: b.metrics.ownership,
 	}))
 }
 
@@ -282,8 +286,13 @@ func (b *Broker) handOver(ctx context.Context, l *ingest.Log, m *ownership.Manag
 	b.notReady("stopping")
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.StopTimeout)
 	defer cancel()
+	// Most is flushed while everything is still served.
+	err := l.Flush(ctx)
 	l.Refuse()
-	if err := l.Flush(ctx); err != nil {
+	if err == nil {
+		err = l.Flush(ctx)
+	}
+	if err != nil {
 		b.log.Warn("stopping without a last flush, the write-ahead log keeps what is acknowledged", "error", err)
 		return nil
 	}

@@ -17,6 +17,9 @@ type Take struct {
 	// View.Next(). A broker that comes back with its disk counts what its WAL
 	// holds too.
 	First int64
+	// Recovered says that this broker brings records of an earlier ownership that
+	// are not committed yet.
+	Recovered bool
 }
 
 // EpochEnd returns the offset at which epoch e ends: the smallest start of any
@@ -59,11 +62,16 @@ func (s *Store) Take(ctx context.Context, bs *BrokerSession, takes []Take) (map[
 		if t.View.Owner.ModRevision != 0 {
 			epoch = t.View.Owner.Epoch + 1
 		}
+		durability := t.View.Topic.Durability
+		if t.Recovered && !t.View.DurabilityKept() {
+			durability = -1
+		}
 		changes = append(changes, ownerChange{partition: t.View.Partition, seen: t.View.Owner.ModRevision, topic: true, owner: Owner{
-			Broker:  bs.Broker(),
-			Session: bs.ID(),
-			Epoch:   epoch,
-			Starts:  withEpoch(t.View.Owner.Starts, epoch, t.First),
+			Broker:     bs.Broker(),
+			Session:    bs.ID(),
+			Epoch:      epoch,
+			Starts:     withEpoch(t.View.Owner.Starts, epoch, t.First),
+			Durability: durability,
 		}})
 	}
 	return s.changeOwners(ctx, "take partitions", bs, changes)

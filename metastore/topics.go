@@ -117,6 +117,9 @@ func (s *Store) UpdateTopic(ctx context.Context, name string, f func(*Topic) err
 		if err := checkPartitions(t.Partitions); err != nil {
 			return nil, err
 		}
+		if t.Durability = before.Durability; t.Config[configDurability] != before.Config[configDurability] {
+			t.Durability++
+		}
 		return encode(t), nil
 	})
 	if err != nil {
@@ -124,6 +127,9 @@ func (s *Store) UpdateTopic(ctx context.Context, name string, f func(*Topic) err
 	}
 	return decodeTopic(entry)
 }
+
+// configDurability is the setting of a topic that says what acknowledged means.
+const configDurability = "durability"
 
 // DeleteTopic deletes the topic of that name: see DeleteTopicID.
 func (s *Store) DeleteTopic(ctx context.Context, name string) error {

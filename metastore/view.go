@@ -94,6 +94,12 @@ func (p PartitionView) Next() int64 {
 	return next
 }
 
+// DurabilityKept tells that everything that the last owner acknowledged was under
+// the durability that the topic has now.
+func (p PartitionView) DurabilityKept() bool {
+	return p.Topic != nil && p.Owner.Durability == p.Topic.Durability
+}
+
 // Revision is the metadata store's revision that this is.
 func (v *View) Revision() int64 { return v.revision }
 

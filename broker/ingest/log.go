@@ -171,8 +171,8 @@ func (l *Log) Adopt(a Adoption) error {
 	return nil
 }
 
-// Drop stops to serve a partition whose topic is gone. What it has in the tail
-// is still flushed, and ignored by everybody.
+// Drop stops to serve a partition that was released, or whose topic is gone. What
+// it has in the tail in that case is still flushed, and ignored by everybody.
 func (l *Log) Drop(id topic.Partition) {
 	l.mu.Lock()
 	p := l.partitions[id]
@@ -222,6 +222,10 @@ func (l *Log) Release(frames []wal.Recovered) {
 		l.wal.Release(f.Frame.Position.Generation, 1)
 	}
 }
+
+// ReadRecovered returns the batch of a frame that Open found and that was not
+// released, as it was appended.
+func (l *Log) ReadRecovered(f *wal.Recovered) ([]byte, error) { return l.wal.Read(&f.Frame) }
 
 // Refuse stops accepting: every partition answers that it is not owned here.
 func (l *Log) Refuse() {

@@ -1,17 +1,22 @@
 // Package ownership takes the partitions that this broker is to own, and gives
-// them back.
+// them up.
 //
-// A Manager belongs to one session of the broker and starts with nothing. It
-// follows the catalog: what this broker is wished to own (the rendezvous hash
-// over the live brokers) and nobody holds, it takes by compare-and-swap, in the
-// metadata store, under its session; then the log adopts it.
+// A Manager belongs to one session of the broker and starts with nothing
+// [new-session-empty]. It follows the catalog. What this broker is wished to own
+// (Wished, a pure function of the brokers that live and do not drain) it takes,
+// by compare-and-swap in the metadata store under its session: at once when it
+// was released, or when nothing of it can be missing; after a grace when its
+// owner died with a disk that may hold what was acknowledged. What names this
+// broker from an earlier life it takes back whoever is wished for: the disk is
+// here. What it has and another broker is wished for, it gives up, after it
+// flushed it.
 //
 // An ownership begins at the larger of the committed next and the end of what
 // the broker's own WAL holds of the partition, both seen under one catalog
 // revision not older than the session: from then on nobody else can commit.
 //
-// What it does not do: take from a broker that is gone for good. A partition
-// whose owner is another broker is left alone.
+// Batches in the WAL that another owner has overtaken are salvaged: appended
+// again as new records, at whoever owns the partition now.
 package ownership
 
 import (
@@ -19,36 +24,32 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/broker/wal"
-	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
-	"github.com/chronik-stream/chronik/objstore"
 )
 
 // Producers reads what is committed of a partition's producer state.
 type Producers func(ctx context.Context, p topic.Partition) ([]producer.State, error)
 
-// Manager owns partitions for one session.
-type Manager struct {
-	store     *metastore.Store
-	session   *metastore.BrokerSession
-	log       *ingest.Log
-	producers Producers
-	object    func(*metastore.Topic) bool
-	slog      *slog.Logger
-
-	recovered map[topic.Partition][]wal.Recovered
-	owned     map[topic.Partition]bool
-	wishes    wishes
+// Config are an operator's choices.
+type Config struct {
+	// TakeoverGrace is how long a partition whose records may be on its owner's
+	// disk only (durability=wal) waits for that broker to come back. 0: not at all.
+	TakeoverGrace time.Duration
+	// RebalanceDelay is how long the brokers must have been the same before a
+	// partition is given to another one that is wished for. 0: not at all.
+	RebalanceDelay time.Duration
 }
 
 // Options are what a Manager is made of.
 type Options struct {
+	Config
 	Store     *metastore.Store
 	Session   *metastore.BrokerSession
 	Log       *ingest.Log
@@ -56,13 +57,52 @@ type Options struct {
 	Producers Producers
 	Object    func(*metastore.Topic) bool // durability=object
 	Slog      *slog.Logger
+	Metrics   *Metrics // nil: counted nowhere
+}
+
+// Manager owns partitions for one session. Its state belongs to the goroutine
+// that calls Reconcile, Run and, afterwards, Release.
+type Manager struct {
+	Options
+	slog    *slog.Logger
+	metrics *Metrics
+
+	recovered map[topic.Partition][]wal.Recovered // not decided yet
+	taken     map[topic.Partition]*candidate      // owned, and not served yet
+	owned     map[topic.Partition]metastore.Owner // served
+	left      map[topic.Partition]int64           // served before in this session: what the log must reach
+	moving    map[topic.Partition]bool            // served, and being given up by another goroutine
+	moved     chan []given                        // what became of them
+	unowned   map[topic.Partition]time.Time       // since when nobody could append
+	gone      map[life]time.Time                  // since when owners are seen to be dead
+	wishes    wishes
+	members   []Candidate
+	settled   time.Time // since when the members are these
+	calm      time.Time // before it nothing is given up: it did not work
+}
+
+// life is one session of a broker.
+type life struct {
+	broker  metastore.BrokerID
+	session metastore.Session
 }
 
 // New returns a Manager that owns nothing yet.
 func New(o Options) *Manager {
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
 	m := &Manager{
-		store: o.Store, session: o.Session, log: o.Log, producers: o.Producers, object: o.Object, slog: o.Slog,
-		recovered: map[topic.Partition][]wal.Recovered{}, owned: map[topic.Partition]bool{},
+		Options: o, slog: o.Slog, metrics: o.Metrics,
+		recovered: map[topic.Partition][]wal.Recovered{},
+		taken:     map[topic.Partition]*candidate{},
+		owned:     map[topic.Partition]metastore.Owner{},
+		left:      map[topic.Partition]int64{},
+		moving:    map[topic.Partition]bool{},
+		moved:     make(chan []given, 1),
+		unowned:   map[topic.Partition]time.Time{},
+		gone:      map[life]time.Time{},
+		settled:   time.Now(),
 	}
 	for _, f := range o.Recovery.Frames {
 		m.recovered[f.Frame.Partition] = append(m.recovered[f.Frame.Partition], f)
@@ -70,8 +110,8 @@ func New(o Options) *Manager {
 	return m
 }
 
-// retry is how long a partition that could not be taken waits for the next try,
-// when nothing changes meanwhile.
+// retry is how long what could not be done waits for the next try, when nothing
+// changes meanwhile.
 const retry = time.Second
 
 // The catalog changes with every commit of a segment and of a group's offsets,
@@ -81,13 +121,14 @@ const (
 	restMax    = 50 * time.Millisecond
 )
 
-// Run takes what this broker is wished to own until ctx ends. It returns an
-// error when the session is over.
+// Run takes what this broker is wished to own, and gives up what it is not, until
+// ctx ends. It returns an error when the session is over.
 func (m *Manager) Run(ctx context.Context) error {
+	defer m.await()
 	for {
-		changed := m.store.Catalog().Changed()
+		changed := m.Store.Catalog().Changed()
 		begun := time.Now()
-		again, err := m.Reconcile(ctx)
+		wait, err := m.reconcile(ctx)
 		rest := min(restFactor*time.Since(begun), restMax)
 		switch {
 		case ctx.Err() != nil:
@@ -96,17 +137,19 @@ func (m *Manager) Run(ctx context.Context) error {
 			return err
 		case err != nil:
 			m.slog.Warn("partitions could not be taken, trying again", "error", err)
-			again = true
+			wait = retry
 		}
 		var timer <-chan time.Time
-		if again {
-			timer = time.After(retry)
+		if wait > 0 {
+			timer = time.After(wait)
 		}
 		select {
 		case <-changed:
 		case <-timer:
-		case <-m.session.Done():
-			return fmt.Errorf("session %d: %w", m.session.ID(), metastore.ErrFenced)
+		case given := <-m.moved:
+			m.settle(given)
+		case <-m.Session.Done():
+			return fmt.Errorf("session %d: %w", m.Session.ID(), metastore.ErrFenced)
 		case <-ctx.Done():
 			return nil
 		}
@@ -118,179 +161,231 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
+// await returns when nothing is being given up any more.
+func (m *Manager) await() {
+	if len(m.moving) > 0 {
+		m.settle(<-m.moved)
+	}
+}
+
 // Reconcile looks at the catalog once: it adopts what can be taken, drops what
-// was deleted, and tells the owned partitions of changes. again says that
-// something was left that no change of the catalog will announce.
+// was deleted, begins to give up what others are wished for, and tells the owned
+// partitions of changes. again says that something was left that no change of
+// the catalog will announce.
 func (m *Manager) Reconcile(ctx context.Context) (again bool, err error) {
-	wanted, gone := m.look()
-	for _, p := range gone {
+	wait, err := m.reconcile(ctx)
+	return wait > 0, err
+}
+
+// reconcile is Reconcile; it returns how long to wait for the next look at most,
+// 0 for ever.
+func (m *Manager) reconcile(ctx context.Context) (wait time.Duration, err error) {
+	now := time.Now()
+	s := m.look(now)
+	for _, p := range s.deleted {
 		m.slog.Info("partition dropped, its topic is deleted", "partition", p)
-		m.log.Drop(p)
+		m.Log.Drop(p)
 		delete(m.owned, p)
+		delete(m.left, p)
 	}
 	m.forgetDeleted()
-	if len(wanted) == 0 {
-		return false, nil
+	m.decide(s.decide)
+	if len(s.release) > 0 {
+		err = m.releaseUnserved(ctx, s.release)
 	}
-	takes := make([]metastore.Take, 0, len(wanted))
-	for i := range wanted {
-		takes = append(takes, metastore.Take{View: wanted[i].view, First: wanted[i].first()})
+	if len(s.give) > 0 {
+		m.give(ctx, s.give)
 	}
-	owners, err := m.store.Take(ctx, m.session, takes)
-	recovered := 0
-	for i := range wanted {
-		owner, ok := owners[wanted[i].view.Partition]
-		if !ok {
-			again = true
-			continue
+	if len(s.take) > 0 {
+		err = errors.Join(err, m.take(ctx, s.take))
+		if len(m.taken) > 0 {
+			s.soon(retry) // not yet served
 		}
-		if adoptErr := m.adopt(ctx, &wanted[i], owner); adoptErr != nil {
-			err = errors.Join(err, adoptErr)
-			continue
-		}
-		recovered += len(wanted[i].recovered)
 	}
-	m.slog.Info("partitions taken", "partitions", len(owners), "owned", len(m.owned), "recovered_batches", recovered)
-	return again, err
+	return s.wait, err
 }
 
-// candidate is a partition to be taken, as one catalog revision shows it.
-type candidate struct {
-	view      metastore.PartitionView
-	recovered []wal.Recovered // not committed, part of the log
-	committed []wal.Recovered // the write-ahead log may forget them
+// sight is what a look at the catalog found to do, under one revision.
+type sight struct {
+	take    []*candidate
+	give    []leaving         // served, and wished for elsewhere
+	release []topic.Partition // this session's, not served, and wished for elsewhere
+	deleted []topic.Partition // served, and their topics are gone
+	decide  []metastore.PartitionView
+	wait    time.Duration // until something that no change announces; 0: nothing
 }
 
-// first is the offset at which the new ownership begins.
-func (c *candidate) first() int64 {
-	first := c.view.Next()
-	if n := len(c.recovered); n > 0 {
-		first = max(first, c.recovered[n-1].Header.Next())
+// soon makes the next look come after d at most.
+func (s *sight) soon(d time.Duration) {
+	if d = max(d, time.Millisecond); s.wait == 0 || d < s.wait {
+		s.wait = d
 	}
-	return first
 }
 
-// look finds what is to be taken and what is to be dropped, under one revision.
-func (m *Manager) look() (wanted []candidate, gone []topic.Partition) {
-	self := m.session.Broker()
-	m.store.Catalog().View(func(v *metastore.View) {
+// look finds what is to be done. All that a take rests on, that the owner's
+// session is over and where the log ends, is seen under one revision, which is
+// not older than the session [one-revision].
+func (m *Manager) look(now time.Time) *sight {
+	s := &sight{}
+	m.Store.Catalog().View(func(v *metastore.View) {
 		candidates := Candidates(v)
+		if !slices.Equal(candidates, m.members) {
+			m.members, m.settled = candidates, now
+		}
+		m.watchOwners(v, now)
 		for _, t := range v.Topics() {
-			object := m.object(t)
+			object := m.Object(t)
 			wished := m.wishes.of(t, candidates)
 			for i := range t.Partitions {
 				p := topic.Partition{Topic: t.ID, Index: i}
-				if m.owned[p] {
-					if part := m.log.Partition(p); part != nil {
-						part.Configure(v.Partition(p).Manifest.LogStart, object)
-					}
-					continue
-				}
-				view := v.Partition(p)
-				if takeable(view.Owner, self) && wished[i] == self {
-					wanted = append(wanted, candidate{view: view})
+				if _, serves := m.owned[p]; serves {
+					m.lookAtServed(s, v, p, object, wished[i], now)
+				} else {
+					m.lookAtOther(s, v, p, object, wished[i], now)
 				}
 			}
 		}
 		for p := range m.owned {
-			if t, ok := v.TopicByID(p.Topic); !ok || p.Index >= t.Partitions {
-				gone = append(gone, p)
+			if t, ok := v.TopicByID(p.Topic); (!ok || p.Index >= t.Partitions) && !m.moving[p] {
+				s.deleted = append(s.deleted, p)
 			}
 		}
+		m.wishes.prune(v)
+		for p := range m.left {
+			m.forget(v, p)
+		}
+		for p := range m.unowned {
+			m.forget(v, p)
+		}
 	})
-	for i := range wanted {
-		m.sort(&wanted[i])
+	return s
+}
+
+// forget forgets a partition that is no more.
+func (m *Manager) forget(v *metastore.View, p topic.Partition) {
+	if t, ok := v.TopicByID(p.Topic); !ok || p.Index >= t.Partitions {
+		delete(m.left, p)
+		delete(m.unowned, p)
 	}
-	return wanted, gone
 }
 
-// takeable: nobody owns it, or this broker did in an earlier session. One that
-// it owns in this session and does not serve was taken by a try whose outcome
-// was lost: it is taken again, with a new epoch.
-func takeable(o metastore.Owner, self metastore.BrokerID) bool {
-	return o.ModRevision == 0 || o.Broker == metastore.NoBroker || o.Broker == self
-}
-
-// sort tells the recovered frames that are part of the log and not committed
-// from those that are committed. A frame written under epoch e is part of the
-// log if its offset lies below the start of every later epoch: comparing offsets
-// alone would bring back what another owner has overtaken.
-func (m *Manager) sort(c *candidate) {
-	next := c.view.Next()
-	for _, f := range m.recovered[c.view.Partition] {
-		n := len(c.recovered)
-		end, ended := c.view.Owner.EpochEnd(metastore.Epoch(f.Frame.Epoch))
-		switch {
-		case ended && f.Frame.First >= end:
-			m.slog.Error("batch in the write-ahead log was overtaken by another owner, its file is kept",
-				"partition", c.view.Partition, "first", f.Frame.First, "epoch", f.Frame.Epoch)
-		case f.Frame.First < next:
-			c.committed = append(c.committed, f)
-		case n > 0 && c.recovered[n-1].Header.Next() > f.Frame.First:
-			m.slog.Error("batch stands twice in the write-ahead log, the second is left out",
-				"partition", c.view.Partition, "first", f.Frame.First, "epoch", f.Frame.Epoch)
-		default:
-			c.recovered = append(c.recovered, f)
+// watchOwners notes since when the owners that are dead have been seen to be.
+// The clock is this process's own and monotonic; a new session counts anew.
+func (m *Manager) watchOwners(v *metastore.View, now time.Time) {
+	dead := make(map[life]time.Time, len(m.gone))
+	for _, t := range v.Topics() {
+		for i := range t.Partitions {
+			owner, alive := v.Owner(topic.Partition{Topic: t.ID, Index: i})
+			if alive || owner.Session == 0 {
+				continue
+			}
+			l := life{owner.Broker, owner.Session}
+			if _, known := dead[l]; known {
+				continue
+			}
+			since, known := m.gone[l]
+			if !known {
+				since = now
+			}
+			dead[l] = since
 		}
 	}
+	m.gone = dead
 }
 
-// adopt hands a partition that was taken to the log.
-func (m *Manager) adopt(ctx context.Context, c *candidate, owner metastore.Owner) error {
-	p := c.view.Partition
-	producers, err := m.producers(ctx, p)
+// lookAtServed finds out whether a served partition is to be given up.
+func (m *Manager) lookAtServed(s *sight, v *metastore.View, p topic.Partition, object bool, wished metastore.BrokerID, now time.Time) {
+	part := m.Log.Partition(p)
+	if part == nil || m.moving[p] {
+		return
+	}
+	view := v.Partition(p)
+	part.Configure(view.Manifest.LogStart, object)
+	if wished == m.Session.Broker() {
+		return
+	}
+	reason := moveRebalance
+	if v.Draining(m.Session.Broker()) {
+		reason = moveDrain
+	} else if left := m.RebalanceDelay - now.Sub(m.settled); left > 0 {
+		s.soon(left) // a broker that only restarts is not worth two moves
+		return
+	}
+	if left := m.calm.Sub(now); left > 0 {
+		s.soon(left)
+		return
+	}
+	s.give = append(s.give, leaving{part, reason})
+}
+
+// lookAtOther finds out whether a partition that is not served is to be taken.
+func (m *Manager) lookAtOther(s *sight, v *metastore.View, p topic.Partition, object bool, wished metastore.BrokerID, now time.Time) {
+	self := m.Session.Broker()
+	owner, alive := v.Owner(p)
+	frames := len(m.recovered[p]) > 0
+	if alive && owner.Session != m.Session.ID() {
+		delete(m.unowned, p)
+		if frames {
+			s.decide = append(s.decide, v.Partition(p))
+		}
+		return
+	}
+	if _, known := m.unowned[p]; !known && wished == self {
+		m.unowned[p] = now
+	}
+	c := &candidate{reason: moveNew}
 	switch {
-	case errors.Is(err, format.ErrCorrupt), errors.Is(err, objstore.ErrNotFound):
-		// The records in that object are refused; the partition goes on.
-		m.slog.Error("producer state is damaged: idempotent producers that go on may write a batch twice", "partition", p, "error", err)
-	case err != nil:
-		// Taken but not served: the next look finds it owned by this session
-		// and leaves it, so give it back first.
-		return errors.Join(fmt.Errorf("read the producers of %s: %w", p, err), m.store.Release(ctx, m.session, []topic.Partition{p}))
-	}
-	expected := c.view.Next()
-	for _, f := range c.recovered {
-		if f.Frame.First > expected {
-			m.slog.Error("records are lost: the write-ahead log is damaged", "partition", p, "first", expected, "next", f.Frame.First)
+	case owner.Session == m.Session.ID():
+		// Taken by a try whose outcome was lost, or still to be adopted, or its
+		// release is in doubt. Nothing was accepted under it since.
+		if c := m.taken[p]; c != nil && c.owner.ModRevision == owner.ModRevision && (wished == self || frames) {
+			s.take = append(s.take, c)
+			return
 		}
-		expected = f.Header.Next()
+		if wished != self && !frames {
+			s.release = append(s.release, p)
+			return
+		}
+		// An owner whose release is in doubt goes on by taking again, with a new
+		// epoch, and not by looking: the release may still arrive
+		// [doubted-release-retakes].
+		c.reason = moveAgain
+	case owner.Broker == self:
+		c.reason = moveRestart // our disk knows best, whoever is wished for
+	case wished != self:
+		if frames {
+			s.decide = append(s.decide, v.Partition(p))
+		}
+		return
+	case owner.Session != 0:
+		c.reason = moveTakeover
+	case owner.ModRevision != 0:
+		c.reason = moveReleased
 	}
-	err = m.log.Adopt(ingest.Adoption{
-		Partition: p, Owner: owner, Committed: c.view.Next(), LogStart: c.view.Manifest.LogStart,
-		Object: m.object(c.view.Topic), Recovered: c.recovered, Producers: producers,
-	})
-	if err != nil {
-		return err
+	c.view = v.Partition(p)
+	if c.reason == moveTakeover && !(object && c.view.DurabilityKept()) {
+		if left := m.TakeoverGrace - now.Sub(m.gone[life{owner.Broker, owner.Session}]); left > 0 {
+			s.soon(left)
+			return
+		}
 	}
-	m.owned[p] = true
-	m.log.Release(c.committed)
-	delete(m.recovered, p)
-	m.slog.Debug("partition taken", "topic", c.view.Topic.Name, "partition", p, "epoch", owner.Epoch, "first", c.first(), "recovered_batches", len(c.recovered))
-	return nil
+	if end, ok := m.left[p]; ok {
+		if owner.Session == m.Session.ID() && c.view.Next() < end {
+			s.soon(retry) // the catalog does not show yet what we flushed
+			return
+		}
+	}
+	s.take = append(s.take, c)
 }
 
 // forgetDeleted lets the WAL forget frames of topics that do not exist.
 func (m *Manager) forgetDeleted() {
 	for p, frames := range m.recovered {
-		if t, ok := m.store.Catalog().TopicByID(p.Topic); ok && p.Index < t.Partitions {
+		if t, ok := m.Store.Catalog().TopicByID(p.Topic); ok && p.Index < t.Partitions {
 			continue
 		}
 		m.slog.Warn("batches in the write-ahead log belong to a topic that was deleted", "partition", p, "batches", len(frames))
-		m.log.Release(frames)
+		m.Log.Release(frames)
 		delete(m.recovered, p)
 	}
-}
-
-// Release gives everything back. The log must have refused and flushed before:
-// a released partition has nothing left that could still be committed.
-func (m *Manager) Release(ctx context.Context) error {
-	all := make([]topic.Partition, 0, len(m.owned))
-	for p := range m.owned {
-		all = append(all, p)
-	}
-	if err := m.store.Release(ctx, m.session, all); err != nil {
-		return fmt.Errorf("release %d partitions: %w", len(all), err)
-	}
-	clear(m.owned)
-	return nil
 }

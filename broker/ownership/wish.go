@@ -139,3 +139,15 @@ func (w *wishes) of(t *metastore.Topic, candidates []Candidate) []metastore.Brok
 	}
 	return wished
 }
+
+// prune forgets topics that are gone.
+func (w *wishes) prune(v *metastore.View) {
+	if len(w.topics) <= len(v.Topics()) {
+		return
+	}
+	for id := range w.topics {
+		if _, ok := v.TopicByID(id); !ok {
+			delete(w.topics, id)
+		}
+	}
+}

@@ -45,6 +45,7 @@ type files struct {
 	idle       []disk.File      // released, their space allocated
 	idleNames  []string
 	generation uint64 // the last one given
+	used       uint64 // the last one that was written under
 	number     int    // of the last file made
 	stop       chan struct{}
 	done       chan struct{}
@@ -80,8 +81,10 @@ func (fs *files) take() (*file, error) {
 	}
 	fs.mu.Lock()
 	// A file made on the spot can overtake a prepared one. Generations must
-	// rise in the order of use, so the header is written anew if it did.
-	stale := f.generation < fs.newestInUse()
+	// rise in the order of use, so the header is written anew if it did: also when
+	// the file that overtook it is not in use any more, for its frames still lie
+	// there, and would tell a recovery that this file must have been ended.
+	stale := f.generation < fs.used
 	fs.mu.Unlock()
 	if stale {
 		if err := fs.head(f); err != nil {
@@ -91,16 +94,9 @@ func (fs *files) take() (*file, error) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	fs.inUse[f.generation] = f
+	fs.used = f.generation
 	fs.metrics.files.Set(float64(len(fs.inUse)))
 	return f, nil
-}
-
-func (fs *files) newestInUse() uint64 {
-	var newest uint64
-	for g := range fs.inUse {
-		newest = max(newest, g)
-	}
-	return newest
 }
 
 // make prepares a file: an idle one, or a new one, filled with zeros when there

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/disk"
@@ -159,6 +161,63 @@ func TestReleasedFilesAreUsedAgainAndOldFramesStayDead(t *testing.T) {
 			t.Fatalf("a frame of an earlier use came back: offset %d behind %d", k.rec.Frames[i].Frame.First, k.rec.Frames[i-1].Frame.First)
 		}
 	}
+}
+
+// slowFS takes its time to sync, each time another.
+type slowFS struct {
+	disk.FS
+	rng *rand.Rand
+	mu  sync.Mutex
+}
+
+func (s *slowFS) Create(name string) (disk.File, error) { return s.slow(s.FS.Create(name)) }
+func (s *slowFS) Open(name string) (disk.File, error)   { return s.slow(s.FS.Open(name)) }
+
+func (s *slowFS) slow(f disk.File, err error) (disk.File, error) { return &slowFile{f, s}, err }
+
+func (s *slowFS) draw(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rng.IntN(n)
+}
+
+type slowFile struct {
+	disk.File
+	fs *slowFS
+}
+
+func (f *slowFile) Datasync() error {
+	time.Sleep(time.Duration(f.fs.draw(1000)) * time.Microsecond)
+	return f.File.Datasync()
+}
+
+// The file that is prepared ahead of time may be overtaken by one that is made on
+// the spot, and that one may be released before the prepared one is written.
+func TestGenerationsRiseInTheOrderOfUseHoweverSoonFilesAreReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := &slowFS{FS: disk.NewMemory(), rng: rand.New(rand.NewPCG(1, 2))}
+		for round := range 100 {
+			j := openJournal(t, fs)
+			if len(j.rec.Damage) != 0 {
+				t.Fatalf("damage in a healthy log: %v", j.rec.Damage)
+			}
+			for _, f := range j.rec.Frames {
+				j.log.Release(f.Frame.Position.Generation, 1)
+			}
+			var kept []uint64
+			for range 10 + round {
+				// Two frames do not fit into a file.
+				kept = append(kept, j.mustAppend(0, 1, testFileBytes/2).Position.Generation)
+				for len(kept) > 0 && fs.draw(3) > 0 {
+					j.log.Release(kept[0], 1)
+					kept = kept[1:]
+				}
+			}
+			if err := j.log.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }
 
 // Power is cut at a random moment, again and again on what the last cut left:

@@ -84,6 +84,12 @@ type Config struct {
 		Lease       time.Duration
 		StopTimeout time.Duration
 	}
+	Takeover struct {
+		Grace time.Duration
+	}
+	Rebalance struct {
+		Delay time.Duration
+	}
 	Group struct {
 		InitialDelay              time.Duration
 		SessionTimeoutMin         time.Duration

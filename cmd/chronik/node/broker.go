@@ -14,6 +14,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/fetch"
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/broker/ingest"
+	"github.com/chronik-stream/chronik/broker/ownership"
 	"github.com/chronik-stream/chronik/broker/quota"
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
@@ -123,6 +124,7 @@ func brokerConfig(c *config.Config) broker.Config {
 	return broker.Config{
 		ClusterID: c.Cluster, Rack: c.Broker.Rack, Version: version.String(),
 		DataDir: c.DataDir, WALFileBytes: int64(c.WAL.FileBytes), SessionTTL: c.Broker.Lease, StopTimeout: c.Broker.StopTimeout,
+		Ownership: ownership.Config{TakeoverGrace: c.Takeover.Grace, RebalanceDelay: c.Rebalance.Delay},
 		Ingest: ingest.Config{
 			SegmentBytes: int64(c.Segment.Bytes), SegmentAge: c.Segment.Age, SegmentAgeUrgent: c.Segment.AgeUrgent,
 			UploadsMax: c.Segment.Uploads, WALBytesMax: int64(c.WAL.Bytes), BudgetWait: c.WAL.BudgetWait, TailBytesMax: int64(c.Tail.Bytes),
