@@ -66,6 +66,7 @@ type Config struct {
 	FailurePauseMin   time.Duration // before a failed partition is tried again; default 1 s, doubled up to FailurePauseMax
 	FailurePauseMax   time.Duration // default 5 m
 	manifestsInFlight int           // of one read of manifests
+	sweepAtOnce       int           // names that a sweep holds in memory
 }
 
 func (c Config) withDefaults() Config {
@@ -85,6 +86,7 @@ func (c Config) withDefaults() Config {
 	c.FailurePauseMin = cmp.Or(c.FailurePauseMin, time.Second)
 	c.FailurePauseMax = cmp.Or(c.FailurePauseMax, 5*time.Minute)
 	c.manifestsInFlight = 16
+	c.sweepAtOnce = cmp.Or(c.sweepAtOnce, 20_000)
 	return c
 }
 

@@ -347,6 +347,33 @@ func (w *world) objects() []string {
 	return names
 }
 
+// namedObjects returns everything that the metadata names, itself and through
+// manifests.
+func (c *Compactor) namedObjects(ctx context.Context) (map[string]bool, error) {
+	marked, err := c.store.Deletions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	used := c.namedByKeys()
+	delete(used, "") // partitions without a manifest
+	for _, d := range marked {
+		used[d.Object] = true
+	}
+	for _, t := range c.catalog.Topics() {
+		for i := range t.Partitions {
+			p := part(t.ID, i)
+			if ref := c.catalog.Partition(p).Manifest; ref.Object != "" {
+				section, err := readSection(ctx, c.bucket, p, ref)
+				if err != nil {
+					return nil, err
+				}
+				section.Objects(func(object string) bool { used[object] = true; return true })
+			}
+		}
+	}
+	return used, nil
+}
+
 // sweep lets more than the orphan age go by and wants what is left in the bucket
 // to be what the metadata names.
 func (w *world) sweep(c *Compactor) {

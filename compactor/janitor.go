@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -71,138 +75,114 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// deleteMarked deletes the objects whose mark is due.
+// deleteMarked deletes the objects whose mark is due, and forgets the marks.
 func (c *Compactor) deleteMarked(ctx context.Context) error {
 	marked, err := c.store.Deletions(ctx)
 	if err != nil {
 		return err
 	}
+	marked = slices.DeleteFunc(marked, func(d metastore.Deletion) bool { return c.now().Before(d.NotBefore) })
+	if len(marked) == 0 {
+		return nil
+	}
+	used := c.namedByKeys()
 	var failed []error
-	for _, d := range marked {
-		if c.now().Before(d.NotBefore) {
-			continue
+	for some := range slices.Chunk(marked, forgetAtOnce) {
+		done := make([]bool, len(some))
+		errs := make([]error, len(some))
+		var g errgroup.Group
+		g.SetLimit(deletesAtOnce)
+		for i, d := range some {
+			g.Go(func() error {
+				done[i], errs[i] = c.deleteOne(ctx, d.Object, used)
+				return nil
+			})
 		}
-		if c.inUse(d.Object) {
-			// No code path marks what is in use. If one ever does, the mark is
-			// what goes, and not the data.
-			c.log.Error("an object in use is marked for deletion", "object", d.Object)
-		} else if err := c.bucket.Delete(ctx, d.Object); err != nil {
-			failed = append(failed, fmt.Errorf("delete %s: %w", d.Object, err))
-			continue
-		} else {
-			c.metrics.deleted.WithLabelValues("replaced").Inc()
+		_ = g.Wait() // the errors are in errs
+		failed = append(failed, errs...)
+		var forget []metastore.Deletion
+		for i, d := range some {
+			if done[i] {
+				forget = append(forget, d)
+			}
 		}
-		if err := c.store.ForgetDeletions(ctx, d); err != nil {
+		if err := c.store.ForgetDeletions(ctx, forget...); err != nil {
 			return errors.Join(append(failed, err)...)
 		}
 	}
 	return errors.Join(failed...)
 }
 
-// inUse reports whether a key in the metadata names the object.
-func (c *Compactor) inUse(object string) (found bool) {
-	c.catalog.View(func(v *metastore.View) {
-		for _, s := range v.Segments() {
-			found = found || s.Object == object
-		}
-		for _, t := range v.Topics() {
-			for i := range t.Partitions {
-				found = found || v.Partition(topic.Partition{Topic: t.ID, Index: i}).Manifest.Object == object
-			}
-		}
-	})
-	return found
+const (
+	deletesAtOnce = 16
+	forgetAtOnce  = 1024
+)
+
+// deleteOne deletes what a mark names, an object or all below a prefix, and
+// reports whether the mark has served.
+func (c *Compactor) deleteOne(ctx context.Context, object string, used map[string]bool) (bool, error) {
+	if used[object] {
+		// No code path marks what is in use. If one ever does, the mark is what
+		// goes, and not the data.
+		c.log.Error("an object in use is marked for deletion", "object", object)
+		return true, nil
+	}
+	if strings.HasSuffix(object, "/") {
+		err := c.deleteTopic(ctx, object)
+		return err == nil, err
+	}
+	if err := c.bucket.Delete(ctx, object); err != nil {
+		return false, fmt.Errorf("delete %s: %w", object, err)
+	}
+	c.metrics.deleted.WithLabelValues("replaced").Inc()
+	return true, nil
 }
 
-// sweepOrphans deletes objects that no metadata names: what attempts left
-// behind that crashed or lost, and what deleted topics had.
-//
-// The order makes it safe. Objects are listed first and only those count that
-// are older than OrphanAge by two clocks, their name's and the bucket's. An
-// attempt gives up long before that (PassTimeout here, the session of a broker
-// there), so none of them can still come into the metadata; and what is in it
-// by now shows in a catalog that is read after the listing.
-func (c *Compactor) sweepOrphans(ctx context.Context) error {
-	old, err := c.oldObjects(ctx)
-	if err != nil || len(old) == 0 {
-		return err
-	}
-	used, err := c.namedObjects(ctx)
+// deleteTopic deletes everything below the prefix of a deleted topic. What a
+// compactor that was at it still puts there is left to the sweep.
+func (c *Compactor) deleteTopic(ctx context.Context, prefix string) error {
+	id, err := objstore.ParseTopicPrefix(prefix)
 	if err != nil {
+		c.log.Error("a mark for deletion names no topic and is ignored", "prefix", prefix)
+		return nil
+	}
+	if err := c.store.CatchUp(ctx); err != nil {
 		return err
 	}
-	for name := range old {
-		if used[name] {
-			continue
-		}
-		if err := c.bucket.Delete(ctx, name); err != nil {
-			return fmt.Errorf("delete %s: %w", name, err)
-		}
-		c.metrics.deleted.WithLabelValues("orphan").Inc()
-		c.log.Info("orphan deleted", "object", name)
+	if t, known := c.catalog.TopicByID(id); known {
+		c.log.Error("a topic in use is marked for deletion", "topic", t.Name)
+		return nil
 	}
-	return nil
-}
-
-// oldObjects lists what is old enough to be an orphan. Names that this version
-// does not know are left alone.
-func (c *Compactor) oldObjects(ctx context.Context) (map[string]bool, error) {
-	before := c.now().Add(-c.config.OrphanAge)
-	old := make(map[string]bool)
-	for a, err := range c.bucket.List(ctx, "") {
+	var g errgroup.Group
+	g.SetLimit(deletesAtOnce)
+	for a, err := range c.bucket.List(ctx, prefix) {
 		if err != nil {
-			return nil, fmt.Errorf("list the bucket: %w", err)
+			_ = g.Wait() // the listing's error is told
+			return fmt.Errorf("list %s: %w", prefix, err)
 		}
-		name, err := objstore.ParseName(a.Name)
-		if err != nil || !name.Created().Before(before) || !a.Modified.Before(before) {
-			continue
-		}
-		if name.Kind == objstore.KindSegment && !name.Merged && c.sessionLives(name) {
-			continue // its broker might still commit it, however unlikely
-		}
-		old[a.Name] = true
+		g.Go(func() error {
+			if err := c.bucket.Delete(ctx, a.Name); err != nil {
+				return fmt.Errorf("delete %s: %w", a.Name, err)
+			}
+			c.metrics.deleted.WithLabelValues("topic").Inc()
+			return nil
+		})
 	}
-	return old, nil
+	return g.Wait()
 }
 
-func (c *Compactor) sessionLives(name objstore.Name) bool {
-	b, ok := c.catalog.Broker(metastore.BrokerID(name.Broker))
-	return ok && b.Session == metastore.Session(name.Session)
-}
-
-// namedObjects returns everything that the metadata names, itself and through
-// manifests. All manifests must be readable: what one that is not names cannot
-// be told from orphans.
-func (c *Compactor) namedObjects(ctx context.Context) (map[string]bool, error) {
-	marked, err := c.store.Deletions(ctx) // as new as anything; the catalog below is not older by a swap of ours
-	if err != nil {
-		return nil, err
-	}
+// namedByKeys are the objects that keys in the metadata name.
+func (c *Compactor) namedByKeys() map[string]bool {
 	used := make(map[string]bool)
-	for _, d := range marked {
-		used[d.Object] = true // it will go when its time has come
-	}
-	refs := make(map[topic.Partition]metastore.ManifestRef)
 	c.catalog.View(func(v *metastore.View) {
 		for _, s := range v.Segments() {
 			used[s.Object] = true
 		}
 		for _, t := range v.Topics() {
 			for i := range t.Partitions {
-				p := topic.Partition{Topic: t.ID, Index: i}
-				if ref := v.Partition(p).Manifest; ref.Object != "" {
-					refs[p] = ref
-				}
+				used[v.Partition(topic.Partition{Topic: t.ID, Index: i}).Manifest.Object] = true
 			}
 		}
 	})
-	for p, ref := range refs {
-		used[ref.Object] = true
-		section, err := readSection(ctx, c.bucket, p, ref)
-		if err != nil {
-			return nil, fmt.Errorf("read the manifest of %v: %w", p, err)
-		}
-		section.Objects(func(name string) bool { used[name] = true; return true })
-	}
-	return used, nil
+	return used
 }

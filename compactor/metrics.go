@@ -57,7 +57,7 @@ func newMetrics() *metrics {
 	m.unreadable = counter("unreadable_batches_total", "Batches that could not be decoded and are missing in tables.")
 	m.fieldsLost = counter("fields_lost_total", "JSON fields of a file that got no column: too many of them, or a name taken.")
 	m.segments = counter("segments_dropped_total", "Segments dropped after all their ranges had been rewritten.")
-	m.deleted = counters("reason", "objects_deleted_total", "Objects deleted, by reason: replaced, or orphan.")
+	m.deleted = counters("reason", "objects_deleted_total", "Objects deleted, by reason: replaced, topic (deleted), or orphan.")
 	m.failing = gauge("partitions_failing", "Partitions whose last pass failed, being tried again with growing pauses.")
 	m.lagBytes = gauge("lag_bytes", "Bytes of this compactor's partitions that lie in segments and not yet in log files.")
 	m.lagRecords = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "chronik_compactor_lag_records", Help: "Committed offsets of this compactor's partitions that are not yet in files of that kind."}, []string{"kind"})

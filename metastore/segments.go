@@ -163,15 +163,30 @@ func (s *Store) Deletions(ctx context.Context) ([]Deletion, error) {
 // ForgetDeletions removes marks of objects that have been deleted. A mark that
 // was put again since it was read stays.
 func (s *Store) ForgetDeletions(ctx context.Context, deletions ...Deletion) error {
-	for _, d := range deletions {
-		key := s.keys.deletion(d.Object)
-		_, _, err := s.settle(ctx, fmt.Sprintf("forget the deletion of %s", d.Object), kv.Txn{
-			If:   []kv.Compare{{Key: key, ModRevision: d.ModRevision}},
-			Then: []kv.Op{kv.Delete(key)},
-		})
+	for len(deletions) > 0 {
+		txn := kv.Txn{}
+		n := 0
+		for _, d := range deletions {
+			key := s.keys.deletion(d.Object)
+			if n > 0 && !fits(txn, 1, kv.Delete(key)) {
+				break
+			}
+			txn.If = append(txn.If, kv.Compare{Key: key, ModRevision: d.ModRevision})
+			txn.Then = append(txn.Then, kv.Delete(key))
+			n++
+		}
+		result, _, err := s.settle(ctx, fmt.Sprintf("forget %d deletions", n), txn)
 		if err != nil {
 			return err
 		}
+		if !result.Succeeded && n > 1 { // one of them was put again: one by one
+			for _, d := range deletions[:n] {
+				if err := s.ForgetDeletions(ctx, d); err != nil {
+					return err
+				}
+			}
+		}
+		deletions = deletions[n:]
 	}
 	return nil
 }

@@ -132,3 +132,23 @@ func TestAMergeThatIsTooLargeIsRefusedWhole(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, done)
 }
+
+func TestMarksThatWerePutAgainAreNotForgotten(t *testing.T) {
+	s, _ := openMemory(t)
+	var deletions []metastore.Deletion
+	for i := range 120 {
+		deletions = append(deletions, metastore.Deletion{Object: fmt.Sprintf("old/%03d", i)})
+	}
+	require.NoError(t, s.SwapManifests(t.Context(), nil, deletions))
+	read, err := s.Deletions(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.SwapManifests(t.Context(), nil, deletions[110:111]))
+	before := s.Catalog().Revision()
+	require.NoError(t, s.ForgetDeletions(t.Context(), read...))
+	left, err := s.Deletions(t.Context())
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	require.Equal(t, "old/110", left[0].Object)
+	require.NoError(t, s.CatchUp(t.Context()))
+	require.Less(t, s.Catalog().Revision()-before, int64(60), "many at a time")
+}

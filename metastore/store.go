@@ -146,6 +146,19 @@ func (s *Store) caughtUp(ctx context.Context, revision int64) {
 	}
 }
 
+// CatchUp waits until the catalog shows everything that was written before the
+// call, by anybody.
+func (s *Store) CatchUp(ctx context.Context) error {
+	_, revision, err := s.kv.Range(ctx, s.keys.topicDeletions()) // a small one: the revision is what counts
+	if err == nil {
+		err = s.catalog.WaitRevision(ctx, revision)
+	}
+	if err != nil {
+		return fmt.Errorf("catch up with the metadata: %w", err)
+	}
+	return nil
+}
+
 // newID returns 16 bytes of the store's randomness, as hex.
 func (s *Store) newID() string {
 	s.randMu.Lock()

@@ -10,7 +10,12 @@ import (
 
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore/kv"
+	"github.com/chronik-stream/chronik/objstore"
 )
+
+// topicDeletionGrace is how long the objects of a deleted topic stay for fetches
+// and queries that are under way.
+const topicDeletionGrace = 10 * time.Minute
 
 // PartitionsMax is how many partitions one topic may have.
 const PartitionsMax = 100_000
@@ -144,7 +149,7 @@ func (s *Store) DeleteTopic(ctx context.Context, name string) error {
 // on it is unknown, can be neither taken nor given a manifest, and its ranges
 // in segments count as rewritten. Owners and manifests follow in bounded
 // transactions; what a crash leaves of them, SweepTopics deletes. The topic's
-// objects, which no manifest names any more, are left to the orphan sweep.
+// objects are marked for deletion by their prefix.
 func (s *Store) DeleteTopicID(ctx context.Context, id topic.ID) error {
 	what := fmt.Sprintf("delete topic %s", id)
 	t, ok := s.catalog.TopicByID(id)
@@ -152,12 +157,16 @@ func (s *Store) DeleteTopicID(ctx context.Context, id topic.ID) error {
 		return fmt.Errorf("%s: %w", what, ErrTopicUnknown)
 	}
 	name, idKey, deletions := s.keys.topic(t.Name), s.keys.topicID(id), s.keys.topicDeletions()
+	objects := Deletion{Object: objstore.PrefixOfTopic(id), NotBefore: time.Now().Add(topicDeletionGrace)}
 	// The name's key changes with every update of the topic. That it still
 	// belongs to this id is what the id's key says: the two are only ever put
 	// and deleted together.
 	result, doubt, err := s.settle(ctx, what, kv.Txn{
-		If:   []kv.Compare{{Key: idKey, Exists: true}},
-		Then: []kv.Op{kv.Delete(idKey), kv.Delete(name), kv.Put(deletions, []byte(id.String()))},
+		If: []kv.Compare{{Key: idKey, Exists: true}},
+		Then: []kv.Op{
+			kv.Delete(idKey), kv.Delete(name), kv.Put(deletions, []byte(id.String())),
+			kv.Put(s.keys.deletion(objects.Object), encode(objects)),
+		},
 		Read: []string{deletions},
 	})
 	if err != nil {

@@ -118,7 +118,7 @@ func lostAnswers(t *testing.T, effect string) {
 	require.EqualValues(t, 7, got[p].Offset)
 	deletions, err := s.Deletions(ctx)
 	require.NoError(t, err)
-	require.Len(t, deletions, 4, "one by the swap, two by the merge, one by the drop")
+	require.Len(t, deletions, 5, "one by the swap, two by the merge, one by the drop, one by the topic's deletion")
 }
 
 func TestLateDuplicateOfACommitChangesNothing(t *testing.T) {

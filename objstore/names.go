@@ -98,6 +98,24 @@ func PartitionPrefix(p topic.Partition) string {
 	return fmt.Sprintf("%s%s/%d/", TopicPrefix, p.Topic, p.Index)
 }
 
+// PrefixOfTopic begins the names of all objects of one topic alone.
+func PrefixOfTopic(id topic.ID) string { return TopicPrefix + id.String() + "/" }
+
+// ParseTopicPrefix is the inverse of PrefixOfTopic. Errors: ErrName.
+func ParseTopicPrefix(prefix string) (topic.ID, error) {
+	id, err := topic.ParseID(strings.TrimSuffix(strings.TrimPrefix(prefix, TopicPrefix), "/"))
+	if err == nil && PrefixOfTopic(id) != prefix {
+		err = errors.New("not in its canonical form")
+	}
+	if err != nil {
+		return id, fmt.Errorf("%w: prefix %q: %w", ErrName, prefix, err)
+	}
+	return id, nil
+}
+
+// OfPartition reports that the object belongs to one partition alone.
+func (n Name) OfPartition() bool { return !n.Partition.Topic.IsZero() }
+
 // String builds the object's name; ParseName is its inverse.
 func (n Name) String() string {
 	switch n.Kind {

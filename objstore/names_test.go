@@ -1,6 +1,7 @@
 package objstore_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -109,4 +110,16 @@ func TestPrefixSeparatesClusters(t *testing.T) {
 	require.Equal(t, []string{"one/o"}, names)
 	_, err = objstore.WithPrefix(whole, "a/../b")
 	require.ErrorIs(t, err, objstore.ErrName)
+}
+
+func TestPrefixesOfTopicsParseBack(t *testing.T) {
+	prefix := objstore.PrefixOfTopic(partition.Topic)
+	got, err := objstore.ParseTopicPrefix(prefix)
+	require.NoError(t, err)
+	require.Equal(t, partition.Topic, got)
+	require.True(t, strings.HasPrefix(objstore.LogFileName(partition, id), prefix))
+	for _, foreign := range []string{"", "/", "topics/", "topics/x/", strings.TrimSuffix(prefix, "/"), "other/" + prefix, prefix + "7/"} {
+		_, err := objstore.ParseTopicPrefix(foreign)
+		require.ErrorIs(t, err, objstore.ErrName, foreign)
+	}
 }
