@@ -33,7 +33,7 @@ func BenchmarkPass(b *testing.B) {
 			b.SetBytes(plan.log.bytes(s))
 			begun := cpuSeconds(b)
 			for b.Loop() {
-				p, err := c.pass(b.Context(), task{s, plan})
+				p, err := c.pass(b.Context(), task{snap: s, plan: plan})
 				require.NoError(b, err)
 				require.NoError(b, manifest.Check(p.snap.section, p.section))
 			}

@@ -54,6 +54,7 @@ type Config struct {
 
 	Policy            Policy
 	Workers           int           // passes at once; default half the cores
+	CleanBytesMax     int64         // memory for the keys that compaction by key gathers; default 128 MiB
 	BatchBytesMax     int           // of a decompressed batch; default 256 MiB
 	LookEvery         time.Duration // for which changes of the metadata are gathered; default 1 s
 	PassTimeout       time.Duration // of a group of passes; default 30 m, and never above a quarter of OrphanAge
@@ -72,6 +73,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.Policy = c.Policy.withDefaults()
 	c.Workers = cmp.Or(c.Workers, max(1, runtime.GOMAXPROCS(0)/2))
+	c.CleanBytesMax = cmp.Or(c.CleanBytesMax, 128<<20)
 	c.BatchBytesMax = cmp.Or(c.BatchBytesMax, 256<<20)
 	c.LookEvery = cmp.Or(c.LookEvery, time.Second)
 	c.PassTimeout = cmp.Or(c.PassTimeout, 30*time.Minute)
@@ -113,9 +115,10 @@ type Compactor struct {
 	workers *workers
 	decoder sync.Pool // of *batch.Decoder
 
-	sections map[topic.Partition]known   // manifests as last read
-	failures map[topic.Partition]failure // partitions to be left alone for a while
-	derived  map[topic.ID]bool           // topics that files are derived from, as of this round
+	sections  map[topic.Partition]known     // manifests as last read
+	failures  map[topic.Partition]failure   // partitions to be left alone for a while
+	cleanings map[topic.Partition]*cleaning // those that take several passes
+	derived   map[topic.ID]bool             // topics that files are derived from, as of this round
 
 	segmentFailures map[string]failure // segments to be left alone for a while, by id
 }
@@ -156,6 +159,7 @@ func New(config Config, d Deps) (*Compactor, error) {
 		sections: make(map[topic.Partition]known),
 		failures: make(map[topic.Partition]failure),
 
+		cleanings:       make(map[topic.Partition]*cleaning),
 		segmentFailures: make(map[string]failure),
 	}
 	if c.now == nil {

@@ -263,7 +263,7 @@ func TestOneOfTwoPreparedSwapsWins(t *testing.T) {
 		for _, s := range c.snapshots(t.Context()) {
 			if slices.Contains(partitions, s.view.Partition.Index) {
 				plan, _ := c.policy.decide(s, c.now())
-				p, err := c.pass(t.Context(), task{s, plan})
+				p, err := c.pass(t.Context(), task{snap: s, plan: plan})
 				require.NoError(t, err)
 				passes = append(passes, p)
 			}

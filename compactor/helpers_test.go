@@ -127,6 +127,30 @@ func (w *world) commit(all ...rows) metastore.Segment {
 			{ID: 1000 + w.sequence, LastUsed: used, Batches: []producer.Batch{{First: first}}},
 		})
 	}
+	return w.register(id, writer)
+}
+
+// commitRaw puts one segment with batches of one partition, as they are.
+func (w *world) commitRaw(p topic.Partition, raws [][]byte, states []producer.State) {
+	w.t.Helper()
+	w.sequence++
+	id := ulid.MustNew(ulid.Timestamp(w.now()), ulid.DefaultEntropy())
+	writer := segment.NewWriter(segment.Meta{Kind: segment.KindSegment, ID: id.String(), Broker: 1, Session: int64(w.session.ID()), Sequence: w.sequence})
+	for i, raw := range raws {
+		h, err := batch.ParseHeader(raw)
+		require.NoError(w.t, err)
+		if i == 0 {
+			writer.Begin(p, h.LeaderEpoch)
+		}
+		require.NoError(w.t, writer.Append(h, raw))
+	}
+	writer.End(states)
+	w.register(id, writer)
+}
+
+// register stores and commits a segment.
+func (w *world) register(id ulid.ULID, writer *segment.Writer) metastore.Segment {
+	w.t.Helper()
 	parts, footer, err := writer.Finish()
 	require.NoError(w.t, err)
 	body := objstore.Buffers(parts)

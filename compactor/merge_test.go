@@ -129,7 +129,7 @@ func TestALogMarkMayCutAMergedRange(t *testing.T) {
 			}
 			passes := one.snapshots(t.Context())
 			plan, _ := one.policy.decide(passes[0], one.now())
-			done, err := one.pass(t.Context(), task{passes[0], plan})
+			done, err := one.pass(t.Context(), task{snap: passes[0], plan: plan})
 			require.NoError(t, err)
 			for range 4 {
 				w.commit(rows{p: p, n: 10})

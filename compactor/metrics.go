@@ -15,6 +15,11 @@ type metrics struct {
 	records      *prometheus.CounterVec // by kind
 	merges       *prometheus.CounterVec // by kind
 	swaps        *prometheus.CounterVec // by outcome
+	cleanings    prometheus.Counter
+	cleanedBytes *prometheus.CounterVec // in and out
+	removed      *prometheus.CounterVec // by reason
+	dirtyRatio   prometheus.Gauge
+	lastCleaned  prometheus.Gauge
 	holes        prometheus.Counter
 	unreadable   prometheus.Counter
 	fieldsLost   prometheus.Counter
@@ -53,6 +58,11 @@ func newMetrics() *metrics {
 	m.records = counters("kind", "records_total", "Records written, by kind of file; a record counts again in each merge.")
 	m.merges = counters("kind", "merges_total", "Merges of files, by kind.")
 	m.swaps = counters("outcome", "swaps_total", "Partitions whose manifest was to be swapped: done, conflict, failed.")
+	m.cleanings = counter("cleanings_total", "Cleanings, compaction by key, of a partition that came to their end.")
+	m.cleanedBytes = counters("direction", "cleaned_bytes_total", "Bytes of log files that cleaning went through (in), and that it left of those that it rewrote or found in order (out).")
+	m.removed = counters("reason", "cleaned_records_total", "Records that cleaning took out of the log, by reason: superseded, tombstone (past its horizon), keyless.")
+	m.dirtyRatio = gauge("dirty_ratio_max", "The largest dirty ratio of this compactor's partitions with cleanup.policy=compact: bytes not cleaned yet among all that can be.")
+	m.lastCleaned = gauge("last_cleaning_timestamp_seconds", "When a cleaning last came to its end; 0 before the first.")
 	m.holes = counter("holes_total", "Spans of offsets that were never committed, met in a log.")
 	m.unreadable = counter("unreadable_batches_total", "Batches that could not be decoded and are missing in tables.")
 	m.fieldsLost = counter("fields_lost_total", "JSON fields of a file that got no column: too many of them, or a name taken.")

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/manifest"
@@ -29,6 +31,11 @@ type pass struct {
 	gone    []manifest.File  // no longer in it
 	changed bool
 	decoder *batch.Decoder
+
+	cleaning *cleaning    // what is remembered between the steps of one
+	more     bool         // there is more to do, although nothing has changed
+	cleaned  bool         // the step was the last of a cleaning
+	filtered filterCounts // what it left out
 }
 
 // run carries the plan out, each part on its own: one that fails is reported
@@ -52,7 +59,8 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	if p.plan.dropColumnar {
 		p.gone = append(p.gone, p.section.Columnar...)
-		p.section.Columnar, p.section.Marks.Columnar = nil, p.plan.logStart
+		p.gone = append(p.gone, p.section.Masks...)
+		p.section.Columnar, p.section.Masks, p.section.Marks.Columnar = nil, nil, p.plan.logStart
 		p.changed = true
 	}
 	if len(p.plan.mergeLog) > 0 {
@@ -61,7 +69,13 @@ func (p *pass) run(ctx context.Context) error {
 	if len(p.plan.mergeColumnar) > 0 {
 		try("merge of columnar files", p.mergeColumnar)
 	}
+	if p.plan.clean.due() {
+		if err := p.clean(ctx); err != nil {
+			failed = append(failed, fmt.Errorf("cleaning of %s: %w", partitionOf(p.snap), err))
+		}
+	}
 	p.expire()
+	p.expireMasks()
 	return errors.Join(failed...)
 }
 
@@ -76,6 +90,7 @@ func (p *pass) begin() {
 	p.section.Marks = manifest.Marks(ref.Marks)
 	p.section.Log = slices.Clone(p.section.Log)
 	p.section.Columnar = slices.Clone(p.section.Columnar)
+	p.section.Masks = slices.Clone(p.section.Masks)
 	p.changed = p.plan.logStart > ref.LogStart
 }
 
@@ -121,7 +136,7 @@ func (p *pass) advanceLog(ctx context.Context, in *input) error {
 		p.metrics.holes.Inc()
 		p.log.Error("offsets were never committed: the log file leaves them out", "partition", partitionOf(p.snap), "first", g.first, "next", g.next)
 	}
-	file, err := p.writeLog(ctx, r)
+	file, err := p.writeLog(ctx, r, false)
 	if err != nil {
 		return err
 	}
@@ -145,55 +160,84 @@ func (p *pass) producers(extents []extent) []producer.State {
 	return table.Snapshot()
 }
 
-// writeLog writes what is read as a log file; nil when that is nothing.
-func (p *pass) writeLog(ctx context.Context, r *reading) (*manifest.File, error) {
-	id := p.newID()
-	w := segment.NewWriter(segment.Meta{Kind: segment.KindLog, ID: id.String(), Broker: -1, CreatedAt: p.now.UnixMilli()})
-	var open *extent // the last one of the range that is being written
-	var states []producer.State
+// writeLog writes what is read as a log file; nil when that is nothing. With
+// holes, offsets that are missing in between do not end a range of it.
+func (p *pass) writeLog(ctx context.Context, r *reading, holes bool) (*manifest.File, error) {
+	w := p.newLogWriter()
 	for i := range r.extents {
 		e := &r.extents[i]
 		if e.Next <= p.section.LogStart {
 			continue
 		}
-		if open != nil && (e.Epoch != open.Epoch || e.First != open.Next) {
-			w.End(states)
-			open = nil
-		}
-		if open == nil {
-			w.Begin(e.Partition, e.Epoch)
-			states = nil
-		}
+		w.begin(e, holes)
 		if err := r.each(ctx, i, w.Append); err != nil {
 			return nil, err
 		}
-		states = producer.Merge(states, e.Producers)
-		open = e
 	}
-	if open == nil {
+	if w.open == nil {
 		return nil, nil
 	}
-	w.End(states)
+	return w.finish(ctx)
+}
+
+// logWriter writes a log file out of extents.
+type logWriter struct {
+	*segment.Writer
+	pass   *pass
+	id     ulid.ULID
+	open   *extent // the last one of the range that is being written
+	states []producer.State
+}
+
+func (p *pass) newLogWriter() *logWriter {
+	id := p.newID()
+	meta := segment.Meta{Kind: segment.KindLog, ID: id.String(), Broker: -1, CreatedAt: p.now.UnixMilli()}
+	return &logWriter{Writer: segment.NewWriter(meta), pass: p, id: id}
+}
+
+// begin says that what comes is of an extent, in order of offset.
+func (w *logWriter) begin(e *extent, holes bool) {
+	if w.open != nil && (e.Epoch != w.open.Epoch || e.First != w.open.Next && !holes) {
+		w.End(w.states)
+		w.open = nil
+	}
+	if w.open == nil {
+		w.Begin(e.Partition, e.Epoch)
+		w.states = nil
+	}
+	w.states = producer.Merge(w.states, e.Producers)
+	w.open = e
+}
+
+// finish stores the file. At least one extent was begun, and has a batch.
+func (w *logWriter) finish(ctx context.Context) (*manifest.File, error) {
+	w.End(w.states)
 	parts, footer, err := w.Finish()
 	if err != nil {
 		return nil, err
 	}
 	file := logFile(footer)
-	file.Object = objstore.LogFileName(p.section.Partition, id)
-	file.CreatedAt = p.now.UnixMilli()
-	file.Size, file.CRC, err = p.put(ctx, "log", file.Object, parts)
+	file.Object = objstore.LogFileName(w.pass.section.Partition, w.id)
+	file.CreatedAt = w.pass.now.UnixMilli()
+	file.Size, file.CRC, err = w.pass.put(ctx, "log", file.Object, parts)
 	if err != nil {
 		return nil, err
 	}
-	p.metrics.records.WithLabelValues("log").Add(float64(file.Records))
+	w.pass.metrics.records.WithLabelValues("log").Add(float64(file.Records))
 	return &file, nil
 }
 
 // logFile describes a log file by its footer.
 func logFile(f *segment.Footer) manifest.File {
 	first, last := f.Ranges[0], f.Ranges[len(f.Ranges)-1]
-	out := manifest.File{First: first.First, Next: last.Next, MinTimestamp: first.MinTimestamp, MaxTimestamp: first.MaxTimestamp}
+	out := manifest.File{First: first.First, Next: last.Next, MinTimestamp: -1, MaxTimestamp: -1}
 	for _, r := range f.Ranges {
+		if r.Records == 0 {
+			continue // batches that hold a place have no time
+		}
+		if out.Records == 0 {
+			out.MinTimestamp, out.MaxTimestamp = r.MinTimestamp, r.MaxTimestamp
+		}
 		out.Records += r.Records
 		out.MinTimestamp = min(out.MinTimestamp, r.MinTimestamp)
 		out.MaxTimestamp = max(out.MaxTimestamp, r.MaxTimestamp)
@@ -222,13 +266,15 @@ func (p *pass) mergeLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	file, err := p.writeLog(ctx, r)
+	next := run[len(run)-1].Next
+	file, err := p.writeLog(ctx, r, next <= p.section.Clean.Next)
 	if err != nil {
 		return err
 	}
 	if file == nil {
 		return errors.New("the files hold nothing above the log start")
 	}
+	file.First, file.Next = run[0].First, next // cleaning may have left nothing at the edges
 	p.section.Log = p.replace(p.section.Log, run, []manifest.File{*file})
 	p.metrics.merges.WithLabelValues("log").Inc()
 	return nil

@@ -57,6 +57,8 @@ type plan struct {
 
 	dropColumnar bool // the feature is off: its files go
 
+	clean cleanPlan
+
 	bytes int64 // to be read, about
 }
 
@@ -67,7 +69,7 @@ func (s span) empty() bool { return s.next <= s.first }
 
 // empty reports that there is nothing to do.
 func (p plan) empty(s snapshot) bool {
-	return p.log.empty() && p.columnar.empty() && len(p.mergeLog) == 0 && len(p.mergeColumnar) == 0 && !p.dropColumnar &&
+	return p.log.empty() && p.columnar.empty() && !p.clean.due() && len(p.mergeLog) == 0 && len(p.mergeColumnar) == 0 && !p.dropColumnar &&
 		p.logStart == s.view.Manifest.LogStart && len(expired(s.section.Log, p.logStart)) == 0 && len(expired(s.section.Columnar, p.logStart)) == 0
 }
 
@@ -85,7 +87,8 @@ func expired(files []manifest.File, logStart int64) []manifest.File {
 // decide plans the next pass over a partition, and says when to look again if
 // nothing changes until then; the zero time means not before something does.
 //
-// Advancing comes first, then merging: files are merged in the passes between.
+// Advancing and cleaning come first, then merging: files are merged in the passes
+// between.
 func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
 	if s.view.Topic == nil {
 		return plan{logStart: s.view.Manifest.LogStart}, time.Time{}
@@ -102,8 +105,13 @@ func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
 	} else {
 		out.dropColumnar = len(s.section.Columnar) > 0
 	}
-	if out.log.empty() && out.columnar.empty() {
-		out.mergeLog = p.merge(s.section.Log, out.logStart)
+	var cleanAgain time.Time
+	if out.clean, cleanAgain = p.clean(s, now); !cleanAgain.IsZero() {
+		again = earliest(again, cleanAgain.UnixMilli())
+	}
+	out.bytes += min(out.clean.bytes, p.PassBytesMax)
+	if out.log.empty() && out.columnar.empty() && !out.clean.due() {
+		out.mergeLog = p.mergeClean(s, out.logStart)
 		if !out.dropColumnar {
 			out.mergeColumnar = p.mergeParts(s.section.Columnar, out.logStart)
 		}
@@ -149,6 +157,9 @@ func (p Policy) advance(s snapshot, now time.Time) (span, time.Time) {
 	age := p.PlainAge
 	if s.config.Columnar.Enabled {
 		age = p.FirstAge
+	}
+	if s.config.CleanupCompact && s.config.CompactionLagMaxMs < age.Milliseconds() {
+		age = time.Duration(s.config.CompactionLagMaxMs) * time.Millisecond // what is in segments is not cleaned
 	}
 	if due := oldest.Add(age); pending < p.FirstBytes && old < p.RangesMax && now.Before(due) {
 		return span{}, due
@@ -245,6 +256,19 @@ func retained(s snapshot, now time.Time) int64 {
 	return start
 }
 
+// mergeClean finds a merge among the log files, of those that were cleaned and
+// those that were not apart: the dirty ratio goes by whole files.
+func (p Policy) mergeClean(s snapshot, logStart int64) []manifest.File {
+	n := slices.IndexFunc(s.section.Log, func(f manifest.File) bool { return f.Next > s.section.Clean.Next })
+	if n < 0 {
+		n = len(s.section.Log)
+	}
+	if run := p.merge(s.section.Log[n:], logStart); run != nil {
+		return run
+	}
+	return p.merge(s.section.Log[:n], logStart)
+}
+
 // mergeParts finds a merge among the columnar files of one time partition. The
 // merged file is made of the log again: so what it replaces must be all that
 // there is of its time partition in its span, which a change of
@@ -261,7 +285,10 @@ func (p Policy) mergeParts(files []manifest.File, logStart int64) []manifest.Fil
 		}
 	}
 	for _, part := range parts {
-		run := p.merge(byPart[part], logStart)
+		run := p.mergeMasked(byPart[part])
+		if run == nil {
+			run = p.merge(byPart[part], logStart)
+		}
 		if run == nil {
 			continue
 		}
@@ -274,6 +301,28 @@ func (p Policy) mergeParts(files []manifest.File, logStart int64) []manifest.Fil
 		}
 	}
 	return nil
+}
+
+// maskedShare is the part of a columnar file's rows that may be masked: past a
+// half the file is made anew.
+const maskedShare = 2
+
+// mergeMasked finds neighbours, or a single file, of which much is masked.
+func (p Policy) mergeMasked(files []manifest.File) []manifest.File {
+	var run []manifest.File
+	var bytes int64
+	for _, f := range files {
+		bytes += f.Size
+		if f.Masked*maskedShare < f.Records || f.Masked == 0 || len(run) > 0 && bytes > p.FileBytesMax {
+			if len(run) > 0 {
+				return run
+			}
+			bytes = 0
+			continue
+		}
+		run = append(run, f)
+	}
+	return run
 }
 
 // merge finds neighbours to be made one file, nil when there are none.

@@ -27,8 +27,9 @@ const groupBytesMax = 256 << 20
 
 // task is a partition with its plan.
 type task struct {
-	snap snapshot
-	plan plan
+	snap     snapshot
+	plan     plan
+	cleaning *cleaning // of the plan, if it has one
 }
 
 // round carries out what is due now. It reports whether anything was, and if
@@ -39,8 +40,9 @@ func (c *Compactor) round(ctx context.Context) (worked bool, again time.Time) {
 	var due []task
 	for _, s := range snaps {
 		plan, later := c.policy.decide(s, now)
+		cleaning := c.admit(s, &plan)
 		if !plan.empty(s) {
-			due = append(due, task{s, plan})
+			due = append(due, task{s, plan, cleaning})
 		} else if !later.IsZero() && (again.IsZero() || later.Before(again)) {
 			again = later
 		}
@@ -60,6 +62,29 @@ func (c *Compactor) round(ctx context.Context) (worked bool, again time.Time) {
 	merged := c.mergeSegments(ctx)
 	dropped := c.dropSegments(ctx)
 	return worked || merged || dropped, again
+}
+
+// admit finds what is remembered of the cleaning that a plan goes on with. Only
+// so many that take several passes are remembered, since their keys take memory;
+// a further one has to wait, and goes out of the plan.
+func (c *Compactor) admit(s snapshot, p *plan) *cleaning {
+	id := s.view.Partition
+	if !p.clean.due() {
+		delete(c.cleanings, id)
+		return nil
+	}
+	if known := c.cleanings[id]; known != nil {
+		return known
+	}
+	fresh := &cleaning{}
+	if p.clean.bytes > c.policy.PassBytesMax {
+		if len(c.cleanings) >= c.config.Workers {
+			p.clean = cleanPlan{}
+			return nil
+		}
+		c.cleanings[id] = fresh
+	}
+	return fresh
 }
 
 // groups cuts tasks into those that share a manifest object.
@@ -125,6 +150,11 @@ func (c *Compactor) forget(present map[topic.Partition]bool) {
 	for p := range c.failures {
 		if !present[p] {
 			delete(c.failures, p)
+		}
+	}
+	for p := range c.cleanings {
+		if !present[p] {
+			delete(c.cleanings, p)
 		}
 	}
 	c.metrics.failing.Set(float64(len(c.failures)))
@@ -207,7 +237,9 @@ func (c *Compactor) group(ctx context.Context, tasks []task) bool {
 		passes[i], errs[i] = c.pass(working, tasks[i])
 	})
 	var done []*pass
+	more := false
 	for i, p := range passes {
+		more = more || p.more
 		if errs[i] != nil {
 			c.failed(ctx, p.snap.view.Partition, errs[i])
 		} else {
@@ -219,7 +251,7 @@ func (c *Compactor) group(ctx context.Context, tasks []task) bool {
 		}
 	}
 	if len(done) == 0 || working.Err() != nil {
-		return false
+		return more && working.Err() == nil
 	}
 	if err := c.commit(working, done); err != nil {
 		for _, p := range done {
@@ -248,7 +280,7 @@ func (c *Compactor) pass(ctx context.Context, t task) (*pass, error) {
 	}
 	defer c.decoder.Put(decoder)
 	begun := time.Now()
-	p := &pass{Compactor: c, snap: t.snap, plan: t.plan, now: c.now(), decoder: decoder}
+	p := &pass{Compactor: c, snap: t.snap, plan: t.plan, cleaning: t.cleaning, now: c.now(), decoder: decoder}
 	err := p.run(ctx)
 	p.decoder = nil
 	c.metrics.passSeconds.Observe(time.Since(begun).Seconds())
@@ -314,6 +346,7 @@ func (c *Compactor) swap(ctx context.Context, passes []*pass, refs map[topic.Par
 			c.metrics.swaps.WithLabelValues("done").Add(float64(len(passes)))
 			for _, p := range passes {
 				ref := refs[p.section.Partition]
+				p.count()
 				c.sections[p.section.Partition] = known{ref.Version, ref.Object, p.section}
 			}
 			return c.dropManifests(ctx, passes)
@@ -368,7 +401,11 @@ func (c *Compactor) dropManifests(ctx context.Context, passes []*pass) error {
 func (c *Compactor) measure(snaps []snapshot, now time.Time) {
 	var bytes, log, columnar int64
 	var age time.Duration
+	var ratio float64
 	for _, s := range snaps {
+		if s.config.CleanupCompact {
+			ratio = max(ratio, dirtOf(s, now).ratio())
+		}
 		marks := s.view.Manifest.Marks
 		log += max(0, s.view.Next()-max(marks.Log, s.view.Manifest.LogStart))
 		if s.config.Columnar.Enabled {
@@ -381,6 +418,7 @@ func (c *Compactor) measure(snaps []snapshot, now time.Time) {
 			}
 		}
 	}
+	c.metrics.dirtyRatio.Set(ratio)
 	c.metrics.lagBytes.Set(float64(bytes))
 	c.metrics.lagRecords.WithLabelValues("log").Set(float64(log))
 	c.metrics.lagRecords.WithLabelValues("columnar").Set(float64(columnar))

@@ -40,6 +40,15 @@ func (p *pass) advanceColumnar(ctx context.Context, in *input) error {
 func (p *pass) mergeColumnar(ctx context.Context) error {
 	run := p.plan.mergeColumnar
 	sp := span{run[0].First, run[len(run)-1].Next}
+	var records int64
+	for _, f := range run {
+		records += f.Records - f.Masked
+	}
+	p.metrics.merges.WithLabelValues("columnar").Inc()
+	if records == 0 {
+		p.section.Columnar = p.replace(p.section.Columnar, run, nil)
+		return nil
+	}
 	options, err := p.tableOptions()
 	if err != nil {
 		return err
@@ -51,17 +60,12 @@ func (p *pass) mergeColumnar(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var records int64
-	for _, f := range run {
-		records += f.Records
-	}
 	if result.Next != sp.next || result.Records != records || len(files) != 1 {
 		return fmt.Errorf("%d files with %d records up to %d came of %d files with %d records up to %d: they stay as they are",
 			len(files), result.Records, result.Next, len(run), records, sp.next)
 	}
 	files[0].First, files[0].Next = sp.first, sp.next
 	p.section.Columnar = p.replace(p.section.Columnar, run, files)
-	p.metrics.merges.WithLabelValues("columnar").Inc()
 	return nil
 }
 

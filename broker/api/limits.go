@@ -43,28 +43,23 @@ func (l *limits) of(t *metastore.Topic, d *defaults) core.AppendOptions {
 	return v.options
 }
 
-// compression translates compression.type and the levels, whose names and
-// defaults are Kafka's, where lz4's default of 9 means its fast compressor.
+// compression translates compression.type and the levels.
 func compression(e topicconfig.Effective) (recompress bool, codec batch.Codec, level int) {
 	switch e.CompressionType {
 	case "uncompressed":
-		return true, batch.None, 0
+		codec = batch.None
 	case "gzip":
-		return true, batch.Gzip, max(0, e.GzipLevel)
+		codec = batch.Gzip
 	case "snappy":
-		return true, batch.Snappy, 0
+		codec = batch.Snappy
 	case "lz4":
-		if e.LZ4Level == 9 {
-			return true, batch.LZ4, 0
-		}
-		return true, batch.LZ4, min(e.LZ4Level, 9) // the highest that our library knows
+		codec = batch.LZ4
 	case "zstd":
-		if e.ZstdLevel < 0 {
-			return true, batch.Zstd, 1 // likewise the fastest
-		}
-		return true, batch.Zstd, e.ZstdLevel
+		codec = batch.Zstd
+	default:
+		return false, batch.None, 0
 	}
-	return false, batch.None, 0
+	return true, codec, e.CodecLevel(e.CompressionType)
 }
 
 // forget drops a deleted topic.

@@ -48,6 +48,9 @@ func (p Partitioning) number(ms int64) int64 {
 	return 0
 }
 
+// Name is the name of the partition that a timestamp belongs to, as in a File.
+func (p Partitioning) Name(ms int64) string { return p.name(p.number(ms)) }
+
 // name is how the partition is called in file names and manifests:
 // "2026-11-23", "2026-11-23T14", or "" when time does not part files.
 func (p Partitioning) name(number int64) string {

@@ -26,6 +26,12 @@ type Effective struct {
 	CleanupDelete  bool
 	CleanupCompact bool
 
+	// Of compaction by key.
+	DeleteRetentionMs  int64
+	CompactionLagMinMs int64
+	CompactionLagMaxMs int64
+	DirtyRatioMin      float64
+
 	Columnar Columnar
 	Search   Search
 	Vector   Vector
@@ -104,7 +110,13 @@ func Resolve(set map[string]string, cluster Defaults) Effective {
 		RetentionBytes:    v.integer("retention.bytes"),
 		CleanupDelete:     slices.Contains(policies, "delete"),
 		CleanupCompact:    slices.Contains(policies, "compact"),
-		Columnar:          v.columnar(),
+
+		DeleteRetentionMs:  v.integer("delete.retention.ms"),
+		CompactionLagMinMs: v.integer("min.compaction.lag.ms"),
+		CompactionLagMaxMs: v.integer("max.compaction.lag.ms"),
+		DirtyRatioMin:      v.fraction("min.cleanable.dirty.ratio"),
+
+		Columnar: v.columnar(),
 		Search: Search{
 			Enabled:  v.boolean("searchable"),
 			Fields:   v.list("search.fields"),
@@ -152,6 +164,27 @@ func (v values) vector() Vector {
 		Concurrency:    int(v.integer("vector.embedding_concurrency")),
 		RetriesMax:     int(v.integer("vector.max_retries")),
 	}
+}
+
+// CodecLevel translates the level of a codec, named as by compression.type, for
+// internal/batch. Names and defaults are Kafka's, where lz4's default of 9 means
+// its fast compressor.
+func (e *Effective) CodecLevel(codec string) int {
+	switch codec {
+	case "gzip":
+		return max(0, e.GzipLevel)
+	case "lz4":
+		if e.LZ4Level == 9 {
+			return 0
+		}
+		return min(e.LZ4Level, 9) // the highest that our library knows
+	case "zstd":
+		if e.ZstdLevel < 0 {
+			return 1 // likewise the fastest
+		}
+		return e.ZstdLevel
+	}
+	return 0
 }
 
 // values answers what holds for a key: what the topic sets, else what the
@@ -210,6 +243,14 @@ func (v values) integer(name string) int64 {
 		return 0 // only where the default is unset: checked values parse
 	}
 	return n
+}
+
+func (v values) fraction(name string) float64 {
+	f, err := strconv.ParseFloat(v.text(name), 64)
+	if err != nil {
+		return 0 // as above
+	}
+	return f
 }
 
 func (v values) jsonSchema() map[string]string {

@@ -155,6 +155,7 @@ func TestResolveGivesTheContractsDefaults(t *testing.T) {
 	want := Effective{
 		Durability: DurabilityObject, MessageBytesMax: 1048588, TimestampBeforeMs: 1<<63 - 1, TimestampAfterMs: 3600000,
 		CompressionType: "producer", GzipLevel: -1, LZ4Level: 9, ZstdLevel: 3, RetentionMs: 604800000, RetentionBytes: -1, CleanupDelete: true,
+		DeleteRetentionMs: 86400000, CompactionLagMaxMs: 1<<63 - 1, DirtyRatioMin: 0.5,
 		Columnar: Columnar{Format: "parquet", Compression: "zstd", CompressionLevel: 1, RowGroupRows: 100000, PageBytes: 1 << 20,
 			BloomFilter: true, BloomColumns: []string{"_key"}, Dictionary: true, Statistics: "full", Partitioning: "daily"},
 		Search: Search{Fields: []string{"value"}, Analyzer: "standard"},

@@ -146,6 +146,7 @@ type Config struct {
 		PassBytes     Bytes
 		FileBytes     Bytes
 		MergeFiles    int
+		CleanBytes    Bytes
 		Workers       int
 		LookEvery     time.Duration
 		DeletionGrace time.Duration

@@ -251,6 +251,8 @@ func (c *Config) compactorSettings() []*Setting {
 			Doc: "Size up to which files are merged."},
 		{Key: "compactor.merge_files", Default: "8", Value: intValue{&c.Compactor.MergeFiles, 2, 1000},
 			Doc: "Neighbouring files of like size that are merged into one."},
+		{Key: "compactor.clean_bytes_max", Default: "128MiB", Value: bytesValue{&c.Compactor.CleanBytes, 1 << 20},
+			Doc: "Memory for the keys that compaction by key gathers, 24 bytes each at best. What does not fit is cleaned in further rounds."},
 		{Key: "compactor.workers", Default: "0", Value: intValue{&c.Compactor.Workers, 0, 1024},
 			Doc: "Partitions rewritten at once; 0 is half the cores."},
 		{Key: "compactor.look_every", Default: "1s", Value: durationValue{&c.Compactor.LookEvery, time.Millisecond},

@@ -25,7 +25,8 @@ func compactorConfig(c *config.Config, id, address string) compactor.Config {
 			FirstBytes: int64(c.Compactor.FirstBytes), FirstAge: c.Compactor.FirstAge, PlainAge: c.Compactor.PlainAge,
 			PassBytesMax: int64(c.Compactor.PassBytes), FileBytesMax: int64(c.Compactor.FileBytes), MergeFiles: c.Compactor.MergeFiles,
 		},
-		Workers: c.Compactor.Workers, LookEvery: c.Compactor.LookEvery,
+		CleanBytesMax: int64(c.Compactor.CleanBytes),
+		Workers:       c.Compactor.Workers, LookEvery: c.Compactor.LookEvery,
 		ProducerExpiry: c.Producer.Expiry, DeletionGrace: c.Compactor.DeletionGrace, OrphanAge: c.Compactor.OrphanAge, OrphanEvery: c.Compactor.OrphanEvery,
 	}
 }
