@@ -42,6 +42,7 @@ import (
 // Config is what the operator decides. Zero values mean the defaults.
 type Config struct {
 	ID           metastore.BrokerID
+	Identity     string // of the data folder
 	ClusterID    string
 	Rack         string
 	Version      string
@@ -161,11 +162,18 @@ const (
 
 // sessions runs one session after the other until ctx ends.
 func (b *Broker) sessions(ctx context.Context) error {
-	pause := pauseMin
+	pause, refused := pauseMin, time.Time{}
 	for {
 		begun := time.Now()
 		err := b.session(ctx)
+		if !errors.Is(err, metastore.ErrBrokerTaken) {
+			refused = time.Time{}
+		} else if refused.IsZero() {
+			refused = begun
+		}
 		switch {
+		case !refused.IsZero() && time.Since(refused) > 2*b.cfg.SessionTTL:
+			return fmt.Errorf("%w: it has been for longer than a dead one's lease; give this broker an id of its own, or stop the other", err)
 		case ctx.Err() != nil && errors.Is(err, context.Canceled):
 			return nil // asked to stop before it had begun
 		case ctx.Err() != nil:
@@ -306,7 +314,7 @@ func (b *Broker) close(what string, f func() error) {
 }
 
 func (b *Broker) description() metastore.Broker {
-	d := metastore.Broker{ID: b.cfg.ID, Rack: b.cfg.Rack, Version: b.cfg.Version, StartedAt: time.Now()}
+	d := metastore.Broker{ID: b.cfg.ID, Identity: b.cfg.Identity, Rack: b.cfg.Rack, Version: b.cfg.Version, StartedAt: time.Now()}
 	for _, l := range b.deps.Listeners {
 		d.Listeners = append(d.Listeners, l.Advertised)
 	}

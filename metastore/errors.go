@@ -18,6 +18,9 @@ var (
 	ErrLapsed = errors.New("lease lapsed")
 	// ErrClosed: the session, membership, lock or store was closed by its holder.
 	ErrClosed = errors.New("closed")
+	// ErrBrokerTaken: another machine lives under the broker's id, or did until
+	// less than a lease ago.
+	ErrBrokerTaken = errors.New("the broker's id is in use")
 	// ErrOutOfOrder: a commit's sequence was used for another segment.
 	ErrOutOfOrder = errors.New("commit out of order")
 	// ErrTopicExists: the name is taken.

@@ -3,6 +3,9 @@ package metastore
 import (
 	"context"
 	"fmt"
+	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,7 +35,10 @@ type commitMark struct {
 }
 
 // Register begins a session of the broker b.ID. It overwrites the key of a
-// former session, which fences that one. The catalog shows the session when
+// former session of the same identity, which fences that one. While the key is
+// another's it fails with ErrBrokerTaken: two processes that were given one id by
+// mistake must not fence each other for ever, and one with a new disk comes in as
+// soon as the lease of its former self is over. The catalog shows the session when
 // Register returns, so that any view taken from then on may be used to Take.
 // ttl is the time after which others hold a silent broker to be gone.
 func (s *Store) Register(ctx context.Context, b Broker, ttl time.Duration) (*BrokerSession, error) {
@@ -75,12 +81,40 @@ func (s *Store) putBroker(ctx context.Context, what string, b Broker, id kv.Leas
 		if old.Lease == id {
 			return Session(old.ModRevision), nil // nobody else puts with this lease
 		}
+		if err := sameBroker(old, b); err != nil {
+			return 0, err
+		}
 		current, _, err = s.settle(ctx, what, kv.Txn{
 			If:   []kv.Compare{{Key: key, ModRevision: old.ModRevision}},
 			Then: []kv.Op{kv.PutLeased(key, encode(b), id), kv.Put(mark, encode(commitMark{}))},
 			Read: []string{key},
 		})
 	}
+}
+
+// sameBroker is an error if a live broker's key is another's than b.
+func sameBroker(e kv.Entry, b Broker) error {
+	if e.ModRevision == 0 {
+		return nil
+	}
+	holder, err := decodeBroker(e)
+	if err != nil {
+		return fmt.Errorf("read the broker's key %s: %w", e.Key, err)
+	}
+	if holder.Identity == b.Identity {
+		return nil
+	}
+	return fmt.Errorf("%w by the one at %s, started %s, with data folder %s; this one's is %s",
+		ErrBrokerTaken, holder.addresses(), holder.StartedAt.Format(time.RFC3339), holder.Identity, b.Identity)
+}
+
+// addresses are where a broker listens, for messages.
+func (b Broker) addresses() string {
+	var list []string
+	for _, l := range b.Listeners {
+		list = append(list, net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port))))
+	}
+	return strings.Join(list, ", ")
 }
 
 // ID is the session: the fencing token.

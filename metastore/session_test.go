@@ -76,6 +76,35 @@ func TestValidEndsAtTheDeadlineEvenBeforeDone(t *testing.T) {
 	})
 }
 
+// Two processes that were given one id by mistake are told, instead of fencing
+// each other for ever; who comes back with its disk comes in at once.
+func TestABrokersIdIsItsDiskSAsLongAsItLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newMemory(t)
+		s, other := open(t, k), open(t, k)
+		first, err := s.Register(t.Context(), metastore.Broker{ID: 1, Identity: "a", Listeners: []metastore.Listener{{Name: "PLAINTEXT", Host: "first", Port: 9092}}}, ttl)
+		require.NoError(t, err)
+		_, err = other.Register(t.Context(), metastore.Broker{ID: 1, Identity: "b"}, ttl)
+		require.ErrorIs(t, err, metastore.ErrBrokerTaken)
+		require.ErrorContains(t, err, "first:9092")
+		require.True(t, first.Valid(), "the one that lives is left alone")
+
+		again, err := other.Register(t.Context(), metastore.Broker{ID: 1, Identity: "a"}, ttl)
+		require.NoError(t, err, "a restart with the disk does not wait")
+		synctest.Wait()
+		require.ErrorIs(t, first.Err(), metastore.ErrFenced)
+
+		// Its machine dies, and somebody puts a new disk in.
+		other.Close()
+		_, err = s.Register(t.Context(), metastore.Broker{ID: 1, Identity: "c"}, ttl)
+		require.ErrorIs(t, err, metastore.ErrBrokerTaken)
+		time.Sleep(2 * ttl) // virtual
+		_, err = s.Register(t.Context(), metastore.Broker{ID: 1, Identity: "c"}, ttl)
+		require.NoError(t, err)
+		require.False(t, again.Valid())
+	})
+}
+
 func TestShortOutageDoesNotEndASession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, use := flaky(t, newMemory(t))

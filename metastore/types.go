@@ -19,7 +19,8 @@ type Epoch int32
 // Broker is the value of brokers/<id>, put once per session.
 type Broker struct {
 	ID          BrokerID   `json:"id"`
-	Incarnation string     `json:"incarnation"` // a new one for each registration, for logs
+	Incarnation string     `json:"incarnation"`        // a new one for each registration, for logs
+	Identity    string     `json:"identity,omitempty"` // of its data folder: the same after a restart, another on another disk
 	Listeners   []Listener `json:"listeners"`
 	Rack        string     `json:"rack,omitempty"`
 	Version     string     `json:"version"`

@@ -33,7 +33,7 @@ func startBroker(_ context.Context, n *Node) (running, error) {
 		return running{}, err
 	}
 	c := brokerConfig(n.cfg)
-	c.ID = metastore.BrokerID(id)
+	c.ID, c.Identity = metastore.BrokerID(id), n.identity
 	b := broker.New(c, broker.Deps{
 		Store: n.parts.metadata, Bucket: n.parts.bucket, Committed: n.parts.committed,
 		FS: disk.OS(), Listeners: listeners, Log: n.log.With("role", RoleBroker), LogLevel: n.level, Registerer: n.registry,
