@@ -35,7 +35,7 @@ const (
 // bound is one topic as a query sees it: each record of [from, to) once.
 type bound struct {
 	topic    *metastore.Topic
-	cold     []relation.File // files of the manifests
+	cold     []relation.File // files of the manifests, with their masks
 	tail     []relation.File // rows from the columnar marks on
 	objects  map[string]string
 	coverage topicCoverage
@@ -186,12 +186,15 @@ func (n *Node) states(ctx context.Context, t *metastore.Topic) ([]partitionState
 // bindFiles makes the manifests' files local.
 func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState) error {
 	type source struct {
-		file manifest.File
-		cut  *relation.Cut
+		file  manifest.File
+		cut   *relation.Cut
+		masks []int // of sources
+		mask  bool
 	}
 	var sources []source
 	for _, s := range states {
 		start := s.view.Manifest.LogStart
+		masks := map[string]int{}
 		for _, f := range s.section.Columnar {
 			if f.Next <= start || f.First >= s.mark {
 				continue
@@ -199,6 +202,16 @@ func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState)
 			src := source{file: f}
 			if f.First < start || f.Next > s.mark {
 				src.cut = &relation.Cut{First: start, Next: s.mark}
+			}
+			for _, m := range s.section.Masks {
+				if f.Masked == 0 || m.Next <= f.First || m.First >= f.Next {
+					continue
+				}
+				if _, known := masks[m.Object]; !known {
+					masks[m.Object] = len(sources)
+					sources = append(sources, source{file: m, mask: true})
+				}
+				src.masks = append(src.masks, masks[m.Object])
 			}
 			sources = append(sources, src)
 		}
@@ -217,11 +230,19 @@ func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState)
 		if file == nil {
 			continue
 		}
+		src := &sources[i]
 		b.release = append(b.release, file.Release)
-		b.cold = append(b.cold, relation.File{Path: file.Path, Columns: columnsOf(sources[i].file.Columns), Cut: sources[i].cut})
-		b.objects[file.Path] = sources[i].file.Object
-		b.bytes += sources[i].file.Size
-		b.rows += sources[i].file.Records
+		b.objects[file.Path] = src.file.Object
+		b.bytes += src.file.Size
+		if src.mask || err != nil {
+			continue
+		}
+		bound := relation.File{Path: file.Path, Columns: columnsOf(src.file.Columns), Cut: src.cut}
+		for _, m := range src.masks {
+			bound.Masks = append(bound.Masks, local[m].Path)
+		}
+		b.cold = append(b.cold, bound)
+		b.rows += src.file.Records
 	}
 	return err
 }

@@ -7,12 +7,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +26,7 @@ import (
 
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/columnar"
+	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -451,4 +454,58 @@ func TestClosingTheConnectionEndsTheQuery(t *testing.T) {
 		}
 		return free
 	})
+}
+
+// Rows that compaction by key took out of the log are in the files until these
+// are merged. Nobody sees them, in whatever way the table is asked.
+func TestRowsThatAMaskNamesAreGone(t *testing.T) {
+	c := newCluster(t, 2)
+	for p := range 2 {
+		c.broker.Produce(t, p, 0, `{"n":0}`, `{"n":1}`, `{"n":2}`, `{"n":3}`)
+		c.compact(int32(p), 4)
+		c.broker.Produce(t, p, 0, `{"n":4,"city":"x"}`, `{"n":5}`)
+		c.compact(int32(p), 6)
+	}
+	c.broker.Produce(t, 0, 0, `{"n":6}`)
+	p := topic.Partition{Topic: c.topic.ID}
+	seen := c.store.Catalog().Partition(p).Manifest
+	section, err := c.node.manifests.FetchManifest(t.Context(), seen, p)
+	require.NoError(t, err)
+	section.Version++
+	section.Columnar = slices.Clone(section.Columnar)
+	mask := func(offsets ...int64) {
+		var out bytes.Buffer
+		require.NoError(t, columnar.WriteOffsets(&out, offsets))
+		name := objstore.ParquetName(p, ulid.Make())
+		_, err := c.bucket.Put(t.Context(), name, objstore.Bytes(out.Bytes()), objstore.Condition{IfAbsent: true})
+		require.NoError(t, err)
+		section.Masks = append(section.Masks, manifest.File{
+			Object: name, Size: int64(out.Len()), CRC: crc32.Checksum(out.Bytes(), format.Castagnoli),
+			First: offsets[0], Next: offsets[len(offsets)-1] + 1, Records: int64(len(offsets)),
+		})
+	}
+	mask(0, 2, 5)
+	mask(1)
+	section.Columnar[0].Masked, section.Columnar[1].Masked = 3, 1
+	c.swap(seen, section)
+
+	a := c.ask("SELECT partition, offset, n, city FROM orders ORDER BY ALL")
+	require.Equal(t, []map[string]any{
+		{"partition": 0.0, "offset": 3.0, "n": 3.0, "city": nil}, {"partition": 0.0, "offset": 4.0, "n": 4.0, "city": "x"}, {"partition": 0.0, "offset": 6.0, "n": 6.0, "city": nil},
+		{"partition": 1.0, "offset": 0.0, "n": 0.0, "city": nil}, {"partition": 1.0, "offset": 1.0, "n": 1.0, "city": nil}, {"partition": 1.0, "offset": 2.0, "n": 2.0, "city": nil},
+		{"partition": 1.0, "offset": 3.0, "n": 3.0, "city": nil}, {"partition": 1.0, "offset": 4.0, "n": 4.0, "city": "x"}, {"partition": 1.0, "offset": 5.0, "n": 5.0, "city": nil},
+	}, a.Rows)
+	require.Equal(t, partitionCoverage{0, 7, 7}, a.Coverage["orders"].Partitions["0"], "offsets that are gone are covered")
+	require.EqualValues(t, 8, c.ask("SELECT count(*) AS n FROM orders_cold").Rows[0]["n"])
+	require.Empty(t, c.ask("SELECT n FROM orders WHERE partition = 0 AND key = 'k2'").Rows)
+	require.Empty(t, c.ask("SELECT n FROM orders WHERE partition = 0 AND offset = 5").Rows)
+	require.EqualValues(t, 9, c.ask("SELECT count(*) AS n FROM orders a JOIN orders b USING (partition, offset)").Rows[0]["n"])
+	_, body, _ := c.do("GET", "/_sql/tables", "")
+	require.Contains(t, string(body), `"rows":8`)
+
+	section.Version++
+	seen = c.store.Catalog().Partition(p).Manifest
+	section.LogStart, section.Marks.Log = 4, 6
+	c.swap(seen, section)
+	require.EqualValues(t, 8, c.ask("SELECT count(*) AS n FROM orders").Rows[0]["n"], "a cut and a mask")
 }

@@ -153,7 +153,7 @@ func (n *Node) attempt(ctx context.Context, plan *gate.Plan, limit int64, want f
 		files := byTopic[t.Topic].files(t.Kind == gate.Cold)
 		q.Views = append(q.Views, engine.View{Name: t.View, SQL: relation.SQL(files)})
 		for _, f := range files {
-			q.Files = append(q.Files, f.Path)
+			q.Files = append(append(q.Files, f.Path), f.Masks...)
 		}
 	}
 	answer, err := n.engine.Run(ctx, q)

@@ -61,7 +61,7 @@ func (n *Node) tableInfo(ctx context.Context, t *metastore.Topic, names *gate.Na
 			}
 			info.Files++
 			info.Bytes += f.Size
-			info.Rows += f.Records
+			info.Rows += f.Records - f.Masked
 			files = append(files, relation.File{Columns: columnsOf(f.Columns)})
 		}
 		info.Rows += max(0, s.view.Next()-s.mark)

@@ -24,6 +24,7 @@ type File struct {
 	Path    string
 	Columns []columnar.Column // Name and Type; in the file's order
 	Cut     *Cut              // nil: every row belongs to the table
+	Masks   []string          // files with the offsets of rows that do not
 }
 
 // Cut keeps the rows with offsets in [First, Next).
@@ -62,7 +63,7 @@ func SQL(files []File) string {
 	return strings.Join(selects, "\nUNION ALL ")
 }
 
-// grouped puts files of the same columns and cut together, so that a table of
+// grouped puts files of the same columns, cut and masks together, so that a table of
 // many files stays a query of few parts. The order is that of first appearance.
 func grouped(files []File) [][]File {
 	var groups [][]File
@@ -85,6 +86,9 @@ func signature(f File) string {
 	if f.Cut != nil {
 		fmt.Fprintf(&b, "%d:%d", f.Cut.First, f.Cut.Next)
 	}
+	for _, mask := range f.Masks {
+		fmt.Fprintf(&b, "\x00\x00%s", mask)
+	}
 	for _, c := range slices.SortedFunc(slices.Values(f.Columns), byName) {
 		fmt.Fprintf(&b, "\x00%s\x00%d", c.Name, c.Type)
 	}
@@ -93,7 +97,8 @@ func signature(f File) string {
 
 func byName(a, b columnar.Column) int { return strings.Compare(a.Name, b.Name) }
 
-// branch selects from files that share columns and cut.
+// branch selects from files that share columns, cut and masks, which means that
+// masked ones are of one partition.
 func branch(columns []columnar.Column, files []File) string {
 	has := map[string]columnar.Column{}
 	for _, c := range files[0].Columns {
@@ -105,14 +110,24 @@ func branch(columns []columnar.Column, files []File) string {
 	}
 	paths := make([]string, len(files))
 	for i, f := range files {
-		paths[i] = literal(f.Path)
+		paths[i] = f.Path
 	}
-	sql := "SELECT " + strings.Join(items, ", ") +
-		" FROM read_parquet([" + strings.Join(paths, ", ") + "], hive_partitioning = false)"
+	sql := "SELECT " + strings.Join(items, ", ") + " FROM " + parquet(paths)
+	if masks := files[0].Masks; len(masks) > 0 {
+		sql += " AS rows ANTI JOIN " + parquet(masks) + " AS masked ON rows._offset = masked._offset"
+	}
 	if cut := files[0].Cut; cut != nil {
 		sql += fmt.Sprintf(" WHERE _offset >= %d AND _offset < %d", cut.First, cut.Next)
 	}
 	return sql
+}
+
+func parquet(paths []string) string {
+	quoted := make([]string, len(paths))
+	for i, path := range paths {
+		quoted[i] = literal(path)
+	}
+	return "read_parquet([" + strings.Join(quoted, ", ") + "], hive_partitioning = false)"
 }
 
 // convert is the expression for column want in a file that has column have.

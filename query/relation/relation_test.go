@@ -28,6 +28,13 @@ func TestFilesOfOneSchemaAreOneRead(t *testing.T) {
 	require.Contains(t, sql, "_offset >= 5 AND _offset < 9")
 }
 
+func TestMaskedFilesAreReadWithTheirMasksOnly(t *testing.T) {
+	sql := SQL([]File{{Path: "/1"}, {Path: "/2", Masks: []string{"/m", "/it's"}}, {Path: "/3"}, {Path: "/4", Masks: []string{"/m", "/it's"}, Cut: &Cut{5, 9}}})
+	require.Equal(t, 3+2, strings.Count(sql, "read_parquet"))
+	require.Equal(t, 2, strings.Count(sql, "ANTI JOIN read_parquet(['/m', '/it''s'], hive_partitioning = false) AS masked ON rows._offset = masked._offset"))
+	require.Contains(t, sql, "read_parquet(['/1', '/3'], hive_partitioning = false)\n")
+}
+
 func TestNamesAndPathsAreQuoted(t *testing.T) {
 	sql := SQL([]File{
 		{Path: "/it's", Columns: []columnar.Column{col(`say "x"/~`, columnar.Int64), col("json_key", columnar.Bool)}},
