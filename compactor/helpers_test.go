@@ -37,7 +37,7 @@ const patience = 30 * time.Second
 // the test, which commits segments and reads everything back.
 type world struct {
 	t        *testing.T
-	kv       *kvmemory.Store
+	kv       kv.Store
 	bucket   *memory.Bucket
 	store    *metastore.Store
 	session  *metastore.BrokerSession
@@ -50,16 +50,21 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
+	k := kvmemory.New()
+	t.Cleanup(func() { require.NoError(t, k.Close()) })
+	return newWorldOn(t, k)
+}
+
+func newWorldOn(t *testing.T, k kv.Store) *world {
 	w := &world{
 		t:      t,
-		kv:     kvmemory.New(),
+		kv:     k,
 		bucket: memory.New(),
 		next:   make(map[topic.Partition]int64),
 		wrote:  make(map[topic.Partition]map[int64]string),
 
 		producers: make(map[topic.Partition]map[int64]int64),
 	}
-	t.Cleanup(func() { require.NoError(t, w.kv.Close()) })
 	w.store = w.open(w.kv)
 	var err error
 	w.session, err = w.store.Register(t.Context(), metastore.Broker{ID: 1}, time.Hour)

@@ -1,0 +1,133 @@
+package compactor
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/embed"
+	"github.com/chronik-stream/chronik/metastore/kv/etcd"
+)
+
+var flushes = flag.Int("flushes", 2000, "flushes of the test that etcd stays flat; one is 5 s of the cluster's life")
+
+// TestEtcdStaysFlatOverManyFlushes lives through days of a broker that flushes
+// every five seconds, with quiet topics, tables, topics that come and go under
+// one name, groups that commit, retention, and compaction of etcd's history as
+// an operator sets it; and wants keys, the database and the bucket to be as large
+// at the end as they were early on.
+func TestEtcdStaysFlatOverManyFlushes(t *testing.T) {
+	server, err := embed.Start(t.Context(), embed.Config{Dir: t.TempDir()})
+	require.NoError(t, err)
+	t.Cleanup(server.Close)
+	k, err := etcd.Open(t.Context(), etcd.Options{Endpoints: []string{server.Endpoint()}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, k.Close()) })
+	admin, err := clientv3.New(clientv3.Config{Endpoints: []string{server.Endpoint()}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, admin.Close()) })
+
+	w := newWorldOn(t, k)
+	const every, quiet, tables = 5 * time.Second, 40, 2
+	keep := map[string]string{"retention.ms": fmt.Sprint(time.Hour.Milliseconds())}
+	table := maps.Clone(keep)
+	table["columnar.enabled"] = "true"
+	w.topic("quiet", quiet, keep)
+	w.topic("table", tables, table)
+	c := w.start(Config{ID: "c", Policy: Policy{PlainAge: 30 * time.Minute}, LookEvery: time.Millisecond, Workers: 1, FailurePauseMin: time.Hour, FailurePauseMax: time.Hour}, w.store, w.bucket)
+
+	type sample struct {
+		keys    map[string]int
+		inUse   int64
+		objects int
+	}
+	var samples []sample
+	most := 0
+	begun := time.Now()
+	for n := range *flushes {
+		if n%1000 == 0 { // a topic is deleted and comes again under its name
+			if n > 0 {
+				require.NoError(t, w.store.DeleteTopic(t.Context(), "again"))
+			}
+			w.topic("again", 2, table)
+		}
+		var all []rows
+		for _, tp := range w.store.Catalog().Topics() {
+			for i := range tp.Partitions {
+				if tp.Name != "quiet" || (n+int(i))%8 == 0 {
+					all = append(all, rows{p: part(tp.ID, i), n: 2})
+				}
+			}
+		}
+		w.commit(all...)
+		w.clock.Add(every.Milliseconds())
+		if n%10 == 0 {
+			offsets := map[topic.Partition]metastore.OffsetCommit{all[0].p: {Offset: int64(n)}, all[len(all)-1].p: {Offset: int64(n)}}
+			require.NoError(t, w.store.CommitOffsets(t.Context(), nil, fmt.Sprintf("group-%d", n/10%20), offsets))
+		}
+		if n%20 != 19 {
+			continue
+		}
+		for worked := true; worked; {
+			worked, _ = c.round(t.Context())
+		}
+		require.Empty(t, c.failures)
+		require.NoError(t, c.deleteMarked(t.Context()))
+		most = max(most, len(w.store.Catalog().Segments()))
+		if n%200 == 199 {
+			require.NoError(t, w.store.SweepTopics(t.Context()))
+			_, err = admin.Compact(t.Context(), w.store.Catalog().Revision()-50, clientv3.WithCompactPhysical())
+			require.NoError(t, err)
+			w.forget()
+		}
+		if n%(*flushes/10) == *flushes/10-1 {
+			s := sample{keys: w.keys(), objects: len(w.objects())}
+			status, err := admin.Status(t.Context(), server.Endpoint())
+			require.NoError(t, err)
+			s.inUse = status.DbSizeInUse
+			samples = append(samples, s)
+			t.Logf("%6d flushes, %5.1f h of life in %4.0f s: %d keys %v, database %d KiB in use of %d, %d objects",
+				n+1, w.now().Sub(time.Now()).Hours(), time.Since(begun).Seconds(), s.keys[""], s.keys, s.inUse>>10, status.DbSize>>10, s.objects)
+		}
+	}
+	w.check()
+	early, last := samples[len(samples)/2-1], samples[len(samples)-1]
+	require.Less(t, most, 80, "segments")
+	require.LessOrEqual(t, last.keys[""], early.keys[""]*3/2+50, "keys")
+	require.LessOrEqual(t, last.objects, early.objects*3/2+50, "objects")
+	require.LessOrEqual(t, last.inUse, early.inUse*3/2+(256<<10), "database")
+}
+
+// keys counts the keys in the metadata store, by directory; all of them as "".
+func (w *world) keys() map[string]int {
+	counts := make(map[string]int)
+	entries, _, err := w.kv.Range(w.t.Context(), "/chronik")
+	require.NoError(w.t, err)
+	for _, e := range entries {
+		parts := strings.Split(e.Key, "/")
+		counts[parts[3]]++
+		counts[""]++
+	}
+	return counts
+}
+
+// forget drops what a test remembers of records that retention has taken.
+func (w *world) forget() {
+	for p, wrote := range w.wrote {
+		view := w.store.Catalog().Partition(p)
+		if view.Topic == nil {
+			delete(w.wrote, p)
+			continue
+		}
+		maps.DeleteFunc(wrote, func(offset int64, _ string) bool { return offset < view.Manifest.LogStart })
+	}
+	clear(w.producers)
+}
