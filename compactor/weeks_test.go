@@ -17,7 +17,7 @@ import (
 	"github.com/chronik-stream/chronik/metastore/kv/etcd"
 )
 
-var flushes = flag.Int("flushes", 2000, "flushes of the test that etcd stays flat; one is 5 s of the cluster's life")
+var flushes = flag.Int("flushes", 800, "flushes of the test that etcd stays flat; one is 5 s of the cluster's life")
 
 // TestEtcdStaysFlatOverManyFlushes lives through days of a broker that flushes
 // every five seconds, with quiet topics, tables, topics that come and go under
@@ -37,12 +37,13 @@ func TestEtcdStaysFlatOverManyFlushes(t *testing.T) {
 
 	w := newWorldOn(t, k)
 	const every, quiet, tables = 5 * time.Second, 40, 2
-	keep := map[string]string{"retention.ms": fmt.Sprint(time.Hour.Milliseconds())}
+	life := min(time.Hour, time.Duration(*flushes)*every/5) // of a record
+	keep := map[string]string{"retention.ms": fmt.Sprint(life.Milliseconds())}
 	table := maps.Clone(keep)
 	table["columnar.enabled"] = "true"
 	w.topic("quiet", quiet, keep)
 	w.topic("table", tables, table)
-	c := w.start(Config{ID: "c", Policy: Policy{PlainAge: 30 * time.Minute}, LookEvery: time.Millisecond, Workers: 1, FailurePauseMin: time.Hour, FailurePauseMax: time.Hour}, w.store, w.bucket)
+	c := w.start(Config{ID: "c", Policy: Policy{PlainAge: life / 3}, LookEvery: time.Millisecond, Workers: 1, FailurePauseMin: time.Hour, FailurePauseMax: time.Hour}, w.store, w.bucket)
 
 	type sample struct {
 		keys    map[string]int
@@ -53,7 +54,7 @@ func TestEtcdStaysFlatOverManyFlushes(t *testing.T) {
 	most := 0
 	begun := time.Now()
 	for n := range *flushes {
-		if n%1000 == 0 { // a topic is deleted and comes again under its name
+		if n%min(1000, *flushes/4) == 0 { // a topic is deleted and comes again under its name
 			if n > 0 {
 				require.NoError(t, w.store.DeleteTopic(t.Context(), "again"))
 			}
