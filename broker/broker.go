@@ -26,6 +26,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/api"
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/fetch"
+	"github.com/chronik-stream/chronik/broker/forward"
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/broker/ownership"
@@ -57,6 +58,8 @@ type Config struct {
 	Wire   wire.Config
 	API    api.Config
 	Group  group.Config
+
+	Forward forward.Config // under API.Shared
 }
 
 // Listener is an open socket and the address by which clients reach it.
@@ -83,6 +86,7 @@ type Broker struct {
 	deps    Deps
 	log     *slog.Logger
 	server  *wire.Server
+	forward *forward.Forwarder // nil unless clients see one node
 	groups  *group.Coordinator
 	metrics struct {
 		wal       *wal.Metrics
@@ -108,9 +112,12 @@ func New(cfg Config, deps Deps) *Broker {
 	b.notReady("starting")
 	reader := fetch.NewReader(cfg.Fetch, b.current.Load, deps.Committed, deps.Store.Catalog(), fetch.NewMetrics(deps.Registerer))
 	b.groups = newGroups(b)
+	if cfg.API.Shared {
+		b.forward = forward.New(cfg.Forward, deps.Registerer)
+	}
 	handler := api.New(cfg.API, api.Deps{
 		Log: front{b}, Reader: reader,
-		Topics: topics{b}, Configs: topics{b}, Quotas: topics{b}, Cluster: cluster{b}, ProducerIDs: &producerIDs{store: deps.Store}, Groups: b.groups,
+		Topics: topics{b}, Configs: topics{b}, Quotas: topics{b}, Cluster: cluster{b}, ProducerIDs: &producerIDs{store: deps.Store}, Groups: b.groups, Forward: b.forward,
 		LogLevel: deps.LogLevel,
 	}, deps.Log, deps.Registerer)
 	cfg.Wire.Quota = handler.ConnectionThrottle
@@ -144,6 +151,12 @@ func (b *Broker) Run(ctx context.Context) error {
 			})
 		}
 	}
+	forwarding, stopForwarding := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopForwarding()
+	if b.forward != nil {
+		tasks.Go(func() error { b.forward.Run(forwarding); return nil })
+		tasks.Go(func() error { b.followBrokers(forwarding); return nil })
+	}
 	sessions := make(chan error, 1)
 	go func() { sessions <- b.sessions(ctx) }()
 	err := <-sessions
@@ -151,7 +164,29 @@ func (b *Broker) Run(ctx context.Context) error {
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.StopTimeout)
 	defer cancel()
 	b.groups.Close()
-	return errors.Join(err, b.server.Shutdown(stopping), tasks.Wait())
+	err = errors.Join(err, b.server.Shutdown(stopping))
+	stopForwarding() // after the last client has its answer
+	return errors.Join(err, tasks.Wait())
+}
+
+// followBrokers tells the forwarder whose sessions are over, until ctx ends.
+func (b *Broker) followBrokers(ctx context.Context) {
+	catalog := b.deps.Store.Catalog()
+	for {
+		changed := catalog.Changed()
+		b.forward.Live(catalog.Brokers())
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+		// The catalog changes with every commit of a segment: not each is worth a look.
+		select {
+		case <-time.After(reviewPause):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Pauses between sessions that end by themselves.

@@ -29,6 +29,9 @@ type brokers struct {
 	kv     *memory.Store
 	bucket objstore.Bucket
 	nodes  []*clusterNode
+
+	// advertised is what all brokers tell clients; nil: their own addresses.
+	advertised net.Addr
 }
 
 type clusterNode struct {
@@ -46,6 +49,11 @@ type clusterNode struct {
 // newBrokers starts n brokers, from 1 on.
 func newBrokers(t testing.TB, n int, change ...func(*broker.Config)) *brokers {
 	c := &brokers{t: t, kv: memory.New(), bucket: memorybucket.New()}
+	c.startAll(n, change...)
+	return c
+}
+
+func (c *brokers) startAll(n int, change ...func(*broker.Config)) {
 	for i := range n {
 		config := broker.Config{
 			ID: metastore.BrokerID(i + 1), ClusterID: "test", Version: "test", DataDir: "data", WALFileBytes: 1 << 20, StopTimeout: 10 * time.Second,
@@ -60,7 +68,6 @@ func newBrokers(t testing.TB, n int, change ...func(*broker.Config)) *brokers {
 	for _, node := range c.nodes {
 		c.until("all brokers live", node, func(m *metastore.Catalog) bool { return len(m.Brokers()) == n })
 	}
-	return c
 }
 
 func (c *brokers) start(n *clusterNode) {
@@ -82,10 +89,14 @@ func (c *brokers) start(n *clusterNode) {
 			Sockets:    []net.Listener{l},
 		}
 	}
+	clients := listener("PLAINTEXT", n.client)
+	if c.advertised != nil {
+		clients.Advertised.Port = int32(c.advertised.(*net.TCPAddr).Port)
+	}
 	n.broker = broker.New(n.config, broker.Deps{
 		Store: n.store, Bucket: c.bucket, FS: n.disk, Log: slog.New(slog.DiscardHandler), Registerer: n.registry,
 		Committed: committed.NewReader(n.store.Catalog(), c.bucket, committed.Options{}),
-		Listeners: []broker.Listener{listener("PLAINTEXT", n.client), listener(metastore.InternalListener, n.between)},
+		Listeners: []broker.Listener{clients, listener(metastore.InternalListener, n.between)},
 	})
 	var ctx context.Context
 	ctx, n.stop = context.WithCancel(context.Background())

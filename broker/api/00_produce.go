@@ -60,6 +60,7 @@ type produceWork struct {
 	listener  string
 	topics    []producedTopic
 	parts     []producedPart
+	far       []farProduce
 	hints     leaderHints
 }
 
@@ -72,7 +73,8 @@ type producedTopic struct {
 
 type producedPart struct {
 	partition topic.Partition
-	records   []byte // into the frame, only until it was appended
+	records   []byte // into the frame, only until it was appended or sent on
+	far       bool   // another broker has been asked
 	pending   core.Pending
 	appended  core.Appended
 	err       error
@@ -89,6 +91,9 @@ func startProduce(ctx context.Context, h *Handler, r *wire.Request) (wire.Work, 
 		return nil, err
 	}
 	w.append(ctx)
+	if len(w.far) > 0 {
+		w.sendFar(ctx)
+	}
 	r.Release() // everything has been copied
 	w.throttle = max(h.use(quota.Produce, r, float64(r.Size)), h.worked(r, begun))
 	if w.version >= 6 || w.acks == 0 {
@@ -160,6 +165,9 @@ func (w *produceWork) append(ctx context.Context) {
 			} else {
 				w.appendPart(ctx, t.topic, p, options)
 			}
+			if p := &parts[j]; errors.Is(p.err, core.ErrNotOwner) && w.h.shared(w.r) && w.isFar(len(w.parts)-len(parts)+j) {
+				continue
+			}
 			parts[j].records = nil
 		}
 		parts = parts[t.parts:]
@@ -221,9 +229,12 @@ func (w *produceWork) Finish(ctx context.Context, out *wire.Response) error {
 func (w *produceWork) wait(ctx context.Context) (failed error) {
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
+	for i := range w.far {
+		w.awaitFar(ctx, &w.far[i])
+	}
 	for i := range w.parts {
 		p := &w.parts[i]
-		if p.err == nil {
+		if p.err == nil && !p.far {
 			p.appended, p.err = p.pending.Wait(ctx)
 		}
 		if p.err != nil {
@@ -292,7 +303,7 @@ func (w *produceWork) encodePart(e *encoder, p *producedPart) {
 		w.encodeReason(e, p.err)
 	}
 	if w.version >= 10 && errors.Is(p.err, core.ErrNotOwner) {
-		if leader, ok := w.hints.note(w.h, p.partition); ok {
+		if leader, ok := w.hints.note(w.h, w.r, p.partition); ok {
 			e.uvarint(1)
 			e.tag(0, func() { e.leader(leader) })
 			return
@@ -329,6 +340,8 @@ func (w *produceWork) recycle() {
 	clear(w.topics)
 	clear(w.parts)
 	clear(w.hints.brokers)
+	clear(w.far)
+	w.far = w.far[:0]
 	w.r, w.throttle, w.throttled = nil, 0, 0
 	w.topics, w.parts, w.hints.brokers = w.topics[:0], w.parts[:0], w.hints.brokers[:0]
 	w.h.produces.Put(w)

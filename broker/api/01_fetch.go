@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -59,6 +60,8 @@ type fetchWork struct {
 	nearby    bool               // this broker is in the client's rack
 	bytesMax  int                // that a quota leaves
 	throttle  time.Duration      // by a quota: nothing is read
+	far       []farFetch         // what other brokers are asked
+	newer     chan struct{}      // of an internal connection: closed when it has another request
 }
 
 type fetchedPart struct {
@@ -68,6 +71,7 @@ type fetchedPart struct {
 	err       error
 	diverging *diverging
 	cached    *sessionPart // of the session that the request goes on with
+	unheard   bool         // another broker has it, and has not said anything of it yet
 }
 
 // diverging tells a client that its last epoch ended earlier here.
@@ -82,7 +86,28 @@ func startFetch(_ context.Context, h *Handler, r *wire.Request) (wire.Work, erro
 		w = &fetchWork{h: h}
 	}
 	w.r = r
+	if r.Conn.Internal() {
+		w.newer = make(chan struct{})
+		if kept, ok := r.Conn.Keep(func() io.Closer { return new(polling) }).(*polling); ok {
+			kept.turn(w.newer)
+		}
+	}
 	return w, nil
+}
+
+// polling is the last Fetch request of an internal connection. A broker that
+// sends another one, for a client that wants something else now, wants the
+// answer to the one before at once.
+type polling struct{ newer chan struct{} } // of the goroutine that starts requests
+
+// Close implements io.Closer: there is nothing to close.
+func (*polling) Close() error { return nil }
+
+func (p *polling) turn(newer chan struct{}) {
+	if p.newer != nil {
+		close(p.newer)
+	}
+	p.newer = newer
 }
 
 // Finish implements wire.Work.
@@ -208,6 +233,9 @@ func (w *fetchWork) news(s *fetchSession, p *fetchedPart) bool {
 		p.cached.high = -1
 		return true
 	}
+	if p.unheard {
+		return false
+	}
 	f := &w.fetched[p.position]
 	if f.Elsewhere {
 		return true
@@ -233,6 +261,7 @@ func (w *fetchWork) read() {
 		Room:      w.r.Conn.AnswerRoom(),
 		WaitMax:   time.Duration(max(0, w.req.MaxWaitMillis)) * time.Millisecond,
 		Committed: w.req.IsolationLevel == 1,
+		Enough:    w.newer,
 	}
 	if w.nearby {
 		options.AsReplica = true
@@ -242,7 +271,9 @@ func (w *fetchWork) read() {
 	if failed {
 		options.WaitMax = 0 // the client is to know at once
 	}
-	if len(w.positions) > 0 {
+	if len(w.far) > 0 {
+		w.readFar(ctx, failed, options)
+	} else if len(w.positions) > 0 {
 		w.fetched = w.h.Reader.Fetch(ctx, w.fetched, w.positions, options)
 	} else if !failed {
 		pause(ctx, options.WaitMax) // nothing was asked for, and it may come again
@@ -252,8 +283,8 @@ func (w *fetchWork) read() {
 // locate finds out where the client is, if it says so.
 func (w *fetchWork) locate() {
 	w.brokers, w.nearby = nil, false
-	if w.r.Version < 11 || w.req.Rack == "" {
-		return
+	if w.r.Version < 11 || w.req.Rack == "" || w.h.shared(w.r) {
+		return // or it sees one node only
 	}
 	w.brokers = w.h.Cluster.Brokers()
 	self := slices.IndexFunc(w.brokers, func(b metastore.Broker) bool { return b.ID == w.h.Cluster.Self() })
@@ -305,7 +336,7 @@ func (w *fetchWork) plan(ctx context.Context) (failed bool) {
 			}
 		}
 		if p.err = unknown; unknown == nil {
-			w.planPart(ctx, t, p)
+			w.planPart(ctx, t, i)
 		}
 		failed = failed || p.err != nil || p.diverging != nil
 	}
@@ -314,8 +345,12 @@ func (w *fetchWork) plan(ctx context.Context) (failed bool) {
 
 func sameTopic(a, b *fetchedPart) bool { return a.id == b.id && a.topic == b.topic }
 
-func (w *fetchWork) planPart(ctx context.Context, t *metastore.Topic, part *fetchedPart) {
+func (w *fetchWork) planPart(ctx context.Context, t *metastore.Topic, place int) {
+	part := &w.parts[place]
 	if part.partition, part.err = partition(t, part.index); part.err != nil {
+		return
+	}
+	if w.h.shared(w.r) && w.isFar(place) {
 		return
 	}
 	current := metastore.Epoch(part.current)
@@ -472,7 +507,7 @@ func (w *fetchWork) encodePartTags(e *encoder, part *fetchedPart) {
 		})
 		return
 	case errors.Is(part.err, core.ErrNotOwner):
-		if leader, ok := w.hints.note(w.h, part.partition); ok {
+		if leader, ok := w.hints.note(w.h, w.r, part.partition); ok {
 			e.uvarint(1)
 			e.tag(1, func() { e.leader(leader) })
 			return
@@ -493,7 +528,9 @@ func (w *fetchWork) recycle() {
 	clear(w.parts)
 	clear(w.fetched)
 	clear(w.hints.brokers)
-	w.r, w.brokers = nil, nil
+	clear(w.far)
+	w.far = w.far[:0]
+	w.r, w.brokers, w.newer = nil, nil, nil
 	w.parts, w.positions, w.fetched, w.hints.brokers = w.parts[:0], w.positions[:0], w.fetched[:0], w.hints.brokers[:0]
 	w.h.fetches.Put(w)
 }

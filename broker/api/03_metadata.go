@@ -26,7 +26,7 @@ func metadataRoute() *route {
 }
 
 func metadata(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.MetadataRequest) kmsg.Response {
-	brokers := h.Cluster.Brokers()
+	brokers := h.brokersFor(r)
 	cluster := h.Cluster.ClusterID()
 	resp := kmsg.NewPtrMetadataResponse()
 	resp.ClusterID = &cluster
@@ -191,6 +191,7 @@ func (h *Handler) describeTopic(t *metastore.Topic, brokers []metastore.Broker, 
 // describePartition says who leads a partition and who would.
 func (h *Handler) describePartition(t *metastore.Topic, index int32, brokers []metastore.Broker) kmsg.MetadataResponseTopicPartition {
 	leader := h.leader(t, index)
+	leader.Broker = ledBy(leader.Broker, brokers)
 	part := kmsg.MetadataResponseTopicPartition{
 		Partition: index, Leader: int32(leader.Broker), LeaderEpoch: int32(leader.Epoch),
 		Replicas: replicas(t, leader.Broker, brokers), OfflineReplicas: []int32{},

@@ -37,6 +37,9 @@ func findCoordinator(_ context.Context, h *Handler, r *wire.Request, req *kmsg.F
 		found := kmsg.FindCoordinatorResponseCoordinator{Key: key, NodeID: -1, Port: -1}
 		b, err := h.coordinator(key, req.CoordinatorType)
 		if err == nil {
+			if h.shared(r) {
+				b = h.one(b)
+			}
 			address := endpoint(b, r.Conn.Listener())
 			found.NodeID, found.Host, found.Port = int32(b.ID), address.Host, address.Port
 		}

@@ -46,7 +46,7 @@ func createTopics(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Cr
 		if seen[asked.Topic] > 1 {
 			err = fmt.Errorf("%w: topic %q is named %d times", errRequest, asked.Topic, seen[asked.Topic])
 		} else {
-			t, err = h.newTopic(asked)
+			t, err = h.newTopic(asked, h.brokersFor(r))
 		}
 		if err == nil {
 			key := topic.CollisionKey(asked.Topic)
@@ -93,7 +93,7 @@ func (h *Handler) createdTopic(name string, t metastore.Topic, err error, valida
 }
 
 // newTopic checks everything about a topic that is to be made.
-func (h *Handler) newTopic(asked kmsg.CreateTopicsRequestTopic) (metastore.Topic, error) {
+func (h *Handler) newTopic(asked kmsg.CreateTopicsRequestTopic, brokers []metastore.Broker) (metastore.Topic, error) {
 	t := metastore.Topic{Name: asked.Topic, ID: topic.NewID(), Partitions: asked.NumPartitions, Replicas: asked.ReplicationFactor}
 	if err := topic.ValidateName(t.Name); err != nil {
 		return t, err
@@ -108,7 +108,7 @@ func (h *Handler) newTopic(asked kmsg.CreateTopicsRequestTopic) (metastore.Topic
 		if asked.NumPartitions != -1 || asked.ReplicationFactor != -1 {
 			return t, fmt.Errorf("%w: with an assignment, partitions and replication factor must be -1", errRequest)
 		}
-		factor, err := h.assignment(asked.ReplicaAssignment)
+		factor, err := h.assignment(asked.ReplicaAssignment, brokers)
 		if err != nil {
 			return t, err
 		}
@@ -157,8 +157,7 @@ func collides(name, other string) error {
 }
 
 // assignment checks a manual assignment and returns its replication factor.
-func (h *Handler) assignment(assigned []kmsg.CreateTopicsRequestTopicReplicaAssignment) (int16, error) {
-	brokers := h.Cluster.Brokers()
+func (h *Handler) assignment(assigned []kmsg.CreateTopicsRequestTopicReplicaAssignment, brokers []metastore.Broker) (int16, error) {
 	byPartition := make(map[int32]bool, len(assigned))
 	for _, a := range assigned {
 		if a.Partition < 0 || int(a.Partition) >= len(assigned) || byPartition[a.Partition] {

@@ -67,7 +67,7 @@ func (h *Handler) growTopic(ctx context.Context, t *metastore.Topic, asked kmsg.
 		}
 		return nil
 	}
-	brokers := h.Cluster.Brokers()
+	brokers := h.brokersFor(changes.r)
 	for _, a := range asked.Assignment {
 		if err := checkReplicas(a.Replicas, brokers); err != nil {
 			return err

@@ -24,8 +24,8 @@ func alterPartitionReassignmentsRoute() *route {
 	return &route{key: 45, name: "AlterPartitionReassignments", min: 0, max: 0, start: whole(alterPartitionReassignments)}
 }
 
-func alterPartitionReassignments(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.AlterPartitionAssignmentsRequest) kmsg.Response {
-	brokers := h.Cluster.Brokers()
+func alterPartitionReassignments(_ context.Context, h *Handler, r *wire.Request, req *kmsg.AlterPartitionAssignmentsRequest) kmsg.Response {
+	brokers := h.brokersFor(r)
 	resp := kmsg.NewPtrAlterPartitionAssignmentsResponse()
 	resp.Topics = make([]kmsg.AlterPartitionAssignmentsResponseTopic, len(req.Topics))
 	for i, asked := range req.Topics {
@@ -58,7 +58,7 @@ func (h *Handler) reassign(t *metastore.Topic, asked kmsg.AlterPartitionAssignme
 	if err := checkReplicas(asked.Replicas, brokers); err != nil {
 		return err
 	}
-	have := replicas(t, h.Cluster.Leader(p).Broker, brokers)
+	have := replicas(t, ledBy(h.Cluster.Leader(p).Broker, brokers), brokers)
 	if !slices.Equal(slices.Sorted(slices.Values(asked.Replicas)), slices.Sorted(slices.Values(have))) {
 		return fmt.Errorf("%w: %s-%d has the brokers %v: they follow from which brokers live, and cannot be chosen",
 			errAssignment, t.Name, asked.Partition, have)

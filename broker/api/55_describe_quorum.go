@@ -35,7 +35,7 @@ func describeQuorum(_ context.Context, h *Handler, r *wire.Request, req *kmsg.De
 		answered := kmsg.DescribeQuorumResponseTopic{Topic: asked.Topic, Partitions: make([]kmsg.DescribeQuorumResponseTopicPartition, len(asked.Partitions))}
 		for j, part := range asked.Partitions {
 			if asked.Topic == metadataTopicName && part.Partition == 0 {
-				answered.Partitions[j] = h.describedQuorum()
+				answered.Partitions[j] = h.describedQuorum(r)
 				continue
 			}
 			err := fmt.Errorf("%w: only %s-0 has a quorum", kerr.UnknownTopicOrPartition, metadataTopicName)
@@ -46,7 +46,7 @@ func describeQuorum(_ context.Context, h *Handler, r *wire.Request, req *kmsg.De
 		}
 		resp.Topics[i] = answered
 	}
-	for _, b := range h.Cluster.Brokers() {
+	for _, b := range h.brokersFor(r) {
 		address := endpoint(b, r.Conn.Listener())
 		resp.Nodes = append(resp.Nodes, kmsg.DescribeQuorumResponseNode{NodeID: int32(b.ID), Listeners: []kmsg.DescribeQuorumResponseNodeListener{
 			{Name: address.Name, Host: address.Host, Port: uint16(address.Port)},
@@ -55,8 +55,8 @@ func describeQuorum(_ context.Context, h *Handler, r *wire.Request, req *kmsg.De
 	return resp
 }
 
-func (h *Handler) describedQuorum() kmsg.DescribeQuorumResponseTopicPartition {
-	brokers := h.Cluster.Brokers()
+func (h *Handler) describedQuorum(r *wire.Request) kmsg.DescribeQuorumResponseTopicPartition {
+	brokers := h.brokersFor(r)
 	revision := h.Cluster.Revision()
 	described := kmsg.DescribeQuorumResponseTopicPartition{
 		LeaderID: controller(brokers), HighWatermark: revision,

@@ -22,7 +22,7 @@ func describeClusterRoute() *route {
 }
 
 func describeCluster(_ context.Context, h *Handler, r *wire.Request, req *kmsg.DescribeClusterRequest) kmsg.Response {
-	brokers := h.Cluster.Brokers()
+	brokers := h.brokersFor(r)
 	resp := kmsg.NewPtrDescribeClusterResponse()
 	resp.EndpointType = 1
 	resp.ClusterID = h.Cluster.ClusterID()

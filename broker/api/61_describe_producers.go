@@ -21,20 +21,10 @@ func describeProducersRoute() *route {
 }
 
 func describeProducers(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.DescribeProducersRequest) kmsg.Response {
-	type named struct {
-		topic string
-		index int32
-	}
-	seen := make(map[named]bool)
+	eachProducersPartOnce(req)
 	resp := kmsg.NewPtrDescribeProducersResponse()
 	resp.Topics = make([]kmsg.DescribeProducersResponseTopic, len(req.Topics))
 	for i, asked := range req.Topics {
-		asked.Partitions = slices.DeleteFunc(asked.Partitions, func(index int32) bool {
-			p := named{asked.Topic, index}
-			twice := seen[p]
-			seen[p] = true
-			return twice
-		})
 		t, unknown := h.lookup(asked.Topic)
 		parts := make([]kmsg.DescribeProducersResponseTopicPartition, len(asked.Partitions))
 		resp.Topics[i].Topic, resp.Topics[i].Partitions = asked.Topic, parts
@@ -53,6 +43,24 @@ func describeProducers(_ context.Context, h *Handler, _ *wire.Request, req *kmsg
 		}
 	}
 	return resp
+}
+
+// eachProducersPartOnce leaves out partitions that were named before.
+func eachProducersPartOnce(req *kmsg.DescribeProducersRequest) {
+	type named struct {
+		topic string
+		index int32
+	}
+	seen := make(map[named]bool)
+	for i := range req.Topics {
+		asked := &req.Topics[i]
+		asked.Partitions = slices.DeleteFunc(asked.Partitions, func(index int32) bool {
+			p := named{asked.Topic, index}
+			twice := seen[p]
+			seen[p] = true
+			return twice
+		})
+	}
 }
 
 func (h *Handler) activeProducers(part *kmsg.DescribeProducersResponseTopicPartition, p topic.Partition) error {

@@ -20,7 +20,7 @@ func listConfigResourcesRoute() *route {
 	return &route{key: 74, name: "ListConfigResources", min: 0, max: 1, start: whole(listConfigResources)}
 }
 
-func listConfigResources(_ context.Context, h *Handler, _ *wire.Request, req *kmsg.ListConfigResourcesRequest) kmsg.Response {
+func listConfigResources(_ context.Context, h *Handler, r *wire.Request, req *kmsg.ListConfigResourcesRequest) kmsg.Response {
 	resp := kmsg.NewPtrListConfigResourcesResponse()
 	resp.ConfigResources = []kmsg.ListConfigResourcesResponseConfigResource{}
 	if req.Version == 0 {
@@ -45,7 +45,7 @@ func listConfigResources(_ context.Context, h *Handler, _ *wire.Request, req *km
 		if !slices.Contains(wanted, kind) {
 			continue
 		}
-		for _, name := range h.configResourceNames(kind) {
+		for _, name := range h.configResourceNames(r, kind) {
 			resp.ConfigResources = append(resp.ConfigResources, kmsg.ListConfigResourcesResponseConfigResource{Name: name, Type: int8(kind)})
 		}
 	}
@@ -53,7 +53,7 @@ func listConfigResources(_ context.Context, h *Handler, _ *wire.Request, req *km
 }
 
 // configResourceNames are the resources of a kind that have a configuration.
-func (h *Handler) configResourceNames(kind kmsg.ConfigResourceType) []string {
+func (h *Handler) configResourceNames(r *wire.Request, kind kmsg.ConfigResourceType) []string {
 	var names []string
 	switch kind {
 	case kmsg.ConfigResourceTypeTopic:
@@ -61,7 +61,7 @@ func (h *Handler) configResourceNames(kind kmsg.ConfigResourceType) []string {
 			names = append(names, t.Name)
 		}
 	case kmsg.ConfigResourceTypeBroker, kmsg.ConfigResourceTypeBrokerLogger:
-		for _, b := range h.Cluster.Brokers() {
+		for _, b := range h.brokersFor(r) {
 			names = append(names, strconv.Itoa(int(b.ID)))
 		}
 	case kmsg.ConfigResourceTypeGroupConfig:

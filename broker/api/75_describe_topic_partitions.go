@@ -33,7 +33,7 @@ func describeTopicPartitions(ctx context.Context, h *Handler, r *wire.Request, r
 		}
 		return resp
 	}
-	brokers := h.Cluster.Brokers()
+	brokers := h.brokersFor(r)
 	left := min(max(req.ResponsePartitionLimit, 1), h.cfg.DescribePartitionsMax)
 	done, ok := h.ample(ctx, r, int(left))
 	if !ok {

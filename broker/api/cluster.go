@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 )
@@ -100,15 +101,17 @@ type leaderHints struct {
 	brokers []metastore.Broker // each once
 }
 
-// note returns the leader of p and remembers its address. ok is false when
-// nobody leads it.
-func (l *leaderHints) note(h *Handler, p topic.Partition) (leader core.Leader, ok bool) {
+// note returns the leader of p, for the client of r, and remembers its address.
+// ok is false when nobody leads it.
+func (l *leaderHints) note(h *Handler, r *wire.Request, p topic.Partition) (leader core.Leader, ok bool) {
 	leader = h.Cluster.Leader(p)
 	if leader.Broker == metastore.NoBroker {
 		return leader, false
 	}
+	brokers := h.brokersFor(r)
+	leader.Broker = ledBy(leader.Broker, brokers)
 	if !slices.ContainsFunc(l.brokers, func(b metastore.Broker) bool { return b.ID == leader.Broker }) {
-		for _, b := range h.Cluster.Brokers() {
+		for _, b := range brokers {
 			if b.ID == leader.Broker {
 				l.brokers = append(l.brokers, b)
 			}

@@ -40,6 +40,13 @@ func (d *decoder) int32() int32 {
 	return 0
 }
 
+func (d *decoder) int64() int64 {
+	if b := d.take(8); b != nil {
+		return int64(binary.BigEndian.Uint64(b))
+	}
+	return 0
+}
+
 func (d *decoder) uuid() (id [16]byte) {
 	copy(id[:], d.take(len(id)))
 	return id
@@ -112,6 +119,23 @@ func (d *decoder) tags() {
 		return
 	}
 	d.b = rest
+}
+
+// uvarint reads a number that is not larger than an int32.
+func (d *decoder) uvarint() int {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 || v > 1<<31-1 {
+		d.b, d.failed = nil, true
+		return 0
+	}
+	d.b = d.b[n:]
+	return int(v)
+}
+
+// tag reads one tagged field.
+func (d *decoder) tag() (number int, field []byte) {
+	number = d.uvarint()
+	return number, d.take(d.uvarint())
 }
 
 func (d *decoder) err(what string) error {

@@ -28,6 +28,9 @@ func (h *Handler) brokerResource(name string) (metastore.ConfigResource, error) 
 	if name == "" {
 		return allBrokers, nil
 	}
+	if h.cfg.Shared && name == sharedNode.String() {
+		return metastore.ConfigResource{}, fmt.Errorf("%w: node %s is all brokers at one address: what is set while they run is set for all of them (kafka-configs --entity-default)", errRequest, name)
+	}
 	id, err := strconv.ParseInt(name, 10, 32)
 	if err != nil || !slices.ContainsFunc(h.Cluster.Brokers(), func(b metastore.Broker) bool { return int64(b.ID) == id }) {
 		return metastore.ConfigResource{}, fmt.Errorf("%w: there is no broker %q", errRequest, name)
@@ -37,6 +40,9 @@ func (h *Handler) brokerResource(name string) (metastore.ConfigResource, error) 
 
 // brokerEntries lists the configuration of this broker, or what is set on all.
 func (h *Handler) brokerEntries(name string) ([]configEntry, error) {
+	if h.cfg.Shared && name == sharedNode.String() {
+		name = h.self().Name // whichever is asked
+	}
 	r, err := h.brokerResource(name)
 	switch {
 	case err != nil:

@@ -22,6 +22,9 @@ func logLevels() map[string]slog.Level {
 
 // checkLogger refuses the loggers of other brokers.
 func (h *Handler) checkLogger(broker string) error {
+	if h.cfg.Shared && broker == sharedNode.String() {
+		return fmt.Errorf("%w: node %s is all brokers at one address: each has a logger of its own, which is altered at its own address", errRequest, broker)
+	}
 	if broker != h.Cluster.Self().String() {
 		return fmt.Errorf("%w: this is broker %v, which has not the loggers of %q", errRequest, h.Cluster.Self(), broker)
 	}

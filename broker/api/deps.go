@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/broker/forward"
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -150,5 +151,6 @@ type Deps struct {
 	Cluster     Cluster
 	ProducerIDs ProducerIDs
 	Groups      *group.Coordinator
-	LogLevel    *slog.LevelVar // least severity that the process logs; may be nil in tests
+	Forward     *forward.Forwarder // may be nil unless Config.Shared
+	LogLevel    *slog.LevelVar     // least severity that the process logs; may be nil in tests
 }

@@ -34,6 +34,7 @@ func codes() []errorCode {
 		{core.ErrUnknownEpoch, kerr.UnknownLeaderEpoch},
 		{core.ErrClosed, kerr.NotLeaderForPartition},
 		{core.ErrTimeout, kerr.RequestTimedOut},
+		{errFarLost, kerr.RequestTimedOut},
 		{core.ErrOverBudget, kerr.RequestTimedOut},
 		{core.ErrOffsetOutOfRange, kerr.OffsetOutOfRange},
 		{core.ErrDuplicateSequence, kerr.DuplicateSequenceNumber},

@@ -30,6 +30,7 @@ type Config struct {
 	LeaderWaitMax             time.Duration // how long a creating request waits for leaders; default 1 s
 	TopicDefaults             topicconfig.Defaults
 	Quota                     quota.Config
+	Shared                    bool           // clients see one node, the address that all brokers advertise, and this one asks the others
 	Static                    []StaticConfig // the process's other settings, under Kafka's names
 }
 
@@ -91,6 +92,7 @@ type Handler struct {
 // served is a route with what is derived from it once.
 type served struct {
 	*route
+	spread   spread
 	flexible int16            // first flexible version
 	layouts  []func() *layout // by version, from the lowest; made when first needed
 	metrics  routeMetrics
@@ -105,8 +107,9 @@ func New(cfg Config, deps Deps, log *slog.Logger, reg prometheus.Registerer) *Ha
 	if h.LogLevel == nil {
 		h.LogLevel = new(slog.LevelVar)
 	}
+	spreads := spreads()
 	for _, r := range routes() {
-		h.routes[r.key] = &served{route: r, flexible: flexibleFrom(r.key), layouts: layoutsOf(r), metrics: h.metrics.of(r.name), making: newGate()}
+		h.routes[r.key] = &served{route: r, spread: spreads[r.key], flexible: flexibleFrom(r.key), layouts: layoutsOf(r), metrics: h.metrics.of(r.name), making: newGate()}
 	}
 	return h
 }
@@ -208,7 +211,7 @@ func (work *wholeWork[T, R]) Finish(ctx context.Context, w *wire.Response) error
 	if counted && !busy {
 		throttle = work.h.worked(work.r, begun)
 	}
-	resp := work.answer(ctx, work.h, work.r, req)
+	resp := work.respond(ctx, req)
 	if resp == nil { // the connection has ended
 		return context.Cause(ctx)
 	}
@@ -224,6 +227,15 @@ func (work *wholeWork[T, R]) Finish(ctx context.Context, w *wire.Response) error
 	w.Begin(resp.IsFlexible() && resp.Key() != apiVersionsKey)
 	w.Buf = resp.AppendTo(w.Buf)
 	return nil
+}
+
+// respond answers a request, or has it answered by those who can.
+func (work *wholeWork[T, R]) respond(ctx context.Context, req R) kmsg.Response {
+	run := work.h.routes[work.r.Key].spread.run
+	if run == nil || !work.h.shared(work.r) {
+		return work.answer(ctx, work.h, work.r, req)
+	}
+	return run(ctx, work.h, work.r, req, func() kmsg.Response { return work.answer(ctx, work.h, work.r, req) })
 }
 
 // parse reads a request's body with read, large ones one at a time.

@@ -153,6 +153,10 @@ type FetchOptions struct {
 	WaitMax            time.Duration
 	Committed          bool // read_committed: up to the last stable offset
 
+	// Enough ends the wait, with what there is: the request's other partitions,
+	// which are another broker's, have something to say. nil: there are none.
+	Enough <-chan struct{}
+
 	// Room, unless nil, bounds what all answers together may have.
 	Room AnswerRoom
 

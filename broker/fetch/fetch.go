@@ -77,6 +77,8 @@ func (r *Reader) Fetch(ctx context.Context, into []core.Fetched, positions []cor
 		case <-w.C:
 		case <-timer.C:
 			return out
+		case <-o.Enough:
+			return out
 		case <-ctx.Done():
 			return out
 		}

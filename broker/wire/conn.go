@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -38,6 +39,10 @@ type Conn struct {
 	freed    chan struct{}
 	room     AnswerRoom
 	answer   hold // the answer that is being written
+
+	keeping sync.Mutex
+	kept    io.Closer
+	gone    bool // kept is closed
 }
 
 // Software is what a client says of itself in ApiVersions (KIP-511).
@@ -157,6 +162,37 @@ func (c *Conn) Software() Software {
 	return Software{}
 }
 
+// Keep returns what the handler keeps for the connection, and makes it when there
+// is none. It is closed when the connection has ended; then Keep returns nil.
+func (c *Conn) Keep(make func() io.Closer) io.Closer {
+	c.keeping.Lock()
+	defer c.keeping.Unlock()
+	if c.kept == nil && !c.gone {
+		c.kept = make()
+	}
+	return c.kept
+}
+
+// drop closes what was kept.
+func (c *Conn) drop() {
+	c.keeping.Lock()
+	kept := c.kept
+	c.kept, c.gone = nil, true
+	c.keeping.Unlock()
+	if kept != nil {
+		_ = kept.Close() // the connection has ended, whatever it says
+	}
+}
+
+// Abort ends the connection at once.
+func (c *Conn) Abort(reason error) {
+	c.end(reason)
+	_ = c.net.Close() // ends its reader and its writer
+}
+
+// LocalAddr is the address by which the client reached this process.
+func (c *Conn) LocalAddr() net.Addr { return c.net.LocalAddr() }
+
 // underway is a request that has been started.
 type underway struct {
 	request *Request
@@ -242,6 +278,7 @@ func (c *Conn) run() error {
 		<-written
 	}
 	_ = c.net.Close() // everything has been sent, or the connection has failed already
+	c.drop()
 	return context.Cause(c.life)
 }
 

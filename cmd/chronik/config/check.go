@@ -29,6 +29,12 @@ func (c *Config) check() []error {
 	if c.Kafka.Internal.Advertised != nil && c.Kafka.Internal.Listen == nil {
 		fault("kafka.internal.advertised", errors.New("kafka.internal.advertised has no effect without kafka.internal.listen"))
 	}
+	if c.Kafka.Advertise == "shared" && c.Kafka.Internal.Listen == nil {
+		fault("kafka.advertise", errors.New("kafka.advertise=shared needs kafka.internal.listen, where the brokers reach each other"))
+	}
+	if c.Kafka.Advertise == "shared" && len(c.Kafka.Advertised) == 0 {
+		fault("kafka.advertise", errors.New("kafka.advertise=shared needs the load balancer's address: set kafka.advertised (CHRONIK_KAFKA_ADVERTISED=balancer:9092)"))
+	}
 	if len(c.Kafka.ProxyTrusted) > 0 && !c.Kafka.ProxyProtocol {
 		fault("kafka.proxy_trusted", errors.New("kafka.proxy_trusted has no effect without kafka.proxy_protocol=true"))
 	}

@@ -50,6 +50,11 @@ type Config struct {
 			Advertised     *Listener // nil: this machine's name, or the host listened on; port 0: the one listened on
 			ConnectionsMax int
 		}
+		Advertise string // direct, shared
+		Forward   struct {
+			ConnectionsMax int
+			IdleTimeout    time.Duration
+		}
 		ProxyProtocol          bool
 		ProxyTrusted           []netip.Prefix // empty: everybody
 		ConnectionsMax         int

@@ -12,6 +12,7 @@ import (
 	"github.com/chronik-stream/chronik/broker"
 	"github.com/chronik-stream/chronik/broker/api"
 	"github.com/chronik-stream/chronik/broker/fetch"
+	"github.com/chronik-stream/chronik/broker/forward"
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/broker/ownership"
@@ -153,8 +154,9 @@ func brokerConfig(c *config.Config) broker.Config {
 			FetchSessionsMax:      orNone(c.Kafka.FetchSessions), FetchSessionPartitionsMax: c.Kafka.FetchSessionPartitions,
 			AutoCreateTopics:  c.Topic.AutoCreate,
 			PartitionsDefault: int32(c.Topic.Partitions), PartitionsMax: int32(c.Topic.PartitionsMax), TopicDefaults: c.TopicDefaults(),
-			Static: kafkaSettings(c),
+			Static: kafkaSettings(c), Shared: c.Kafka.Advertise == "shared",
 		},
+		Forward: forward.Config{ConnectionsMax: c.Kafka.Forward.ConnectionsMax, IdleTimeout: c.Kafka.Forward.IdleTimeout},
 	}
 }
 
