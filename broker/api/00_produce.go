@@ -52,6 +52,7 @@ const produceWaitMin = time.Second
 type produceWork struct {
 	h         *Handler
 	r         *wire.Request // its frame is released already
+	begun     time.Time
 	version   int16
 	acks      int16
 	timeout   time.Duration
@@ -86,7 +87,7 @@ func startProduce(ctx context.Context, h *Handler, r *wire.Request) (wire.Work, 
 		w = &produceWork{h: h}
 	}
 	begun := time.Now()
-	w.r, w.version, w.listener = r, r.Version, r.Conn.Listener()
+	w.r, w.begun, w.version, w.listener = r, begun, r.Version, r.Conn.Listener()
 	if err := w.parse(r.Body); err != nil {
 		return nil, err
 	}
@@ -157,7 +158,7 @@ func (w *produceWork) append(ctx context.Context) {
 		var options core.AppendOptions
 		if t.topic != nil {
 			options = w.h.limits.of(t.topic, d)
-			options.Acks = w.acks
+			options.Acks, options.Begun = w.acks, w.begun
 		}
 		for j := range parts[:t.parts] {
 			if p := &parts[j]; unknown != nil {

@@ -85,6 +85,9 @@ type AppendOptions struct {
 	Recompress           bool  // compression.type is not that of the producer but
 	Codec                batch.Codec
 	CompressionLevel     int // 0: the codec's default
+	// Begun is when the request came: its batches wait for room together, and not
+	// one after the other. Zero is now.
+	Begun time.Time
 }
 
 // ActiveProducer is what a partition knows of one idempotent producer.

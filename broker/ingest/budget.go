@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"sync"
@@ -9,56 +10,110 @@ import (
 	"github.com/chronik-stream/chronik/broker/core"
 )
 
-// budget bounds the bytes that are in the WAL and not yet committed.
+// budget bounds the bytes that are in the WAL and not yet committed. Who finds no
+// room waits for it in turn, so that small batches do not pass large ones for
+// ever, and room that is made wakes those whom it is for and nobody else.
 type budget struct {
-	limit   int64
-	metrics *Metrics
+	limit      int64
+	waitingMax int64
+	metrics    *Metrics
 
-	mu    sync.Mutex
-	used  int64
-	freed chan struct{} // closed when room was made; nil while nobody waits
+	mu      sync.Mutex
+	used    int64
+	waiting int64
+	queue   list.List // of *turn
 }
 
-func (b *budget) init(limit int64, m *Metrics) { b.limit, b.metrics = limit, m }
+// turn is one batch that waits for room.
+type turn struct {
+	bytes int64
+	given chan struct{} // closed when it has its room
+}
 
-// take reserves n bytes, and waits for room until ctx ends or patience is over.
+func (b *budget) init(limit, waitingMax int64, m *Metrics) {
+	b.limit, b.waitingMax, b.metrics = limit, waitingMax, m
+}
+
+// take reserves n bytes, and waits for room until ctx ends or patience is over,
+// which is counted from begun.
 // A request larger than the whole budget passes when nothing else is in flight.
-func (b *budget) take(ctx context.Context, n int64, patience time.Duration) error {
-	freed := b.try(n)
-	if freed == nil {
-		return nil
+// The bytes of those who wait are in memory, so they are bounded too: full says
+// that n would be too many, and was not waited for.
+func (b *budget) take(ctx context.Context, n int64, begun time.Time, patience time.Duration) (full bool, err error) {
+	b.mu.Lock()
+	switch {
+	case b.queue.Len() == 0 && b.fits(n):
+		b.use(n)
+		b.mu.Unlock()
+		return false, nil
+	case b.queue.Len() > 0 && b.waiting+n > b.waitingMax:
+		b.mu.Unlock()
+		b.metrics.budgetRefusals.WithLabelValues("waiting_full").Inc()
+		return true, b.refusal()
 	}
+	t := &turn{bytes: n, given: make(chan struct{})}
+	place := b.queue.PushBack(t)
+	b.wait(n)
+	b.mu.Unlock()
 	b.metrics.budgetWaits.Inc()
+	if !begun.IsZero() {
+		patience -= time.Since(begun)
+	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	for {
-		select {
-		case <-freed:
-			if freed = b.try(n); freed == nil {
-				return nil
-			}
-		case <-timer.C:
-			b.metrics.budgetRefusals.Inc()
-			return fmt.Errorf("%w: %d bytes wait for the object store, the limit is %d", core.ErrOverBudget, b.inUse(), b.limit)
-		case <-ctx.Done():
-			return fmt.Errorf("%w: waiting for room in the write-ahead log", core.ErrTimeout)
-		}
+	select {
+	case <-t.given:
+		return false, nil
+	case <-timer.C:
+		err = b.refusal()
+	case <-ctx.Done():
+		err = fmt.Errorf("%w: waiting for room in the write-ahead log", core.ErrTimeout)
 	}
-}
-
-// try takes n bytes and returns nil, or returns what to wait for.
-func (b *budget) try(n int64) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.used > 0 && b.used+n > b.limit {
-		if b.freed == nil {
-			b.freed = make(chan struct{})
-		}
-		return b.freed
+	select {
+	case <-t.given: // at the last moment
+		return false, nil
+	default:
 	}
+	b.queue.Remove(place)
+	b.wait(-n)
+	b.serve() // those behind may be smaller
+	b.metrics.budgetRefusals.WithLabelValues("wal_full").Inc()
+	return false, err
+}
+
+func (b *budget) refusal() error {
+	return fmt.Errorf("%w: %d bytes wait for the object store, the limit is %d", core.ErrOverBudget, b.inUse(), b.limit)
+}
+
+// fits tells whether there is room for n bytes. Holds b.mu.
+func (b *budget) fits(n int64) bool { return b.used <= 0 || b.used+n <= b.limit }
+
+// use takes n bytes into account. Holds b.mu.
+func (b *budget) use(n int64) {
 	b.used += n
 	b.metrics.uncommittedBytes.Set(float64(b.used))
-	return nil
+}
+
+// wait notes n more bytes that wait. Holds b.mu.
+func (b *budget) wait(n int64) {
+	b.waiting += n
+	b.metrics.budgetWaiting.Set(float64(b.waiting))
+}
+
+// serve gives room to those whose turn it is. Holds b.mu.
+func (b *budget) serve() {
+	for first := b.queue.Front(); first != nil; first = b.queue.Front() {
+		t := first.Value.(*turn)
+		if !b.fits(t.bytes) {
+			return
+		}
+		b.queue.Remove(first)
+		b.wait(-t.bytes)
+		b.use(t.bytes)
+		close(t.given)
+	}
 }
 
 // add takes n bytes that are in the WAL whatever the limit is.
@@ -68,12 +123,8 @@ func (b *budget) add(n int64) { b.give(-n) }
 func (b *budget) give(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.used -= n
-	b.metrics.uncommittedBytes.Set(float64(b.used))
-	if b.freed != nil {
-		close(b.freed)
-		b.freed = nil
-	}
+	b.use(-n)
+	b.serve()
 }
 
 func (b *budget) inUse() int64 {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/wal"
@@ -100,3 +101,25 @@ func (p *Partition) wait(ctx context.Context, e *entry, object, duplicate bool) 
 	}
 	return core.Appended{First: e.First, Timestamp: e.appended, LogStart: p.LogStart(), Duplicate: duplicate}, nil
 }
+
+// refused is the answer to a batch for which there is no room, not even to wait.
+// Its bytes are free at once, and its producer is told after the time for which
+// it would have waited: told at once, it would send them again at once.
+type refused struct {
+	err   error
+	until time.Time
+}
+
+// Wait implements core.Pending.
+func (r *refused) Wait(ctx context.Context) (core.Appended, error) {
+	timer := time.NewTimer(time.Until(r.until))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return core.Appended{}, r.err
+}
+
+// Confirm implements core.Pending.
+func (r *refused) Confirm() error { return r.err }

@@ -47,6 +47,7 @@ type Config struct {
 	UploadsMax       int           // segments uploaded at once; default 3
 	WALBytesMax      int64         // bytes not yet committed; past it produce waits, then is refused; default 2 GiB
 	BudgetWait       time.Duration // how long it waits; default 2 s
+	WaitingBytesMax  int64         // bytes of those that wait; further ones are refused; default 64 MiB
 	TailBytesMax     int64         // batches kept in memory for readers; default 128 MiB
 	RecordBytesMax   int           // records of one batch, decompressed; default 256 MiB
 	ProducerExpiry   time.Duration // how long an idle idempotent producer is remembered; default 24 h
@@ -59,6 +60,7 @@ func (c Config) withDefaults() Config {
 	fill(&c.UploadsMax, 3)
 	fill(&c.WALBytesMax, 2<<30)
 	fill(&c.BudgetWait, 2*time.Second)
+	fill(&c.WaitingBytesMax, 64<<20)
 	fill(&c.TailBytesMax, 128<<20)
 	fill(&c.RecordBytesMax, 256<<20)
 	fill(&c.ProducerExpiry, 24*time.Hour)
@@ -126,7 +128,7 @@ func Open(o Options) (*Log, *wal.Recovery, error) {
 	}
 	l.decoders.New = func() any { return batch.NewDecoder(o.RecordBytesMax) }
 	l.packers.New = func() any { return new(packer) }
-	l.budget.init(o.WALBytesMax, o.Metrics)
+	l.budget.init(o.WALBytesMax, o.WaitingBytesMax, o.Metrics)
 	l.tail.init(o.TailBytesMax, o.Metrics)
 	o.WAL.Synced = l.synced
 	var rec *wal.Recovery
@@ -283,7 +285,11 @@ func (l *Log) Append(ctx context.Context, id topic.Partition, records []byte, o 
 	if err != nil {
 		return nil, err
 	}
-	if err := l.budget.take(ctx, int64(len(records)), l.opts.BudgetWait); err != nil {
+	full, err := l.budget.take(ctx, int64(len(records)), o.Begun, l.opts.BudgetWait)
+	if full {
+		return &refused{err: err, until: time.Now().Add(l.opts.BudgetWait)}, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	pending, err := p.append(h, records, o)

@@ -10,6 +10,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/disk"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -107,6 +108,9 @@ func (p *Partition) append(h batch.Header, records []byte, o core.AppendOptions)
 	}
 	group, err := p.log.wal.Append(e, records)
 	if err != nil {
+		if errors.Is(err, disk.ErrFull) {
+			p.log.metrics.budgetRefusals.WithLabelValues("disk_full").Inc()
+		}
 		return nil, fmt.Errorf("%w: %w", core.ErrStorage, err)
 	}
 	e.group = group

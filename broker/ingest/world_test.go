@@ -22,8 +22,10 @@ import (
 	"github.com/chronik-stream/chronik/metastore/kv"
 	kvfaults "github.com/chronik-stream/chronik/metastore/kv/faults"
 	kvmemory "github.com/chronik-stream/chronik/metastore/kv/memory"
+	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/objstore/faults"
 	"github.com/chronik-stream/chronik/objstore/memory"
+	"github.com/chronik-stream/chronik/objstore/retry"
 )
 
 // lease is the ttl of the sessions of these tests.
@@ -32,7 +34,7 @@ const lease = 10 * time.Second
 // world is a Log in one session, over a disk, a bucket and a metadata store that
 // can be made to fail. It owns the partitions of one topic.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	log     *ingest.Log
 	session *metastore.BrokerSession
 	store   *metastore.Store
@@ -56,6 +58,17 @@ func (w *world) fails(d disk.Decide) {
 
 func newWorld(t *testing.T, c ingest.Config, object bool) *world {
 	t.Helper()
+	return openWorld(t, c, object, nil)
+}
+
+// newWorldWith is newWorld with objstore/retry before the bucket, as in a process.
+func newWorldWith(t *testing.T, c ingest.Config, object bool, o retry.Options) *world {
+	t.Helper()
+	return openWorld(t, c, object, &o)
+}
+
+func openWorld(t *testing.T, c ingest.Config, object bool, o *retry.Options) *world {
+	t.Helper()
 	w := &world{
 		t: t, bucket: faults.New(memory.New(), faults.Plan{}), kv: kvfaults.New(kvmemory.New(), kvfaults.Plan{}),
 		metrics: prometheus.NewRegistry(), ended: make(chan error, 1),
@@ -69,7 +82,12 @@ func newWorld(t *testing.T, c ingest.Config, object bool) *world {
 		}
 		return d(site, name, n)
 	})
+	var bucket objstore.Bucket = w.bucket
 	var err error
+	if o != nil {
+		bucket, err = retry.New(bucket, *o)
+		require.NoError(t, err)
+	}
 	w.store, err = metastore.Open(t.Context(), w.kv, metastore.Options{Cluster: "test", Seed: 1})
 	require.NoError(t, err)
 	created, err := w.store.CreateTopic(t.Context(), metastore.Topic{Name: "t", Partitions: 3})
@@ -80,7 +98,7 @@ func newWorld(t *testing.T, c ingest.Config, object bool) *world {
 	quiet := slog.New(slog.DiscardHandler)
 	w.log, _, err = ingest.Open(ingest.Options{
 		Config: c, WAL: wal.Options{Dir: "wal", FS: fs, FileBytes: 1 << 20, Log: quiet},
-		Session: w.session, Store: w.store, Bucket: w.bucket, Log: quiet, Metrics: ingest.NewMetrics(w.metrics),
+		Session: w.session, Store: w.store, Bucket: bucket, Log: quiet, Metrics: ingest.NewMetrics(w.metrics),
 	})
 	require.NoError(t, err)
 	for i := range int32(3) {
@@ -116,6 +134,11 @@ func (w *world) bounds(i int32) core.Bounds {
 
 // produce is an append of one record; acks −1 of object waits for the commit.
 func (w *world) produce(partition int32, value []byte, acks int16, object bool) (core.Pending, error) {
+	return w.produceOf(partition, value, acks, object, time.Time{})
+}
+
+// produceOf is produce as part of a request that came at begun.
+func (w *world) produceOf(partition int32, value []byte, acks int16, object bool, begun time.Time) (core.Pending, error) {
 	var b batch.Builder
 	b.Reset(batch.Options{})
 	b.Append(1000, nil, value)
@@ -123,6 +146,7 @@ func (w *world) produce(partition int32, value []byte, acks int16, object bool) 
 	require.NoError(w.t, err)
 	return w.log.Append(w.t.Context(), topic.Partition{Topic: w.topic, Index: partition}, raw, core.AppendOptions{
 		Acks: acks, Object: object, MessageBytesMax: 1 << 20, TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: math.MaxInt64,
+		Begun: begun,
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/disk"
@@ -26,6 +27,7 @@ type file struct {
 	durable    int64 // position up to which fdatasync has returned
 	refs       int   // frames that are still needed
 	full       bool  // an End frame is behind the last frame
+	ahead      bool  // was prepared: its space is certain
 	damaged    bool  // never used again: set aside for an operator
 }
 
@@ -37,11 +39,14 @@ type files struct {
 	size     int64
 	log      *slog.Logger
 	metrics  *Metrics
-	prepared chan *file // one file ahead, its header durable
+	prepared chan *file            // one file ahead, its header durable
+	starved  bool                  // the disk was full when one was to be made; the preparing goroutine's
+	scarce   atomic.Pointer[error] // set while the disk may have no space for another file
 
 	mu         sync.Mutex
 	active     *file            // written by the syncing goroutine only; nil before the first frame
 	inUse      map[uint64]*file // by generation; the active one too
+	ready      int              // prepared and not yet active
 	idle       []disk.File      // released, their space allocated
 	idleNames  []string
 	generation uint64 // the last one given
@@ -59,6 +64,26 @@ func (fs *files) generationNext() uint64 {
 	return fs.generation
 }
 
+// room returns nil when so many bytes of frames, all that are not yet written, have
+// their place. Only where space is scarce is that a question: then they must fit
+// into the active file or into the prepared one, whose space is certain.
+func (fs *files) room(bytes int64) error {
+	scarce := fs.scarce.Load()
+	if scarce == nil {
+		return nil
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	bytes += walfile.FrameHeaderSize // the End frame
+	if a := fs.active; a != nil && a.ahead && !a.full && a.next+bytes <= fs.size {
+		return nil
+	}
+	if fs.ready > 0 && walfile.HeaderSize+bytes <= fs.size {
+		return nil
+	}
+	return *scarce
+}
+
 // firstWait is how long the first append waits for the file that Open began to
 // prepare: a file that has to grow syncs at half the speed until it is full.
 const firstWait = 500 * time.Millisecond
@@ -70,10 +95,17 @@ func (fs *files) take() (*file, error) {
 	if fs.active == nil {
 		patience = firstWait
 	}
+	fs.mu.Lock()
+	ready := fs.ready > 0
+	fs.mu.Unlock()
 	var f *file
+	var elapsed <-chan time.Time
+	if !ready { // else it is on its way
+		elapsed = time.After(patience)
+	}
 	select {
 	case f = <-fs.prepared:
-	case <-time.After(patience):
+	case <-elapsed:
 		var err error
 		if f, err = fs.make(false); err != nil {
 			return nil, err
@@ -100,7 +132,7 @@ func (fs *files) take() (*file, error) {
 }
 
 // make prepares a file: an idle one, or a new one, filled with zeros when there
-// is time for that, so that later syncs need not allocate.
+// is time for that, so that later syncs need not allocate, and have the space.
 func (fs *files) make(fill bool) (*file, error) {
 	fs.mu.Lock()
 	f := &file{}
@@ -112,15 +144,32 @@ func (fs *files) make(fill bool) (*file, error) {
 		f.name = fmt.Sprintf("%08d.wal", fs.number)
 	}
 	fs.mu.Unlock()
+	var err error
 	if f.File == nil {
-		if err := fs.create(f, fill); err != nil {
-			return nil, err
-		}
+		err = fs.create(f)
 	}
-	return f, fs.head(f)
+	if err == nil && fill {
+		err = fs.fill(f)
+	}
+	if err == nil {
+		err = fs.head(f)
+	}
+	if err != nil {
+		return nil, errors.Join(err, fs.discard(f))
+	}
+	return f, nil
 }
 
-func (fs *files) create(f *file, fill bool) error {
+// discard removes a file that could not be made: on a full disk its beginning
+// would take the space that is missing.
+func (fs *files) discard(f *file) error {
+	if f.File == nil {
+		return nil
+	}
+	return errors.Join(f.Close(), fs.fs.Remove(filepath.Join(fs.dir, f.name)))
+}
+
+func (fs *files) create(f *file) error {
 	var err error
 	if f.File, err = fs.fs.Create(filepath.Join(fs.dir, f.name)); err != nil {
 		return fmt.Errorf("create WAL file: %w", err)
@@ -128,8 +177,18 @@ func (fs *files) create(f *file, fill bool) error {
 	if err := fs.fs.SyncDir(fs.dir); err != nil {
 		return fmt.Errorf("sync WAL directory: %w", err)
 	}
+	return nil
+}
+
+// fill writes zeros behind the end of a file, up to its full size. An idle file
+// has that already, but for one that was made in a hurry.
+func (fs *files) fill(f *file) error {
+	size, err := f.Size()
+	if err != nil || size >= fs.size {
+		return err
+	}
 	zeros := make([]byte, 1<<20)
-	for at := int64(0); fill && at < fs.size; at += int64(len(zeros)) {
+	for at := size; at < fs.size; at += int64(len(zeros)) {
 		select {
 		case <-fs.stop:
 			return nil
@@ -159,13 +218,15 @@ func (fs *files) head(f *file) error {
 }
 
 // prepare keeps one file ready. A failure is no error yet: take tries again in
-// the open, and reports it.
+// the open, and reports it. Without space it does not come to that: the log
+// refuses, before the active file ends, what would not fit.
 func (fs *files) prepare() {
 	defer close(fs.done)
 	for {
+		fs.measure()
 		f, err := fs.make(true)
+		fs.tell(err)
 		if err != nil {
-			fs.log.Warn("cannot prepare a WAL file ahead of time", "dir", fs.dir, "error", err)
 			select {
 			case <-fs.stop:
 				return
@@ -173,6 +234,10 @@ func (fs *files) prepare() {
 				continue
 			}
 		}
+		f.ahead = true
+		fs.mu.Lock()
+		fs.ready++
+		fs.mu.Unlock()
 		select {
 		case fs.prepared <- f:
 		case <-fs.stop:
@@ -181,6 +246,43 @@ func (fs *files) prepare() {
 			fs.mu.Unlock()
 			return
 		}
+	}
+}
+
+// scarceFiles is for how many more files the disk has space before that is
+// scarce: a file that is made on the spot would otherwise not find it.
+const scarceFiles = 4
+
+// measure notes whether space is scarce, before the next file takes some of it.
+func (fs *files) measure() {
+	_, usable, err := fs.fs.Space(fs.dir)
+	if fs.starved {
+		return // that is for tell to end
+	}
+	if err != nil || usable < 0 || usable >= scarceFiles*fs.size {
+		fs.scarce.Store(nil)
+		return
+	}
+	why := fmt.Errorf("%w: %d bytes are left in %s, and the next file is not ready", disk.ErrFull, usable, fs.dir)
+	fs.scarce.Store(&why)
+}
+
+// tell notes whether there was space for a file, and says so when that changes.
+func (fs *files) tell(err error) {
+	switch {
+	case errors.Is(err, disk.ErrFull):
+		fs.scarce.Store(&err)
+		if !fs.starved {
+			fs.log.Error("disk is full, produce is refused once the file that is written is: make room, or wait until segments are committed", "dir", fs.dir, "error", err)
+		}
+		fs.starved = true
+		fs.metrics.full.Set(1)
+	case err != nil:
+		fs.log.Warn("cannot prepare a WAL file ahead of time", "dir", fs.dir, "error", err)
+	case fs.starved:
+		fs.starved = false
+		fs.metrics.full.Set(0)
+		fs.log.Info("disk has space again", "dir", fs.dir)
 	}
 }
 

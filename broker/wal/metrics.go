@@ -10,6 +10,7 @@ type Metrics struct {
 	bytes       prometheus.Counter
 	files       prometheus.Gauge
 	failed      prometheus.Gauge
+	full        prometheus.Gauge
 	damage      prometheus.Counter
 }
 
@@ -27,10 +28,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		bytes:  prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_wal_written_bytes_total", Help: "Bytes written to the WAL, frame headers included."}),
 		files:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_wal_files", Help: "WAL files that hold batches not yet committed, and the active one."}),
 		failed: prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_wal_failed", Help: "1 after a failed write or sync, until the WAL is opened again."}),
+		full:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_wal_disk_full", Help: "1 while the disk has no space for another WAL file."}),
 		damage: prometheus.NewCounter(prometheus.CounterOpts{Name: "chronik_wal_damage_total", Help: "Damaged stretches found when the WAL was opened."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.syncSeconds, m.groupFrames, m.bytes, m.files, m.failed, m.damage)
+		reg.MustRegister(m.syncSeconds, m.groupFrames, m.bytes, m.files, m.failed, m.full, m.damage)
 	}
 	return m
 }

@@ -101,6 +101,11 @@ func (w *writer) rotate() error {
 	if err != nil {
 		return err
 	}
+	w.log.files.mu.Lock()
+	defer w.log.files.mu.Unlock()
+	if next.ahead {
+		w.log.files.ready--
+	}
 	w.log.files.active = next
 	return nil
 }

@@ -63,6 +63,7 @@ type Group struct {
 	done    chan struct{}
 	err     error
 	records []Record
+	bytes   int64 // of their frames
 }
 
 // Done is closed when the group's outcome is known.
@@ -102,6 +103,7 @@ type Log struct {
 	wake    sync.Cond // pending has records, or closing
 	pending *Group
 	writing *Group // being made durable; nil when the syncing goroutine is idle
+	unsaved int64  // bytes of the frames of both
 	chunk   []byte // rest of the current buffer, length 0, capacity what is left
 	failed  error
 	closing bool
@@ -112,6 +114,10 @@ type Log struct {
 // Append copies batch into the log's buffer, points the record's Frame at the
 // copy, and returns the group with which it will become durable. Records become
 // durable in the order of the calls. It does not wait for the disk.
+//
+// On a disk that is full it refuses, with disk.ErrFull, what has no room in the
+// file that is being written: nothing is lost then, and appending goes on when
+// there is space again.
 func (l *Log) Append(r Record, batch []byte) (*Group, error) {
 	size := walfile.Size(len(batch))
 	if size > l.opts.FileBytes-walfile.HeaderSize-walfile.FrameHeaderSize {
@@ -128,7 +134,12 @@ func (l *Log) Append(r Record, batch []byte) (*Group, error) {
 	case l.closing:
 		return nil, ErrClosed
 	}
+	if err := l.files.room(l.unsaved + size); err != nil {
+		return nil, err
+	}
+	l.unsaved += size
 	g := l.pending
+	g.bytes += size
 	if int64(cap(l.chunk)-len(l.chunk)) < size {
 		l.chunk = make([]byte, 0, max(chunkBytes, size))
 	}
@@ -215,6 +226,9 @@ func (l *Log) run() {
 		if g.err != nil && failed == nil {
 			l.fail(g.err)
 		}
+		l.mu.Lock()
+		l.unsaved -= g.bytes
+		l.mu.Unlock()
 		l.opts.Synced(g.records, g.err)
 		close(g.done)
 	}

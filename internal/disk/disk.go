@@ -71,7 +71,7 @@ func (osFS) MkdirAll(dir string) error {
 func (osFS) Create(name string) (File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, err
+		return nil, full(err)
 	}
 	return osFile{f}, nil
 }
@@ -131,10 +131,15 @@ func (o osFile) ReadAt(p []byte, offset int64) (int, error) { return o.f.ReadAt(
 
 func (o osFile) WriteAt(p []byte, offset int64) (int, error) {
 	n, err := o.f.WriteAt(p, offset)
+	return n, full(err)
+}
+
+// full makes an error for want of space an ErrFull too.
+func full(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		err = errors.Join(ErrFull, err)
+		return errors.Join(ErrFull, err)
 	}
-	return n, err
+	return err
 }
 
 func (o osFile) Datasync() error {

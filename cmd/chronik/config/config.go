@@ -109,9 +109,10 @@ type Config struct {
 		OffsetMetadataMax     int
 	}
 	WAL struct {
-		FileBytes  Bytes
-		Bytes      Bytes
-		BudgetWait time.Duration
+		FileBytes    Bytes
+		Bytes        Bytes
+		BudgetWait   time.Duration
+		WaitingBytes Bytes
 	}
 	Tail struct {
 		Bytes Bytes

@@ -193,6 +193,8 @@ func (c *Config) brokerSettings() []*Setting {
 			Doc: "Bytes that may wait in the write-ahead log for their commit, while the bucket is slow or away; past it produce waits, then gets retriable errors."},
 		{Key: "wal.budget_wait", Default: "2s", Value: durationValue{&c.WAL.BudgetWait, time.Millisecond},
 			Doc: "How long it waits."},
+		{Key: "wal.waiting_bytes_max", Default: "64MiB", Value: bytesValue{&c.WAL.WaitingBytes, 1 << 20},
+			Doc: "Memory for produce requests that wait so; what comes beyond it is refused, after the same time."},
 		{Key: "producer.expiry", Default: "24h", Value: durationValue{&c.Producer.Expiry, time.Second},
 			Doc: "How long a partition remembers an idempotent producer that writes nothing: Kafka's `producer.id.expiration.ms`. The same for brokers and compactors."},
 		{Key: "tail.bytes_max", Default: "128MiB", Value: bytesValue{&c.Tail.Bytes, 1 << 20},

@@ -128,7 +128,7 @@ func brokerConfig(c *config.Config) broker.Config {
 		Ownership: ownership.Config{TakeoverGrace: c.Takeover.Grace, RebalanceDelay: c.Rebalance.Delay},
 		Ingest: ingest.Config{
 			SegmentBytes: int64(c.Segment.Bytes), SegmentAge: c.Segment.Age, SegmentAgeUrgent: c.Segment.AgeUrgent,
-			UploadsMax: c.Segment.Uploads, WALBytesMax: int64(c.WAL.Bytes), BudgetWait: c.WAL.BudgetWait, TailBytesMax: int64(c.Tail.Bytes),
+			UploadsMax: c.Segment.Uploads, WALBytesMax: int64(c.WAL.Bytes), BudgetWait: c.WAL.BudgetWait, WaitingBytesMax: int64(c.WAL.WaitingBytes), TailBytesMax: int64(c.Tail.Bytes),
 			ProducerExpiry: c.Producer.Expiry,
 		},
 		Fetch: fetch.Config{ColdBytesMax: int64(c.Kafka.ColdBytes)},
