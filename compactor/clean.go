@@ -182,7 +182,7 @@ func (p *pass) cleanStep(ctx context.Context, k *cleaning, r *reading) error {
 	}
 	f := &filtering{pass: p, keys: k.keys, through: k.next, filter: batch.NewFilter(p.decoder), last: p.lastBatches()}
 	c.Through, c.At = k.next, max(c.At, p.plan.clean.at)
-	run := p.policy.cleanRun(p.snap.section.Log, p.plan.clean)
+	run := p.policy.cleanRun(p.snap.section.Log, p.plan.clean, p.snap.spanMaxMs())
 	if len(run) > 0 {
 		files, err := f.files(ctx, run, r)
 		if err != nil {
@@ -203,7 +203,7 @@ func (p *pass) cleanStep(ctx context.Context, k *cleaning, r *reading) error {
 			p.filtered.bytesOut += file.Size
 		}
 	}
-	if left := p.policy.cleanRun(p.section.Log, cleanPlan{through: c.Through, at: c.At}); len(left) == 0 {
+	if left := p.policy.cleanRun(p.section.Log, cleanPlan{through: c.Through, at: c.At}, 0); len(left) == 0 {
 		*c = manifest.Clean{Next: max(c.Next, c.Through), Horizon: c.Horizon}
 		p.cleaned = true
 	}

@@ -9,12 +9,15 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
+	"time"
 
 	second "github.com/parquet-go/parquet-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore/committed"
@@ -504,4 +507,209 @@ func TestKeyMapForgetsNothingWithinItsBound(t *testing.T) {
 	require.False(t, m.room(1<<20))
 	m.force(1 << 16)
 	require.True(t, m.room(1<<16))
+}
+
+func TestWhatIsCleanedWhen(t *testing.T) {
+	const hour = time.Hour
+	compact := func(more ...string) map[string]string {
+		m := map[string]string{"cleanup.policy": "compact"}
+		for i := 0; i < len(more); i += 2 {
+			m[more[i]] = more[i+1]
+		}
+		return m
+	}
+	at := func(files int, clean, through, done int64) manifest.Clean {
+		return manifest.Clean{Next: clean, Through: through, At: done}
+	}
+	for _, c := range []struct {
+		name   string
+		config map[string]string
+		files  int // of 100 bytes and 10 offsets, an hour each, the last one ending now
+		clean  manifest.Clean
+		change func(*snapshot)
+		want   cleanPlan
+		again  time.Duration // 0: none
+	}{
+		{name: "not compacted", config: nil, files: 4},
+		{name: "nothing in log files", config: compact()},
+		{name: "all of it is new", config: compact(), files: 2, want: cleanPlan{through: 20, bytes: 200}},
+		{name: "half of it is new", config: compact(), files: 4, clean: at(4, 20, 0, 0)},
+		{name: "more than half", config: compact(), files: 5, clean: at(5, 20, 0, 0), want: cleanPlan{from: 20, through: 50, bytes: 500}},
+		{name: "less is enough", config: compact("min.cleanable.dirty.ratio", "0.1"), files: 5, clean: at(5, 40, 0, 0), want: cleanPlan{from: 40, through: 50, bytes: 500}},
+		{name: "all is clean", config: compact("min.cleanable.dirty.ratio", "0"), files: 5, clean: at(5, 50, 0, 0)},
+		{name: "one is under way", config: compact(), files: 5, clean: at(5, 20, 40, 30), want: cleanPlan{from: 20, through: 40, at: 30, bytes: 200}},
+		{name: "too young", config: compact("min.compaction.lag.ms", "5400000"), files: 4, want: cleanPlan{through: 20, bytes: 200}},
+		{name: "all too young", config: compact("min.compaction.lag.ms", "36000000"), files: 4, again: 7 * hour},
+		{name: "old enough", config: compact("max.compaction.lag.ms", "3600000"), files: 5, clean: at(5, 40, 0, 0), want: cleanPlan{from: 40, through: 50, bytes: 500}},
+		{name: "not old enough", config: compact("max.compaction.lag.ms", "5400000"), files: 5, clean: at(5, 40, 0, 0), again: hour / 2},
+		{name: "old tombstones", config: compact(), files: 4, clean: manifest.Clean{Next: 40, Horizon: epoch.UnixMilli()}, want: cleanPlan{from: 40, through: 40, bytes: 400}},
+		{name: "young tombstones", config: compact(), files: 4, clean: manifest.Clean{Next: 40, Horizon: epoch.Add(hour).UnixMilli()}, again: hour},
+		{name: "below the log start", config: compact(), files: 4, change: func(s *snapshot) { s.view.Manifest.LogStart = 25 }, want: cleanPlan{from: 25, through: 40, at: 25, bytes: 200}},
+		{name: "all clean that is left", config: compact("cleanup.policy", "compact,delete", "retention.bytes", "300"), files: 4, clean: at(4, 20, 0, 0)},
+		{name: "not in the table yet", config: compact("columnar.enabled", "true"), files: 4, change: func(s *snapshot) { s.view.Manifest.Marks.Columnar = 25 }, want: cleanPlan{through: 20, bytes: 200}},
+	} {
+		s := partitionWith(c.config, c.files)
+		for i := range s.section.Log {
+			f := &s.section.Log[i]
+			f.MaxTimestamp = epoch.Add(-time.Duration(c.files-1-i) * hour).UnixMilli()
+			f.MinTimestamp = f.MaxTimestamp - hour.Milliseconds()
+		}
+		s.section.Clean = c.clean
+		if c.change != nil {
+			c.change(&s)
+		}
+		got, again := Policy{}.withDefaults().clean(s, epoch)
+		require.Equal(t, c.want, got, c.name)
+		require.Equal(t, c.again == 0, again.IsZero(), c.name)
+		if c.again != 0 {
+			require.Equal(t, c.again, again.Sub(epoch), c.name)
+		}
+	}
+}
+
+func TestRecordsWithoutAKeyGoAsInKafka(t *testing.T) {
+	w := newWorld(t)
+	k := newKeyed(w, 1, map[string]string{"min.cleanable.dirty.ratio": "0"})
+	c := w.start(w.quick(), w.store, w.bucket)
+	raw, state := k.build([]keyedRecord{{keyless: true, value: "1", ms: 5}, {key: "a", value: "2", ms: 6}, {keyless: true, value: "3", ms: 7}})
+	k.commitRaw(k.p, [][]byte{raw}, []producer.State{state})
+	w.settle(c)
+	require.Equal(t, []int64{1, 2}, k.visible(), "but for the last record, which stays until there is another")
+	raw, state = k.build([]keyedRecord{{key: "b", value: "4", ms: 8}})
+	k.commitRaw(k.p, [][]byte{raw}, []producer.State{state})
+	w.settle(c)
+	require.Equal(t, []int64{1, 3}, k.visible())
+}
+
+func TestTransactionsEndACleaning(t *testing.T) {
+	w := newWorld(t)
+	k := newKeyed(w, 1, map[string]string{"min.cleanable.dirty.ratio": "0"})
+	config := w.quick()
+	config.FailurePauseMin, config.FailurePauseMax = time.Hour, time.Hour
+	c := w.start(config, w.store, w.bucket)
+	k.write(10, 3)
+	from := int64(len(k.log))
+	var b batch.Builder
+	b.Reset(batch.Options{Flags: batch.Transactional, Producer: &batch.Producer{ID: 9}})
+	b.Append(5, []byte("key-1"), nil, batch.RecordHeader{Key: []byte("h"), Value: []byte("key-1")})
+	raw, err := b.Build(nil)
+	require.NoError(t, err)
+	batch.PatchOffset(raw, from, 0)
+	k.log = append(k.log, keyedRecord{key: "key-1", tombstone: true, ms: 5})
+	k.next[k.p]++
+	k.commitRaw(k.p, [][]byte{raw}, nil)
+	for worked := true; worked; {
+		require.NoError(t, c.catalogCaughtUp(w))
+		worked, _ = c.round(t.Context())
+	}
+	section, _ := w.section(k.p)
+	require.Equal(t, from, section.Clean.Next)
+	require.Contains(t, k.visible(), from)
+	require.Len(t, c.failures, 1, "it says so, and is tried again later")
+}
+
+// A batch that nobody can decode supersedes nothing and stays.
+func TestWhatCannotBeDecodedStays(t *testing.T) {
+	w := newWorld(t)
+	k := newKeyed(w, 1, map[string]string{"min.cleanable.dirty.ratio": "0"})
+	c := w.start(w.quick(), w.store, w.bucket)
+	k.write(10, 3)
+	var b batch.Builder
+	b.Reset(batch.Options{Codec: batch.Gzip})
+	b.Append(5, []byte("key-1"), []byte("v"))
+	raw, err := b.Build(nil)
+	require.NoError(t, err)
+	raw[batch.HeaderSize] ^= 1 // no gzip any more
+	batch.PatchMaxTimestamp(raw, 5)
+	bad := int64(len(k.log))
+	batch.PatchOffset(raw, bad, 0)
+	k.log = append(k.log, keyedRecord{key: "key-1", value: "v"})
+	k.next[k.p]++
+	k.commitRaw(k.p, [][]byte{raw}, nil)
+	k.write(1, 3)
+	w.settle(c)
+	section, _ := w.section(k.p)
+	require.Equal(t, int64(len(k.log)), section.Clean.Next)
+	w.sync()
+	chunk, err := committed.NewReader(w.store.Catalog(), w.bucket, committed.Options{}).Read(t.Context(), k.p, bad, 1)
+	require.NoError(t, err)
+	require.Equal(t, raw, chunk.Batches)
+}
+
+// Two compactors of one name clean the same partition at once.
+func TestTwoCompactorsCleanOnePartition(t *testing.T) {
+	for seed := range uint64(4) {
+		w := newWorld(t)
+		k := newKeyed(w, seed, dirty)
+		one, two := w.start(w.quickClean(), w.open(w.kv), w.bucket), w.start(w.quickClean(), w.open(w.kv), w.bucket)
+		for range 8 {
+			k.write(10, 12)
+			var racing sync.WaitGroup
+			for _, c := range []*Compactor{one, two} {
+				require.NoError(t, c.catalogCaughtUp(w))
+				racing.Go(func() {
+					for worked := true; worked && t.Context().Err() == nil; {
+						worked, _ = c.round(t.Context())
+					}
+				})
+			}
+			racing.Wait()
+			k.sameInTable()
+			w.clock.Add(1_800_000)
+		}
+		w.settle(one)
+		k.sameInTable()
+		w.sweep(two)
+		k.sameInTable()
+	}
+}
+
+// The files of a table are made anew once half of their rows are masked, and the
+// masks go with them.
+func TestMasksGoWithTheNextMerge(t *testing.T) {
+	w := newWorld(t)
+	k := newKeyed(w, 1, map[string]string{"min.cleanable.dirty.ratio": "0", "columnar.enabled": "true"})
+	c := w.start(w.quick(), w.store, w.bucket)
+	for range 3 {
+		k.write(30, 5)
+		w.settle(c)
+		section, _ := w.section(k.p)
+		for _, f := range section.Columnar {
+			require.Less(t, 2*f.Masked, f.Records)
+		}
+		k.sameInTable()
+	}
+	section, _ := w.section(k.p)
+	require.Empty(t, section.Masks)
+	rows, _ := k.table()
+	require.Len(t, rows, 5)
+}
+
+// A quiet topic's records go from segments without having been in a log file.
+func TestWhatIsTooOldGoesFromSegmentsToo(t *testing.T) {
+	w := newWorld(t)
+	p := part(w.topic("t", 1, map[string]string{"retention.ms": "3600000"}).ID, 0)
+	config := w.quick()
+	config.Policy.FirstAge, config.Policy.PlainAge = time.Minute, 6*time.Hour
+	c := w.start(config, w.store, w.bucket)
+	w.commit(rows{p: p, n: 10})
+	w.clock.Add((30 * time.Minute).Milliseconds())
+	w.commit(rows{p: p, n: 10})
+	w.settle(c)
+	w.clock.Add((31 * time.Minute).Milliseconds())
+	w.settle(c)
+	section, view := w.section(p)
+	require.Equal(t, []int64{10, 10, 20}, []int64{view.Manifest.LogStart, section.Marks.Log, view.Next()})
+	require.Empty(t, section.Log)
+	require.Len(t, section.Producers, 2)
+	w.clock.Add((31 * time.Minute).Milliseconds())
+	w.settle(c)
+	section, view = w.section(p)
+	require.Equal(t, []int64{20, 20, 20}, []int64{view.Manifest.LogStart, section.Marks.Log, view.Next()})
+	require.Len(t, section.Producers, 3)
+	require.Empty(t, w.store.Catalog().Segments())
+	w.commit(rows{p: p, n: 5})
+	w.settle(c)
+	require.Equal(t, int64(25), w.store.Catalog().Partition(p).Next())
+	w.check()
 }

@@ -40,7 +40,7 @@ func dirtOf(s snapshot, now time.Time) dirt {
 	d := dirt{limit: s.section.Clean.Next}
 	end := s.view.Manifest.Marks.Log
 	if s.config.Columnar.Enabled {
-		end = min(end, s.view.Manifest.Marks.Columnar)
+		end = min(end, max(s.view.Manifest.Marks.Columnar, s.view.Manifest.LogStart))
 	}
 	for _, f := range s.section.Log {
 		if f.Next <= s.view.Manifest.LogStart {
@@ -111,15 +111,17 @@ func earliest(t time.Time, ms int64) time.Time {
 
 // cleanRun are the files of the next step: from at on, as many as a pass takes
 // in, without a hole between them, which a file of theirs would hide.
-func (p Policy) cleanRun(files []manifest.File, plan cleanPlan) []manifest.File {
+func (p Policy) cleanRun(files []manifest.File, plan cleanPlan, spanMaxMs int64) []manifest.File {
 	var run []manifest.File
 	var bytes int64
+	var time stretch
 	for _, f := range files {
 		if f.Next <= plan.at || f.First >= plan.through {
 			continue
 		}
 		bytes += f.Size
-		if n := len(run); n > 0 && (bytes > p.PassBytesMax || f.First != run[n-1].Next) {
+		time = time.with(f)
+		if n := len(run); n > 0 && (bytes > p.PassBytesMax || f.First != run[n-1].Next || !time.within(spanMaxMs)) {
 			break
 		}
 		run = append(run, f)

@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"time"
 
@@ -93,9 +94,9 @@ func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
 	if s.view.Topic == nil {
 		return plan{logStart: s.view.Manifest.LogStart}, time.Time{}
 	}
-	out := plan{logStart: retained(s, now)}
+	out := plan{logStart: p.retained(s, now)}
 	var again time.Time
-	out.log, again = p.advance(s, now)
+	out.log, again = p.advance(s, out.logStart, now)
 	out.bytes = out.log.bytes(s)
 	if s.config.Columnar.Enabled {
 		out.columnar = p.derive(s, out)
@@ -113,7 +114,7 @@ func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
 	if out.log.empty() && out.columnar.empty() && !out.clean.due() {
 		out.mergeLog = p.mergeClean(s, out.logStart)
 		if !out.dropColumnar {
-			out.mergeColumnar = p.mergeParts(s.section.Columnar, out.logStart)
+			out.mergeColumnar = p.mergeParts(s.section.Columnar, out.logStart, s.spanMaxMs())
 		}
 		for _, f := range out.mergeLog {
 			out.bytes += f.Size
@@ -127,15 +128,21 @@ func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
 
 // advance returns the span of whole ranges that go from segments into a log
 // file now, or when it is time for that. A pass ends with a range of a segment,
-// since only there the state of the producers is known.
-func (p Policy) advance(s snapshot, now time.Time) (span, time.Time) {
+// since only there the state of the producers is known. Ranges below the log start
+// are taken at once: nothing of them is written, but then they count as rewritten.
+func (p Policy) advance(s snapshot, logStart int64, now time.Time) (span, time.Time) {
 	mark := s.view.Manifest.Marks.Log
 	out := span{mark, mark}
+	expired := out
 	var pending, taken int64
 	var oldest time.Time
 	old := 0 // ranges that merges of segments have had their time for
 	for _, r := range s.view.Ranges {
 		if r.Next <= mark {
+			continue
+		}
+		if r.Next <= logStart {
+			expired.next, out.next = r.Next, r.Next
 			continue
 		}
 		committed := segmentTime(r.Segment, now)
@@ -151,8 +158,11 @@ func (p Policy) advance(s snapshot, now time.Time) (span, time.Time) {
 			out.next = r.Next
 		}
 	}
+	if expired.empty() {
+		expired = span{}
+	}
 	if pending == 0 {
-		return span{}, time.Time{}
+		return expired, time.Time{}
 	}
 	age := p.PlainAge
 	if s.config.Columnar.Enabled {
@@ -162,7 +172,7 @@ func (p Policy) advance(s snapshot, now time.Time) (span, time.Time) {
 		age = time.Duration(s.config.CompactionLagMaxMs) * time.Millisecond // what is in segments is not cleaned
 	}
 	if due := oldest.Add(age); pending < p.FirstBytes && old < p.RangesMax && now.Before(due) {
-		return span{}, due
+		return expired, due
 	}
 	return out, time.Time{}
 }
@@ -227,34 +237,89 @@ func (sp span) bytes(s snapshot) int64 {
 	return n
 }
 
-// retained is the log start after retention: whole log files go, from the
-// oldest on, once all their records are older than retention.ms, or while the
-// rest is still retention.bytes.
-func retained(s snapshot, now time.Time) int64 {
+// retained is the log start after retention: whole log files, and whole ranges of
+// segments, go from the oldest on, once all their records are older than
+// retention.ms, or while the rest is still retention.bytes. What was written only
+// just stays for FirstAge: Kafka too looks every few minutes, and who brings in
+// old records should have a chance to read them.
+func (p Policy) retained(s snapshot, now time.Time) int64 {
 	start := max(s.view.Manifest.LogStart, s.section.LogStart)
 	if !s.config.CleanupDelete {
 		return start
 	}
 	var total int64
-	for _, f := range s.section.Log {
-		if f.Next > start {
-			total += f.Size
-		}
+	for piece := range s.pieces(start, now) {
+		total += piece.bytes
 	}
-	for _, f := range s.section.Log {
-		if f.Next <= start {
-			continue
-		}
-		tooOld := s.config.RetentionMs >= 0 && f.MaxTimestamp < now.UnixMilli()-s.config.RetentionMs
-		tooMany := s.config.RetentionBytes >= 0 && total-f.Size >= s.config.RetentionBytes
-		if !tooOld && !tooMany {
+	for piece := range s.pieces(start, now) {
+		tooOld := s.config.RetentionMs >= 0 && piece.latest < now.UnixMilli()-s.config.RetentionMs
+		tooMany := s.config.RetentionBytes >= 0 && total-piece.bytes >= s.config.RetentionBytes
+		if !tooOld && !tooMany || now.Sub(piece.written) < p.FirstAge {
 			break
 		}
-		total -= f.Size
-		start = f.Next
+		total -= piece.bytes
+		start = piece.next
 	}
 	return start
 }
+
+// piece is what retention takes or leaves.
+type piece struct {
+	next, bytes int64
+	latest      int64 // ms: the greatest timestamp, or when it was written if none of its records has one
+	written     time.Time
+}
+
+// pieces are a log's files, and behind them ranges of segments, from start on.
+func (s snapshot) pieces(start int64, now time.Time) iter.Seq[piece] {
+	return func(yield func(piece) bool) {
+		for _, f := range s.section.Log {
+			p := piece{next: f.Next, bytes: f.Size, latest: f.MaxTimestamp}
+			if p.latest < 0 {
+				p.latest = f.CreatedAt
+			}
+			if f.Next > start && !yield(p) {
+				return
+			}
+		}
+		for _, r := range s.view.Ranges {
+			p := piece{r.Next, r.Length, r.MaxTimestamp, segmentTime(r.Segment, now)}
+			if p.latest < 0 {
+				p.latest = p.written.UnixMilli()
+			}
+			if r.Next > max(start, s.view.Manifest.Marks.Log) && !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+// spanMaxMs bounds the time that one file may span where records are deleted by
+// age: files go as a whole, and a record should not stay an eighth of the
+// retention longer than asked because of younger neighbours. 0: no bound.
+func (s snapshot) spanMaxMs() int64 {
+	if !s.config.CleanupDelete || s.config.RetentionMs < 0 {
+		return 0
+	}
+	return max(1, s.config.RetentionMs/8)
+}
+
+// stretch is the time that some files span.
+type stretch struct{ least, greatest int64 }
+
+// with widens it by a file; one without timestamps does not count.
+func (t stretch) with(f manifest.File) stretch {
+	switch {
+	case f.MaxTimestamp < 0:
+		return t
+	case t == stretch{}:
+		return stretch{f.MinTimestamp, f.MaxTimestamp}
+	}
+	return stretch{min(t.least, f.MinTimestamp), max(t.greatest, f.MaxTimestamp)}
+}
+
+// within tells whether it spans no more than that; 0 is no bound.
+func (t stretch) within(ms int64) bool { return ms == 0 || t.greatest-t.least <= ms }
 
 // mergeClean finds a merge among the log files, of those that were cleaned and
 // those that were not apart: the dirty ratio goes by whole files.
@@ -263,17 +328,17 @@ func (p Policy) mergeClean(s snapshot, logStart int64) []manifest.File {
 	if n < 0 {
 		n = len(s.section.Log)
 	}
-	if run := p.merge(s.section.Log[n:], logStart); run != nil {
+	if run := p.merge(s.section.Log[n:], logStart, s.spanMaxMs()); run != nil {
 		return run
 	}
-	return p.merge(s.section.Log[:n], logStart)
+	return p.merge(s.section.Log[:n], logStart, s.spanMaxMs())
 }
 
 // mergeParts finds a merge among the columnar files of one time partition. The
 // merged file is made of the log again: so what it replaces must be all that
 // there is of its time partition in its span, which a change of
 // columnar.partitioning, or a log start within a file, would belie.
-func (p Policy) mergeParts(files []manifest.File, logStart int64) []manifest.File {
+func (p Policy) mergeParts(files []manifest.File, logStart, spanMaxMs int64) []manifest.File {
 	byPart := map[string][]manifest.File{}
 	var parts []string
 	for _, f := range files {
@@ -287,7 +352,7 @@ func (p Policy) mergeParts(files []manifest.File, logStart int64) []manifest.Fil
 	for _, part := range parts {
 		run := p.mergeMasked(byPart[part])
 		if run == nil {
-			run = p.merge(byPart[part], logStart)
+			run = p.merge(byPart[part], logStart, spanMaxMs)
 		}
 		if run == nil {
 			continue
@@ -331,16 +396,19 @@ func (p Policy) mergeMasked(files []manifest.File) []manifest.File {
 // MergeFiles/2 times as large as the largest of them: so a byte is rewritten no
 // more often than its file can grow by that factor. Files above
 // FileBytesMax/MergeFiles are left as they are. The smallest neighbours go first.
-func (p Policy) merge(files []manifest.File, logStart int64) []manifest.File {
+// No merge spans more time than spanMaxMs, if that is not 0.
+func (p Policy) merge(files []manifest.File, logStart, spanMaxMs int64) []manifest.File {
 	kept := slices.DeleteFunc(slices.Clone(files), func(f manifest.File) bool { return f.Next <= logStart })
 	var best []manifest.File
 	bestLargest := p.FileBytesMax / int64(p.MergeFiles)
 	for i := range kept {
 		var bytes, largest int64
+		var time stretch
 		for n, f := range kept[i:] {
 			largest = max(largest, f.Size)
 			bytes += f.Size
-			if largest > bestLargest || bytes > p.FileBytesMax {
+			time = time.with(f)
+			if largest > bestLargest || bytes > p.FileBytesMax || !time.within(spanMaxMs) {
 				break
 			}
 			if n+1 >= p.MergeFiles && bytes >= largest*int64(p.MergeFiles)/2 && (largest < bestLargest || n+1 > len(best)) {

@@ -34,7 +34,7 @@ func partitionWith(config map[string]string, logged int, pending ...int64) snaps
 		id := ulid.MustNew(ulid.Timestamp(epoch.Add(time.Duration(i)*time.Second)), nil)
 		first := mark + int64(i)*10
 		s.view.Ranges = append(s.view.Ranges, metastore.RangeRef{
-			SegmentRange: metastore.SegmentRange{Partition: p, First: first, Next: first + 10, Length: bytes},
+			SegmentRange: metastore.SegmentRange{Partition: p, First: first, Next: first + 10, Length: bytes, MaxTimestamp: epoch.UnixMilli()},
 			Segment:      &metastore.Segment{ID: id.String()},
 		})
 	}
@@ -91,11 +91,54 @@ func TestRetention(t *testing.T) {
 		{map[string]string{"retention.bytes": "250"}, 0, 20}, // 300 bytes are the least that is not below 250
 		{map[string]string{"retention.bytes": "0"}, 0, 50},
 		{map[string]string{"retention.bytes": "250", "cleanup.policy": "compact"}, 0, 0},
+		{map[string]string{"retention.bytes": "250", "cleanup.policy": "compact,delete"}, 0, 20},
 	} {
-		if got := retained(partitionWith(c.config, 5), epoch.Add(c.after)); got != c.want {
+		policy := Policy{}.withDefaults()
+		if got := policy.retained(partitionWith(c.config, 5), epoch.Add(c.after)); got != c.want {
 			t.Errorf("%v after %v: log start %d, want %d", c.config, c.after, got, c.want)
 		}
 	}
+}
+
+// What waits in segments counts for retention as what is in log files does, and
+// goes without having been written anew.
+func TestRetentionReachesIntoSegments(t *testing.T) {
+	policy := Policy{FirstBytes: 10_000}.withDefaults()
+	for _, c := range []struct {
+		name     string
+		config   map[string]string
+		after    time.Duration
+		logStart int64
+		log      span
+	}{
+		{"young", map[string]string{"retention.ms": "3600000"}, 59 * time.Minute, 0, span{}},
+		{"old", map[string]string{"retention.ms": "3600000"}, 61 * time.Minute, 50, span{20, 50}},
+		{"old for its topic and written only now", map[string]string{"retention.ms": "1000"}, 50 * time.Second, 20, span{}},
+		{"old for its topic and written a while ago", map[string]string{"retention.ms": "1000"}, 61 * time.Second, 40, span{20, 40}},
+		{"too much", map[string]string{"retention.bytes": "250"}, 59 * time.Second, 20, span{}},
+		{"too much for a while", map[string]string{"retention.bytes": "250"}, time.Hour, 20, span{}}, // 300 bytes are left
+		{"far too much", map[string]string{"retention.bytes": "100"}, time.Hour, 40, span{20, 40}},
+		{"only compacted", map[string]string{"cleanup.policy": "compact", "retention.ms": "1000"}, time.Hour, 0, span{}},
+	} {
+		got, _ := policy.decide(partitionWith(c.config, 2, 100, 100, 100), epoch.Add(c.after))
+		if got.logStart != c.logStart || got.log != c.log {
+			t.Errorf("%s: log start %d, log %v; want %d, %v", c.name, got.logStart, got.log, c.logStart, c.log)
+		}
+	}
+}
+
+func TestAMergeSpansNoMoreThanAnEighthOfTheRetention(t *testing.T) {
+	policy := Policy{MergeFiles: 2}.withDefaults()
+	s := partitionWith(map[string]string{"retention.ms": "8000"}, 10)
+	for i := range s.section.Log {
+		s.section.Log[i].MinTimestamp = epoch.UnixMilli() + int64(i)*300
+		s.section.Log[i].MaxTimestamp = epoch.UnixMilli() + int64(i)*300 + 299
+	}
+	got, _ := policy.decide(s, epoch)
+	require.Len(t, got.mergeLog, 3, "900 ms, and not 1200")
+	s.config.RetentionMs = -1
+	got, _ = policy.decide(s, epoch)
+	require.Len(t, got.mergeLog, 10)
 }
 
 func TestMergesTakeNeighboursOfOneSize(t *testing.T) {
@@ -118,7 +161,7 @@ func TestMergesTakeNeighboursOfOneSize(t *testing.T) {
 		for i, size := range c.sizes {
 			files = append(files, manifest.File{Size: size, First: int64(i), Next: int64(i + 1)})
 		}
-		run := policy.merge(files, 0)
+		run := policy.merge(files, 0, 0)
 		if len(run) != c.next-c.first || len(run) > 0 && run[0].First != int64(c.first) {
 			t.Errorf("%v: merges %v", c.sizes, run)
 		}
@@ -137,7 +180,7 @@ func TestMergesRewriteAByteFewTimes(t *testing.T) {
 			size := 1 + r.Int64N(scale)
 			files = append(files, manifest.File{Size: size, First: i, Next: i + 1})
 			arrived += size
-			for run := policy.merge(files, 0); run != nil; run = policy.merge(files, 0) {
+			for run := policy.merge(files, 0, 0); run != nil; run = policy.merge(files, 0, 0) {
 				merged := manifest.File{First: run[0].First, Next: run[len(run)-1].Next}
 				for _, f := range run {
 					merged.Size += f.Size
@@ -169,9 +212,9 @@ func TestColumnarFilesOfTwoPartitioningsAreNotMerged(t *testing.T) {
 		return manifest.File{Size: 1, First: first, Next: first + 10, TimePartition: part}
 	}
 	days := []manifest.File{file(0, "2026-11-23"), file(10, "2026-11-23"), file(30, "2026-11-23")}
-	require.Len(t, policy.mergeParts(days, 0), 3)
-	require.Nil(t, policy.mergeParts(days, 5), "what is cut by the log start stays")
-	require.Nil(t, policy.mergeParts(append(days, file(20, "2026-11-23T07")), 0))
-	require.Len(t, policy.mergeParts(append(days, file(40, "2026-11-23T07")), 0), 3)
-	require.Len(t, policy.mergeParts(append(days, file(20, "2026-11-24")), 0), 3)
+	require.Len(t, policy.mergeParts(days, 0, 0), 3)
+	require.Nil(t, policy.mergeParts(days, 5, 0), "what is cut by the log start stays")
+	require.Nil(t, policy.mergeParts(append(days, file(20, "2026-11-23T07")), 0, 0))
+	require.Len(t, policy.mergeParts(append(days, file(40, "2026-11-23T07")), 0, 0), 3)
+	require.Len(t, policy.mergeParts(append(days, file(20, "2026-11-24")), 0, 0), 3)
 }
