@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
@@ -40,6 +41,7 @@ var known = []struct{ etcd, kv error }{
 }
 
 func knownError(err error) error {
+	err = spelledOut(err)
 	for _, k := range known {
 		if errors.Is(err, k.etcd) {
 			return fmt.Errorf("%w: %w", k.kv, err)
@@ -49,6 +51,21 @@ func knownError(err error) error {
 		return err
 	}
 	return nil
+}
+
+// spelledOut finds etcd's error in one that has it as text only: so comes why a
+// watch was refused.
+func spelledOut(err error) error {
+	var e rpctypes.EtcdError
+	if errors.As(err, &e) {
+		return err
+	}
+	if _, description, found := strings.Cut(err.Error(), "desc = "); found {
+		if known := rpctypes.Error(status.Error(codes.Unknown, description)); errors.As(known, &e) {
+			return known
+		}
+	}
+	return err
 }
 
 // isRefusal says that the server understood the request and will not do it,
