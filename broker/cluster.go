@@ -83,6 +83,19 @@ func (c cluster) Leader(p topic.Partition) core.Leader {
 	return core.Leader{Broker: view.Owner.Broker, Epoch: view.Owner.Epoch}
 }
 
+// Coordinator implements api.Cluster.
+func (c cluster) Coordinator(group string) (metastore.Broker, bool) {
+	var b metastore.Broker
+	var alive bool
+	c.b.deps.Store.Catalog().View(func(v *metastore.View) {
+		var slot metastore.Slot
+		if slot, alive = v.Slot(metastore.SlotOf(group)); alive {
+			b, _ = v.Broker(slot.Broker)
+		}
+	})
+	return b, alive
+}
+
 func (c cluster) WaitLeaders(ctx context.Context, id topic.ID) {
 	for {
 		changed := c.b.deps.Store.Catalog().Changed()

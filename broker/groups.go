@@ -6,20 +6,17 @@ import (
 	"sync"
 	"time"
 
-	"github.com/chronik-stream/chronik/broker/api"
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/broker/group/consumer"
+	"github.com/chronik-stream/chronik/broker/ownership"
+	"github.com/chronik-stream/chronik/broker/slots"
 	"github.com/chronik-stream/chronik/internal/dynamicconfig"
 	"github.com/chronik-stream/chronik/metastore"
 )
 
-// newGroups returns the coordinator of this broker: of the groups that clients
-// are told to find here, while it has a session.
+// newGroups returns the coordinator of this broker, which serves nothing before it
+// owns slots.
 func newGroups(b *Broker) *group.Coordinator {
-	serves := func(name string) bool {
-		found, ok := api.Coordinator(name, cluster{b}.Brokers())
-		return ok && found.ID == b.cfg.ID && b.current.Load() != nil
-	}
 	cfg := b.cfg.Group
 	cfg.Times = func(name string) group.Times {
 		set := b.deps.Store.Catalog().Configs().Of(metastore.ConfigResource{Kind: metastore.ConfigGroups, Name: name})
@@ -32,37 +29,27 @@ func newGroups(b *Broker) *group.Coordinator {
 		}
 		return t
 	}
-	return group.New(cfg, (&groupTopics{catalog: b.deps.Store.Catalog()}).now, serves, b.log, group.NewMetrics(b.deps.Registerer))
+	return group.New(cfg, (&groupTopics{catalog: b.deps.Store.Catalog()}).now, b.log, group.NewMetrics(b.deps.Registerer))
 }
 
-// reviewPause is how often at most a coordinator looks for brokers that came or went.
-const reviewPause = 100 * time.Millisecond
-
-// coordinate runs the groups of one session until ctx ends.
+// coordinate owns coordinator slots in one session until ctx ends.
 func (b *Broker) coordinate(ctx context.Context, s *metastore.BrokerSession) {
-	b.groups.Begin(group.InMetastore(b.deps.Store, s))
-	defer b.groups.End()
-	catalog := b.deps.Store.Catalog()
-	live := catalog.Brokers()
-	for {
-		changed := catalog.Changed()
-		now := catalog.Brokers()
-		if !slices.EqualFunc(now, live, func(a, b metastore.Broker) bool { return a.ID == b.ID }) {
-			live = now
-			b.groups.Review()
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return
-		}
-		// The catalog changes with every commit of a segment: not each is worth a look.
-		select {
-		case <-time.After(reviewPause):
-		case <-ctx.Done():
-			return
-		}
+	slots.New(slots.Options{Store: b.deps.Store, Session: s, Groups: b.groups, Wished: new(slotWishes).of, Log: b.log}).Run(ctx)
+}
+
+// slotWishes shares the coordinator slots out over the brokers as partitions are.
+// It remembers the answer as long as the candidates are the same.
+type slotWishes struct {
+	candidates []ownership.Candidate
+	wished     [metastore.Slots]metastore.BrokerID
+}
+
+func (w *slotWishes) of(v *metastore.View) [metastore.Slots]metastore.BrokerID {
+	if now := ownership.Candidates(v); w.candidates == nil || !slices.Equal(now, w.candidates) {
+		w.candidates = append([]ownership.Candidate{}, now...)
+		copy(w.wished[:], ownership.Wished("slots", metastore.Slots, now))
 	}
+	return w.wished
 }
 
 // groupTopics shows groups the topics that exist. As long as those are the same,

@@ -69,6 +69,8 @@ func (v *View) applyEvent(e kv.Event) error {
 		return v.applyDraining(rest, e)
 	case dirQuotas:
 		return v.applyQuota(rest, e)
+	case dirSlots:
+		return v.applySlot(rest, e)
 	case dirQueries:
 		return applyMember(v.queries, rest, e)
 	}

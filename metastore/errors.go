@@ -14,6 +14,9 @@ var (
 	// ErrFenced: the broker's session is over. Nothing is written under it any
 	// more; what it had in flight may have been applied before it ended.
 	ErrFenced = errors.New("session is over")
+	// ErrSlotLost: the ownership of a coordinator slot is over, because it was
+	// released, or taken anew. Nothing is written under it any more.
+	ErrSlotLost = errors.New("coordinator slot was lost")
 	// ErrLapsed: a lease was not renewed in time, as far as this side knows.
 	ErrLapsed = errors.New("lease lapsed")
 	// ErrClosed: the session, membership, lock or store was closed by its holder.

@@ -50,7 +50,7 @@ func TestMetadataInEtcdSurviveARestart(t *testing.T) {
 	require.Len(t, taken, n)
 	require.NoError(t, s.Commit(t.Context(), bs, seg))
 	p := takes[7].View.Partition
-	require.NoError(t, s.CommitOffsets(t.Context(), nil, "g", map[topic.Partition]metastore.OffsetCommit{p: {Offset: 3}}))
+	require.NoError(t, s.CommitOffsets(t.Context(), hold(t, s, bs, "g"), "g", map[topic.Partition]metastore.OffsetCommit{p: {Offset: 3}}))
 	require.NoError(t, s.SwapManifests(t.Context(), []metastore.ManifestSwap{swapTo(s, p, "m/1", 10)}, nil))
 	want := s.Catalog().Partition(p)
 	s.Close()

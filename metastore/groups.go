@@ -23,20 +23,20 @@ type GroupState struct {
 // GroupHeadBytesMax bounds GroupState.Head.
 const GroupHeadBytesMax = 64 << 10
 
-// GroupRecord is one group's stored state as one session of a broker knows it.
+// GroupRecord is one group's stored state as one ownership of its slot knows it.
 // Its methods are called one at a time.
 //
 // Rows lie in chunks, by the hash of their name, so that a change writes little.
 // A change that fits a transaction replaces the chunks that it touches; a larger
 // one writes a whole new copy of the chunks, in several transactions, and the
 // last of them makes it the one that counts. Every transaction compares the
-// session of the broker and the revision of the head, which it writes anew: so a
-// change is applied whole or not at all, at most once, and never over somebody
-// else's.
+// ownership of the slot [slot-compare] and the revision of the head, which it
+// writes anew [key-compare]: so a change is applied whole or not at all, at most
+// once, and never over somebody else's.
 type GroupRecord struct {
-	store   *Store
-	session *BrokerSession
-	name    string
+	store *Store
+	held  *HeldSlot
+	name  string
 
 	state    GroupState
 	head     groupHead // as stored; zero: no such key
@@ -47,9 +47,12 @@ type GroupRecord struct {
 
 // LoadGroup reads a group's state. An unknown group has none. What an interrupted
 // write left is ignored, and deleted by a later write.
-func (s *Store) LoadGroup(ctx context.Context, bs *BrokerSession, group string) (*GroupRecord, error) {
+func (s *Store) LoadGroup(ctx context.Context, held *HeldSlot, group string) (*GroupRecord, error) {
 	what := fmt.Sprintf("load group %q", group)
-	r := &GroupRecord{store: s, session: bs, name: group}
+	if held.slot != SlotOf(group) {
+		return nil, fmt.Errorf("%s: %w: it is of slot %d, not %d", what, ErrInvalid, SlotOf(group), held.slot)
+	}
+	r := &GroupRecord{store: s, held: held, name: group}
 	for {
 		entries, snapshot, err := s.kv.Range(ctx, s.keys.groupChunks(group))
 		if err != nil {
@@ -69,9 +72,9 @@ func (s *Store) LoadGroup(ctx context.Context, bs *BrokerSession, group string) 
 	}
 }
 
-// GroupHeads returns the heads of all groups that have a stored state.
-func (s *Store) GroupHeads(ctx context.Context) (map[string][]byte, error) {
-	prefix := s.keys.underGroups(dirGroups)
+// GroupHeads returns the heads of all groups of a slot that have a stored state.
+func (s *Store) GroupHeads(ctx context.Context, slot int) (map[string][]byte, error) {
+	prefix := s.keys.ofSlot(dirGroups, slot)
 	entries, _, err := s.kv.Range(ctx, prefix)
 	if err != nil {
 		return nil, fmt.Errorf("list groups: %w", err)
@@ -99,7 +102,7 @@ func (r *GroupRecord) State() GroupState { return r.state }
 // Write replaces the state, and returns nil when that is certain. A state without
 // a Head deletes the group's. The caller leaves it alone from then on.
 //
-// Errors: ErrFenced, the session is over; ErrConflict, somebody else wrote the
+// Errors: ErrSlotLost, the ownership of the slot is over; ErrConflict, somebody else wrote the
 // group since it was loaded; kv.ErrTooLarge. After these, and after any other
 // error, the record is of no use any more: load it again.
 func (r *GroupRecord) Write(ctx context.Context, state GroupState) error {
@@ -188,7 +191,7 @@ func (r *GroupRecord) remove(ctx context.Context, what string) error {
 	if r.revision == 0 {
 		return nil
 	}
-	if r.head.data == nil && len(r.chunks) == 0 && r.store.sessionLives(r.head.twin) {
+	if r.head.data == nil && len(r.chunks) == 0 && r.head.twin == r.held.revision {
 		return nil // it is deleted as far as it can be
 	}
 	for i := range r.chunks {
@@ -233,12 +236,12 @@ func (r *GroupRecord) apply(ctx context.Context, what string, head groupHead, op
 	head.stamp = r.store.newID()
 	// A head where there was none is put under a condition that holds again once
 	// the head is deleted. So while a lost try of that may come late, that is as
-	// long as its session lives, the head is not deleted.
+	// long as this ownership of the slot lasts, the head is not deleted.
 	head.twin = r.head.twin
 	created := r.revision == 0
 	if created {
-		head.twin = r.session.ID()
-	} else if !r.store.sessionLives(head.twin) {
+		head.twin = r.held.revision
+	} else if head.twin != r.held.revision {
 		head.twin = 0
 	}
 	doubt, err := r.send(ctx, what, r.put(head), ops)
@@ -252,29 +255,24 @@ func (r *GroupRecord) apply(ctx context.Context, what string, head groupHead, op
 	return nil
 }
 
-// sessionLives reports whether a broker may still write under a session.
-func (s *Store) sessionLives(session Session) bool {
-	return session != 0 && slices.ContainsFunc(s.catalog.Brokers(), func(b Broker) bool { return b.Session == session })
-}
-
-// SweepGroups deletes what deleted groups had to leave. Any broker may call it.
-func (s *Store) SweepGroups(ctx context.Context, bs *BrokerSession) error {
+// SweepGroups deletes what deleted groups of the slot had to leave.
+func (s *Store) SweepGroups(ctx context.Context, held *HeldSlot) error {
 	const what = "sweep deleted groups"
-	prefix := s.keys.underGroups(dirGroups)
+	prefix := s.keys.ofSlot(dirGroups, held.slot)
 	entries, _, err := s.kv.Range(ctx, prefix)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	for _, e := range entries {
 		head, err := decodeGroupHead(e.Key, e.Value)
-		if err != nil || len(head.data) > 0 || s.sessionLives(head.twin) {
+		if err != nil || len(head.data) > 0 || head.twin == held.revision {
 			continue
 		}
 		name, err := url.PathUnescape(strings.TrimPrefix(e.Key, prefix))
 		if err != nil {
 			return fmt.Errorf("%s: key %q: %w", what, e.Key, err)
 		}
-		r, err := s.LoadGroup(ctx, bs, name)
+		r, err := s.LoadGroup(ctx, held, name)
 		if err != nil {
 			return err
 		}
@@ -290,11 +288,11 @@ func (s *Store) SweepGroups(ctx context.Context, bs *BrokerSession) error {
 
 // send returns whether a lost try of what was applied may still arrive.
 func (r *GroupRecord) send(ctx context.Context, what string, head kv.Op, ops []kv.Op) (doubt bool, err error) {
-	alive := r.session.alive(r.store.keys)
+	owned := r.held.owned(r.store.keys)
 	result, doubt, err := r.store.settle(ctx, what, kv.Txn{
-		If:   []kv.Compare{alive, {Key: head.Key, ModRevision: r.revision}},
+		If:   []kv.Compare{owned, {Key: head.Key, ModRevision: r.revision}}, // [slot-compare] [key-compare]
 		Then: append(ops, head),
-		Read: []string{alive.Key, head.Key},
+		Read: []string{owned.Key, head.Key},
 	})
 	if err != nil {
 		return doubt, err
@@ -302,7 +300,7 @@ func (r *GroupRecord) send(ctx context.Context, what string, head kv.Op, ops []k
 	current := result.Read[head.Key]
 	// A head has a stamp of its own: if it is there, a lost try was applied. A
 	// deleted one leaves no stamp, but nobody writes a head that is not there
-	// under a session that has given the group up.
+	// under an ownership that has given the group up.
 	applied := doubt && bytes.Equal(current.Value, head.Value)
 	if head.Delete {
 		applied = doubt && current.ModRevision == 0
@@ -311,10 +309,8 @@ func (r *GroupRecord) send(ctx context.Context, what string, head kv.Op, ops []k
 	case result.Succeeded, applied:
 		r.revision = current.ModRevision
 		return doubt, nil
-	case !alive.Holds(result.Read[alive.Key].ModRevision):
-		err := r.session.fenced("its key is gone or belongs to another session")
-		r.session.lose(err)
-		return doubt, inDoubt(doubt, fmt.Errorf("%s: %w", what, err))
+	case !owned.Holds(result.Read[owned.Key].ModRevision):
+		return doubt, inDoubt(doubt, fmt.Errorf("%s: %w", what, r.held.lost()))
 	default:
 		return doubt, inDoubt(doubt, fmt.Errorf("%s: %w", what, ErrConflict))
 	}

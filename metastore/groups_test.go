@@ -23,12 +23,19 @@ import (
 	"github.com/chronik-stream/chronik/metastore/kv/memory"
 )
 
-func openGroups(t testing.TB, k kv.Store, id BrokerID) (*Store, *BrokerSession) {
+// openGroups returns a store and, with a session of its own, the slot of a group,
+// which it takes from whoever has it.
+func openGroups(t testing.TB, k kv.Store, id BrokerID, group string) (*Store, *HeldSlot) {
 	s, err := Open(t.Context(), k, Options{Cluster: "test", Seed: uint64(id) + 1})
 	require.NoError(t, err)
 	bs, err := s.Register(t.Context(), Broker{ID: id}, time.Hour)
 	require.NoError(t, err)
-	return s, bs
+	n := SlotOf(group)
+	slot, _ := s.catalog.Slot(n)
+	slot.Session = 0
+	held, err := s.TakeSlots(t.Context(), bs, map[int]Slot{n: slot})
+	require.NoError(t, err)
+	return s, held[n]
 }
 
 func sameState(t *testing.T, want, got GroupState, msg string) {
@@ -52,7 +59,7 @@ func TestAGroupIsWholeAfterEveryCrash(t *testing.T) {
 			var doubtful []GroupState // written after it, outcome not known
 			for life := range 15 {
 				flaky := faults.New(k, faults.Plan{})
-				s, bs := openGroups(t, flaky, 1)
+				s, bs := openGroups(t, flaky, 1, "g/ü")
 				r, err := s.LoadGroup(t.Context(), bs, "g/ü")
 				require.NoError(t, err)
 				found := r.State()
@@ -84,7 +91,7 @@ func TestAGroupIsWholeAfterEveryCrash(t *testing.T) {
 					struck += n
 				}
 				flaky.Use(faults.Plan{})
-				require.NoError(t, bs.Close(t.Context()))
+				require.NoError(t, bs.session.Close(t.Context()))
 				s.Close()
 				// What is late comes before or after the next life begins.
 				if rnd.IntN(2) == 0 {
@@ -127,28 +134,25 @@ func change(rnd *rand.Rand, s *GroupState) {
 func TestAGroupIsWrittenByOneAtATime(t *testing.T) {
 	k := memory.New()
 	defer k.Close()
-	a, as := openGroups(t, k, 1)
-	defer a.Close()
-	b, bs := openGroups(t, k, 2)
-	defer b.Close()
-	ours, err := a.LoadGroup(t.Context(), as, "g")
+	s, held := openGroups(t, k, 1, "g")
+	defer s.Close()
+	ours, err := s.LoadGroup(t.Context(), held, "g")
 	require.NoError(t, err)
-	theirs, err := b.LoadGroup(t.Context(), bs, "g")
+	theirs, err := s.LoadGroup(t.Context(), held, "g")
 	require.NoError(t, err)
 	require.NoError(t, ours.Write(t.Context(), GroupState{Head: []byte("1")}))
 	require.ErrorIs(t, theirs.Write(t.Context(), GroupState{Head: []byte("2")}), ErrConflict)
-	theirs, err = b.LoadGroup(t.Context(), bs, "g")
+	theirs, err = s.LoadGroup(t.Context(), held, "g")
 	require.NoError(t, err)
 	require.Equal(t, "1", string(theirs.State().Head))
 	require.NoError(t, theirs.Write(t.Context(), GroupState{Head: []byte("2")}))
 	require.ErrorIs(t, ours.Write(t.Context(), GroupState{}), ErrConflict)
 
-	// A new session of the broker fences the old one.
-	require.NoError(t, as.Close(t.Context()))
-	again, next := openGroups(t, k, 2)
+	// Another ownership of the slot fences the old one.
+	again, next := openGroups(t, k, 2, "g")
 	defer again.Close()
-	require.ErrorIs(t, theirs.Write(t.Context(), GroupState{Head: []byte("3")}), ErrFenced)
-	heads, err := again.GroupHeads(t.Context())
+	require.ErrorIs(t, theirs.Write(t.Context(), GroupState{Head: []byte("3")}), ErrSlotLost)
+	heads, err := again.GroupHeads(t.Context(), SlotOf("g"))
 	require.NoError(t, err)
 	require.Equal(t, map[string][]byte{"g": []byte("2")}, heads)
 	last, err := again.LoadGroup(t.Context(), next, "g")
@@ -157,16 +161,18 @@ func TestAGroupIsWrittenByOneAtATime(t *testing.T) {
 	left, _, err := k.Range(t.Context(), "/chronik-groups/")
 	require.NoError(t, err)
 	require.Empty(t, left, "a deleted group leaves nothing")
+	_, err = again.LoadGroup(t.Context(), next, "of another slot")
+	require.ErrorIs(t, err, ErrInvalid)
 }
 
 // The put that makes a group may come again after the group was deleted, if its
-// answer was lost: the head stays until no broker can have sent it.
+// answer was lost: the head stays as long as the ownership of the slot that sent it.
 func TestALateTwinBringsNoDeletedGroupBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := memory.New()
 		defer k.Close()
 		flaky := faults.New(k, faults.Plan{})
-		s, bs := openGroups(t, flaky, 1)
+		s, bs := openGroups(t, flaky, 1, "g")
 		defer s.Close()
 		plan, err := faults.ParsePlan("txn * late=1m nth=1")
 		require.NoError(t, err)
@@ -177,15 +183,15 @@ func TestALateTwinBringsNoDeletedGroupBack(t *testing.T) {
 		require.Equal(t, []int64{1}, flaky.Struck())
 		require.NoError(t, r.Write(t.Context(), GroupState{}))
 		flaky.Settle()
-		heads, err := s.GroupHeads(t.Context())
+		heads, err := s.GroupHeads(t.Context(), SlotOf("g"))
 		require.NoError(t, err)
 		require.Empty(t, heads)
 		require.NoError(t, s.SweepGroups(t.Context(), bs))
 		left, _, err := k.Range(t.Context(), "/chronik-groups/")
 		require.NoError(t, err)
-		require.Len(t, left, 1, "the session lives")
-		require.NoError(t, bs.Close(t.Context()))
-		again, bs := openGroups(t, k, 1)
+		require.Len(t, left, 1, "the slot is still owned")
+		require.NoError(t, bs.session.Close(t.Context()))
+		again, bs := openGroups(t, k, 1, "g")
 		defer again.Close()
 		require.NoError(t, again.SweepGroups(t.Context(), bs))
 		left, _, err = k.Range(t.Context(), "/chronik-groups/")
@@ -198,7 +204,7 @@ func TestALateTwinBringsNoDeletedGroupBack(t *testing.T) {
 func TestAChangeOfALargeGroupWritesLittle(t *testing.T) {
 	k := &counting{Store: memory.New()}
 	defer k.Close()
-	s, bs := openGroups(t, k, 1)
+	s, bs := openGroups(t, k, 1, "g")
 	defer s.Close()
 	r, err := s.LoadGroup(t.Context(), bs, "g")
 	require.NoError(t, err)
@@ -216,8 +222,8 @@ func TestAChangeOfALargeGroupWritesLittle(t *testing.T) {
 	k.txns = 0
 	require.NoError(t, r.Write(t.Context(), state))
 	require.Zero(t, k.txns, "nothing has changed")
-	require.NoError(t, bs.Close(t.Context()))
-	again, session := openGroups(t, k, 1)
+	require.NoError(t, bs.session.Close(t.Context()))
+	again, session := openGroups(t, k, 1, "g")
 	defer again.Close()
 	r, err = again.LoadGroup(t.Context(), session, "g")
 	require.NoError(t, err)
@@ -238,7 +244,7 @@ func (c *counting) Txn(ctx context.Context, txn kv.Txn) (kv.TxnResult, error) {
 func TestADamagedGroupIsNamed(t *testing.T) {
 	k := memory.New()
 	defer k.Close()
-	s, bs := openGroups(t, k, 1)
+	s, bs := openGroups(t, k, 1, "g")
 	defer s.Close()
 	r, err := s.LoadGroup(t.Context(), bs, "g")
 	require.NoError(t, err)

@@ -18,8 +18,8 @@ import (
 //	  writing  uvarint: the copy that is being written, 0 for none
 //	  chunks   uvarint: in how many chunks the rows of that copy lie
 //	  pieces   uvarint: how many pieces of rows they hold together
-//	  twin     uvarint: session whose put of a head where there was none may
-//	           still arrive a second time, 0 for none
+//	  twin     uvarint: revision of the ownership of the slot under which a head
+//	           was put where there was none and may be put a second time, 0 for none
 //	  stamp    uvarint length, bytes: another one with every write
 //	  data     uvarint length, bytes: the coordinator's own
 //	  crc      4 bytes, big endian, CRC-32C of all before
@@ -39,7 +39,7 @@ type groupHead struct {
 	copy, writing int64
 	chunks        int
 	pieces        int
-	twin          Session
+	twin          int64
 	stamp         string
 	data          []byte
 }
@@ -141,7 +141,7 @@ func decodeGroupHead(key string, value []byte) (groupHead, error) {
 	h.writing = d.uvarint(maxInt63)
 	h.chunks = int(d.uvarint(groupChunksMax))
 	h.pieces = int(d.uvarint(maxInt31))
-	h.twin = Session(d.uvarint(maxInt63))
+	h.twin = d.uvarint(maxInt63)
 	h.stamp = d.String()
 	h.data = d.Bytes(int(d.uvarint(GroupHeadBytesMax)))
 	return h, format.In(key, d.End())

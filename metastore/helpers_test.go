@@ -110,3 +110,27 @@ func eventually(t *testing.T, s *metastore.Store, what string, holds func(*metas
 		}
 	}
 }
+
+// hold takes the slot of a group for a session.
+func hold(t testing.TB, s *metastore.Store, bs *metastore.BrokerSession, group string) *metastore.HeldSlot {
+	t.Helper()
+	n := metastore.SlotOf(group)
+	seen, _ := s.Catalog().Slot(n)
+	held, err := s.TakeSlots(t.Context(), bs, map[int]metastore.Slot{n: seen})
+	require.NoError(t, err)
+	require.Contains(t, held, n)
+	return held[n]
+}
+
+// holdAll takes every slot for a session.
+func holdAll(t testing.TB, s *metastore.Store, bs *metastore.BrokerSession) map[int]*metastore.HeldSlot {
+	t.Helper()
+	seen := make(map[int]metastore.Slot)
+	for n := range metastore.Slots {
+		seen[n], _ = s.Catalog().Slot(n)
+	}
+	held, err := s.TakeSlots(t.Context(), bs, seen)
+	require.NoError(t, err)
+	require.Len(t, held, metastore.Slots)
+	return held
+}

@@ -25,6 +25,7 @@ const (
 	dirConfig     = "config/"
 	dirQuotas     = "quotas/"
 	dirDraining   = "draining/"
+	dirSlots      = "slots/"
 
 	nameProducerIDs    = "producer-ids"
 	nameTopicDeletions = "topic-deletions"
@@ -64,6 +65,7 @@ func (k keys) compactor(id string) string    { return k.under(dirCompactors) + i
 func (k keys) query(id string) string        { return k.under(dirQueries) + id }
 func (k keys) lock(name string) string       { return k.under(name) }
 func (k keys) deletion(object string) string { return k.under(dirDeletions) + object }
+func (k keys) slot(n int) string             { return k.under(dirSlots) + strconv.Itoa(n) }
 func (k keys) producerIDs() string           { return k.under(nameProducerIDs) }
 func (k keys) topicDeletions() string        { return k.under(nameTopicDeletions) }
 
@@ -168,10 +170,15 @@ func (k keys) segment(id string, part int) string {
 	return k.under(dirSegments) + id + "." + strconv.Itoa(part)
 }
 
+// ofSlot is the part of a groups' directory that belongs to a slot.
+func (k keys) ofSlot(dir string, slot int) string {
+	return k.underGroups(dir) + strconv.Itoa(slot) + "/"
+}
+
 // offsetsOf is the directory of a group's committed offsets. Group ids are free
 // text and are escaped, so that no slash of theirs makes two groups meet.
 func (k keys) offsetsOf(group string) string {
-	return k.underGroups(dirOffsets) + url.PathEscape(group) + "/"
+	return k.ofSlot(dirOffsets, SlotOf(group)) + url.PathEscape(group) + "/"
 }
 
 func (k keys) offsets(group string, b offsetBlock) string {
@@ -179,10 +186,12 @@ func (k keys) offsets(group string, b offsetBlock) string {
 }
 
 // group is the key of a group's state, and groupChunks the directory of its rows.
-func (k keys) group(group string) string { return k.underGroups(dirGroups) + url.PathEscape(group) }
+func (k keys) group(group string) string {
+	return k.ofSlot(dirGroups, SlotOf(group)) + url.PathEscape(group)
+}
 
 func (k keys) groupChunks(group string) string {
-	return k.underGroups(dirGroupChunks) + url.PathEscape(group) + "/"
+	return k.ofSlot(dirGroupChunks, SlotOf(group)) + url.PathEscape(group) + "/"
 }
 
 func (k keys) groupChunk(group string, copyNumber int64, chunk int) string {
@@ -233,21 +242,21 @@ func segmentID(rest string) string {
 	return id
 }
 
-// parseOffsets takes "<group>/<topic id>/<block>" apart.
-func parseOffsets(rest string) (group string, b offsetBlock, err error) {
-	parts := strings.Split(rest, "/")
-	if len(parts) != 3 {
-		return "", b, fmt.Errorf("offsets key %q: want <group>/<topic id>/<block>", rest)
+// parseOffsets takes the key of a block of offsets apart.
+func (k keys) parseOffsets(key string) (group string, b offsetBlock, err error) {
+	parts := strings.Split(strings.TrimPrefix(key, k.underGroups(dirOffsets)), "/")
+	if len(parts) != 4 {
+		return "", b, fmt.Errorf("offsets key %q: want <slot>/<group>/<topic id>/<block>", key)
 	}
-	if group, err = url.PathUnescape(parts[0]); err != nil {
-		return "", b, fmt.Errorf("offsets key %q: %w", rest, err)
+	if group, err = url.PathUnescape(parts[1]); err != nil {
+		return "", b, fmt.Errorf("offsets key %q: %w", key, err)
 	}
-	if b.Topic, err = topic.ParseID(parts[1]); err != nil {
-		return "", b, fmt.Errorf("offsets key %q: %w", rest, err)
+	if b.Topic, err = topic.ParseID(parts[2]); err != nil {
+		return "", b, fmt.Errorf("offsets key %q: %w", key, err)
 	}
-	n, err := strconv.ParseInt(parts[2], 10, 32)
+	n, err := strconv.ParseInt(parts[3], 10, 32)
 	if err != nil || n < 0 {
-		return "", b, fmt.Errorf("offsets key %q: block %q is no number", rest, parts[2])
+		return "", b, fmt.Errorf("offsets key %q: block %q is no number", key, parts[3])
 	}
 	b.Index = int32(n)
 	return group, b, nil

@@ -3,12 +3,10 @@ package metastore
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -17,18 +15,15 @@ import (
 
 // OffsetCommit is what a group committed for one partition.
 type OffsetCommit struct {
-	Offset      int64  `json:"offset"`
-	LeaderEpoch Epoch  `json:"leader_epoch"` // -1: unknown
-	Metadata    string `json:"metadata,omitempty"`
-	CommittedAt int64  `json:"committed_at"`         // ms
-	ExpiresAt   int64  `json:"expires_at,omitempty"` // ms, as an old client wished; 0: as all others do
+	Offset      int64
+	LeaderEpoch Epoch // -1: unknown
+	Metadata    string
+	CommittedAt int64 // ms
+	ExpiresAt   int64 // ms, as an old client wished; 0: as all others do
 }
 
-// A group's offsets are stored in blocks, so that a commit of many partitions
-// is few keys and one of few does not rewrite all.
-const offsetBlockPartitions = 256
-
-// offsetBlock names a block: partitions [Index*256, (Index+1)*256) of a topic.
+// offsetBlock names a block: the offsetBlockPartitions partitions from
+// Index*offsetBlockPartitions on, of a topic.
 type offsetBlock struct {
 	Topic topic.ID
 	Index int32
@@ -37,9 +32,6 @@ type offsetBlock struct {
 func blockOf(p topic.Partition) offsetBlock {
 	return offsetBlock{Topic: p.Topic, Index: p.Index / offsetBlockPartitions}
 }
-
-// blockValue is what offsets/<group>/<topic-id>/<block> holds, by partition index.
-type blockValue map[int32]OffsetCommit
 
 // blockState is a block as last seen: its value and the revision of its key.
 type blockState struct {
@@ -62,33 +54,37 @@ func (s *Store) FetchOffsets(ctx context.Context, group string) (map[topic.Parti
 	return offsets, nil
 }
 
-// OffsetGroups returns the groups that have committed offsets, sorted.
-func (s *Store) OffsetGroups(ctx context.Context) ([]string, error) {
-	entries, _, err := s.kv.Range(ctx, s.keys.underGroups(dirOffsets))
+// OffsetGroups returns the groups of a slot that have committed offsets, sorted.
+func (s *Store) OffsetGroups(ctx context.Context, slot int) ([]string, error) {
+	what := fmt.Sprintf("list groups with offsets in slot %d", slot)
+	entries, _, err := s.kv.Range(ctx, s.keys.ofSlot(dirOffsets, slot))
 	if err != nil {
-		return nil, fmt.Errorf("list groups with offsets: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	groups := make(map[string]bool)
 	for _, e := range entries {
-		group, _, err := parseOffsets(strings.TrimPrefix(e.Key, s.keys.underGroups(dirOffsets)))
+		group, b, err := s.keys.parseOffsets(e.Key)
 		if err != nil {
-			return nil, fmt.Errorf("list groups with offsets: %w", err)
+			return nil, fmt.Errorf("%s: %w", what, err)
 		}
-		groups[group] = true
+		if v, err := decodeBlock(e.Key, b.Index, e.Value); err != nil || len(v) > 0 {
+			groups[group] = true // a damaged block is told of by who reads it
+		}
 	}
 	return slices.Sorted(maps.Keys(groups)), nil
 }
 
-// CommitOffsets stores offsets of a group. Each block is written under a
-// compare of its own revision, so that a commit that was acknowledged is never
-// undone by an older one that arrives late. Commits of one call that need
-// several transactions may be applied in part when an error is returned.
-// Offsets whose partition's block is too large for a transaction, which takes
-// metadata of 2 KiB in each of its 256 partitions, are kv.ErrTooLarge.
+// CommitOffsets stores offsets of a group. Each block is written under compares
+// of the ownership of the slot [slot-compare], so that nothing comes from who
+// coordinated the group before, and of its own revision [key-compare], so that a
+// commit that was acknowledged is never undone by an older one of the same
+// coordinator that arrives late. Commits of one call that need several
+// transactions may be applied in part when an error is returned. Offsets whose
+// partition's block is too large for a transaction, which takes metadata of 8 KiB
+// in each of its 64 partitions, are kv.ErrTooLarge.
 //
-// Nothing is written once session bs is over: ErrFenced. A nil bs is for those who
-// do not coordinate groups.
-func (s *Store) CommitOffsets(ctx context.Context, bs *BrokerSession, group string, offsets map[topic.Partition]OffsetCommit) error {
+// Nothing is written once the ownership is over: ErrSlotLost.
+func (s *Store) CommitOffsets(ctx context.Context, held *HeldSlot, group string, offsets map[topic.Partition]OffsetCommit) error {
 	edits := make(map[offsetBlock]func(blockValue))
 	updates := make(map[offsetBlock]blockValue)
 	for p, commit := range offsets {
@@ -99,12 +95,12 @@ func (s *Store) CommitOffsets(ctx context.Context, bs *BrokerSession, group stri
 		}
 		updates[b][p.Index] = commit
 	}
-	return s.editBlocks(ctx, bs, fmt.Sprintf("commit offsets of group %q", group), group, edits)
+	return s.editBlocks(ctx, held, fmt.Sprintf("commit offsets of group %q", group), group, edits)
 }
 
 // DeleteGroupOffsets forgets a group's offsets of some partitions, or all of
 // them when none is named. bs is as in CommitOffsets.
-func (s *Store) DeleteGroupOffsets(ctx context.Context, bs *BrokerSession, group string, partitions ...topic.Partition) error {
+func (s *Store) DeleteGroupOffsets(ctx context.Context, held *HeldSlot, group string, partitions ...topic.Partition) error {
 	what := fmt.Sprintf("delete offsets of group %q", group)
 	edits := make(map[offsetBlock]func(blockValue))
 	if len(partitions) == 0 {
@@ -126,12 +122,12 @@ func (s *Store) DeleteGroupOffsets(ctx context.Context, bs *BrokerSession, group
 			}
 		}
 	}
-	return s.editBlocks(ctx, bs, what, group, edits)
+	return s.editBlocks(ctx, held, what, group, edits)
 }
 
 // ExpireOffsets forgets offsets of a group, but those that were committed anew.
-// bs is as in CommitOffsets.
-func (s *Store) ExpireOffsets(ctx context.Context, bs *BrokerSession, group string, expired map[topic.Partition]OffsetCommit) error {
+// Errors are those of CommitOffsets.
+func (s *Store) ExpireOffsets(ctx context.Context, held *HeldSlot, group string, expired map[topic.Partition]OffsetCommit) error {
 	edits := make(map[offsetBlock]func(blockValue))
 	old := make(map[offsetBlock]blockValue)
 	for p, commit := range expired {
@@ -147,14 +143,15 @@ func (s *Store) ExpireOffsets(ctx context.Context, bs *BrokerSession, group stri
 		}
 		old[b][p.Index] = commit
 	}
-	return s.editBlocks(ctx, bs, fmt.Sprintf("expire offsets of group %q", group), group, edits)
+	return s.editBlocks(ctx, held, fmt.Sprintf("expire offsets of group %q", group), group, edits)
 }
 
 // editBlocks changes blocks in as few transactions as fit, and tries again with
 // what it then finds whenever somebody else changed one of them.
-func (s *Store) editBlocks(
-	ctx context.Context, bs *BrokerSession, what, group string, edits map[offsetBlock]func(blockValue),
-) error {
+func (s *Store) editBlocks(ctx context.Context, held *HeldSlot, what, group string, edits map[offsetBlock]func(blockValue)) error {
+	if held.slot != SlotOf(group) {
+		return fmt.Errorf("%s: %w: it is of slot %d, not %d", what, ErrInvalid, SlotOf(group), held.slot)
+	}
 	if len(edits) == 0 {
 		return nil
 	}
@@ -170,35 +167,26 @@ func (s *Store) editBlocks(
 				return inDoubt(doubt, fmt.Errorf("%s: %w", what, err))
 			}
 		}
-		frame := kv.Txn{}
-		if bs != nil {
-			frame.If = []kv.Compare{bs.alive(s.keys)}
-			frame.Read = []string{frame.If[0].Key}
-		}
-		txn, states := s.packBlocks(frame, group, left, known, edits)
+		w, states := s.packBlocks(held, group, left, known, edits)
 		if len(states) == 0 {
 			return inDoubt(doubt, fmt.Errorf("%s: %w", what, kv.ErrTooLarge))
 		}
-		result, again, err := s.settle(ctx, what, txn)
+		result, again, err := s.offsets.write(ctx, w)
 		doubt = doubt || again
 		switch {
 		case err != nil:
 			s.blocks.forget(group)
-			return inDoubt(doubt, err)
+			return inDoubt(doubt, fmt.Errorf("%s: %w", what, err))
 		case !result.Succeeded:
-			if bs != nil && !frame.If[0].Holds(result.Read[frame.If[0].Key].ModRevision) {
-				err := bs.fenced("its key is gone or belongs to another session")
-				bs.lose(err)
-				s.blocks.forget(group)
+			s.blocks.forget(group)
+			if err := s.checkHeld(ctx, held); err != nil {
 				return inDoubt(doubt, fmt.Errorf("%s: %w", what, err))
 			}
 			known = nil
 			continue
 		}
 		for i, state := range states {
-			// A block that was deleted is at revision 0, and so is one that
-			// was empty and stayed so.
-			if len(state.value) > 0 {
+			if !w.Then[i].Delete {
 				state.revision = result.Revision
 			}
 			known[left[i]] = state
@@ -209,11 +197,13 @@ func (s *Store) editBlocks(
 	return nil
 }
 
-// packBlocks adds the first blocks that fit to a transaction, and returns their
-// new states, in order.
+// packBlocks makes a write of the first blocks that find room in a transaction,
+// and returns their new states, in order.
 func (s *Store) packBlocks(
-	txn kv.Txn, group string, blocks []offsetBlock, known map[offsetBlock]blockState, edits map[offsetBlock]func(blockValue),
-) (_ kv.Txn, states []blockState) {
+	held *HeldSlot, group string, blocks []offsetBlock, known map[offsetBlock]blockState, edits map[offsetBlock]func(blockValue),
+) (w *offsetWrite, states []blockState) {
+	w = &offsetWrite{held: held, group: group}
+	frame := kv.Txn{If: []kv.Compare{held.owned(s.keys)}}
 	for _, b := range blocks {
 		old := known[b]
 		value := maps.Clone(old.value)
@@ -222,18 +212,19 @@ func (s *Store) packBlocks(
 		}
 		edits[b](value)
 		key := s.keys.offsets(group, b)
-		op := kv.Put(key, encode(value))
-		if len(value) == 0 {
+		op := kv.Put(key, encodeBlock(value))
+		if len(value) == 0 && !held.twin(key) {
 			op = kv.Delete(key)
 		}
-		if !fits(txn, 1, op) {
+		if !fits(frame, 1, op) {
 			break
 		}
-		txn.If = append(txn.If, kv.Compare{Key: key, ModRevision: old.revision})
-		txn.Then = append(txn.Then, op)
+		block := kv.Compare{Key: key, ModRevision: old.revision} // [key-compare]
+		frame.If, frame.Then = append(frame.If, block), append(frame.Then, op)
+		w.If, w.Then = append(w.If, block), append(w.Then, op)
 		states = append(states, blockState{value: value})
 	}
-	return txn, states
+	return w, states
 }
 
 func (s *Store) readBlocks(ctx context.Context, group string) (map[offsetBlock]blockState, error) {
@@ -244,10 +235,10 @@ func (s *Store) readBlocks(ctx context.Context, group string) (map[offsetBlock]b
 	blocks := make(map[offsetBlock]blockState, len(entries))
 	var broken error
 	for _, e := range entries {
-		_, b, err := parseOffsets(strings.TrimPrefix(e.Key, s.keys.underGroups(dirOffsets)))
+		_, b, err := s.keys.parseOffsets(e.Key)
 		state := blockState{revision: e.ModRevision}
 		if err == nil {
-			err = json.Unmarshal(e.Value, &state.value)
+			state.value, err = decodeBlock(e.Key, b.Index, e.Value)
 		}
 		if err != nil {
 			broken = errors.Join(broken, fmt.Errorf("read %s: %w", e.Key, err))
@@ -256,6 +247,74 @@ func (s *Store) readBlocks(ctx context.Context, group string) (map[offsetBlock]b
 		blocks[b] = state
 	}
 	return blocks, broken
+}
+
+// SweepOffsets deletes what is left of offsets in a slot: those of topics that
+// are gone, and blocks without offsets that had to stay under an ownership before
+// this one.
+func (s *Store) SweepOffsets(ctx context.Context, held *HeldSlot) error {
+	const what = "sweep offsets"
+	dir := s.keys.ofSlot(dirOffsets, held.slot)
+	broken := s.sweepDeletedTopics(ctx, dir)
+	entries, _, err := s.kv.Range(ctx, dir)
+	if err != nil {
+		return errors.Join(broken, fmt.Errorf("%s: %w", what, err))
+	}
+	for _, e := range entries {
+		_, b, err := s.keys.parseOffsets(e.Key)
+		if err != nil {
+			continue // told of above
+		}
+		if v, err := decodeBlock(e.Key, b.Index, e.Value); err != nil || len(v) > 0 || held.twin(e.Key) {
+			continue
+		}
+		_, _, err = s.settle(ctx, what, kv.Txn{
+			If:   []kv.Compare{held.owned(s.keys), {Key: e.Key, ModRevision: e.ModRevision}},
+			Then: []kv.Op{kv.Delete(e.Key)},
+		})
+		if err != nil {
+			return errors.Join(broken, err)
+		}
+	}
+	return broken
+}
+
+// sweepDeletedTopics deletes the groups' offsets of topics that are gone, in a
+// directory. That one is gone is compared in the transaction: ids of topics do
+// not come back. Any node may call it at any time.
+func (s *Store) sweepDeletedTopics(ctx context.Context, dir string) error {
+	const what = "sweep offsets of deleted topics"
+	entries, _, err := s.kv.Range(ctx, dir)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	gone := make(map[topic.ID][]kv.Op)
+	var broken error
+	for _, e := range entries {
+		_, block, err := s.keys.parseOffsets(e.Key)
+		if err != nil {
+			broken = errors.Join(broken, fmt.Errorf("%s: %w", what, err))
+			continue
+		}
+		if _, known := s.catalog.TopicByID(block.Topic); !known {
+			gone[block.Topic] = append(gone[block.Topic], kv.Delete(e.Key))
+		}
+	}
+	for id, ops := range gone {
+		absent := kv.Compare{Key: s.keys.topicID(id)}
+		for len(ops) > 0 {
+			txn := kv.Txn{If: []kv.Compare{absent}}
+			for len(ops) > 0 && fits(txn, 0, ops[0]) {
+				txn.Then = append(txn.Then, ops[0])
+				ops = ops[1:]
+			}
+			// Refused: the catalog is behind, and the topic is a new one.
+			if _, _, err := s.settle(ctx, what, txn); err != nil {
+				return errors.Join(broken, err)
+			}
+		}
+	}
+	return broken
 }
 
 // blockCache remembers the blocks of the groups that committed last, so that a

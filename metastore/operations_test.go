@@ -93,10 +93,11 @@ func TestTransactionsKeepToTheirBounds(t *testing.T) {
 	c.reset()
 	require.NoError(t, s.SwapManifests(t.Context(), swaps, nil))
 	require.EqualValues(t, 1, c.requests.Load())
+	held := hold(t, s, bs, "g")
 	c.reset()
-	require.NoError(t, s.CommitOffsets(t.Context(), nil, "g", offsets))
+	require.NoError(t, s.CommitOffsets(t.Context(), held, "g", offsets))
 	require.EqualValues(t, 2, c.requests.Load(), "the first commit of a group reads it")
 	c.reset()
-	require.NoError(t, s.CommitOffsets(t.Context(), nil, "g", offsets))
+	require.NoError(t, s.CommitOffsets(t.Context(), held, "g", offsets))
 	require.EqualValues(t, 1, c.requests.Load(), "later ones know what they wrote")
 }

@@ -29,6 +29,7 @@ type Store struct {
 	metrics *metrics
 	catalog *Catalog
 	blocks  *blockCache
+	offsets *offsetWriter
 
 	// topicDeletions is the revision of the last deletion of a topic that this
 	// store came to see; CreateTopic tells what for.
@@ -67,6 +68,7 @@ func Open(ctx context.Context, store kv.Store, opts Options) (*Store, error) {
 		rand:    rand.New(rand.NewPCG(opts.Seed, 0)),
 		done:    make(chan struct{}),
 	}
+	s.offsets = &offsetWriter{store: s}
 	s.kv = measured{Store: store, metrics: s.metrics}
 	if err := s.loadCatalog(ctx); err != nil {
 		return nil, fmt.Errorf("open the metadata of cluster %s: %w", opts.Cluster, err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -183,7 +182,7 @@ func (s *Store) DeleteTopicID(ctx context.Context, id topic.ID) error {
 // SweepTopics deletes what is left of deleted topics: owners, manifests and the
 // groups' committed offsets. Any node may call it at any time.
 func (s *Store) SweepTopics(ctx context.Context) error {
-	broken := s.SweepOffsets(ctx)
+	broken := s.sweepDeletedTopics(ctx, s.keys.underGroups(dirOffsets))
 	var unknown map[topic.ID]bool
 	s.catalog.View(func(v *View) {
 		unknown = make(map[topic.ID]bool)
@@ -195,44 +194,6 @@ func (s *Store) SweepTopics(ctx context.Context) error {
 	})
 	return errors.Join(broken, s.deletePartitions(ctx, "sweep deleted topics",
 		func(p topic.Partition) bool { return unknown[p.Topic] }))
-}
-
-// SweepOffsets deletes the groups' offsets of topics that are gone. That one is
-// gone is compared in the transaction: ids of topics do not come back. Any node
-// may call it at any time.
-func (s *Store) SweepOffsets(ctx context.Context) error {
-	const what = "sweep offsets of deleted topics"
-	entries, _, err := s.kv.Range(ctx, s.keys.underGroups(dirOffsets))
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	gone := make(map[topic.ID][]kv.Op)
-	var broken error
-	for _, e := range entries {
-		_, block, err := parseOffsets(strings.TrimPrefix(e.Key, s.keys.underGroups(dirOffsets)))
-		if err != nil {
-			broken = errors.Join(broken, fmt.Errorf("%s: %w", what, err))
-			continue
-		}
-		if _, known := s.catalog.TopicByID(block.Topic); !known {
-			gone[block.Topic] = append(gone[block.Topic], kv.Delete(e.Key))
-		}
-	}
-	for id, ops := range gone {
-		absent := kv.Compare{Key: s.keys.topicID(id)}
-		for len(ops) > 0 {
-			txn := kv.Txn{If: []kv.Compare{absent}}
-			for len(ops) > 0 && fits(txn, 0, ops[0]) {
-				txn.Then = append(txn.Then, ops[0])
-				ops = ops[1:]
-			}
-			// Refused: the catalog is behind, and the topic is a new one.
-			if _, _, err := s.settle(ctx, what, txn); err != nil {
-				return errors.Join(broken, err)
-			}
-		}
-	}
-	return broken
 }
 
 // deletePartitions deletes owners and manifests of those partitions, all of

@@ -166,7 +166,7 @@ func TestDeletedTopicLeavesNothingBehind(t *testing.T) {
 	require.NoError(t, err)
 	p := takes[0].View.Partition
 	require.NoError(t, s.Commit(t.Context(), bs, segment(bs, 1, span(p, 5, 9))))
-	require.NoError(t, s.CommitOffsets(t.Context(), nil, "g", map[topic.Partition]metastore.OffsetCommit{p: {Offset: 6}}))
+	require.NoError(t, s.CommitOffsets(t.Context(), hold(t, s, bs, "g"), "g", map[topic.Partition]metastore.OffsetCommit{p: {Offset: 6}}))
 
 	require.NoError(t, s.DeleteTopic(t.Context(), "orders"))
 	require.ErrorIs(t, s.DeleteTopic(t.Context(), "orders"), metastore.ErrTopicUnknown)
@@ -183,8 +183,8 @@ func TestDeletedTopicLeavesNothingBehind(t *testing.T) {
 	offsets, err := s.FetchOffsets(t.Context(), "g")
 	require.NoError(t, err)
 	require.Empty(t, offsets)
-	for _, dir := range []string{"topics/", "topic-ids/", "owners/", "manifests/", "offsets/"} {
-		left, _, err := k.Range(t.Context(), "/chronik/test/"+dir)
+	for _, dir := range []string{"/chronik/test/topics/", "/chronik/test/topic-ids/", "/chronik/test/owners/", "/chronik/test/manifests/", "/chronik-groups/test/offsets/"} {
+		left, _, err := k.Range(t.Context(), dir)
 		require.NoError(t, err)
 		require.Empty(t, left, dir)
 	}
@@ -199,7 +199,7 @@ func TestSweepTopicsLeavesTheLivingAlone(t *testing.T) {
 	bs := register(t, s, 1)
 	p := topic.Partition{Topic: createTopic(t, s, "orders", 1).ID}
 	owner := take(t, s, bs, p)
-	require.NoError(t, s.CommitOffsets(t.Context(), nil, "g", map[topic.Partition]metastore.OffsetCommit{p: {Offset: 6}}))
+	require.NoError(t, s.CommitOffsets(t.Context(), hold(t, s, bs, "g"), "g", map[topic.Partition]metastore.OffsetCommit{p: {Offset: 6}}))
 	require.NoError(t, s.SweepTopics(t.Context()))
 	require.Equal(t, owner, s.Catalog().Partition(p).Owner)
 	offsets, err := s.FetchOffsets(t.Context(), "g")

@@ -23,6 +23,7 @@ type View struct {
 	configs    *Configs // made of configSets; nil: to be made again
 	quotaSets  map[QuotaEntity]map[string]float64
 	quotas     *Quotas // made of quotaSets; nil: to be made again
+	slots      [Slots]Slot
 	compactors map[string]Member
 	queries    map[string]Member
 	segments   map[string]*segmentEntry

@@ -3,14 +3,11 @@ package api
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/chronik-stream/chronik/broker/wire"
-	"github.com/chronik-stream/chronik/internal/rendezvous"
 	"github.com/chronik-stream/chronik/metastore"
 )
 
@@ -19,8 +16,8 @@ import (
 //   - 1 kinds of coordinators; 3 flexible; 4 several keys at once; 5 and 6 the
 //     same on the wire.
 //
-// A group's coordinator is the same live broker whoever is asked. There are no
-// coordinators of transactions or share groups. Who asks for the former is told
+// A group's coordinator is the broker that owns its slot, whoever is asked. While
+// nobody does there is none, and clients ask again. There are no coordinators of transactions or share groups. Who asks for the former is told
 // by the code that ends every client's attempt at once.
 func findCoordinatorRoute() *route {
 	return &route{key: 10, name: "FindCoordinator", min: 0, max: 6, busy: true, start: whole(findCoordinator), note: "of consumer groups"}
@@ -68,23 +65,9 @@ func (h *Handler) coordinator(key string, kind int8) (metastore.Broker, error) {
 	default:
 		return metastore.Broker{}, fmt.Errorf("%w: there are coordinators of groups only", errRequest)
 	}
-	b, ok := Coordinator(key, h.Cluster.Brokers())
+	b, ok := h.Cluster.Coordinator(key)
 	if !ok {
 		return b, kerr.CoordinatorNotAvailable
 	}
 	return b, nil
-}
-
-// Coordinator returns which of the live brokers coordinates a group. Everybody
-// who sees the same brokers finds the same one, and a broker that comes or goes
-// moves only its own groups. false when there is no broker.
-func Coordinator(group string, brokers []metastore.Broker) (metastore.Broker, bool) {
-	if len(brokers) == 0 {
-		return metastore.Broker{}, false
-	}
-	ids := make([]string, len(brokers))
-	for i, b := range brokers {
-		ids[i] = strconv.Itoa(int(b.ID))
-	}
-	return brokers[slices.Index(ids, rendezvous.Pick(group, ids))], true
 }

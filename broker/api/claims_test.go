@@ -74,11 +74,11 @@ var claims = []struct {
 	{"a commit is refused by the partition", "TestOffsetCommitRefusesOnlyTheBadPartition TestMetadataOfAnOffsetIsBounded"},
 	{"the consumer protocol: epochs, errors, up and down", "TestConsumerHeartbeatsAreRefusedByTheirErrors TestClientsAreToldThatTheConsumerProtocolIsInForceAndTransactionsAreNot TestAGroupIsUpgradedAndDowngradedWhileItReads TestAGroupIsDescribedByTheAPIOfItsProtocolAlone"},
 	{"groups in use are not deleted, nor the offsets of what they read", "TestGroupsInUseAreNotDeletedNorTheOffsetsOfTopicsThatTheyRead"},
-	{"every broker names the same coordinator, and only that one answers", "TestEveryBrokerNamesTheSameCoordinator TestOnlyTheCoordinatorAnswers"},
+	{"a group has one coordinator, whoever is asked, and only that one answers", "TestAGroupHasNoCoordinatorWhileNobodyOwnsItsSlot TestASlotHasOneOwnerAtATime TestOnlyTheCoordinatorAnswers"},
 	{"no partition has two owners, none is forgotten, however many come and go", "TestFiveHundredConsumersComeAndGoInAClassicGroup TestFiveHundredConsumersComeAndGoInAConsumerGroup TestNoPartitionIsEverReadByTwoAndEveryGroupSettles TestOneAssignmentAGenerationUnderAnyFault"},
 
 	// What is ours.
-	{"a session that is over writes nothing", "TestNewSessionFencesTheOldOne TestFencedSessionTakesAndReleasesNothing TestOffsetsOfAnEndedSessionAreRefused TestALostSessionIsFollowedByAnother"},
+	{"a session that is over writes nothing", "TestNewSessionFencesTheOldOne TestFencedSessionTakesAndReleasesNothing TestOffsetsOfALostSlotAreRefused TestALostSessionIsFollowedByAnother"},
 	{"what is not built says so", "TestAccessControlIsAnsweredSecurityDisabled TestAClientThatWantsSASLIsToldAtOnce TestDelegationTokensAreDisabled TestThereAreNoTransactions"},
 }
 

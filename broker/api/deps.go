@@ -130,6 +130,9 @@ type Cluster interface {
 	// Leader tells which live broker owns p. Broker is metastore.NoBroker when
 	// nobody does at the moment.
 	Leader(p topic.Partition) core.Leader
+	// Coordinator is the live broker that owns a group's coordinator slot. false
+	// when nobody does at the moment.
+	Coordinator(group string) (metastore.Broker, bool)
 	// WaitLeaders returns when every partition of the topic has a leader, or
 	// when ctx ends: it shortens a client's way after CreateTopics and promises
 	// nothing.

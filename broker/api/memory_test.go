@@ -34,6 +34,8 @@ type memory struct {
 	gate    chan struct{}            // when set, Wait waits until it is closed
 	confirm error                    // what Confirm answers
 	appends []topic.Partition        // in the order of the calls
+
+	uncoordinated bool // nobody owns the slots of groups
 }
 
 type memoryLog struct {
@@ -163,6 +165,13 @@ func (m *memory) Revision() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.revision
+}
+
+// Coordinator implements api.Cluster.
+func (m *memory) Coordinator(string) (metastore.Broker, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.brokers[0], !m.uncoordinated
 }
 
 func (m *memory) Leader(p topic.Partition) core.Leader {

@@ -488,24 +488,29 @@ func TestDescribeGroupsOfAnUnknownGroup(t *testing.T) {
 	}
 }
 
-func TestEveryBrokerNamesTheSameCoordinator(t *testing.T) {
-	var brokers []metastore.Broker
-	for id := range metastore.BrokerID(5) {
-		brokers = append(brokers, metastore.Broker{ID: id})
-	}
-	share := make(map[metastore.BrokerID]int)
-	for i := range 5000 {
-		name := fmt.Sprintf("group-%d", i)
-		b, ok := api.Coordinator(name, brokers)
-		require.True(t, ok)
-		share[b.ID]++
-		if b.ID != 2 { // a broker that goes moves only its own groups
-			after, _ := api.Coordinator(name, append(brokers[:2:2], brokers[3:]...))
-			require.Equal(t, b.ID, after.ID)
+func TestAGroupHasNoCoordinatorWhileNobodyOwnsItsSlot(t *testing.T) {
+	s := serve(t, api.Config{})
+	c := s.raw(t)
+	for version := range int16(7) {
+		req := kmsg.NewPtrFindCoordinatorRequest()
+		req.Version, req.CoordinatorKey, req.CoordinatorKeys = version, "g", []string{"g"}
+		for _, owned := range []bool{true, false} {
+			s.mu.Lock()
+			s.uncoordinated = !owned
+			s.mu.Unlock()
+			found := c.ask(req).(*kmsg.FindCoordinatorResponse)
+			code, node := found.ErrorCode, found.NodeID
+			if version >= 4 {
+				code, node = found.Coordinators[0].ErrorCode, found.Coordinators[0].NodeID
+			}
+			if owned {
+				require.Zero(t, code)
+				require.EqualValues(t, 7, node)
+			} else {
+				require.Equal(t, kerr.CoordinatorNotAvailable.Code, code)
+				require.EqualValues(t, -1, node)
+			}
 		}
-	}
-	for id, n := range share {
-		require.InDelta(t, 1000, n, 150, "broker %d", id)
 	}
 }
 

@@ -56,9 +56,11 @@ func serveWire(t testing.TB, cfg api.Config, connections wire.Config, log *slog.
 	s := &server{memory: m, addr: socket.Addr().String()}
 	delay := 20 * time.Millisecond
 	reg := prometheus.NewRegistry()
-	s.groups = group.New(group.Config{InitialRebalanceDelay: &delay, SessionTimeoutMin: 100 * time.Millisecond}, m.groupTopics, func(string) bool { return true }, log, group.NewMetrics(reg))
-	storage, store := metadata(t)
-	s.groups.Begin(storage)
+	s.groups = group.New(group.Config{InitialRebalanceDelay: &delay, SessionTimeoutMin: 100 * time.Millisecond}, m.groupTopics, log, group.NewMetrics(reg))
+	held, store := metadata(t)
+	for n, slot := range held {
+		s.groups.Begin(n, storedGroups{group.InMetastore(store, slot)})
+	}
 	handler := api.New(cfg, api.Deps{Log: m, Reader: m, Topics: m, Configs: storedConfigs{store}, Quotas: storedConfigs{store}, Cluster: m, ProducerIDs: m, Groups: s.groups, LogLevel: &s.level}, log, reg)
 	s.reg = reg
 	connections.Quota = handler.ConnectionThrottle
@@ -122,7 +124,7 @@ func timed(ctx context.Context) error {
 }
 
 // metadata is a metadata store in memory with a session for groups.
-func metadata(t testing.TB) (group.Storage, *metastore.Store) {
+func metadata(t testing.TB) (map[int]*metastore.HeldSlot, *metastore.Store) {
 	k := memkv.New()
 	store, err := metastore.Open(t.Context(), k, metastore.Options{Cluster: "test"})
 	require.NoError(t, err)
@@ -133,7 +135,13 @@ func metadata(t testing.TB) (group.Storage, *metastore.Store) {
 		store.Close()
 		require.NoError(t, k.Close())
 	})
-	return storedGroups{group.InMetastore(store, session)}, store
+	all := make(map[int]metastore.Slot)
+	for n := range metastore.Slots {
+		all[n] = metastore.Slot{}
+	}
+	held, err := store.TakeSlots(t.Context(), session, all)
+	require.NoError(t, err)
+	return held, store
 }
 
 // topic makes a topic and returns it.

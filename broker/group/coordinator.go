@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/group/consumer"
+	"github.com/chronik-stream/chronik/metastore"
 )
 
 // Config bounds the groups. Zero fields take their defaults, which are Kafka's.
@@ -63,114 +64,101 @@ type Coordinator struct {
 	metadata  int // bytes that may come with an offset
 	metrics   *Metrics
 	topics    func() *consumer.Topics
-	serves    func(group string) bool
 	log       *slog.Logger
+	loads     chan struct{} // holds one for each group that is being read in the background
 
 	mu     sync.Mutex
-	term   *term // nil: between sessions
+	terms  [metastore.Slots]*term // nil: the slot is not ours
 	closed bool
 }
 
 // New returns a coordinator, which serves nothing before Begin. topics are those
-// that exist now, and owns tells whether this broker is the one that coordinates a
-// group; both may change at any time.
-func New(cfg Config, topics func() *consumer.Topics, owns func(group string) bool, log *slog.Logger, metrics *Metrics) *Coordinator {
+// that exist now; they may change at any time.
+func New(cfg Config, topics func() *consumer.Topics, log *slog.Logger, metrics *Metrics) *Coordinator {
 	return &Coordinator{
 		limits: cfg.limits(), interval: cmp.Or(cfg.ConsumerHeartbeatInterval, 5*time.Second), timesOf: cfg.Times,
 		retention: Retention{cmp.Or(cfg.OffsetsRetention, 7*24*time.Hour), cmp.Or(cfg.OffsetsRetentionCheck, 10*time.Minute)},
 		metadata:  *cmp.Or(cfg.OffsetMetadataBytesMax, new(4096)), metrics: metrics,
-		migration: cmp.Or(cfg.Migration, Bidirectional), topics: topics, serves: owns, log: log,
+		migration: cmp.Or(cfg.Migration, Bidirectional), topics: topics, log: log,
+		loads: make(chan struct{}, loadersMax),
 	}
 }
 
-// Begin starts to serve groups out of storage, which is that of a new session of
-// the broker. Those that this broker coordinates are read in the background, so
+// Begin starts to serve the groups of a slot out of storage, which is that of a
+// new ownership of the slot. Those that are in use are read in the background, so
 // that members who stay away are missed.
-func (c *Coordinator) Begin(storage Storage) {
-	c.End()
+func (c *Coordinator) Begin(slot int, storage Storage) {
+	c.End(slot)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return
 	}
-	t := &term{
-		coordinator: c, storage: storage, commits: newCommitter(storage),
-		review: make(chan struct{}, 1), groups: make(map[string]*running),
-	}
+	t := &term{coordinator: c, slot: slot, storage: storage, commits: newCommitter(storage), groups: make(map[string]*running)}
 	t.life, t.end = context.WithCancel(context.Background())
-	c.term = t
-	t.tasks.Go(t.loads)
+	c.terms[slot] = t
+	t.tasks.Go(t.load)
 	t.tasks.Go(t.expire)
 }
 
-// End forgets everything and answers whoever waits with ErrNotCoordinator: the
-// session is over, and what is stored is for the next one. It returns when no
-// write is under way.
-func (c *Coordinator) End() {
+// End gives up a slot that is to go to another broker, or is lost: whoever waits
+// is answered with ErrNotCoordinator, and memory is dropped. What was being
+// written is finished, if it can be within a few seconds: what is stored is what
+// the next owner goes on with. When End returns nothing is being written any
+// more. [release-after-flush]
+func (c *Coordinator) End(slot int) {
 	c.mu.Lock()
-	t := c.term
-	c.term = nil
+	t := c.terms[slot]
+	c.terms[slot] = nil
 	c.mu.Unlock()
-	if t == nil {
-		return
+	if t != nil {
+		t.retire()
 	}
-	t.mu.Lock()
-	t.end()
-	t.mu.Unlock()
-	for _, g := range t.all() {
-		g.drop(ErrNotCoordinator)
-	}
-	t.tasks.Wait()
-	t.commits.close()
 }
 
-// Close is End for good: whoever asks from then on gets ErrClosed.
+// Close is End of every slot for good: whoever asks from then on gets ErrClosed.
 func (c *Coordinator) Close() {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	c.End()
+	c.EndAll()
 }
 
-// Review looks again which groups this broker coordinates: after brokers came or
-// went. It forgets those of others, and reads those that are new to it.
-func (c *Coordinator) Review() {
-	t, err := c.current()
-	if err != nil {
-		return
+// EndAll is End of every slot.
+func (c *Coordinator) EndAll() {
+	var ending sync.WaitGroup
+	for slot := range metastore.Slots {
+		ending.Go(func() { c.End(slot) })
 	}
-	for _, g := range t.all() {
-		if !c.owns(g.name) {
-			g.drop(ErrNotCoordinator)
-		}
-	}
-	select {
-	case t.review <- struct{}{}:
-	default: // asked for already
-	}
+	ending.Wait()
 }
 
-func (c *Coordinator) owns(group string) bool { return c.serves(group) }
-
-func (c *Coordinator) current() (*term, error) {
+// served are the terms of the slots that are ours.
+func (c *Coordinator) served() ([]*term, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.closed:
+	if c.closed {
 		return nil, ErrClosed
-	case c.term == nil:
-		return nil, ErrNotCoordinator
 	}
-	return c.term, nil
+	var terms []*term
+	for _, t := range c.terms {
+		if t != nil && t.storage.Valid() {
+			terms = append(terms, t)
+		}
+	}
+	return terms, nil
 }
 
-// check refuses a group that this broker cannot serve.
+// check refuses a group that this broker cannot serve: one whose slot is not its
+// own, or may not be any more.
 func (c *Coordinator) check(group string) (*term, error) {
-	t, err := c.current()
+	c.mu.Lock()
+	t, closed := c.terms[metastore.SlotOf(group)], c.closed
+	c.mu.Unlock()
 	switch {
-	case err != nil:
-		return nil, err
-	case !c.owns(group):
+	case closed:
+		return nil, ErrClosed
+	case t == nil || !t.storage.Valid():
 		return nil, ErrNotCoordinator
 	}
 	return t, nil
@@ -188,7 +176,7 @@ func (c *Coordinator) with(ctx context.Context, group string, step func(g *runni
 			return nil, err
 		}
 		g.mu.Lock()
-		if g.gone == nil && g.held == nil {
+		if g.gone == nil && g.held == nil && !g.retired {
 			now := time.Now()
 			g.used = now
 			g.step(now, func() { step(g, now) })
@@ -196,6 +184,9 @@ func (c *Coordinator) with(ctx context.Context, group string, step func(g *runni
 			return g, nil
 		}
 		gone, held := g.gone, g.held
+		if gone == nil && g.retired {
+			gone = ErrNotCoordinator
+		}
 		g.mu.Unlock()
 		if gone == nil {
 			if err := g.free(ctx, held); err != nil {
@@ -254,8 +245,10 @@ func (c *Coordinator) await(ctx context.Context, g *running, t Ticket) Answer {
 			return a
 		default:
 		}
-		if _, err = c.current(); err == nil {
-			err = ErrNotCoordinator
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if err = ErrNotCoordinator; c.closed {
+			err = ErrClosed
 		}
 	}
 	return Answer{Joined: Joined{Generation: -1}, Err: err}

@@ -17,6 +17,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/group/consumer"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
 )
 
 func noTopics() *consumer.Topics { return consumer.NewTopics(1, nil) }
@@ -35,8 +36,8 @@ func newStore() *store {
 
 // begin returns a coordinator that serves out of s until the test ends.
 func begin(t *testing.T, s group.Storage) *group.Coordinator {
-	c := group.New(group.Config{}, noTopics, everything, slog.New(slog.DiscardHandler), group.NewMetrics(nil))
-	c.Begin(s)
+	c := group.New(group.Config{}, noTopics, slog.New(slog.DiscardHandler), group.NewMetrics(nil))
+	beginAll(c, s)
 	t.Cleanup(c.Close)
 	return c
 }
@@ -129,7 +130,14 @@ func (s *store) GroupsWithOffsets(context.Context) ([]string, error) {
 	return names, nil
 }
 
-func everything(string) bool { return true }
+func (s *store) Valid() bool { return true }
+
+// beginAll has c serve every slot out of one storage.
+func beginAll(c *group.Coordinator, s group.Storage) {
+	for slot := range metastore.Slots {
+		c.Begin(slot, s)
+	}
+}
 
 func join(id string) group.JoinRequest {
 	return group.JoinRequest{
@@ -186,23 +194,43 @@ func TestCloseFreesEverybodyWhoWaits(t *testing.T) {
 	})
 }
 
+// doubtful is a store of a slot that may be another's by now.
+type doubtful struct {
+	*store
+	lapsed atomic.Bool
+}
+
+func (d *doubtful) Valid() bool { return !d.lapsed.Load() }
+
 func TestOnlyTheCoordinatorAnswers(t *testing.T) {
-	var mine atomic.Bool
-	c := group.New(group.Config{}, noTopics, func(string) bool { return mine.Load() }, slog.New(slog.DiscardHandler), group.NewMetrics(nil))
-	c.Begin(newStore())
+	c := group.New(group.Config{}, noTopics, slog.New(slog.DiscardHandler), group.NewMetrics(nil))
 	defer c.Close()
-	_, err := c.Join(t.Context(), "g", join(""))
-	require.ErrorIs(t, err, group.ErrNotCoordinator)
-	_, err = c.Committed(t.Context(), "g")
-	require.ErrorIs(t, err, group.ErrNotCoordinator)
-	mine.Store(true)
+	refuses := func(name string) {
+		t.Helper()
+		_, err := c.Join(t.Context(), name, join(""))
+		require.ErrorIs(t, err, group.ErrNotCoordinator)
+		_, err = c.Committed(t.Context(), name)
+		require.ErrorIs(t, err, group.ErrNotCoordinator)
+	}
+	refuses("g")
+	s := &doubtful{store: newStore()}
+	c.Begin(metastore.SlotOf("g"), s)
+	refuses("of another slot")
+	offsets, err := c.Committed(t.Context(), "g")
+	require.NoError(t, err)
+	require.Empty(t, offsets)
+	s.lapsed.Store(true)
+	refuses("g")
+	s.lapsed.Store(false)
+	require.NoError(t, c.Check("g"))
+	c.End(metastore.SlotOf("g"))
+	refuses("g")
+
+	beginAll(c, newStore())
 	_, err = c.Join(t.Context(), "", join(""))
 	require.ErrorIs(t, err, group.ErrInvalidGroupID)
 	_, err = c.Committed(t.Context(), "")
 	require.NoError(t, err, "old clients without a group fetch offsets of the empty one")
-	offsets, err := c.Committed(t.Context(), "g")
-	require.NoError(t, err)
-	require.Empty(t, offsets)
 }
 
 func TestCommitsOfAGroupAreMergedAndNeverGoBack(t *testing.T) {

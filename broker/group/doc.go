@@ -9,7 +9,8 @@
 // part and the offsets through to the store: what an answer tells of is stored
 // before it is given.
 //
-// The coordinator's memory belongs to a session of the broker. The next session
-// reads what is stored, and the groups go on where they were: members whose next
-// heartbeat comes within their session timeout notice nothing.
+// Groups are shared out over slots, and those over the brokers. The memory of a
+// slot's groups belongs to one ownership of it. The next one, here or on another
+// broker, reads what is stored, and the groups go on where they were: members
+// whose next heartbeat comes within their session timeout notice nothing.
 package group

@@ -43,29 +43,45 @@ type Listed struct {
 
 // List returns the groups that this broker coordinates, sorted by name.
 func (c *Coordinator) List(ctx context.Context) ([]Listed, error) {
-	t, err := c.current()
+	terms, err := c.served()
 	if err != nil {
 		return nil, err
 	}
 	byName := make(map[string]Summary)
+	for _, t := range terms {
+		if err := t.list(ctx, byName); err != nil {
+			return nil, err
+		}
+	}
+	listed := make([]Listed, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		listed = append(listed, Listed{name, byName[name]})
+	}
+	return listed, nil
+}
+
+// list adds the groups of the slot.
+func (t *term) list(ctx context.Context, byName map[string]Summary) error {
 	committed, err := t.storage.GroupsWithOffsets(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, name := range committed {
-		byName[name] = Summary{Kind: Classic, Phase: Empty}
+		if t.owns(name) {
+			byName[name] = Summary{Kind: Classic, Phase: Empty}
+		}
 	}
 	heads, err := t.storage.GroupHeads(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for name, head := range heads {
 		s, err := summarize(head)
 		if err != nil {
-			c.log.Error("a group cannot be read", "group", name, "error", err)
-			continue
+			t.coordinator.log.Error("a group cannot be read", "group", name, "error", err)
+		} else if t.owns(name) {
+			byName[name] = s
 		}
-		byName[name] = s
 	}
 	for _, g := range t.all() {
 		g.mu.Lock()
@@ -74,13 +90,7 @@ func (c *Coordinator) List(ctx context.Context) ([]Listed, error) {
 		}
 		g.mu.Unlock()
 	}
-	listed := make([]Listed, 0, len(byName))
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		if c.owns(name) {
-			listed = append(listed, Listed{name, byName[name]})
-		}
-	}
-	return listed, nil
+	return nil
 }
 
 // Delete forgets a group without members, and its offsets. Who wants to join, or

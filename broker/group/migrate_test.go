@@ -35,8 +35,8 @@ type protocols struct {
 
 func beginProtocols(t *testing.T, s group.Storage, migration group.Migration) protocols {
 	var told bytes.Buffer
-	c := group.New(group.Config{Migration: migration}, oneTopic, everything, slog.New(slog.NewTextHandler(&told, nil)), group.NewMetrics(prometheus.NewRegistry()))
-	c.Begin(s)
+	c := group.New(group.Config{Migration: migration}, oneTopic, slog.New(slog.NewTextHandler(&told, nil)), group.NewMetrics(prometheus.NewRegistry()))
+	beginAll(c, s)
 	t.Cleanup(c.Close)
 	return protocols{t, c, &told}
 }
@@ -225,11 +225,11 @@ func TestMembersOfTheConsumerProtocolSurviveTheirCoordinator(t *testing.T) {
 		p.beat(enter("a"))
 		p.beat(enter("b"))
 		half := p.beat(again("a", 1, nil)).Assignment
-		p.End()
+		p.EndAll()
 		_, _, err := p.ConsumerHeartbeat(t.Context(), "g", again("a", 1, half))
 		require.ErrorIs(t, err, group.ErrNotCoordinator)
 
-		p.Begin(s)
+		beginAll(p.Coordinator, s)
 		require.Equal(t, consumer.Beat{MemberID: "a", Epoch: 2}, p.beat(again("a", 1, half)), "it goes on where it was: between two epochs")
 		require.Equal(t, 2, p.beat(again("b", 2, nil)).Assignment.Len())
 		d, _, err := p.DescribeConsumers(t.Context(), "g")
@@ -237,8 +237,8 @@ func TestMembersOfTheConsumerProtocolSurviveTheirCoordinator(t *testing.T) {
 		require.Equal(t, consumer.Stable, d.Phase)
 
 		// Whoever does not come back is missed, and that is told.
-		p.End()
-		p.Begin(s)
+		p.EndAll()
+		beginAll(p.Coordinator, s)
 		epoch, all := int32(2), half
 		for range 10 {
 			<-time.After(5 * time.Second)

@@ -31,7 +31,7 @@ type Offsets interface {
 	DeleteGroupOffsets(ctx context.Context, group string) error
 	// ExpireOffsets forgets offsets, but those that were committed anew since.
 	ExpireOffsets(ctx context.Context, group string, expired map[topic.Partition]Offset) error
-	// GroupsWithOffsets lists the groups that have committed anything.
+	// GroupsWithOffsets lists the groups of the slot that have committed anything.
 	GroupsWithOffsets(ctx context.Context) ([]string, error)
 }
 

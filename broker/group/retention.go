@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
 )
 
 // Retention is how long committed offsets of which nobody makes use are kept.
@@ -14,8 +15,14 @@ type Retention struct {
 	Check time.Duration // how often it is looked
 }
 
-// expire looks for offsets whose time is over until the session is.
+// expire looks for offsets whose time is over until the term is.
 func (t *term) expire() {
+	// Begun at once, the slots do not all look at the same time.
+	select {
+	case <-time.After(t.coordinator.retention.Check * time.Duration(t.slot) / metastore.Slots):
+	case <-t.life.Done():
+		return
+	}
 	every := time.NewTicker(t.coordinator.retention.Check)
 	defer every.Stop()
 	for {
@@ -30,7 +37,7 @@ func (t *term) expire() {
 	}
 }
 
-// expireAll deletes what is due of all groups that this broker coordinates.
+// expireAll deletes what is due of all groups of the slot.
 func (t *term) expireAll() error {
 	names, err := t.storage.GroupsWithOffsets(t.life)
 	if err != nil {
@@ -48,7 +55,7 @@ func (t *term) expireAll() error {
 		if t.life.Err() != nil {
 			return failed
 		}
-		if !t.coordinator.owns(name) {
+		if !t.owns(name) {
 			continue
 		}
 		if err := t.expireGroup(name); err != nil && failed == nil {

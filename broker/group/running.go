@@ -17,8 +17,8 @@ const (
 )
 
 // running is a group in memory, from when it is read until it is forgotten:
-// because nobody is in it, because another broker coordinates it, because its
-// session is over or somebody else wrote it.
+// because nobody is in it, because its slot goes to another broker or is lost, or
+// because somebody else wrote it.
 //
 // Whatever a step changes of the durable part makes a new version of the state.
 // One writer at a time stores it; versions that come meanwhile are one write
@@ -43,6 +43,7 @@ type running struct {
 	waiting []waiter      // in the order of their versions
 	told    []func(error) // of the step under way: to wait for what it leaves
 	held    chan struct{} // closed when requests may take steps again; nil: they may
+	retired bool          // no step is taken any more; what is being stored is its end
 }
 
 // waiter is somebody who waits for a version to be stored.
@@ -176,7 +177,9 @@ func (g *running) write() {
 		g.mu.Lock()
 		if g.gone != nil || g.stored >= g.version {
 			g.writing = false
-			if g.gone == nil {
+			if g.gone == nil && g.retired {
+				g.dropLocked(ErrNotCoordinator)
+			} else if g.gone == nil {
 				g.setTimer(time.Now())
 			}
 			g.mu.Unlock()
@@ -216,6 +219,17 @@ func (g *running) drop(err error) {
 	g.dropLocked(err)
 }
 
+// retire ends the group when what is being stored is stored. Requests that wait
+// for members, and not for the store, are not waited for.
+func (g *running) retire() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.retired = true
+	if !g.writing {
+		g.dropLocked(ErrNotCoordinator)
+	}
+}
+
 // refuse is drop for a group that cannot be read. It is forgotten a moment later:
 // until then who asks for it gets err, and does not have it read again.
 func (g *running) refuse(err error) {
@@ -242,12 +256,8 @@ func (g *running) dropLocked(err error) {
 
 // awake is what the timer does.
 func (g *running) awake() {
-	if !g.term.coordinator.owns(g.name) {
-		g.drop(ErrNotCoordinator)
-		return
-	}
 	g.mu.Lock()
-	if g.gone != nil {
+	if g.gone != nil || g.retired {
 		g.mu.Unlock()
 		return
 	}
@@ -308,7 +318,8 @@ func (g *running) load() {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.gone != nil {
+	if g.gone != nil || g.retired {
+		g.dropLocked(ErrNotCoordinator)
 		return
 	}
 	g.record, g.kind = record, k

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/broker/group"
+	"github.com/chronik-stream/chronik/broker/slots"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/kv/faults"
@@ -23,8 +24,9 @@ import (
 )
 
 // The simulation: members of one group join, commit, crash and leave, while its
-// coordination moves between two brokers, which crash too, over a metadata store
-// that loses requests and answers and applies some late. Time is virtual.
+// slot moves between two brokers, which crash too, over a metadata store that
+// loses requests and answers and applies some late. Members ask now and then who
+// is not the coordinator. Time is virtual.
 //
 // What has to hold: of one generation only one assignment is ever given out, each
 // member gets its own part, and an acknowledged offset is what is read. When the
@@ -66,7 +68,7 @@ type sim struct {
 	kv    *memory.Store
 	topic topic.ID
 	calm  atomic.Bool
-	owner atomic.Int32 // which broker coordinates
+	owner atomic.Int32 // the broker that is wished to coordinate
 	at    [2]atomic.Pointer[group.Coordinator]
 
 	mu    sync.Mutex
@@ -93,17 +95,11 @@ func (s *sim) run() {
 	for until := time.Now().Add(simTime); time.Now().Before(until); {
 		<-time.After(time.Duration(rnd.IntN(60_000)) * time.Millisecond)
 		s.owner.Store(int32(rnd.IntN(2)))
-		s.count(func(c *simCounts) { c.moves++ })
-		for i := range s.at {
-			if c := s.at[i].Load(); c != nil {
-				c.Review()
-			}
-		}
 	}
 	s.calm.Store(true)
 	<-time.After(2 * time.Minute) // sessions and rebalances that were begun
-	c := s.at[s.owner.Load()].Load()
-	require.NotNil(s.t, c)
+	c := s.coordinator(0)
+	require.NotNil(s.t, c, "seed %d", s.seed)
 	d, err := c.Describe(ctx, "g")
 	require.NoError(s.t, err, "seed %d", s.seed)
 	require.Equal(s.t, group.Stable, d.Phase, "seed %d", s.seed)
@@ -111,6 +107,32 @@ func (s *sim) run() {
 	end()
 	all.Wait()
 	require.NoError(s.t, s.kv.Close())
+}
+
+// coordinator returns who coordinates; nil if nobody does, anybody sometimes.
+func (s *sim) coordinator(mistake float64) *group.Coordinator {
+	var found []*group.Coordinator
+	for i := range s.at {
+		if c := s.at[i].Load(); c != nil && (rand.Float64() < mistake || c.Check("g") == nil) {
+			found = append(found, c)
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return found[rand.IntN(len(found))]
+}
+
+// wished gives every slot to the broker whose turn it is, if it lives.
+func (s *sim) wished(v *metastore.View) (wished [metastore.Slots]metastore.BrokerID) {
+	turn := metastore.BrokerID(s.owner.Load())
+	if _, alive := v.Broker(turn); !alive {
+		turn = 1 - turn
+	}
+	for n := range wished {
+		wished[n] = turn
+	}
+	return wished
 }
 
 // broker runs one life after the other, each over a store with its own troubles.
@@ -132,9 +154,14 @@ func (s *sim) broker(ctx context.Context, i int) {
 		require.NoError(s.t, err)
 		s.count(func(c *simCounts) { c.lives++ })
 		delay := time.Second
-		c := group.New(group.Config{InitialRebalanceDelay: &delay}, noTopics, func(string) bool { return s.owner.Load() == int32(i) },
-			slog.New(slog.DiscardHandler), group.NewMetrics(nil))
-		c.Begin(group.InMetastore(store, session))
+		quiet := slog.New(slog.DiscardHandler)
+		c := group.New(group.Config{InitialRebalanceDelay: &delay}, noTopics, quiet, group.NewMetrics(nil))
+		managing, stop := context.WithCancel(ctx)
+		managed := make(chan struct{})
+		go func() {
+			defer close(managed)
+			slots.New(slots.Options{Store: store, Session: session, Groups: c, Wished: s.wished, Log: quiet}).Run(managing)
+		}()
 		s.at[i].Store(c)
 		life, over := context.WithTimeout(ctx, time.Duration(20+rnd.IntN(120))*time.Second)
 		for life.Err() == nil && session.Valid() {
@@ -157,12 +184,24 @@ func (s *sim) broker(ctx context.Context, i int) {
 			}
 		}
 		over()
-		s.at[i].Store(nil)
 		// A crash leaves the session, which another life fences; a stop ends it.
-		if rnd.IntN(2) == 0 {
+		crash := rnd.IntN(2) == 0 && ctx.Err() == nil
+		if crash {
+			cut, err := faults.ParsePlan("* * fail-before p=1")
+			require.NoError(s.t, err)
+			flaky.Use(cut)
+			s.at[i].Store(nil)
+		} else {
 			flaky.Use(faults.Plan{})
+		}
+		stop()
+		<-managed
+		s.at[i].Store(nil)
+		if !crash {
 			require.NoError(s.t, session.Close(context.WithoutCancel(ctx)))
 		}
+		slot, _ := store.Catalog().Slot(metastore.SlotOf("g"))
+		s.count(func(c *simCounts) { c.moves = max(c.moves, int(slot.Epoch)) })
 		c.Close()
 		store.Close()
 		if ctx.Err() == nil {
@@ -184,7 +223,7 @@ func (s *sim) member(ctx context.Context, i int) {
 		}
 	}
 	for ctx.Err() == nil {
-		c := s.at[s.owner.Load()].Load()
+		c := s.coordinator(0.01)
 		if c == nil {
 			pause(100 * time.Millisecond)
 			continue
@@ -227,7 +266,7 @@ func (s *sim) member(ctx context.Context, i int) {
 		s.assigned(joined.Generation, id, string(synced.Assignment))
 		for ctx.Err() == nil {
 			pause(time.Duration(500+rnd.IntN(3000)) * time.Millisecond)
-			if c = s.at[s.owner.Load()].Load(); c == nil {
+			if c = s.coordinator(0.05); c == nil {
 				continue
 			}
 			value++

@@ -14,13 +14,16 @@ import (
 // Stored is the durable part of a group's state.
 type Stored = metastore.GroupState
 
-// Storage keeps groups for one session of this broker. Once that is over, what
-// is written under it fails with metastore.ErrFenced.
+// Storage keeps the groups of a slot for one ownership of it. Once that is over,
+// what is written under it fails with metastore.ErrSlotLost.
 type Storage interface {
 	Offsets
+	// Valid reports whether the ownership certainly lasts: nobody else can have
+	// begun to coordinate the groups.
+	Valid() bool
 	// LoadGroup reads the state of a group; an unknown one has none.
 	LoadGroup(ctx context.Context, group string) (Record, error)
-	// GroupHeads returns the heads of all groups with a state.
+	// GroupHeads returns the heads of all groups of the slot with a state.
 	GroupHeads(ctx context.Context) (map[string][]byte, error)
 	// Sweep deletes what deleted groups and deleted topics have left.
 	Sweep(ctx context.Context) error
@@ -31,26 +34,28 @@ type Record interface {
 	State() Stored
 	// Write replaces the state, and tries until it knows the outcome or ctx
 	// ends. After an error the record is of no use: metastore.ErrConflict,
-	// somebody else wrote it; metastore.ErrFenced.
+	// somebody else wrote it; metastore.ErrSlotLost.
 	Write(ctx context.Context, state Stored) error
 }
 
-// InMetastore returns the storage of a broker's session.
-func InMetastore(store *metastore.Store, session *metastore.BrokerSession) Storage {
-	return &inMetastore{store, session}
+// InMetastore returns the storage of a slot that the broker owns.
+func InMetastore(store *metastore.Store, held *metastore.HeldSlot) Storage {
+	return &inMetastore{store, held}
 }
 
 type inMetastore struct {
-	store   *metastore.Store
-	session *metastore.BrokerSession
+	store *metastore.Store
+	held  *metastore.HeldSlot
 }
 
+func (m *inMetastore) Valid() bool { return m.held.Valid() }
+
 func (m *inMetastore) LoadGroup(ctx context.Context, name string) (Record, error) {
-	return m.store.LoadGroup(ctx, m.session, name)
+	return m.store.LoadGroup(ctx, m.held, name)
 }
 
 func (m *inMetastore) GroupHeads(ctx context.Context) (map[string][]byte, error) {
-	return m.store.GroupHeads(ctx)
+	return m.store.GroupHeads(ctx, m.held.Slot())
 }
 
 func (m *inMetastore) FetchOffsets(ctx context.Context, name string) (map[topic.Partition]Offset, error) {
@@ -70,7 +75,7 @@ func (m *inMetastore) FetchOffsets(ctx context.Context, name string) (map[topic.
 }
 
 func (m *inMetastore) CommitOffsets(ctx context.Context, name string, offsets map[topic.Partition]Offset) error {
-	err := m.store.CommitOffsets(ctx, m.session, name, commits(offsets))
+	err := m.store.CommitOffsets(ctx, m.held, name, commits(offsets))
 	if errors.Is(err, kv.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", ErrCommitTooLarge, err)
 	}
@@ -90,17 +95,17 @@ func commits(offsets map[topic.Partition]Offset) map[topic.Partition]metastore.O
 }
 
 func (m *inMetastore) ExpireOffsets(ctx context.Context, name string, expired map[topic.Partition]Offset) error {
-	return m.store.ExpireOffsets(ctx, m.session, name, commits(expired))
+	return m.store.ExpireOffsets(ctx, m.held, name, commits(expired))
 }
 
 func (m *inMetastore) Sweep(ctx context.Context) error {
-	return errors.Join(m.store.SweepGroups(ctx, m.session), m.store.SweepOffsets(ctx))
+	return errors.Join(m.store.SweepGroups(ctx, m.held), m.store.SweepOffsets(ctx, m.held))
 }
 
 func (m *inMetastore) DeleteGroupOffsets(ctx context.Context, name string) error {
-	return m.store.DeleteGroupOffsets(ctx, m.session, name)
+	return m.store.DeleteGroupOffsets(ctx, m.held, name)
 }
 
 func (m *inMetastore) GroupsWithOffsets(ctx context.Context) ([]string, error) {
-	return m.store.OffsetGroups(ctx)
+	return m.store.OffsetGroups(ctx, m.held.Slot())
 }

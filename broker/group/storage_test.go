@@ -51,8 +51,8 @@ func TestOffsetsExpireWhenNobodyUsesThem(t *testing.T) {
 		topics := consumer.NewTopics(1, []consumer.Topic{read, unread})
 		reg := prometheus.NewRegistry()
 		cfg := group.Config{OffsetsRetention: 7 * 24 * time.Hour, OffsetsRetentionCheck: 10 * time.Minute}
-		c := group.New(cfg, func() *consumer.Topics { return topics }, everything, slog.New(slog.DiscardHandler), group.NewMetrics(reg))
-		c.Begin(newStore())
+		c := group.New(cfg, func() *consumer.Topics { return topics }, slog.New(slog.DiscardHandler), group.NewMetrics(reg))
+		beginAll(c, newStore())
 		defer c.Close()
 		one := func(id topic.ID) map[topic.Partition]group.Offset {
 			return map[topic.Partition]group.Offset{{Topic: id}: {Offset: 1, CommittedAt: time.Now()}}
@@ -174,7 +174,7 @@ func TestOffsetsOfTopicsThatAreReadAreNotDeleted(t *testing.T) {
 func TestMetadataOfAnOffsetIsBounded(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	most := 3
-	c := group.New(group.Config{OffsetMetadataBytesMax: &most}, noTopics, everything, slog.New(slog.DiscardHandler), group.NewMetrics(reg))
+	c := group.New(group.Config{OffsetMetadataBytesMax: &most}, noTopics, slog.New(slog.DiscardHandler), group.NewMetrics(reg))
 	defer c.Close()
 	require.NoError(t, c.CheckMetadata("123"))
 	require.ErrorIs(t, c.CheckMetadata("1234"), group.ErrMetadataTooLarge)
@@ -235,8 +235,8 @@ func TestNoAnswerTellsOfAnAssignmentThatIsNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gated{store: newStore()}
 		reg := prometheus.NewRegistry()
-		c := group.New(group.Config{MembersMax: 1}, noTopics, everything, slog.New(slog.DiscardHandler), group.NewMetrics(reg))
-		c.Begin(s)
+		c := group.New(group.Config{MembersMax: 1}, noTopics, slog.New(slog.DiscardHandler), group.NewMetrics(reg))
+		beginAll(c, s)
 		defer c.Close()
 		joined, err := c.Join(t.Context(), "g", join(""))
 		require.NoError(t, err)

@@ -5,20 +5,58 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/chronik-stream/chronik/metastore"
 )
 
-// term is the coordinator's work in one session of the broker.
+// term is the coordinator's work in one ownership of a slot.
 type term struct {
 	coordinator *Coordinator
+	slot        int
 	storage     Storage
 	commits     *committer
 	life        context.Context
 	end         context.CancelFunc
 	tasks       sync.WaitGroup
-	review      chan struct{} // asks loads to look again; holds one
 
-	mu     sync.Mutex
-	groups map[string]*running
+	mu      sync.Mutex
+	groups  map[string]*running
+	retired bool // no group is opened any more
+}
+
+// owns tells whether a group is of the term's slot.
+func (t *term) owns(name string) bool { return metastore.SlotOf(name) == t.slot }
+
+// retireWait is how long a slot is held for writes that are under way.
+const retireWait = 2 * time.Second
+
+// retire ends the term. Writes that are under way have a moment to end well: what
+// they store need not be done again elsewhere.
+func (t *term) retire() {
+	t.mu.Lock()
+	t.retired = true
+	t.mu.Unlock()
+	groups := t.all()
+	for _, g := range groups {
+		g.retire()
+	}
+	if t.storage.Valid() {
+		enough := time.NewTimer(retireWait)
+		for _, g := range groups {
+			select {
+			case <-g.over:
+			case <-enough.C:
+				enough.Reset(0) // for the others too
+			}
+		}
+		enough.Stop()
+	}
+	t.end()
+	for _, g := range t.all() {
+		g.drop(ErrNotCoordinator)
+	}
+	t.tasks.Wait()
+	t.commits.close()
 }
 
 // open returns the group, read if it is not in memory. It is ready, and may be
@@ -27,7 +65,7 @@ func (t *term) open(ctx context.Context, name string) (*running, error) {
 	t.mu.Lock()
 	g := t.groups[name]
 	if g == nil {
-		if t.life.Err() != nil {
+		if t.retired {
 			t.mu.Unlock()
 			return nil, ErrNotCoordinator
 		}
@@ -54,28 +92,15 @@ func (t *term) open(ctx context.Context, name string) (*running, error) {
 }
 
 const (
-	// loadersMax is how many groups are read at once when a session begins.
+	// loadersMax is how many groups are read at once in the background.
 	loadersMax = 16
 	// loadPause is how long a group, or all of them, are let alone that could
 	// not be read.
 	loadPause = time.Second
 )
 
-// loads reads this broker's groups when the term begins, and after each review.
-func (t *term) loads() {
-	for {
-		t.loadAll()
-		select {
-		case <-t.review:
-		case <-t.life.Done():
-			return
-		}
-	}
-}
-
-// loadAll reads the groups that this broker coordinates and that are not in
-// memory.
-func (t *term) loadAll() {
+// load reads the groups of the slot that have members.
+func (t *term) load() {
 	var heads map[string][]byte
 	for {
 		var err error
@@ -83,7 +108,7 @@ func (t *term) loadAll() {
 			break
 		}
 		if t.life.Err() == nil {
-			t.coordinator.log.Warn("groups cannot be read yet", "error", err)
+			t.coordinator.log.Warn("groups cannot be read yet", "slot", t.slot, "error", err)
 		}
 		select {
 		case <-time.After(loadPause):
@@ -91,23 +116,23 @@ func (t *term) loadAll() {
 			return
 		}
 	}
-	names := make(chan string)
-	var loaders sync.WaitGroup
-	for range loadersMax {
-		loaders.Go(func() {
-			for name := range names {
-				// What cannot be read is told where it is read, and asked for again.
-				_, _ = t.open(t.life, name)
-			}
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	for name, head := range heads {
+		if s, err := summarize(head); !t.owns(name) || err == nil && s.Phase == Empty {
+			continue
+		}
+		select {
+		case t.coordinator.loads <- struct{}{}:
+		case <-t.life.Done():
+			return
+		}
+		reading.Go(func() {
+			defer func() { <-t.coordinator.loads }()
+			// What cannot be read is told where it is read, and asked for again.
+			_, _ = t.open(t.life, name)
 		})
 	}
-	for name, head := range heads {
-		if s, err := summarize(head); t.life.Err() == nil && t.coordinator.owns(name) && (err != nil || s.Phase != Empty) {
-			names <- name
-		}
-	}
-	close(names)
-	loaders.Wait()
 }
 
 func (t *term) forget(g *running) {
