@@ -169,6 +169,9 @@ func (b *Broker) Run(ctx context.Context) error {
 	return errors.Join(err, tasks.Wait())
 }
 
+// reviewPause is how often at most it is looked which brokers live.
+const reviewPause = 100 * time.Millisecond
+
 // followBrokers tells the forwarder whose sessions are over, until ctx ends.
 func (b *Broker) followBrokers(ctx context.Context) {
 	catalog := b.deps.Store.Catalog()

@@ -88,7 +88,7 @@ func (h *Handler) otherCoordinator(group string) (metastore.Broker, bool) {
 
 // groupOwner is the broker that coordinates a group. ok is false when there is none.
 func (h *Handler) groupOwner(group string) (metastore.BrokerID, bool) {
-	b, ok := Coordinator(group, h.Cluster.Brokers())
+	b, ok := h.Cluster.Coordinator(group)
 	return b.ID, ok
 }
 
