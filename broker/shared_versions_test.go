@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/metastore"
 )
 
@@ -234,8 +235,8 @@ func servesFetch(t *testing.T, entry *wireClient, made *metastore.Topic) {
 		req := fetchOf(made, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8)
 		req.SetVersion(v)
 		got := map[int32]bool{}
-		// The first answer has all that is known, and maybe not all records yet.
-		for range 10 {
+		// An answer waits for nobody's records once it has some.
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
 			resp := entry.succeeds(req).(*kmsg.FetchResponse)
 			if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 9 {
 				t.Fatalf("version %d: %+v", v, resp)
@@ -265,7 +266,7 @@ func servesProduce(t *testing.T, entry *wireClient, made *metastore.Topic) {
 			continue // refused
 		}
 		for _, acks := range []int16{-1, 1} {
-			req := produceTo(made, acks, func(int32) []byte { return oneRecord("p") }, 0, 1, 2, 3, 4, 5, 6, 7, 8)
+			req := produceTo(made, acks, func(int32) []byte { return built(batch.None, nil, rec{time.Now().UnixMilli(), "p"}) }, 0, 1, 2, 3, 4, 5, 6, 7, 8)
 			req.SetVersion(v)
 			for i, p := range entry.succeeds(req).(*kmsg.ProduceResponse).Topics[0].Partitions {
 				if p.Partition != int32(i) || p.BaseOffset != next || v >= 5 && p.LogStartOffset != 0 {
@@ -275,7 +276,11 @@ func servesProduce(t *testing.T, entry *wireClient, made *metastore.Topic) {
 			next++
 		}
 		// What an owner refuses is said as it says it.
-		req := produceTo(made, -1, func(int32) []byte { b := oneRecord("p"); b[len(b)-1] ^= 1; return b }, 0, 1, 2, 3, 4, 5, 6, 7, 8)
+		req := produceTo(made, -1, func(int32) []byte {
+			b := built(batch.None, nil, rec{time.Now().UnixMilli(), "p"})
+			b[len(b)-1] ^= 1
+			return b
+		}, 0, 1, 2, 3, 4, 5, 6, 7, 8)
 		req.SetVersion(v)
 		for _, p := range entry.asks(req).(*kmsg.ProduceResponse).Topics[0].Partitions {
 			if p.ErrorCode != kerr.CorruptMessage.Code || p.BaseOffset != -1 || v >= 8 && (p.ErrorMessage == nil || *p.ErrorMessage == "") {

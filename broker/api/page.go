@@ -18,11 +18,16 @@ older message formats, and with them Produce before 3 and Fetch before 4, are no
 A key that is not here, or another version, closes the connection, as in Kafka;
 ApiVersions alone answers every version.
 
-| key | API | versions | remark |
-|---|---|---|---|
+Behind one address for a whole cluster (` + "`kafka.advertise=shared`" + `) every broker takes every request, and has it
+answered by whom the last but one column names: any broker, the owner of each partition, the coordinator of each group,
+or all brokers.
+
+| key | API | versions | answered by | remark |
+|---|---|---|---|---|
 `)
+	spreads := spreads()
 	for _, r := range routes() {
-		fmt.Fprintf(&page, "| %d | %s | %d–%d | %s |\n", r.key, r.name, r.min, r.max, r.note)
+		fmt.Fprintf(&page, "| %d | %s | %d–%d | %s | %s |\n", r.key, r.name, r.min, r.max, spreads[r.key].who, r.note)
 	}
 	return page.String()
 }
