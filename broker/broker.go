@@ -30,6 +30,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/broker/ownership"
+	"github.com/chronik-stream/chronik/broker/salvage"
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/internal/disk"
@@ -78,6 +79,9 @@ type Deps struct {
 	Log        *slog.Logger
 	LogLevel   *slog.LevelVar        // of Log; clients can alter it
 	Registerer prometheus.Registerer // may be nil
+
+	// Dial connects to another broker of the cluster; nil: over TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
 
 // Broker is one broker. Run it once.
@@ -92,10 +96,14 @@ type Broker struct {
 		wal       *wal.Metrics
 		ingest    *ingest.Metrics
 		ownership *ownership.Metrics
+		salvage   *salvage.Metrics
 	}
 	current atomic.Pointer[ingest.Log]
 	waiting atomic.Pointer[string] // why it is not ready; nil: it is
 }
+
+// dialTimeout bounds the wait for a connection to another broker.
+const dialTimeout = 5 * time.Second
 
 // New wires a broker. Nothing runs yet.
 func New(cfg Config, deps Deps) *Broker {
@@ -105,10 +113,16 @@ func New(cfg Config, deps Deps) *Broker {
 	if cfg.StopTimeout == 0 {
 		cfg.StopTimeout = 30 * time.Second
 	}
+	if deps.Dial == nil {
+		deps.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", address)
+		}
+	}
 	b := &Broker{cfg: cfg, deps: deps, log: deps.Log}
 	b.metrics.wal = wal.NewMetrics(deps.Registerer)
 	b.metrics.ingest = ingest.NewMetrics(deps.Registerer)
 	b.metrics.ownership = ownership.NewMetrics(deps.Registerer)
+	b.metrics.salvage = salvage.NewMetrics(deps.Registerer)
 	b.notReady("starting")
 	reader := fetch.NewReader(cfg.Fetch, b.current.Load, deps.Committed, deps.Store.Catalog(), fetch.NewMetrics(deps.Registerer))
 	b.groups = newGroups(b)
@@ -212,8 +226,8 @@ func (b *Broker) sessions(ctx context.Context) error {
 		switch {
 		case !refused.IsZero() && time.Since(refused) > 2*b.cfg.SessionTTL:
 			return fmt.Errorf("%w: it has been for longer than a dead one's lease; give this broker an id of its own, or stop the other", err)
-		case ctx.Err() != nil && errors.Is(err, context.Canceled):
-			return nil // asked to stop before it had begun
+		case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, metastore.ErrFenced)):
+			return nil // asked to stop before it had begun, or as it ended by itself
 		case ctx.Err() != nil:
 			return err
 		case b.deps.Store.Err() != nil:
@@ -259,15 +273,19 @@ func (b *Broker) session(ctx context.Context) error {
 	for _, d := range recovery.Damage {
 		b.log.Error("write-ahead log is damaged, the rest of it is served", "damage", d.String())
 	}
+	salvager := salvage.New(salvage.Options{
+		Catalog: b.deps.Store.Catalog(), Read: l.ReadRecovered, Release: l.Release, Dial: b.deps.Dial,
+		Slog: b.log, Metrics: b.metrics.salvage,
+	})
 	return b.serve(ctx, s, l, ownership.New(ownership.Options{
 		Config: b.cfg.Ownership,
 		Store:  b.deps.Store, Session: s, Log: l, Recovery: recovery, Producers: b.deps.Committed.Producers,
-		Object: b.object, Slog: b.log, Metrics: b.metrics.ownership,
-	}))
+		Object: b.object, Slog: b.log, Salvage: salvager.Add, Metrics: b.metrics.ownership,
+	}), salvager)
 }
 
 // serve runs a session's parts until one of them ends or ctx does.
-func (b *Broker) serve(ctx context.Context, s *metastore.BrokerSession, l *ingest.Log, m *ownership.Manager) error {
+func (b *Broker) serve(ctx context.Context, s *metastore.BrokerSession, l *ingest.Log, m *ownership.Manager, salvager *salvage.Salvager) error {
 	if _, err := m.Reconcile(ctx); errors.Is(err, metastore.ErrFenced) {
 		return err
 	} else if err != nil {
@@ -298,6 +316,10 @@ func (b *Broker) serve(ctx context.Context, s *metastore.BrokerSession, l *inges
 	})
 	taking, stopTaking := context.WithCancel(running)
 	managed := make(chan struct{})
+	tasks.Go(func() error {
+		salvager.Run(taking)
+		return nil
+	})
 	tasks.Go(func() error {
 		defer close(managed)
 		err := m.Run(taking)

@@ -17,6 +17,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/committed"
+	kvfaults "github.com/chronik-stream/chronik/metastore/kv/faults"
 	"github.com/chronik-stream/chronik/metastore/kv/memory"
 	"github.com/chronik-stream/chronik/objstore"
 	memorybucket "github.com/chronik-stream/chronik/objstore/memory"
@@ -38,6 +39,8 @@ type clusterNode struct {
 	id              metastore.BrokerID
 	config          broker.Config
 	disk            disk.FS
+	link            *kvfaults.Store // between the node and the metadata
+	network         func(ctx context.Context, address string) (net.Conn, error)
 	store           *metastore.Store
 	broker          *broker.Broker
 	client, between net.Listener
@@ -62,7 +65,7 @@ func (c *brokers) startAll(n int, change ...func(*broker.Config)) {
 		for _, f := range change {
 			f(&config)
 		}
-		c.nodes = append(c.nodes, &clusterNode{id: config.ID, config: config, disk: disk.NewMemory()})
+		c.nodes = append(c.nodes, &clusterNode{id: config.ID, config: config, disk: disk.NewMemory(), link: kvfaults.New(c.kv, kvfaults.Plan{})})
 		c.start(c.nodes[i])
 	}
 	for _, node := range c.nodes {
@@ -79,7 +82,7 @@ func (c *brokers) start(n *clusterNode) {
 	if n.between, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		c.t.Fatal(err)
 	}
-	if n.store, err = metastore.Open(c.t.Context(), c.kv, metastore.Options{Cluster: "test"}); err != nil {
+	if n.store, err = metastore.Open(c.t.Context(), n.link, metastore.Options{Cluster: "test"}); err != nil {
 		c.t.Fatal(err)
 	}
 	n.registry = prometheus.NewRegistry()
@@ -97,6 +100,7 @@ func (c *brokers) start(n *clusterNode) {
 		Store: n.store, Bucket: c.bucket, FS: n.disk, Log: slog.New(slog.DiscardHandler), Registerer: n.registry,
 		Committed: committed.NewReader(n.store.Catalog(), c.bucket, committed.Options{}),
 		Listeners: []broker.Listener{clients, listener(metastore.InternalListener, n.between)},
+		Dial:      n.network,
 	})
 	var ctx context.Context
 	ctx, n.stop = context.WithCancel(context.Background())

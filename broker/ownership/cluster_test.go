@@ -20,6 +20,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/broker/ownership"
+	"github.com/chronik-stream/chronik/broker/salvage"
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/internal/disk"
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -156,7 +157,7 @@ func (n *node) session(running, asked context.Context, seed uint64) error {
 	go func() { ran <- log.Run(flushing) }()
 	m := ownership.New(ownership.Options{
 		Config: n.config, Metrics: n.metrics,
-		Store: store, Session: session, Log: log, Recovery: rec, Slog: quiet,
+		Store: store, Session: session, Log: log, Recovery: rec, Slog: quiet, Salvage: n.orphans,
 		Object:    func(*metastore.Topic) bool { return n.object },
 		Producers: committed.NewReader(store.Catalog(), n.bucket, committed.Options{}).Producers,
 	})
@@ -484,5 +485,22 @@ func comeAndGo(t *testing.T, object bool, seed uint64) {
 	c.finish()
 	if n := c.check(false); n.acked < 1000 {
 		t.Errorf("only %d records were acknowledged: the test shows little", n.acked)
+	}
+}
+
+// orphans is told of batches that another owner has overtaken. Under object none
+// of them was acknowledged; under wal there are none while everybody is back in time.
+func (c *cluster) orphans(p topic.Partition, orphans []salvage.Orphan) {
+	if !c.object {
+		noOrphans(c.t)(p, orphans)
+	}
+}
+
+// noOrphans is told of batches that another owner has overtaken, where none can be.
+func noOrphans(t *testing.T) func(topic.Partition, []salvage.Orphan) {
+	return func(p topic.Partition, orphans []salvage.Orphan) {
+		if len(orphans) > 0 {
+			t.Errorf("%s: %d batches were overtaken, from offset %d of epoch %d on", p, len(orphans), orphans[0].Frame.First, orphans[0].Frame.Epoch)
+		}
 	}
 }

@@ -103,7 +103,7 @@ func (w *world) begin(object bool) *life {
 	l.stop = stop
 	go func() { l.done <- l.log.Run(ctx) }()
 	l.manager = ownership.New(ownership.Options{
-		Store: l.store, Session: l.session, Log: l.log, Recovery: rec, Slog: quiet,
+		Store: l.store, Session: l.session, Log: l.log, Recovery: rec, Slog: quiet, Salvage: noOrphans(w.t),
 		Object:    func(*metastore.Topic) bool { return object },
 		Producers: committed.NewReader(l.store.Catalog(), w.bucket, committed.Options{}).Producers,
 	})

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/ingest"
+	"github.com/chronik-stream/chronik/broker/salvage"
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -57,7 +58,10 @@ type Options struct {
 	Producers Producers
 	Object    func(*metastore.Topic) bool // durability=object
 	Slog      *slog.Logger
-	Metrics   *Metrics // nil: counted nowhere
+	// Salvage is handed batches that another owner has overtaken, in the order in
+	// which they were written.
+	Salvage func(topic.Partition, []salvage.Orphan)
+	Metrics *Metrics // nil: counted nowhere
 }
 
 // Manager owns partitions for one session. Its state belongs to the goroutine

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/broker/ingest"
+	"github.com/chronik-stream/chronik/broker/salvage"
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/producer"
@@ -21,10 +22,10 @@ import (
 type candidate struct {
 	view      metastore.PartitionView
 	reason    move
-	owner     metastore.Owner // once it is taken
-	recovered []wal.Recovered // not committed, part of the log
-	committed []wal.Recovered // the write-ahead log may forget them
-	orphans   []wal.Recovered // overtaken by another owner
+	owner     metastore.Owner  // once it is taken
+	recovered []wal.Recovered  // not committed, part of the log
+	committed []wal.Recovered  // the write-ahead log may forget them
+	orphans   []salvage.Orphan // overtaken by another owner
 }
 
 // first is the offset at which the new ownership begins.
@@ -49,7 +50,7 @@ func (m *Manager) sort(c *candidate) {
 		end, ended := c.view.Owner.EpochEnd(metastore.Epoch(f.Frame.Epoch))
 		switch {
 		case ended && f.Frame.First >= end:
-			c.orphans = append(c.orphans, f)
+			c.orphans = append(c.orphans, salvage.Orphan{Recovered: f, Cut: end})
 		case f.Frame.First < next:
 			c.committed = append(c.committed, f)
 		case n > 0 && c.recovered[n-1].Header.Next() > f.Frame.First:
@@ -159,7 +160,7 @@ func (m *Manager) serve(c *candidate, producers []producer.State) error {
 	delete(m.recovered, p)
 	m.owned[p] = c.owner
 	m.Log.Release(c.committed)
-	m.orphaned(p, c.orphans)
+	m.Salvage(p, c.orphans)
 	m.metrics.moves.WithLabelValues(string(c.reason)).Inc()
 	if since, ok := m.unowned[p]; ok {
 		m.metrics.unownedSeconds.Observe(time.Since(since).Seconds())
@@ -183,14 +184,6 @@ func (m *Manager) decide(views []metastore.PartitionView) {
 		} else {
 			delete(m.recovered, view.Partition)
 		}
-		m.orphaned(view.Partition, c.orphans)
-	}
-}
-
-// orphaned notes batches that another owner has overtaken.
-func (m *Manager) orphaned(p topic.Partition, frames []wal.Recovered) {
-	for _, f := range frames {
-		m.slog.Error("batch in the write-ahead log was overtaken by another owner, its file is kept",
-			"partition", p, "first", f.Frame.First, "epoch", f.Frame.Epoch)
+		m.Salvage(view.Partition, c.orphans)
 	}
 }

@@ -3,7 +3,8 @@
 //
 // A batch is stored and served as the producer sent it. Only the base offset
 // and the leader epoch are written over (both lie outside the CRC), and, under
-// LogAppendTime, the timestamp type and maximum timestamp, with a new CRC.
+// LogAppendTime, the timestamp type and maximum timestamp, with a new CRC. One
+// that is salvaged may get another producer.
 //
 //	byte  size  field                 (all integers big-endian)
 //	   0     8  base offset           ┐ given by the owner of the partition
@@ -251,7 +252,29 @@ func PatchLogAppendTime(raw []byte, ms int64) {
 // CRC anew. Look-ups by time trust the field, and not every client fills it in.
 func PatchMaxTimestamp(raw []byte, ms int64) {
 	binary.BigEndian.PutUint64(raw[maxTimeAt:], uint64(ms))
+	patchCRC(raw)
+}
+
+func patchCRC(raw []byte) {
 	binary.BigEndian.PutUint32(raw[crcAt:], crc32.Checksum(raw[attributesAt:], format.Castagnoli))
+}
+
+// PatchCreateTime takes back that the broker set the timestamps, in a whole
+// batch. The records' own are as their producer sent them.
+func PatchCreateTime(raw []byte) {
+	attributes := Attributes(binary.BigEndian.Uint16(raw[attributesAt:]))
+	if attributes.LogAppendTime() {
+		binary.BigEndian.PutUint16(raw[attributesAt:], uint16(attributes&^logAppendTime))
+		patchCRC(raw)
+	}
+}
+
+// PatchProducer gives a whole batch to another producer.
+func PatchProducer(raw []byte, id int64, epoch int16, sequence int32) {
+	binary.BigEndian.PutUint64(raw[producerAt:], uint64(id))
+	binary.BigEndian.PutUint16(raw[producerEpoAt:], uint16(epoch))
+	binary.BigEndian.PutUint32(raw[baseSequenceAt:], uint32(sequence))
+	patchCRC(raw)
 }
 
 func truncated(at int64, reason string, args ...any) error {

@@ -25,6 +25,16 @@ type Append struct {
 	LastSequence  int32
 }
 
+// salvageFirst is the first of the producer ids under which batches are salvaged.
+// None of them is ever given to a client.
+const salvageFirst = 1 << 62
+
+// SalvageID is the producer id for batches of a partition that were written under
+// a leader epoch, which one broker had, and are appended again as new ones. Their
+// sequences are distances in the log of that epoch: they rise, and have gaps
+// where batches were appended again under their own producer.
+func SalvageID(epoch int32) int64 { return salvageFirst | int64(epoch) }
+
 // Table is what one partition knows of its producers. It is not safe for
 // concurrent use: it belongs to whoever serialises the partition's appends.
 type Table struct {
@@ -46,7 +56,7 @@ func NewTable(states []State) *Table {
 //
 // A producer that is not known is accepted at any sequence (KIP-360: its state
 // may have expired); a known one must begin a new epoch at 0 and go on without
-// a gap. Sequences wrap from the largest int32 to 0.
+// a gap. Sequences wrap from the largest int32 to 0. Those of a salvage have gaps.
 func (t *Table) Check(a Append) (duplicate *Batch, err error) {
 	s := t.states[a.ID]
 	switch {
@@ -69,6 +79,9 @@ func (t *Table) Check(a Append) (duplicate *Batch, err error) {
 	}
 	last := s.Batches[len(s.Batches)-1].LastSequence
 	if a.FirstSequence == Successor(last) {
+		return nil, nil
+	}
+	if a.ID >= salvageFirst && before(last, a.FirstSequence) {
 		return nil, nil
 	}
 	if before(a.LastSequence, last) || a.LastSequence == last {

@@ -61,6 +61,25 @@ func TestSequencesWrapToZero(t *testing.T) {
 	}
 }
 
+func TestSequencesOfASalvageRiseWithGaps(t *testing.T) {
+	table := NewTable(nil)
+	id := SalvageID(7)
+	table.Apply(Append{id, 0, 10, 19}, 100, -1, 0)
+	if d, err := table.Check(Append{id, 0, 50, 59}); d != nil || err != nil {
+		t.Errorf("behind a gap: %v %v", d, err)
+	}
+	table.Apply(Append{id, 0, 50, 59}, 110, -1, 0)
+	if d, err := table.Check(Append{id, 0, 50, 59}); d == nil || d.First != 110 || err != nil {
+		t.Errorf("a repeat: %v %v", d, err)
+	}
+	if _, err := table.Check(Append{id, 0, 30, 39}); !errors.Is(err, ErrDuplicateSequence) {
+		t.Errorf("before the last: %v", err)
+	}
+	if _, err := table.Check(Append{SalvageID(8), 0, 3, 4}); err != nil {
+		t.Errorf("another epoch's: %v", err)
+	}
+}
+
 func TestSnapshotRestoresATable(t *testing.T) {
 	table := NewTable(nil)
 	for id := range int64(20) {

@@ -164,7 +164,7 @@ func (c *Config) brokerSettings() []*Setting {
 		{Key: "broker.stop_timeout", Default: "30s", Value: durationValue{&c.Broker.StopTimeout, time.Second},
 			Doc: "Time that a stopping broker has for its last flush. What it does not manage stays in the write-ahead log."},
 		{Key: "takeover.grace", Default: "1m", Value: durationValue{&c.Takeover.Grace, 0},
-			Doc: "How long the partitions of a broker that is gone wait for it to come back with its disk, where that may hold what was acknowledged (`durability=wal`); then others take them over. 0: at once. Partitions with `durability=object` never wait."},
+			Doc: "How long the partitions of a broker that is gone wait for it to come back with its disk, where that may hold what was acknowledged (`durability=wal`); then others take them over, and what it still brings back is appended as new records. 0: at once. Partitions with `durability=object` never wait."},
 		{Key: "rebalance.delay", Default: "5s", Value: durationValue{&c.Rebalance.Delay, 0},
 			Doc: "How long the brokers must have been the same before partitions are moved to even out their load. One that only restarts moves nothing twice."},
 		{Key: "group.initial_rebalance_delay", Default: "100ms", Run: under("3s"), Value: durationValue{&c.Group.InitialDelay, 0},

@@ -1,0 +1,363 @@
+// Package salvage brings back what a broker acknowledged, and lost the right to
+// commit: batches in its write-ahead log that another owner of their partition
+// has overtaken while this one was away. Under durability=wal, or acks=1, their
+// producers were told that they are stored. So they are appended again, at the
+// partition's end, as new records, by whoever owns it now, over the ordinary
+// protocol [salvage-as-new].
+//
+// Each batch is appended once, however often a salvage is cut off and begun
+// again, and not at all where its producer has sent it again meanwhile:
+//
+//   - A batch of an idempotent producer is sent as it is. The owner knows it
+//     again by its producer id, epoch and sequence.
+//   - If that is refused, because the producer has gone on without it, the log is
+//     read from where the partition was taken over: either the batch is there,
+//   - or it is sent under an identity of its own: a producer id made from the
+//     leader epoch under which it was written, which one broker had, and its
+//     distance from where that epoch was cut off as the sequence. So are the
+//     batches of producers without a number.
+//
+// A batch stays in the write-ahead log until the owner has acknowledged it. What
+// the owner refuses for good, say because the topic allows only smaller ones now,
+// stays there too, and is told in log and metric.
+package salvage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/chronik-stream/chronik/broker/wal"
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/producer"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+)
+
+// Orphan is a batch that another owner has overtaken.
+type Orphan struct {
+	wal.Recovered
+	Cut int64 // where its leader epoch was cut off
+}
+
+// sequence is that of its first record under an identity of its own.
+func (o *Orphan) sequence() int32 { return int32((o.Frame.First - o.Cut) & math.MaxInt32) }
+
+// Options are what a Salvager is made of.
+type Options struct {
+	Catalog *metastore.Catalog
+	Read    func(*wal.Recovered) ([]byte, error) // the batch, from the write-ahead log
+	Release func([]wal.Recovered)                // it is not needed there any more
+	Dial    Dial
+	Slog    *slog.Logger
+	Metrics *Metrics // nil: counted nowhere
+}
+
+// Salvager salvages for one session of a broker. Its methods may be called at once.
+type Salvager struct {
+	Options
+
+	mu   sync.Mutex
+	jobs map[topic.Partition][]Orphan
+	wake chan struct{}
+}
+
+// New returns a Salvager that has nothing to do.
+func New(o Options) *Salvager {
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
+	return &Salvager{Options: o, jobs: map[topic.Partition][]Orphan{}, wake: make(chan struct{}, 1)}
+}
+
+// Add hands over batches of a partition, in the order in which they were written.
+func (s *Salvager) Add(p topic.Partition, orphans []Orphan) {
+	if len(orphans) == 0 {
+		return
+	}
+	s.mu.Lock()
+	s.jobs[p] = append(s.jobs[p], orphans...)
+	s.mu.Unlock()
+	s.Metrics.pending.Add(float64(len(orphans)))
+	s.Slog.Warn("batches in the write-ahead log were overtaken by another owner, they are appended again as new records",
+		"partition", p, "batches", len(orphans), "first", orphans[0].Frame.First, "epoch", orphans[0].Frame.Epoch)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Pauses between two tries of what did not work.
+const (
+	pauseMin = 100 * time.Millisecond
+	pauseMax = time.Second
+)
+
+// Run salvages until ctx ends, one partition after the other. What it has not
+// done by then is found again in the write-ahead log by the next session.
+func (s *Salvager) Run(ctx context.Context) {
+	defer s.Metrics.pending.Set(0)
+	pause := pauseMin
+	for {
+		worked, left := s.round(ctx)
+		if pause = min(2*pause, pauseMax); worked {
+			pause = pauseMin
+		}
+		var timer <-chan time.Time
+		if left {
+			timer = time.After(pause)
+		}
+		select {
+		case <-timer:
+		case <-s.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// round tries every partition once.
+func (s *Salvager) round(ctx context.Context) (worked, left bool) {
+	s.mu.Lock()
+	partitions := make([]topic.Partition, 0, len(s.jobs))
+	for p := range s.jobs {
+		partitions = append(partitions, p)
+	}
+	s.mu.Unlock()
+	slices.SortFunc(partitions, topic.Partition.Compare)
+	for _, p := range partitions {
+		if ctx.Err() != nil {
+			return worked, true
+		}
+		s.mu.Lock()
+		orphans := s.jobs[p]
+		s.mu.Unlock()
+		done, err := s.salvage(ctx, p, orphans)
+		worked = worked || done > 0
+		s.finish(p, done)
+		if err != nil && ctx.Err() == nil {
+			s.Slog.Info("salvage goes on later", "partition", p, "batches_left", len(orphans)-done, "error", err)
+		}
+		left = left || err != nil
+	}
+	return worked, left
+}
+
+// finish forgets the first n orphans of a partition.
+func (s *Salvager) finish(p topic.Partition, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.jobs[p] = s.jobs[p][n:]; len(s.jobs[p]) == 0 {
+		delete(s.jobs, p)
+	}
+	s.Metrics.pending.Sub(float64(n))
+}
+
+// errNoOwner: nobody owns the partition at the moment.
+var errNoOwner = errors.New("partition has no owner at the moment")
+
+// salvage appends what is left of a partition and returns how many of the orphans
+// are settled.
+func (s *Salvager) salvage(ctx context.Context, p topic.Partition, orphans []Orphan) (done int, err error) {
+	if t, ok := s.Catalog.TopicByID(p.Topic); !ok || p.Index >= t.Partitions {
+		for i := range orphans {
+			s.settle(&orphans[i], "deleted", true)
+		}
+		s.Slog.Info("overtaken batches let go, their topic is deleted", "partition", p, "batches", len(orphans))
+		return len(orphans), nil
+	}
+	var owner metastore.Broker
+	view := s.Catalog.Partition(p)
+	s.Catalog.View(func(v *metastore.View) {
+		if o, alive := v.Owner(p); alive {
+			owner, _ = v.Broker(o.Broker)
+		}
+	})
+	if owner.Session == 0 || view.Topic == nil {
+		return 0, errNoOwner
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c, err := connect(ctx, s.Dial, owner)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	j := &job{Salvager: s, partition: p, topic: view.Topic.Name, orphans: orphans, peer: c}
+	done, err = j.run(ctx)
+	if done > 0 {
+		s.Slog.Warn("overtaken batches were salvaged", "topic", j.topic, "partition", p, "owner", owner.ID,
+			"appended", j.counts["appended"], "known", j.counts["known"], "refused", j.counts["refused"])
+	}
+	return done, err
+}
+
+// settle lets an orphan go, or keeps it in the write-ahead log for good.
+func (s *Salvager) settle(o *Orphan, outcome string, release bool) {
+	s.Metrics.batches.WithLabelValues(outcome).Inc()
+	s.Metrics.records.WithLabelValues(outcome).Add(float64(o.Header.Records))
+	if release {
+		s.Release([]wal.Recovered{o.Recovered})
+	}
+}
+
+// job is the salvage of one partition over one connection.
+type job struct {
+	*Salvager
+	partition topic.Partition
+	topic     string
+	orphans   []Orphan
+	peer      *peer
+	counts    map[string]int
+
+	end   int64             // of the log as the owner showed it before anything was sent
+	last  map[int64]int32   // the last sequence of identities of our own
+	found map[identity]bool // of the orphans, what is in the log; nil: not read yet
+}
+
+// identity is what one batch of an idempotent producer is known by.
+type identity struct {
+	id       int64
+	epoch    int16
+	sequence int32
+}
+
+func identityOf(h batch.Header) identity {
+	return identity{h.ProducerID, h.ProducerEpoch, h.BaseSequence}
+}
+
+func (j *job) run(ctx context.Context) (done int, err error) {
+	j.counts = map[string]int{}
+	if j.end, err = j.peer.end(ctx, j.topic, j.partition.Index); err != nil {
+		return 0, err
+	}
+	if j.last, err = j.peer.producers(ctx, j.topic, j.partition.Index); err != nil {
+		return 0, err
+	}
+	for i := range j.orphans {
+		outcome, err := j.one(ctx, &j.orphans[i])
+		if err != nil {
+			return i, fmt.Errorf("batch at offset %d of epoch %d: %w", j.orphans[i].Frame.First, j.orphans[i].Frame.Epoch, err)
+		}
+		j.counts[outcome]++
+		j.settle(&j.orphans[i], outcome, outcome != "refused")
+	}
+	return len(j.orphans), nil
+}
+
+// one settles one orphan.
+func (j *job) one(ctx context.Context, o *Orphan) (outcome string, err error) {
+	own := producer.SalvageID(o.Frame.Epoch)
+	// They are settled in order, so what comes before the last one is settled too.
+	if last, ok := j.last[own]; ok && o.sequence() <= last {
+		return "known", nil
+	}
+	raw, err := j.Read(&o.Recovered)
+	if err != nil {
+		j.Slog.Error("overtaken batch cannot be read back from the write-ahead log", "partition", j.partition, "first", o.Frame.First, "error", err)
+		return "refused", nil
+	}
+	raw = slices.Clone(raw)
+	batch.PatchCreateTime(raw) // the owner stamps it anew where the topic wants that
+	if o.Header.Idempotent() {
+		base, err := j.peer.produce(ctx, j.partition, raw)
+		switch {
+		case err == nil && base < j.end:
+			return "known", nil
+		case err == nil:
+			return "appended", nil
+		case !gone(err):
+			return j.verdict(o, err)
+		}
+		if j.found == nil {
+			if err := j.scan(ctx); err != nil {
+				return "", err
+			}
+		}
+		if j.found[identityOf(o.Header)] {
+			return "known", nil
+		}
+	}
+	batch.PatchProducer(raw, own, 0, o.sequence())
+	_, err = j.peer.produce(ctx, j.partition, raw)
+	switch {
+	case err == nil:
+		return "appended", nil
+	case errors.Is(err, kerr.DuplicateSequenceNumber):
+		return "known", nil
+	}
+	return j.verdict(o, err)
+}
+
+// gone tells that the producer has gone on without the batch, or past it. Neither
+// it nor we can append the batch under its identity any more.
+func gone(err error) bool {
+	return errors.Is(err, kerr.DuplicateSequenceNumber) || errors.Is(err, kerr.OutOfOrderSequenceNumber) ||
+		errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.UnknownProducerID)
+}
+
+// verdict tells refusals that are for good from those that are not.
+func (j *job) verdict(o *Orphan, err error) (string, error) {
+	for _, final := range []error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidTimestamp, kerr.InvalidRecord, kerr.CorruptMessage, kerr.UnsupportedForMessageFormat} {
+		if errors.Is(err, final) {
+			j.Slog.Error("overtaken batch is refused by the partition's owner, it stays in the write-ahead log",
+				"partition", j.partition, "first", o.Frame.First, "next", o.Header.Next(), "error", err)
+			return "refused", nil
+		}
+	}
+	return "", err
+}
+
+// scan reads the log from where it was taken over to its end, for those of the
+// orphans that their producers have sent again. What was refused before the scan
+// cannot be appended during it.
+func (j *job) scan(ctx context.Context) error {
+	wanted, first := map[identity]bool{}, int64(math.MaxInt64)
+	for i := range j.orphans {
+		wanted[identityOf(j.orphans[i].Header)] = true
+		first = min(first, j.orphans[i].Cut)
+	}
+	found := map[identity]bool{}
+	err := j.peer.read(ctx, j.partition, first, func(h batch.Header) {
+		if id := identityOf(h); wanted[id] {
+			found[id] = true
+		}
+	})
+	if err == nil {
+		j.found = found
+	}
+	return err
+}
+
+// Metrics are the figures of salvage. They outlive a Salvager.
+type Metrics struct {
+	pending prometheus.Gauge
+	batches *prometheus.CounterVec
+	records *prometheus.CounterVec
+}
+
+// NewMetrics makes the metrics and registers them; reg may be nil.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	const outcomes = "appended as new ones, known to the owner already, refused by it and kept, or let go with their deleted topic."
+	m := &Metrics{
+		pending: prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_salvage_pending_batches", Help: "Batches in the WAL that another owner has overtaken, and that are still to be appended again."}),
+		batches: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chronik_broker_salvage_batches_total", Help: "Overtaken batches: " + outcomes}, []string{"outcome"}),
+		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chronik_broker_salvage_records_total", Help: "Records in overtaken batches: " + outcomes}, []string{"outcome"}),
+	}
+	for _, o := range []string{"appended", "known", "refused", "deleted"} {
+		m.batches.WithLabelValues(o)
+		m.records.WithLabelValues(o)
+	}
+	if reg != nil {
+		reg.MustRegister(m.pending, m.batches, m.records)
+	}
+	return m
+}

@@ -1,0 +1,385 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/chronik-stream/chronik/broker"
+	"github.com/chronik-stream/chronik/broker/ownership"
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+	kvfaults "github.com/chronik-stream/chronik/metastore/kv/faults"
+)
+
+// lossy is a cluster of two brokers that flush next to nothing by themselves, so
+// that a broker that is cut off has records on its disk which nobody else has.
+type lossy struct {
+	*brokers
+	topic  *metastore.Topic
+	client *kgo.Client
+}
+
+func newLossy(t *testing.T) *lossy {
+	c := newBrokers(t, 2, func(cfg *broker.Config) {
+		cfg.SessionTTL, cfg.StopTimeout = time.Second, 2*time.Second
+		cfg.Ingest.SegmentAge = time.Hour
+	})
+	l := &lossy{brokers: c, client: c.dial(c.nodes[0].client.Addr())}
+	if answer, err := kadm.NewClient(l.client).CreateTopic(t.Context(), 1, 1, nil, "t"); err != nil || answer.Err != nil {
+		t.Fatal(err, answer.Err)
+	}
+	l.owned(nil)
+	return l
+}
+
+func (l *lossy) partition() topic.Partition { return topic.Partition{Topic: l.topic.ID} }
+
+// owned waits until the partition has an owner, another than not.
+func (l *lossy) owned(not *clusterNode) (owner, other *clusterNode) {
+	l.t.Helper()
+	watcher := l.nodes[0]
+	if watcher == not {
+		watcher = l.nodes[1]
+	}
+	l.until("the partition has an owner", watcher, func(m *metastore.Catalog) bool {
+		l.topic, _ = m.Topic("t")
+		if l.topic == nil {
+			return false
+		}
+		v := m.Partition(l.partition())
+		if !v.OwnerAlive {
+			return false
+		}
+		owner, other = l.nodes[v.Owner.Broker-1], l.nodes[2-v.Owner.Broker]
+		return owner != not
+	})
+	return owner, other
+}
+
+// wished waits until the partition is owned by whom it is wished for: it moves no
+// more by itself.
+func (l *lossy) wished() (owner, other *clusterNode) {
+	l.t.Helper()
+	l.until("the partition lies where it belongs", l.nodes[0], func(m *metastore.Catalog) bool {
+		var want metastore.BrokerID
+		m.View(func(v *metastore.View) { want = ownership.Wished(l.topic.ID.String(), 1, ownership.Candidates(v))[0] })
+		v := m.Partition(l.partition())
+		return v.OwnerAlive && v.Owner.Broker == want
+	})
+	return l.owned(nil)
+}
+
+// cutOff lets a broker's session lapse and waits until the other one took over.
+func (l *lossy) cutOff(n *clusterNode) {
+	l.t.Helper()
+	cut, err := kvfaults.ParsePlan("* * fail-before p=1")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	n.link.Use(cut)
+	l.owned(n)
+}
+
+// back ends the cut.
+func (l *lossy) back(n *clusterNode) { n.link.Use(kvfaults.Plan{}) }
+
+// numbered is one batch of an idempotent producer, or of none if id is −1.
+func (l *lossy) numbered(id int64, epoch int16, sequence int32, values ...string) []byte {
+	var b batch.Builder
+	o := batch.Options{}
+	if id >= 0 {
+		o.Producer = &batch.Producer{ID: id, Epoch: epoch, Sequence: sequence}
+	}
+	b.Reset(o)
+	for _, v := range values {
+		b.Append(time.Now().UnixMilli(), nil, []byte(v))
+	}
+	raw, err := b.Build(nil)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return raw
+}
+
+// produce sends one batch to a broker and waits for acks=1.
+func (l *lossy) produce(n *clusterNode, raw []byte) error {
+	l.t.Helper()
+	req := kmsg.NewPtrProduceRequest()
+	req.Acks, req.TimeoutMillis = 1, 5000
+	part := kmsg.NewProduceRequestTopicPartition()
+	part.Records = raw
+	req.Topics = []kmsg.ProduceRequestTopic{{Topic: "t", TopicID: l.topic.ID, Partitions: []kmsg.ProduceRequestTopicPartition{part}}}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		resp, err := req.RequestWith(l.t.Context(), l.dial(n.client.Addr()))
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		err = kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
+		if !errors.Is(err, kerr.NotLeaderForPartition) || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+func (l *lossy) mustProduce(n *clusterNode, raw []byte) {
+	l.t.Helper()
+	if err := l.produce(n, raw); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// read returns what a broker serves of the partition, from the start to the end.
+func (l *lossy) read(n *clusterNode) (values []string) {
+	l.t.Helper()
+	client := l.dial(n.client.Addr(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {0: kgo.NewOffset().AtStart()}}))
+	defer client.Close()
+	ends, err := kadm.NewClient(client).ListEndOffsets(l.t.Context(), "t")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	end, _ := ends.Lookup("t", 0)
+	ctx, cancel := context.WithTimeout(l.t.Context(), 10*time.Second)
+	defer cancel()
+	for next := int64(0); next < end.Offset; {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err0(); err != nil {
+			l.t.Fatal(err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			values = append(values, string(r.Value))
+			next = r.Offset + 1
+		})
+	}
+	return values
+}
+
+// salvaged waits until a broker has settled so many batches.
+func (l *lossy) salvaged(n *clusterNode, batches float64) {
+	l.t.Helper()
+	total := func() (sum float64) {
+		for _, outcome := range []string{"appended", "known", "refused", "deleted"} {
+			sum += l.outcomes(n, outcome)
+		}
+		return sum
+	}
+	for deadline := time.Now().Add(20 * time.Second); total() < batches; {
+		if time.Now().After(deadline) {
+			l.t.Fatalf("%v batches were settled, want %v", total(), batches)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func (l *lossy) outcomes(n *clusterNode, outcome string) float64 {
+	return l.metric(n, "chronik_broker_salvage_batches_total", outcome)
+}
+
+// metric is the value of a broker's metric, with that label if it has any.
+func (l *lossy) metric(n *clusterNode, name, label string) float64 {
+	families, err := n.registry.Gather()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.Metric {
+			if len(m.Label) == 0 || m.Label[0].GetValue() == label {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
+func TestWhatAnOverrunOwnerBringsBackIsAppendedOnceAsNewRecords(t *testing.T) {
+	l := newLossy(t)
+	old, _ := l.owned(nil)
+	l.mustProduce(old, l.numbered(-1, -1, -1, "plain 0", "plain 1"))
+	for i := range int32(3) {
+		l.mustProduce(old, l.numbered(7, 0, i, fmt.Sprint("numbered ", i)))
+	}
+	l.mustProduce(old, l.numbered(-1, -1, -1, "plain 2"))
+	l.cutOff(old)
+	heir, _ := l.owned(old)
+	if got := l.read(heir); len(got) != 0 {
+		t.Fatalf("the new owner serves %q: the test shows nothing", got)
+	}
+	l.mustProduce(heir, l.numbered(-1, -1, -1, "new"))
+	l.back(old)
+	l.salvaged(old, 5)
+	owner, _ := l.owned(nil)
+	want := "new,plain 0,plain 1,numbered 0,numbered 1,numbered 2,plain 2"
+	if got := strings.Join(l.read(owner), ","); got != want {
+		t.Errorf("read %s, want %s", got, want)
+	}
+	if n := l.outcomes(old, "appended"); n != 5 {
+		t.Errorf("%v batches appended, want 5", n)
+	}
+	// The producer that goes on is known.
+	l.mustProduce(owner, l.numbered(7, 0, 3, "numbered 3"))
+	// What was salvaged may be overtaken again, and is then salvaged again.
+	for range 3 {
+		owner, other := l.wished()
+		l.cutOff(owner)
+		l.mustProduce(other, l.numbered(-1, -1, -1, "new"))
+		l.back(owner)
+		l.settled(owner)
+	}
+	l.once(count{"plain", 3}, count{"numbered", 4})
+}
+
+// count is so many values, "name 0" and on.
+type count struct {
+	name string
+	n    int
+}
+
+// once expects each of the values once in the partition.
+func (l *lossy) once(counts ...count) {
+	l.t.Helper()
+	owner, _ := l.wished()
+	seen := map[string]int{}
+	for _, v := range l.read(owner) {
+		seen[v]++
+	}
+	for _, c := range counts {
+		for i := range c.n {
+			if v := fmt.Sprint(c.name, " ", i); seen[v] != 1 {
+				l.t.Errorf("%q is there %d times", v, seen[v])
+			}
+		}
+	}
+}
+
+// settled waits until a broker that was away has a new session, and nothing left
+// to be salvaged.
+func (l *lossy) settled(n *clusterNode) {
+	l.t.Helper()
+	l.until("the broker is back", l.nodes[2-n.id], func(m *metastore.Catalog) bool {
+		_, ok := m.Broker(n.id)
+		return ok
+	})
+	l.wished()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if l.metric(n, "chronik_broker_salvage_pending_batches", "") == 0 && n.broker.Ready() == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			l.t.Fatal("batches are still to be salvaged")
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func TestWhatItsProducerHasSentAgainIsNotSalvaged(t *testing.T) {
+	l := newLossy(t)
+	old, _ := l.owned(nil)
+	var both [][]byte
+	for i := range int32(8) {
+		both = append(both, l.numbered(7, 0, i, fmt.Sprint("again ", i)))
+	}
+	for i := range int32(8) {
+		l.mustProduce(old, l.numbered(7, 0, i, fmt.Sprint("again ", i)))
+		l.mustProduce(old, l.numbered(8, 0, i, fmt.Sprint("gone on ", i)))
+		l.mustProduce(old, l.numbered(9, 0, i, fmt.Sprint("new epoch ", i)))
+	}
+	l.cutOff(old)
+	heir, _ := l.owned(old)
+	// One producer sends everything again, one goes on behind what it was told is
+	// stored, one begins a new epoch.
+	for _, raw := range both {
+		l.mustProduce(heir, raw)
+	}
+	for i := range int32(6) {
+		l.mustProduce(heir, l.numbered(8, 0, 8+i, fmt.Sprint("gone on ", 8+i)))
+	}
+	l.mustProduce(heir, l.numbered(9, 1, 0, "new epoch 8"))
+	l.back(old)
+	l.salvaged(old, 24)
+	l.once(count{"again", 8}, count{"gone on", 14}, count{"new epoch", 9})
+	if n := l.outcomes(old, "known"); n != 8 {
+		t.Errorf("%v batches known, want the 8 that were sent again", n)
+	}
+}
+
+// cutting dials connections of which each lasts a little longer than the one before.
+func cutting(lasts *atomic.Int32) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return nil, err
+		}
+		c := &cutConn{Conn: conn}
+		c.left.Store(lasts.Add(1 + lasts.Load()/8))
+		return c, nil
+	}
+}
+
+// cutConn is a connection that breaks after so many reads and writes.
+type cutConn struct {
+	net.Conn
+	left atomic.Int32
+}
+
+var errCut = errors.New("connection cut by the test")
+
+func (c *cutConn) Read(b []byte) (int, error) {
+	if c.left.Add(-1) < 0 {
+		c.Close()
+		return 0, errCut
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *cutConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b) // the request arrives, its answer may not
+	if c.left.Add(-1) < 0 {
+		c.Close()
+		return 0, errCut
+	}
+	return n, err
+}
+
+func TestASalvageThatIsCutOffAnywhereDoublesNothing(t *testing.T) {
+	l := newLossy(t)
+	var lasts atomic.Int32
+	lasts.Store(4) // shorter ones do not get to anything
+	for _, n := range l.nodes {
+		l.end(n)
+		n.network = cutting(&lasts)
+		l.start(n)
+	}
+	l.until("all brokers live", l.nodes[0], func(m *metastore.Catalog) bool { return len(m.Brokers()) == 2 })
+	old, _ := l.wished()
+	const rounds = 3
+	for i := range int32(rounds) {
+		l.mustProduce(old, l.numbered(-1, -1, -1, fmt.Sprint("plain ", i)))
+		l.mustProduce(old, l.numbered(7, 0, i, fmt.Sprint("numbered ", i)))
+		l.mustProduce(old, l.numbered(8, 0, i, fmt.Sprint("gone on ", i)))
+	}
+	l.cutOff(old)
+	heir, _ := l.owned(old)
+	for i := range int32(6) {
+		l.mustProduce(heir, l.numbered(8, 0, rounds+i, fmt.Sprint("gone on ", rounds+i)))
+	}
+	l.back(old)
+	l.salvaged(old, 3*rounds)
+	l.once(count{"plain", rounds}, count{"numbered", rounds}, count{"gone on", rounds + 6})
+	if lasts.Load() < 15 {
+		t.Errorf("the last connection was cut after %d steps: too few were", lasts.Load())
+	}
+}
