@@ -65,7 +65,7 @@ func (c *brokers) startAll(n int, change ...func(*broker.Config)) {
 		for _, f := range change {
 			f(&config)
 		}
-		c.nodes = append(c.nodes, &clusterNode{id: config.ID, config: config, disk: disk.NewMemory(), link: kvfaults.New(c.kv, kvfaults.Plan{})})
+		c.nodes = append(c.nodes, &clusterNode{id: config.ID, config: config, disk: disk.NewMemory()})
 		c.start(c.nodes[i])
 	}
 	for _, node := range c.nodes {
@@ -81,6 +81,9 @@ func (c *brokers) start(n *clusterNode) {
 	}
 	if n.between, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		c.t.Fatal(err)
+	}
+	if n.link == nil {
+		n.link = kvfaults.New(c.kv, kvfaults.Plan{})
 	}
 	if n.store, err = metastore.Open(c.t.Context(), n.link, metastore.Options{Cluster: "test"}); err != nil {
 		c.t.Fatal(err)
