@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -69,6 +70,9 @@ func begin(t *testing.T, o options) *run {
 	o.cluster.Dir, o.cluster.Chronik = t.TempDir(), binary
 	o.cluster.MinIO, o.cluster.Proxied = true, true
 	o.cluster.Brokers, o.cluster.Compactors, o.cluster.Queries = 3, 1, 1
+	if o.cluster.HAProxy != "" {
+		o.cluster.Queries = 2
+	}
 	o.cluster.Settings = append([]string{
 		"broker.lease=" + lease.String(), "segment.age=500ms", "compactor.first_age=2s", "compactor.look_every=200ms",
 		"rebalance.delay=1s", "drain.delay=0s",
@@ -257,10 +261,82 @@ func TestTheBucketIsAwayAndSlow(t *testing.T) {
 	for _, n := range r.Nodes() {
 		n.Links.Bucket.Delay(0)
 	}
+	for _, n := range r.Nodes() {
+		n.Links.Bucket.Busy()
+	}
+	r.goesOn(300)
+	r.lasts(4 * time.Second)
+	for _, n := range r.Nodes() {
+		n.Links.Bucket.Heal()
+	}
+	r.goesOn(1000)
 	r.must(r.MinIO.Pause())
 	r.lasts(4 * time.Second)
 	r.must(r.MinIO.Resume())
 	r.goesOn(1000)
+	r.ends()
+}
+
+// The write-ahead log of a broker has a small disk of its own, which somebody
+// else fills.
+func TestADiskIsFull(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.Mkdir(disk, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk).CombinedOutput(); err != nil {
+		t.Skipf("no small disk without the right to mount one: %v: %s", err, out)
+	}
+	t.Cleanup(func() { // after the cluster is closed
+		if out, err := exec.Command("umount", disk).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v: %s", err, out)
+		}
+	})
+	r := begin(t, options{cluster: harness.Options{
+		Settings: []string{"wal.file_bytes=4MiB"},
+		BrokerSettings: func(i int) []string {
+			if i == 1 {
+				return []string{"data_dir=" + disk}
+			}
+			return nil
+		},
+	}})
+	fill := filepath.Join(disk, "fill")
+	for range 2 {
+		if err := exec.Command("dd", "if=/dev/zero", "of="+fill, "bs=1M", "count=100").Run(); err == nil {
+			t.Fatal("100 MB found room on a disk of 64 MiB")
+		}
+		r.Brokers[0].Links.Bucket.Refuse() // so that nothing is given free
+		r.lasts(3 * time.Second)
+		r.goesOn(200)
+		r.must(os.Remove(fill))
+		r.Brokers[0].Links.Bucket.Heal()
+		r.goesOn(500)
+	}
+	r.ends()
+}
+
+// Any broker takes any request and asks the others: what the balancer's clients
+// see when brokers do not reach one another.
+func TestBrokersCutOffFromEachOtherBehindABalancer(t *testing.T) {
+	haproxy, err := harness.FindHAProxy()
+	if err != nil {
+		t.Skip(err)
+	}
+	r := begin(t, options{cluster: harness.Options{HAProxy: haproxy, Shared: true}})
+	r.Brokers[0].Links.Inward.Cut()
+	r.lasts(3 * time.Second)
+	r.goesOn(100)
+	r.Brokers[0].Links.Inward.Heal()
+	r.goesOn(500)
+	r.Brokers[1].Links.Inward.Refuse()
+	r.lasts(3 * time.Second)
+	r.Brokers[1].Links.Inward.Heal()
+	r.goesOn(500)
+	r.Brokers[2].Kill()
+	r.goesOn(200)
+	r.start(r.Brokers[2].Process)
+	r.goesOn(500)
 	r.ends()
 }
 

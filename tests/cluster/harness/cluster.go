@@ -101,6 +101,9 @@ func (l Link) Cut() { l.each((*Proxy).Cut) }
 // Refuse resets everything.
 func (l Link) Refuse() { l.each((*Proxy).Refuse) }
 
+// Busy answers every request over HTTP with 503.
+func (l Link) Busy() { l.each((*Proxy).Busy) }
+
 // Heal lets everything through.
 func (l Link) Heal() { l.each((*Proxy).Heal) }
 

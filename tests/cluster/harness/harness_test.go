@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -107,6 +108,12 @@ func TestAProxyPassesCutsHealsDelaysAndRefuses(t *testing.T) {
 	if got, err := late.hear(10 * time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a refused connection was taken: %q, %v", got, err)
 	}
+	p.Busy()
+	answer, err := http.Post("http://"+p.Address()+"/bucket/object", "", strings.NewReader(strings.Repeat("x", 1<<20)))
+	if err != nil || answer.StatusCode != http.StatusServiceUnavailable || answer.Body.Close() != nil {
+		t.Errorf("a busy one answers %v, %v", answer, err)
+	}
+
 	p.Heal()
 	again := dial(t, p.Address())
 	again.say("e")

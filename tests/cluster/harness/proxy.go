@@ -1,10 +1,12 @@
 package harness
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -28,6 +30,7 @@ const (
 	through mode = iota
 	silent       // bytes wait, connections stay
 	refused      // connections are reset
+	busy         // whatever is asked over HTTP is answered with 503
 )
 
 // pair is a connection and the one behind it.
@@ -60,6 +63,10 @@ func (p *Proxy) Cut() { p.set(silent) }
 // Refuse resets all connections and new ones, as a machine that is gone.
 func (p *Proxy) Refuse() { p.set(refused) }
 
+// Busy answers every request over HTTP with 503, as an object store does that
+// wants its clients to slow down.
+func (p *Proxy) Busy() { p.set(busy) }
+
 // Heal lets everything through again, with what waited meanwhile.
 func (p *Proxy) Heal() { p.set(through) }
 
@@ -80,7 +87,7 @@ func (p *Proxy) set(m mode) {
 		p.open = make(chan struct{})
 	}
 	p.mode = m
-	if m == refused {
+	if m == refused || m == busy {
 		for pair := range p.pairs {
 			pair.close()
 		}
@@ -110,7 +117,7 @@ func (p *Proxy) accept() {
 
 func (p *Proxy) serve(near net.Conn) {
 	if !p.pass() {
-		_ = near.Close() // that is what it is to see
+		p.turnAway(near)
 		return
 	}
 	far, err := net.DialTimeout("tcp", p.target, 5*time.Second)
@@ -121,7 +128,7 @@ func (p *Proxy) serve(near net.Conn) {
 	pair := &pair{near, far}
 	p.mu.Lock()
 	p.pairs[pair] = struct{}{}
-	refuse := p.mode == refused
+	refuse := p.mode == refused || p.mode == busy
 	p.mu.Unlock()
 	if refuse {
 		pair.close()
@@ -134,6 +141,24 @@ func (p *Proxy) serve(near net.Conn) {
 	p.mu.Lock()
 	delete(p.pairs, pair)
 	p.mu.Unlock()
+}
+
+// turnAway ends a connection that may not pass, with an answer if it is to have
+// one.
+func (p *Proxy) turnAway(near net.Conn) {
+	defer near.Close()
+	p.mu.Lock()
+	m := p.mode
+	p.mu.Unlock()
+	if m != busy || near.SetDeadline(time.Now().Add(5*time.Second)) != nil {
+		return
+	}
+	request, err := http.ReadRequest(bufio.NewReader(near))
+	if err != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, request.Body) // else the answer could be lost with it
+	_, _ = io.WriteString(near, "HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }
 
 // copy passes bytes on in one direction until its end, and then that.
@@ -169,7 +194,7 @@ func (p *Proxy) pass() bool {
 		open, delay, m := p.open, p.delay, p.mode
 		p.mu.Unlock()
 		switch m {
-		case refused:
+		case refused, busy:
 			return false
 		case silent:
 			<-open
