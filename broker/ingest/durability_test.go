@@ -340,3 +340,27 @@ func TestAnAnswerThatWaitedForOthersIsNotGivenPastTheLease(t *testing.T) {
 		w.close()
 	})
 }
+
+// A request's partitions are waited for in turn. One that takes all the time does
+// not take it from those that are durable.
+func TestWhatIsDurableIsAcknowledgedAlsoWhenTheTimeIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, ingest.Config{}, true)
+		defer w.close()
+		committed, err := w.produce(0, []byte("x"), -1, true)
+		require.NoError(t, err)
+		_, err = committed.Wait(t.Context())
+		require.NoError(t, err)
+		synced, err := w.produce(1, []byte("y"), 1, true)
+		require.NoError(t, err)
+		synctest.Wait()
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 50 { // both were true, and chance decided
+			_, err := committed.Wait(over)
+			require.NoError(t, err)
+			_, err = synced.Wait(over)
+			require.NoError(t, err)
+		}
+	})
+}

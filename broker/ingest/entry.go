@@ -71,9 +71,7 @@ func (p *Partition) confirm(committed bool) error {
 // wait returns when e is durable as asked for and the lease still holds.
 func (p *Partition) wait(ctx context.Context, e *entry, object, duplicate bool) (core.Appended, error) {
 	if e.group != nil {
-		select {
-		case <-e.group.Done():
-		case <-ctx.Done():
+		if !settled(ctx, e.group.Done()) {
 			return core.Appended{}, fmt.Errorf("%w: waiting for the disk", core.ErrTimeout)
 		}
 		if err := e.group.Err(); err != nil {
@@ -84,9 +82,7 @@ func (p *Partition) wait(ctx context.Context, e *entry, object, duplicate bool) 
 		if !e.object { // else its seal knows
 			p.log.hurry()
 		}
-		select {
-		case <-e.seal.done:
-		case <-ctx.Done():
+		if !settled(ctx, e.seal.done) {
 			return core.Appended{}, fmt.Errorf("%w: waiting for the object store", core.ErrTimeout)
 		}
 		if err := e.seal.err; err != nil {
@@ -123,3 +119,19 @@ func (r *refused) Wait(ctx context.Context) (core.Appended, error) {
 
 // Confirm implements core.Pending.
 func (r *refused) Confirm() error { return r.err }
+
+// settled waits for done, and tells whether it came. What has come counts also
+// when ctx is over: another partition of the request may have taken all the time.
+func settled(ctx context.Context, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}

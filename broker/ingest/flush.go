@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -327,7 +328,8 @@ func (l *Log) committed(f *flush) {
 	for _, e := range f.seal.entries {
 		e.part.dropEvicted(e)
 	}
-	for generation, n := range frames {
+	for _, generation := range slices.Sorted(maps.Keys(frames)) { // so that files are used again in their order
+		n := frames[generation]
 		l.wal.Release(generation, n)
 	}
 	l.budget.give(f.seal.bytes)
