@@ -131,7 +131,7 @@ func New(cfg Config, deps Deps) *Broker {
 	}
 	handler := api.New(cfg.API, api.Deps{
 		Log: front{b}, Reader: reader,
-		Topics: topics{b}, Configs: topics{b}, Quotas: topics{b}, Cluster: cluster{b}, ProducerIDs: &producerIDs{store: deps.Store}, Groups: b.groups, Forward: b.forward,
+		Topics: topics{b}, Configs: topics{b}, Quotas: topics{b}, Cluster: cluster{b}, ProducerIDs: newProducerIDs(deps.Store), Groups: b.groups, Forward: b.forward,
 		LogLevel: deps.LogLevel,
 	}, deps.Log, deps.Registerer)
 	cfg.Wire.Quota = handler.ConnectionThrottle

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"sync"
 
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -125,13 +124,21 @@ func (c cluster) led(t *metastore.Topic) bool {
 type producerIDs struct {
 	store *metastore.Store
 
-	mu          sync.Mutex
-	first, next int64 // what is left of the block
+	turn        chan struct{} // holds one; a block may take long to get, and who waits may give up
+	first, next int64         // what is left of the block
+}
+
+func newProducerIDs(store *metastore.Store) *producerIDs {
+	return &producerIDs{store: store, turn: make(chan struct{}, 1)}
 }
 
 func (p *producerIDs) NextProducerID(ctx context.Context) (int64, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	defer func() { <-p.turn }()
 	if p.first == p.next {
 		first, count, err := p.store.AllocateProducerIDs(ctx)
 		if err != nil {
