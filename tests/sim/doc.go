@@ -1,0 +1,17 @@
+// Package sim runs a whole cluster in one process, over virtual time and seams
+// that fail: brokers, compactors and clients, each with a metadata store, a
+// bucket, a disk and a network that delay, lose, cut, tear and lie at the seed's
+// word. What the clients were told is held against the promises by tests/history.
+//
+// Every call of a seam parks at one scheduler. When nothing in the process can go
+// on by itself (synctest.Wait), the scheduler sorts what has come, draws for each
+// call how long it takes and what goes wrong, and lets the one go that is due
+// next; virtual time passes only there. So a run depends on its seed, and a seed
+// that fails can be run again and looked at:
+//
+//	go test ./tests/sim -run TestTheClusterKeepsItsPromises -sim.seed=42 -sim.trace
+//	go test ./tests/sim -run TestTheClusterKeepsItsPromises -sim.for=2h -timeout=0
+//
+// What it cannot show: a real kernel, a real etcd, a real network, and anything
+// that takes real time. That is for tests/crash.
+package sim

@@ -1,0 +1,73 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chronik-stream/chronik/tests/history"
+)
+
+var (
+	seedFlag  = flag.Uint64("sim.seed", 0, "run this seed alone")
+	traceFlag = flag.Bool("sim.trace", false, "print the whole trace, with the logs of all processes")
+	forFlag   = flag.Duration("sim.for", 0, "run seeds for so long; 0: a few")
+)
+
+// planOf draws what a seed is made of.
+func planOf(seed uint64) Plan {
+	rng := (&World{seed: seed}).random("plan")
+	p := Plan{
+		Seed: seed, Brokers: 1 + 0*rng.IntN(3), Compactors: 1 + rng.IntN(2), Producers: 2 + rng.IntN(3), Consumers: 1 + rng.IntN(2), Groups: rng.IntN(3),
+		Time:   time.Duration(30+rng.IntN(60)) * time.Second,
+		Topics: []TopicPlan{{"object", 1 + rng.Int32N(4), true}, {"wal", 1 + rng.Int32N(3), false}},
+	}
+	all := troubles()
+	for _, i := range rng.Perm(len(all))[:1+rng.IntN(6)] {
+		p.Troubles = append(p.Troubles, all[i].name)
+	}
+	return p
+}
+
+// play runs a plan in a bubble of virtual time, on one thread: that leaves the
+// least to chance.
+func play(t *testing.T, plan Plan) (result history.Result, fingerprint, tail string) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	if *traceFlag {
+		plan.Out = os.Stdout
+	}
+	synctest.Test(t, func(t *testing.T) { result, fingerprint, tail = Run(t, plan) })
+	return result, fingerprint, tail
+}
+
+func TestTheClusterKeepsItsPromises(t *testing.T) {
+	seeds := func(yield func(uint64) bool) {
+		if *seedFlag != 0 {
+			yield(*seedFlag)
+			return
+		}
+		begun := time.Now()
+		for seed := uint64(1); seed <= 10 || time.Since(begun) < *forFlag; seed++ {
+			if !yield(seed) {
+				return
+			}
+		}
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			plan := planOf(seed)
+			begun := time.Now()
+			result, fingerprint, tail := play(t, plan)
+			t.Logf("seed %d: %d brokers, %q: %s in %v", seed, plan.Brokers, plan.Troubles, fingerprint, time.Since(begun).Round(time.Millisecond))
+			if !result.OK() || result.Count("acked") == 0 {
+				io.WriteString(os.Stdout, tail)
+				t.Errorf("seed %d breaks promises; run it again with -sim.seed=%d -sim.trace\n%s", seed, seed, result)
+			}
+		})
+	}
+}

@@ -1,0 +1,131 @@
+package sim
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// trouble is what can befall a cluster. Each seed has a choice of these.
+type trouble struct {
+	name string
+	// strike begins it, and returns what is to be done to end it, which may be nil.
+	strike func(w *World, s *server) (heal func())
+	lasts  [2]time.Duration
+	broker bool // only brokers
+}
+
+// storm is weather for one seam of one process.
+func storm(seam string, c climate) func(*World, *server) func() {
+	return func(w *World, s *server) func() {
+		l := s.current()
+		if l == nil {
+			return nil
+		}
+		mixed := c
+		if mixed.most == 0 {
+			mixed.least, mixed.most = fair[seam].least, fair[seam].most
+		}
+		l.use(seam, &mixed)
+		return func() { l.use(seam, nil) }
+	}
+}
+
+func kill(power bool) func(*World, *server) func() {
+	return func(w *World, s *server) func() {
+		if s.current() == nil {
+			return nil
+		}
+		if power {
+			s.powerLoss()
+		} else {
+			s.down(true)
+		}
+		return s.up
+	}
+}
+
+const second = time.Second
+
+func troubles() []trouble {
+	return []trouble{
+		{"kill -9", kill(false), [2]time.Duration{second / 10, 20 * second}, false},
+		{"power loss", kill(true), [2]time.Duration{second / 10, 20 * second}, false},
+		{"restart", func(w *World, s *server) func() {
+			s.down(false)
+			return s.up
+		}, [2]time.Duration{second / 10, 5 * second}, false},
+		{"pause", func(w *World, s *server) func() {
+			if l := s.current(); l != nil {
+				l.pause(w.sched.now() + between(s.rng, 100*time.Millisecond, 25*second))
+			}
+			return nil
+		}, [2]time.Duration{second, 2 * second}, false},
+		{"metadata store unreliable", storm(seamKV, climate{failBefore: 0.1, failAfter: 0.1, lose: 0.05, late: 0.1, lateMax: 40 * second}), [2]time.Duration{second, 30 * second}, false},
+		{"metadata store late", storm(seamKV, climate{late: 0.5, lateMax: 40 * second}), [2]time.Duration{second, 20 * second}, false},
+		{"metadata store slow", storm(seamKV, climate{least: 100 * time.Millisecond, most: 3 * second}), [2]time.Duration{second, 30 * second}, false},
+		{"metadata store away", storm(seamKV, climate{lose: 0.7, failBefore: 1}), [2]time.Duration{second, 25 * second}, false},
+		{"bucket unreliable", storm(seamBucket, climate{failBefore: 0.2, failAfter: 0.2, lose: 0.05}), [2]time.Duration{second, 30 * second}, false},
+		{"bucket slow", storm(seamBucket, climate{least: 500 * time.Millisecond, most: 10 * second}), [2]time.Duration{second, 30 * second}, false},
+		{"bucket away", storm(seamBucket, climate{failBefore: 1}), [2]time.Duration{second, 60 * second}, false},
+		{"disk slow", storm(seamDisk, climate{least: 50 * time.Millisecond, most: 15 * second}), [2]time.Duration{second, 10 * second}, true},
+		{"disk fails", storm(seamDisk, climate{failBefore: 0.1, failAfter: 0.2}), [2]time.Duration{second, 5 * second}, true},
+		{"network unreliable", storm(seamNet, climate{lose: 0.02, slow: 0.02}), [2]time.Duration{second, 30 * second}, true},
+		{"network cut", func(w *World, s *server) func() {
+			others := []string{"p1", "p2", "p3", "r1", "r2", "g1", "b1", "b2", "b3"}
+			other := others[s.rng.IntN(len(others))]
+			w.net.sever(s.name, other, true)
+			return func() { w.net.sever(s.name, other, false) }
+		}, [2]time.Duration{second, 30 * second}, true},
+	}
+}
+
+// trouble makes trouble for as long as the plan says.
+func (w *World) trouble(ctx context.Context) {
+	rng := w.random("trouble")
+	var chosen []trouble
+	for _, t := range troubles() {
+		if slices.Contains(w.plan.Troubles, t.name) {
+			chosen = append(chosen, t)
+		}
+	}
+	end := w.sched.now() + w.plan.Time
+	for w.sched.now() < end {
+		pass(ctx, between(rng, 500*time.Millisecond, 10*second))
+		if len(chosen) == 0 {
+			continue
+		}
+		t := chosen[rng.IntN(len(chosen))]
+		s := w.nodes[rng.IntN(len(w.nodes))]
+		if t.broker && s.addr == nil {
+			s = w.nodes[0]
+		}
+		lasts := between(rng, t.lasts[0], t.lasts[1])
+		if left := end - w.sched.now(); lasts > left {
+			lasts = left + between(rng, 0, 100*time.Millisecond) // not all at one instant
+		}
+		w.trace.add(w.sched.now(), "-- %s: %s for %v", s.name, t.name, lasts.Round(time.Millisecond))
+		if heal := t.strike(w, s); heal != nil {
+			w.healers.Go(func() {
+				pass(ctx, lasts)
+				w.trace.add(w.sched.now(), "-- %s: %s is over", s.name, t.name)
+				heal()
+			})
+		}
+	}
+}
+
+// heal ends all trouble.
+func (w *World) heal() {
+	w.trace.add(w.sched.now(), "-- all is well again")
+	w.net.heal()
+	for _, s := range w.nodes {
+		s.up()
+		if l := s.current(); l != nil {
+			l.pause(0)
+			for _, seam := range []string{seamKV, seamBucket, seamDisk, seamNet} {
+				l.use(seam, nil)
+			}
+		}
+	}
+}

@@ -1,0 +1,479 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chronik-stream/chronik/broker"
+	"github.com/chronik-stream/chronik/broker/api"
+	"github.com/chronik-stream/chronik/broker/ingest"
+	"github.com/chronik-stream/chronik/compactor"
+	"github.com/chronik-stream/chronik/internal/disk"
+	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/committed"
+	"github.com/chronik-stream/chronik/metastore/kv"
+	kvmemory "github.com/chronik-stream/chronik/metastore/kv/memory"
+	"github.com/chronik-stream/chronik/objstore"
+	"github.com/chronik-stream/chronik/objstore/memory"
+	"github.com/chronik-stream/chronik/objstore/retry"
+	"github.com/chronik-stream/chronik/tests/history"
+)
+
+const cluster = "sim"
+
+// Plan says what a run is made of.
+type Plan struct {
+	Seed       uint64
+	Brokers    int
+	Compactors int
+	Topics     []TopicPlan
+	Producers  int
+	Consumers  int
+	Groups     int
+	Time       time.Duration // virtual, of trouble; then everything heals
+	Troubles   []string      // of the table in weather.go
+	Planted    Planted       // bugs, to see that they are found
+	Out        io.Writer     // the whole trace; nil: only its tail is kept
+}
+
+// TopicPlan is a topic to be made.
+type TopicPlan struct {
+	Name       string
+	Partitions int32
+	Object     bool
+}
+
+// Planted are lies of the seams that the checker must find out. The product has
+// no switches of its own for that.
+type Planted struct {
+	Store  func(inner kv.Store) kv.Store                 // of every process
+	Bucket func(inner objstore.Bucket) objstore.Bucket   // of every process
+	Disk   func(inner disk.FS) disk.FS                   // of every broker
+	Conn   func(inner net.Conn, rng *rand.Rand) net.Conn // of every connection to a broker
+}
+
+// World is a cluster, its clients, and everything under them.
+type World struct {
+	t       *testing.T
+	plan    Plan
+	seed    uint64
+	trace   *trace
+	sched   *scheduler
+	net     *network
+	store   *kvmemory.Store
+	bucket  *memory.Bucket
+	history *history.History
+	names   map[topic.ID]string
+
+	observer  *metastore.Store // sees every revision; nothing fails for it
+	revision  int64
+	committed map[string]bool // segments
+
+	nodes   []*server
+	lives   sync.WaitGroup // of nodes, the dead included
+	clients sync.WaitGroup
+	healers sync.WaitGroup
+}
+
+// server is a broker or a compactor: one life after another.
+type server struct {
+	w     *World
+	name  string
+	rng   *rand.Rand
+	start func(ctx context.Context, s *server, l *life) (run func(context.Context) error, err error)
+
+	id   metastore.BrokerID // of a broker
+	addr *net.TCPAddr
+	disk *disk.Memory
+
+	mu      sync.Mutex
+	running bool
+	life    *life
+	cancel  context.CancelFunc
+	ended   chan struct{} // of the current life
+}
+
+// Run plays a plan and returns what the checker found, with the fingerprint and
+// the last lines of the trace.
+func Run(t *testing.T, plan Plan) (result history.Result, fingerprint, tail string) {
+	w := &World{
+		t: t, plan: plan, seed: plan.Seed, trace: newTrace(plan.Out), store: kvmemory.New(), bucket: memory.New(),
+		history: history.New(), names: map[topic.ID]string{}, committed: map[string]bool{},
+	}
+	w.sched = newScheduler(plan.Seed, w.trace)
+	w.net = newNetwork(w)
+	w.prepare()
+	w.sched.mu.Lock()
+	w.sched.after = w.observe
+	w.sched.mu.Unlock()
+
+	ctx, stop := context.WithCancel(context.Background())
+	for i := range plan.Brokers {
+		w.nodes = append(w.nodes, w.newBroker(i+1))
+	}
+	for i := range plan.Compactors {
+		w.nodes = append(w.nodes, w.newCompactor(i+1))
+	}
+	for _, s := range w.nodes {
+		s.up()
+	}
+	writing, stopClients := context.WithCancel(ctx)
+	w.work(writing)
+	w.trouble(ctx)
+	w.healers.Wait()
+	w.heal()
+	pass(ctx, 30*time.Second) // what was held up comes through
+	stopClients()
+	w.clients.Wait()
+	pass(ctx, 15*time.Second) // acks=1 under object is committed a while later
+	if err := w.readBack(ctx); err != nil {
+		w.history.Report(history.Unread, "%v", err)
+	}
+	w.audit()
+	for _, s := range w.nodes {
+		s.down(false)
+	}
+	stop()
+	w.lives.Wait()
+	w.observer.Close()
+	w.sched.end()
+	if err := w.store.Close(); err != nil {
+		t.Error(err)
+	}
+	return w.history.Check(), w.trace.fingerprint(), w.trace.tail()
+}
+
+// prepare makes the topics, and whoever watches.
+func (w *World) prepare() {
+	var err error
+	w.observer, err = metastore.Open(context.Background(), w.store, metastore.Options{Cluster: cluster, Seed: w.seed | 1})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for i, plan := range w.plan.Topics {
+		t := metastore.Topic{Name: plan.Name, Partitions: plan.Partitions, Replicas: 1, Config: map[string]string{"durability": "wal"}}
+		t.ID[0], t.ID[15] = byte(i+1), byte(w.seed) // who owns what follows from the id
+		if plan.Object {
+			t.Config["durability"] = "object"
+		}
+		if _, err := w.observer.CreateTopic(context.Background(), t); err != nil {
+			w.t.Fatal(err)
+		}
+		w.names[t.ID] = plan.Name
+		w.history.Topic(plan.Name, history.Topic{Object: plan.Object})
+	}
+}
+
+// observe tells the history of every commit, right after the event that made it.
+func (w *World) observe() {
+	w.observer.Catalog().View(func(v *metastore.View) {
+		if v.Revision() == w.revision {
+			return
+		}
+		w.revision = v.Revision()
+		for _, s := range v.Segments() {
+			if w.committed[s.ID] || s.Session == 0 { // merged by a compactor, of what was committed before
+				continue
+			}
+			w.committed[s.ID] = true
+			var ranges []history.Range
+			for _, r := range s.Ranges {
+				ranges = append(ranges, history.Range{Partition: w.partition(r.Partition), First: r.First, Next: r.Next})
+			}
+			w.history.Committed(int64(s.Session), s.Sequence, s.ID, ranges...)
+		}
+	})
+}
+
+func (w *World) partition(p topic.Partition) history.Partition {
+	return history.Partition{Topic: w.names[p.Topic], Index: p.Index}
+}
+
+func (w *World) partitions() (all []history.Partition) {
+	for _, t := range w.plan.Topics {
+		for i := range t.Partitions {
+			all = append(all, history.Partition{Topic: t.Name, Index: i})
+		}
+	}
+	return all
+}
+
+func (w *World) topicNames() (names []string) {
+	for _, t := range w.plan.Topics {
+		names = append(names, t.Name)
+	}
+	return names
+}
+
+func (w *World) addresses() (all []string) {
+	for _, s := range w.nodes {
+		if s.addr != nil {
+			all = append(all, s.addr.String())
+		}
+	}
+	return all
+}
+
+// work starts the clients.
+func (w *World) work(ctx context.Context) {
+	for i := range w.plan.Producers {
+		acks := int16(-1)
+		if i%4 == 3 {
+			acks = 1
+		}
+		w.clients.Go(func() { w.producer(ctx, fmt.Sprintf("p%d", i+1), i%3 != 2, acks) })
+	}
+	for i := range w.plan.Consumers {
+		w.clients.Go(func() { w.consumer(ctx, fmt.Sprintf("r%d", i+1)) })
+	}
+	for i := range w.plan.Groups {
+		w.clients.Go(func() { w.committer(ctx, fmt.Sprintf("g%d", i+1), fmt.Sprintf("group-%d", i+1)) })
+	}
+}
+
+// seams are what a process stands on.
+func (s *server) seams(l *life) (kv.Store, objstore.Bucket, error) {
+	var store kv.Store = &seamStore{l: l, inner: s.w.store}
+	if plant := s.w.plan.Planted.Store; plant != nil {
+		store = plant(store)
+	}
+	var bucket objstore.Bucket = &seamedBucket{l: l, inner: s.w.bucket}
+	if plant := s.w.plan.Planted.Bucket; plant != nil {
+		bucket = plant(bucket)
+	}
+	again, err := retry.New(bucket, retry.Options{Jitter: func() float64 { return 0.5 }})
+	return store, again, err
+}
+
+// open opens the metadata, as a process does that starts.
+func (s *server) open(ctx context.Context, store kv.Store, log *slog.Logger) (*metastore.Store, error) {
+	for {
+		opened, err := metastore.Open(ctx, store, metastore.Options{Cluster: cluster, Seed: s.rng.Uint64() | 1, Log: log})
+		if err == nil {
+			return opened, nil
+		}
+		if pass(ctx, 500*time.Millisecond); ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+func (w *World) newBroker(number int) *server {
+	name := fmt.Sprintf("b%d", number)
+	return &server{
+		w: w, name: name, rng: w.random(name), id: metastore.BrokerID(number), disk: disk.NewMemory(),
+		addr: &net.TCPAddr{IP: addressOf(name), Port: 9092}, start: startBroker,
+	}
+}
+
+func startBroker(ctx context.Context, s *server, l *life) (func(context.Context) error, error) {
+	log := s.logger(l)
+	store, bucket, err := s.seams(l)
+	if err != nil {
+		return nil, err
+	}
+	meta, err := s.open(ctx, store, log)
+	if err != nil {
+		return nil, err
+	}
+	var fs disk.FS = &seamFS{l: l, inner: s.disk}
+	if plant := s.w.plan.Planted.Disk; plant != nil {
+		fs = plant(fs)
+	}
+	b := broker.New(broker.Config{
+		ID: s.id, ClusterID: cluster, Version: "sim", DataDir: "data", WALFileBytes: 64 << 10, StopTimeout: 10 * time.Second,
+		Ingest: ingest.Config{SegmentAge: 2 * time.Second, SegmentBytes: 16 << 10, TailBytesMax: 32 << 10},
+		API:    api.Config{TopicDefaults: topicconfig.Defaults{"durability": "wal"}},
+	}, broker.Deps{
+		Store: meta, Bucket: bucket, FS: fs, Log: log, LogLevel: new(slog.LevelVar),
+		Committed: committed.NewReader(meta.Catalog(), bucket, committed.Options{}),
+		Listeners: []broker.Listener{{
+			Advertised: metastore.Listener{Name: "PLAINTEXT", Host: s.addr.IP.String(), Port: int32(s.addr.Port)},
+			Sockets:    []net.Listener{s.w.net.listen(l, s.addr)},
+		}},
+	})
+	return func(ctx context.Context) error {
+		defer meta.Close()
+		return b.Run(ctx)
+	}, nil
+}
+
+// Times of the life cycle, short enough to be lived through.
+const (
+	orphanAge     = 10 * time.Minute
+	deletionGrace = 20 * time.Second
+)
+
+func (w *World) newCompactor(number int) *server {
+	name := fmt.Sprintf("c%d", number)
+	return &server{w: w, name: name, rng: w.random(name), start: startCompactor}
+}
+
+func startCompactor(ctx context.Context, s *server, l *life) (func(context.Context) error, error) {
+	log := s.logger(l)
+	store, bucket, err := s.seams(l)
+	if err != nil {
+		return nil, err
+	}
+	meta, err := s.open(ctx, store, log)
+	if err != nil {
+		return nil, err
+	}
+	c, err := compactor.New(compactor.Config{
+		ID: s.name, Version: "sim", Workers: 1, Defaults: topicconfig.Defaults{"durability": "wal"},
+		Policy:        compactor.Policy{},
+		DeletionGrace: deletionGrace, DeletionEvery: 5 * time.Second, OrphanAge: orphanAge, OrphanEvery: time.Minute,
+	}, compactor.Deps{Store: meta, Bucket: bucket, Log: log})
+	if err != nil {
+		meta.Close()
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		defer meta.Close()
+		return c.Run(ctx)
+	}, nil
+}
+
+// logger writes a process's log between the lines of the trace.
+func (s *server) logger(l *life) *slog.Logger {
+	if s.w.plan.Out == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(logWriter{s, l}, &slog.HandlerOptions{
+		Level: slog.LevelDebug,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey && len(groups) == 0 {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}
+
+type logWriter struct {
+	s *server
+	l *life
+}
+
+func (w logWriter) Write(p []byte) (int, error) {
+	dead := ""
+	if w.l.isDead() {
+		dead = " (dead)"
+	}
+	w.s.w.trace.note(w.s.w.sched.now(), "%s%s: %s", w.s.name, dead, strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+// up starts a life, if there is none.
+func (s *server) up() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running {
+		return
+	}
+	l := s.w.newLife(s.name)
+	ctx, cancel := context.WithCancel(context.Background())
+	s.running, s.life, s.cancel, s.ended = true, l, cancel, make(chan struct{})
+	ended := s.ended
+	s.w.lives.Go(func() {
+		defer close(ended)
+		run, err := s.start(ctx, s, l)
+		if err == nil {
+			err = run(ctx)
+		}
+		if err != nil && ctx.Err() == nil && !l.isDead() {
+			s.w.t.Errorf("%s ended by itself: %v", s.name, err)
+		}
+		l.die() // whatever it left behind
+	})
+}
+
+// down ends a life: politely, or as by kill -9.
+func (s *server) down(kill bool) {
+	s.mu.Lock()
+	if !s.running {
+		s.mu.Unlock()
+		return
+	}
+	s.running = false
+	l, cancel, ended := s.life, s.cancel, s.ended
+	s.mu.Unlock()
+	if kill {
+		l.die()
+	}
+	cancel()
+	if !kill {
+		<-ended
+	}
+}
+
+// powerLoss ends a life and takes from its disk what was not synced.
+func (s *server) powerLoss() {
+	s.down(true)
+	if s.disk != nil {
+		s.disk = s.disk.Crash(s.rng.Uint64())
+	}
+}
+
+func (s *server) current() *life {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.running {
+		return nil
+	}
+	return s.life
+}
+
+// audit holds the bucket against the metadata.
+func (w *World) audit() {
+	type object struct{ name, of string }
+	var named []object
+	refs := map[topic.Partition]metastore.ManifestRef{}
+	w.observer.Catalog().View(func(v *metastore.View) {
+		for _, s := range v.Segments() {
+			named = append(named, object{s.Object, "segment " + s.ID})
+		}
+		for _, t := range v.Topics() {
+			for i := range t.Partitions {
+				p := topic.Partition{Topic: t.ID, Index: i}
+				if ref := v.Partition(p).Manifest; ref.Object != "" {
+					refs[p] = ref
+				}
+			}
+		}
+	})
+	for p, ref := range refs {
+		named = append(named, object{ref.Object, fmt.Sprintf("the manifest of %s", w.partition(p))})
+		data, err := w.bucket.Get(context.Background(), ref.Object, ref.Position, ref.Length)
+		if err != nil {
+			continue // told below
+		}
+		section, err := manifest.Decode(data)
+		if err != nil {
+			w.history.Report(history.Missing, "the manifest of %s cannot be read: %v", w.partition(p), err)
+			continue
+		}
+		for name := range section.Objects {
+			named = append(named, object{name, fmt.Sprintf("a file of %s", w.partition(p))})
+		}
+	}
+	slices.SortFunc(named, func(a, b object) int { return strings.Compare(a.of+a.name, b.of+b.name) })
+	for _, o := range named {
+		if _, err := w.bucket.Head(context.Background(), o.name); errors.Is(err, objstore.ErrNotFound) {
+			w.history.Report(history.Missing, "%s, which is %s", o.name, o.of)
+		}
+	}
+}
