@@ -442,7 +442,7 @@ func byTime(k *keyed) {
 func TestKilledAtAnyStepOfACleaning(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		survived := false
-		for at := 1; !survived; at += 1 + at/20 {
+		for at := 1; !survived; at += 1 + at/6 {
 			t.Run(fmt.Sprintf("step %d after %v", at, after), func(t *testing.T) {
 				w := newWorld(t)
 				k := newKeyed(w, 1, dirty)
