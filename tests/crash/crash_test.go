@@ -371,6 +371,30 @@ func TestBrokersAreRestartedOneAfterTheOther(t *testing.T) {
 	r.ends()
 }
 
+// With durability=wal and an owner away for longer than the grace, others go on
+// without what only its disk has; when it comes back that is appended again.
+func TestTheOldOwnerReturnsAfterTheGrace(t *testing.T) {
+	quick := local("quick")
+	quick.Promises.Salvaged = true
+	r := begin(t, options{
+		topics:  []workload.Topic{quick, durable("safe")},
+		cluster: harness.Options{Settings: []string{"takeover.grace=1s", "segment.age=2s"}},
+	})
+	for range 2 {
+		b := r.Brokers[0]
+		b.Links.Bucket.Refuse() // so that something is not committed
+		r.goesOn(300)
+		b.Kill()
+		b.Links.Bucket.Heal()
+		r.lasts(lease + 2*time.Second)
+		r.goesOn(300)
+		r.start(b.Process)
+		r.goesOn(300)
+	}
+	r.lasts(3 * time.Second)
+	r.ends()
+}
+
 // All kinds of failures in random order, also at once.
 func TestEverythingAtOnce(t *testing.T) {
 	if *long == 0 {
