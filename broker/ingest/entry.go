@@ -20,6 +20,7 @@ type entry struct {
 	seal      *seal      // set when it is synced, before the group is done
 	next      int64
 	appended  int64 // ms: log append time, or −1
+	begun     int64 // ns since the log's birth: when it was appended, or recovered
 	object    bool  // the producer waits for the commit
 	lost      error // why it is not in its segment; set before the seal is done
 }

@@ -89,6 +89,7 @@ type Options struct {
 // Its methods may be called at once.
 type Log struct {
 	opts     Options
+	born     time.Time
 	wal      *wal.Log
 	log      *slog.Logger
 	metrics  *Metrics
@@ -120,7 +121,7 @@ func Open(o Options) (*Log, *wal.Recovery, error) {
 		o.Metrics = NewMetrics(nil)
 	}
 	l := &Log{
-		opts: o, log: o.Log, metrics: o.Metrics,
+		opts: o, born: time.Now(), log: o.Log, metrics: o.Metrics,
 		partitions: map[topic.Partition]*Partition{},
 		current:    newSeal(),
 		wake:       make(chan struct{}, 1),

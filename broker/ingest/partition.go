@@ -54,11 +54,14 @@ func newPartition(l *Log, a Adoption) (*Partition, []*entry) {
 		producers: producer.NewTable(a.Producers), sealed: producer.NewTable(a.Producers),
 		waiters: map[*Waiter]struct{}{},
 	}
-	now := time.Now().UnixMilli()
+	now := time.Now()
 	for _, r := range a.Recovered {
-		e := &entry{Frame: r.Frame, header: r.Header, part: p, next: r.Header.Next(), appended: appendTime(r.Header)}
+		e := &entry{
+			Frame: r.Frame, header: r.Header, part: p, next: r.Header.Next(), appended: appendTime(r.Header),
+			begun: int64(now.Sub(l.born)),
+		}
 		p.entries = append(p.entries, e)
-		remember(p.producers, e, now)
+		remember(p.producers, e, now.UnixMilli())
 		p.next, p.synced = e.next, e.next
 	}
 	p.advance()
@@ -102,9 +105,10 @@ func (p *Partition) append(h batch.Header, records []byte, o core.AppendOptions)
 	}
 	batch.PatchOffset(records, p.next, int32(p.Epoch))
 	h.BaseOffset, h.LeaderEpoch = p.next, int32(p.Epoch)
+	now := time.Now()
 	e := &entry{
 		Frame:  wal.Frame{Partition: p.ID, Epoch: int32(p.Epoch), First: p.next},
-		header: h, part: p, next: h.Next(), appended: appendTime(h), object: wait,
+		header: h, part: p, next: h.Next(), appended: appendTime(h), object: wait, begun: int64(now.Sub(p.log.born)),
 	}
 	group, err := p.log.wal.Append(e, records)
 	if err != nil {
@@ -116,7 +120,7 @@ func (p *Partition) append(h batch.Header, records []byte, o core.AppendOptions)
 	e.group = group
 	p.next = e.next
 	p.entries = append(p.entries, e)
-	remember(p.producers, e, time.Now().UnixMilli())
+	remember(p.producers, e, now.UnixMilli())
 	return e, nil
 }
 

@@ -11,7 +11,7 @@ import (
 type seal struct {
 	entries []*entry
 	bytes   int64
-	since   time.Time     // of the first entry
+	since   time.Time     // the first entry was appended: waiting for the disk counts
 	urgent  bool          // somebody waits for its commit
 	done    chan struct{} // closed when it is committed, or never will be
 	err     error         // set before done is closed
@@ -53,7 +53,7 @@ func (l *Log) gather(entries []*entry) {
 			continue // that seal has failed already
 		}
 		if len(s.entries) == 0 {
-			s.since = time.Now()
+			s.since = l.born.Add(time.Duration(e.begun))
 			l.signal()
 		}
 		if e.object && !s.urgent {
