@@ -31,6 +31,7 @@ func open(t *testing.T, server *embed.Server) *etcd.Store {
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	server := start(t)
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{server.Endpoint()}})
 	require.NoError(t, err)

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,9 +63,11 @@ func startMembers(t *testing.T, n int, change func(*embed.Config)) *members {
 		require.NoError(t, <-all)
 	}
 	t.Cleanup(func() {
+		var all sync.WaitGroup
 		for i := range m.running {
-			m.stop(i)
+			all.Go(func() { m.stop(i) })
 		}
+		all.Wait()
 	})
 	return m
 }
