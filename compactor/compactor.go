@@ -29,6 +29,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -114,6 +115,8 @@ type Compactor struct {
 	source  *source
 	workers *workers
 	decoder sync.Pool // of *batch.Decoder
+
+	sweeping atomic.Bool // it holds the janitor's lock
 
 	sections  map[topic.Partition]known     // manifests as last read
 	failures  map[topic.Partition]failure   // partitions to be left alone for a while

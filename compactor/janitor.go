@@ -39,7 +39,9 @@ func (c *Compactor) janitor(ctx context.Context) {
 			case <-holding.Done():
 			}
 		}()
+		c.sweeping.Store(true)
 		c.tidy(holding)
+		c.sweeping.Store(false)
 		cancel()
 		leaving, done := context.WithTimeout(context.WithoutCancel(ctx), c.config.MemberTTL)
 		if err := lock.Unlock(leaving); err != nil && !errors.Is(err, metastore.ErrLapsed) {
@@ -48,6 +50,9 @@ func (c *Compactor) janitor(ctx context.Context) {
 		done()
 	}
 }
+
+// Janitor tells whether this compactor holds the janitor's lock.
+func (c *Compactor) Janitor() bool { return c.sweeping.Load() }
 
 // tidy works until ctx ends: the lock is lost or the compactor stops.
 func (c *Compactor) tidy(ctx context.Context) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/chronik-stream/chronik/metastore/kv"
 )
@@ -45,3 +47,6 @@ func (v *View) applyDraining(rest string, e kv.Event) error {
 	}
 	return nil
 }
+
+// AllDraining returns the brokers, live or not, that are to own nothing, sorted.
+func (v *View) AllDraining() []BrokerID { return slices.Sorted(maps.Keys(v.draining)) }

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/chronik-stream/chronik/internal/envelope"
+	"github.com/chronik-stream/chronik/metastore"
 )
 
 // Options are what a Surface shows.
@@ -30,9 +31,18 @@ type Options struct {
 	Version string
 	Roles   []string
 	// Reasons returns why the process cannot serve now; none: it does.
-	Reasons  func() []string
+	Reasons func() []string
+	// Degraded returns what does not work though the process serves.
+	Degraded func() []string
 	Gatherer prometheus.Gatherer
 	Log      *slog.Logger
+
+	NodeID any    // the broker's number, or the name of another member
+	APIKey string // that /admin asks for; empty: none
+	// Store is the cluster's metadata; nil as long as they cannot be read.
+	Store func() *metastore.Store
+	// Janitor tells whether the process looks after deletions for the cluster.
+	Janitor func() bool
 }
 
 // Surface is a process's HTTP handler. All methods may be called at once.
@@ -63,6 +73,7 @@ func New(o Options) *Surface {
 	})
 	s.mux.HandleFunc("GET /health/ready", s.ready)
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{}))
+	s.administration()
 	s.mux.HandleFunc("/", s.pass)
 	return s
 }
@@ -155,10 +166,14 @@ func (s *Surface) health(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
 	sql := s.attached != nil && s.attached.sql
 	s.mu.Unlock()
-	answer(w, http.StatusOK, map[string]any{
+	body := map[string]any{
 		"status": "ok", "version": s.o.Version, "role": strings.Join(s.o.Roles, ","),
-		"sql_enabled": sql, "vector_enabled": false, "search_enabled": false, "admin_enabled": false,
-	})
+		"sql_enabled": sql, "vector_enabled": false, "search_enabled": false, "admin_enabled": true,
+	}
+	if degraded := s.o.Degraded(); len(degraded) > 0 {
+		body["degraded"] = degraded
+	}
+	answer(w, http.StatusOK, body)
 }
 
 func (s *Surface) ready(w http.ResponseWriter, _ *http.Request) {

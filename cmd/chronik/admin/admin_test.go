@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chronik-stream/chronik/metastore"
 )
 
 // client asks a served surface.
@@ -24,6 +26,10 @@ func serve(t *testing.T, o Options) *client {
 	if o.Reasons == nil {
 		o.Reasons = func() []string { return nil }
 	}
+	if o.Store == nil {
+		o.Store = func() *metastore.Store { return nil }
+	}
+	o.Degraded, o.Janitor = func() []string { return nil }, func() bool { return true }
 	o.Log, o.Gatherer = slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	s := New(o)
 	c := &client{t, s, httptest.NewServer(s)}

@@ -129,7 +129,7 @@ func TestCompletionIsWrittenForEachShell(t *testing.T) {
 }
 
 func TestConfigPrintShowsSourcesAndHidesSecrets(t *testing.T) {
-	environment := []string{"S3_BUCKET=theirs", "CHRONIK_OBJSTORE_BUCKET=ours", "AWS_SECRET_ACCESS_KEY=hush", "CHRONIK_ADMIN_API_KEY=hush"}
+	environment := []string{"S3_BUCKET=theirs", "CHRONIK_OBJSTORE_BUCKET=ours", "AWS_SECRET_ACCESS_KEY=hush", "CHRONIK_ADMIN_API_KEY=hush", "CHRONIK_EMBEDDING_API_KEY=hush"}
 	code, out, err := run(t, "", environment, "config", "print", "--given", "--http", "127.0.0.1:0", "--set", "segment.age=1s")
 	if code != 0 || strings.Contains(out+err, "hush") {
 		t.Fatalf("exit %d:\n%s%s", code, out, err)
@@ -140,6 +140,7 @@ func TestConfigPrintShowsSourcesAndHidesSecrets(t *testing.T) {
 	}
 	want := []string{
 		"setting | value | source", "",
+		"admin.api_key | ******** | CHRONIK_ADMIN_API_KEY",
 		"http.bind | 127.0.0.1 | --http",
 		"http.port | 0 | --http",
 		"segment.age | 1s | --set segment.age",
@@ -149,7 +150,7 @@ func TestConfigPrintShowsSourcesAndHidesSecrets(t *testing.T) {
 	if lines[1] = ""; !reflect.DeepEqual(lines, want) {
 		t.Errorf("printed\n%s", out)
 	}
-	if !strings.Contains(err, "warning: CHRONIK_ADMIN_API_KEY") {
+	if !strings.Contains(err, "warning: CHRONIK_EMBEDDING_API_KEY") {
 		t.Errorf("no warning: %q", err)
 	}
 }

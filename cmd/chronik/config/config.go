@@ -29,6 +29,9 @@ type Config struct {
 		Level  string // debug, info, warn, error
 		Format string // text, json
 	}
+	Admin struct {
+		APIKey Secret
+	}
 	Drain struct {
 		Delay time.Duration
 	}

@@ -60,6 +60,8 @@ func (c *Config) processSettings() []*Setting {
 			Doc: "Least severity that is logged, to standard error."},
 		{Key: "log.format", Default: "text", Value: choiceValue{&c.Log.Format, []string{"text", "json"}},
 			Doc: "Form of log lines."},
+		{Key: "admin.api_key", Default: "", Value: secretValue{&c.Admin.APIKey},
+			Doc: "What `/admin/*` over HTTP asks for as `X-API-Key`; empty asks for nothing."},
 		{Key: "drain.delay", Default: "0s", Run: under("5s"), Value: durationValue{&c.Drain.Delay, 0},
 			Doc: "How long a process that is asked to stop goes on as before while /health/ready already answers 503, so that load balancers send nothing new when it closes."},
 		{Key: "http.bind", Default: "localhost", Run: under(""), Aliases: []string{"CHRONIK_UNIFIED_API_BIND"}, Value: textValue{&c.HTTP.Bind},

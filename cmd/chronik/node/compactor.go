@@ -15,6 +15,7 @@ func startCompactor(_ context.Context, n *Node) (running, error) {
 	if err != nil {
 		return running{}, err
 	}
+	n.opened(func() { n.janitor = c.Janitor })
 	return background(c.Run), nil
 }
 

@@ -15,6 +15,8 @@ import (
 	"github.com/chronik-stream/chronik/cmd/chronik/admin"
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
 	"github.com/chronik-stream/chronik/internal/version"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/objstore"
 )
 
 // startHTTP serves the process's surface, on which roles put theirs.
@@ -24,12 +26,47 @@ func startHTTP(_ context.Context, n *Node) (running, error) {
 		return running{}, fmt.Errorf("listen for HTTP: %w", err)
 	}
 	n.surface = admin.New(admin.Options{
-		Version: version.String(), Roles: n.cfg.Roles(), Reasons: n.reasons, Gatherer: n.registry, Log: n.log,
+		Version: version.String(), Roles: n.cfg.Roles(), Reasons: n.reasons, Degraded: n.degraded, Gatherer: n.registry, Log: n.log,
+		NodeID: n.nodeID(), APIKey: n.cfg.Admin.APIKey.Reveal(),
+		Store:   func() *metastore.Store { return locked(n, func() *metastore.Store { return n.store }) },
+		Janitor: func() bool { f := locked(n, func() func() bool { return n.janitor }); return f != nil && f() },
 	})
+	if n.cfg.Clustered() && config.Wildcard(n.cfg.HTTP.Bind) {
+		n.log.Warn("HTTP is served to everybody who reaches this machine, SQL without any authentication: http.bind chooses an address")
+	}
 	n.HTTP = shown(n.cfg.HTTP.Bind, listeners[0])
 	n.httpPort = portOf(listeners[0])
 	n.probe = probeHTTP(listeners)
 	return background(func(ctx context.Context) error { return serveHTTP(ctx, n.surface, n.log, listeners) }), nil
+}
+
+// nodeID is what /admin/health calls the process: a broker's number, else the
+// machine's name.
+func (n *Node) nodeID() any {
+	if n.cfg.Has(RoleBroker) {
+		if id, err := n.cfg.BrokerID(); err == nil {
+			return id
+		}
+	}
+	return n.cfg.Hostname()
+}
+
+func locked[T any](n *Node, get func() T) T {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return get()
+}
+
+// degraded is what does not work though the process serves.
+func (n *Node) degraded() []string {
+	bucket := locked(n, func() objstore.Bucket { return n.bucket })
+	if bucket == nil {
+		return nil
+	}
+	if err := objstore.Available(bucket); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
 }
 
 // serveHTTP serves until ctx ends, and lets requests under way finish.

@@ -22,6 +22,8 @@ import (
 
 	"github.com/chronik-stream/chronik/cmd/chronik/admin"
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/objstore"
 )
 
 // Node is a process with its started modules.
@@ -42,9 +44,12 @@ type Node struct {
 	started []started // in the order of their start
 	failed  chan error
 
-	mu    sync.Mutex
-	state string         // why it does not serve, whatever the roles say; empty: ask them
-	ready []func() error // of roles: nil once it serves, else why it does not
+	mu      sync.Mutex
+	state   string           // why it does not serve, whatever the roles say; empty: ask them
+	ready   []func() error   // of roles: nil once it serves, else why it does not
+	store   *metastore.Store // nil: not open yet
+	bucket  objstore.Bucket  // nil: not open yet
+	janitor func() bool      // nil: this is no compactor
 }
 
 type started struct {
@@ -95,6 +100,13 @@ func (n *Node) is(state string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.state = state
+}
+
+// opened changes what the surface shows.
+func (n *Node) opened(change func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change()
 }
 
 // asks adds a role to those that have to serve before the process is ready.

@@ -60,6 +60,7 @@ func startBucket(ctx context.Context, n *Node) (running, error) {
 		return running{}, err
 	}
 	n.parts.bucket = bucket
+	n.opened(func() { n.bucket = bucket })
 	return closing(closeBucket), nil
 }
 
@@ -84,6 +85,7 @@ func startMetadata(ctx context.Context, n *Node) (running, error) {
 		return running{}, err
 	}
 	n.parts.metadata = metadata
+	n.opened(func() { n.store = metadata })
 	failed := make(chan error, 1)
 	go func() {
 		<-metadata.Done()
