@@ -78,7 +78,7 @@ func (h *History) checkOrder(l *log) {
 			h.find(Phantom, "%s at %s offset %d was never sent there", item.id, l.p, item.offset)
 			continue
 		}
-		if moved := l.topic.Salvaged && s.offset != item.offset; len(before) > 0 || moved {
+		if moved := l.topic.salvages(s) && s.offset != item.offset; len(before) > 0 || moved {
 			continue
 		}
 		if previous, ok := last[item.id.Writer]; ok && item.id.Number < previous && s.w.o.Idempotent {
@@ -97,6 +97,11 @@ func (h *History) send(id ID) *Send {
 		return nil
 	}
 	return w.sends[id.Number]
+}
+
+// salvages tells whether a record may have come back at another offset.
+func (t Topic) salvages(s *Send) bool {
+	return t.Salvaged || t.Object && s.w.o.Acks == AcksLeader
 }
 
 // checkReads holds what readers got against what is there now.
@@ -179,7 +184,7 @@ func (h *History) checkAcked(c *counts, s *Send, l *log, offsets []int64) {
 	case slices.Contains(offsets, s.offset), s.offset == None && len(offsets) > 0:
 	case l.topic.Expires && s.offset < l.final.start && len(offsets) == 0:
 		c.expired++
-	case len(offsets) > 0 && l.topic.Salvaged:
+	case len(offsets) > 0 && l.topic.salvages(s):
 		c.salvaged++
 	case len(offsets) > 0:
 		h.find(Moved, "%s was acknowledged at %s offset %d and is at %v", s.ID, s.p, s.offset, offsets)

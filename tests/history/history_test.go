@@ -357,6 +357,21 @@ func TestWhatWasNotPromisedIsNotHeldAgainstTheLog(t *testing.T) {
 			t.Errorf("\n%s", r)
 		}
 	})
+	t.Run("acks=1 under object, overtaken and salvaged", func(t *testing.T) {
+		w := newWorld(history.Topic{Object: true})
+		x := w.Writer("x", history.WriterOptions{Idempotent: true, Acks: history.AcksLeader})
+		first, second := x.Send(p0), x.Send(p0)
+		first.Acked(0)
+		second.Acked(0) // of the next owner
+		w.log = append(w.log, second.ID, first.ID)
+		if r := w.end(); !r.OK() || r.Count("salvaged") != 1 {
+			t.Errorf("\n%s", r)
+		}
+		w.log = append(w.log, first.ID)
+		if r := w.end(); r.Count(string(history.Duplicated)) != 1 {
+			t.Errorf("salvaged twice:\n%s", r)
+		}
+	})
 	t.Run("group commits that overlap", func(t *testing.T) {
 		w := newWorld(history.Topic{})
 		first, second := w.GroupCommit("g", p0, 5), w.GroupCommit("g", p0, 3)

@@ -23,9 +23,12 @@ var (
 func planOf(seed uint64) Plan {
 	rng := (&World{seed: seed}).random("plan")
 	p := Plan{
-		Seed: seed, Brokers: 1 + 0*rng.IntN(3), Compactors: 1 + rng.IntN(2), Producers: 2 + rng.IntN(3), Consumers: 1 + rng.IntN(2), Groups: rng.IntN(3),
+		Seed: seed, Brokers: 1 + rng.IntN(3), Compactors: 1 + rng.IntN(2), Producers: 2 + rng.IntN(3), Consumers: 1 + rng.IntN(2), Groups: rng.IntN(3),
 		Time:   time.Duration(30+rng.IntN(60)) * time.Second,
 		Topics: []TopicPlan{{"object", 1 + rng.Int32N(4), true}, {"wal", 1 + rng.Int32N(3), false}},
+	}
+	if p.Delay = time.Duration(rng.IntN(10)) * time.Second; rng.IntN(2) == 0 {
+		p.Grace = 5 * time.Minute // longer than anybody is away
 	}
 	all := troubles()
 	for _, i := range rng.Perm(len(all))[:1+rng.IntN(6)] {

@@ -209,7 +209,11 @@ func (p *producer) answered(b *inFlight, code int16, base int64) (again bool) {
 		p.stale = true
 		return true
 	default:
-		p.w.history.Report(history.Other, "%s writes %s to %s and is answered %v", p.l.name, b.sends[0].ID, b.p, err)
+		// Who had written to an owner that was overtaken has a gap in its sequence.
+		overtaken := p.w.salvaged(b.p.Topic) || p.acks == 1
+		if !overtaken || !errors.Is(err, kerr.OutOfOrderSequenceNumber) {
+			p.w.history.Report(history.Other, "%s writes %s to %s and is answered %v", p.l.name, b.sends[0].ID, b.p, err)
+		}
 		for _, s := range b.sends {
 			s.Unknown()
 		}
@@ -315,6 +319,8 @@ func (c *consumer) fetch(ctx context.Context, address string, partitions []histo
 		for _, part := range t.Partitions {
 			p := history.Partition{Topic: t.Topic, Index: part.Partition}
 			switch err := kerr.ErrorForCode(part.ErrorCode); {
+			case errors.Is(err, kerr.OffsetOutOfRange) && c.w.salvaged(p.Topic):
+				c.positions[p] = 0 // the log was cut
 			case errors.Is(err, kerr.OffsetOutOfRange):
 				c.w.history.Report(history.Dirty, "%s at %d of %s is told that this is out of range, below %d or above %d",
 					c.l.name, c.positions[p], p, part.LogStartOffset, part.HighWatermark)
@@ -356,6 +362,11 @@ func (c *consumer) take(p history.Partition, raw []byte, got func(history.Partit
 		c.w.history.Report(history.Garbled, "%s reads %s from %d: %v", c.l.name, p, from, err)
 	}
 	got(p, from, items)
+}
+
+// salvaged tells whether the log of a topic may be cut by a takeover.
+func (w *World) salvaged(topic string) bool {
+	return w.plan.Grace == 0 && slices.ContainsFunc(w.plan.Topics, func(t TopicPlan) bool { return t.Name == topic && !t.Object })
 }
 
 // committer commits ever larger offsets of a group and looks what is committed.

@@ -17,6 +17,7 @@ import (
 	"github.com/chronik-stream/chronik/broker"
 	"github.com/chronik-stream/chronik/broker/api"
 	"github.com/chronik-stream/chronik/broker/ingest"
+	"github.com/chronik-stream/chronik/broker/ownership"
 	"github.com/chronik-stream/chronik/compactor"
 	"github.com/chronik-stream/chronik/internal/disk"
 	"github.com/chronik-stream/chronik/internal/manifest"
@@ -44,6 +45,8 @@ type Plan struct {
 	Consumers  int
 	Groups     int
 	Time       time.Duration // virtual, of trouble; then everything heals
+	Delay      time.Duration // after a change, before partitions move to whom they are wished for
+	Grace      time.Duration // for which an owner's disk is waited for; 0: wal topics are salvaged
 	Troubles   []string      // of the table in weather.go
 	Planted    Planted       // bugs, to see that they are found
 	Out        io.Writer     // the whole trace; nil: only its tail is kept
@@ -173,7 +176,7 @@ func (w *World) prepare() {
 			w.t.Fatal(err)
 		}
 		w.names[t.ID] = plan.Name
-		w.history.Topic(plan.Name, history.Topic{Object: plan.Object})
+		w.history.Topic(plan.Name, history.Topic{Object: plan.Object, Salvaged: !plan.Object && w.plan.Grace == 0})
 	}
 }
 
@@ -295,20 +298,29 @@ func startBroker(ctx context.Context, s *server, l *life) (func(context.Context)
 	}
 	b := broker.New(broker.Config{
 		ID: s.id, ClusterID: cluster, Version: "sim", DataDir: "data", WALFileBytes: 64 << 10, StopTimeout: 10 * time.Second,
-		Ingest: ingest.Config{SegmentAge: 2 * time.Second, SegmentBytes: 16 << 10, TailBytesMax: 32 << 10},
-		API:    api.Config{TopicDefaults: topicconfig.Defaults{"durability": "wal"}},
+		Ingest:    ingest.Config{SegmentAge: 2 * time.Second, SegmentBytes: 16 << 10, TailBytesMax: 32 << 10},
+		API:       api.Config{TopicDefaults: topicconfig.Defaults{"durability": "wal"}},
+		Ownership: ownership.Config{TakeoverGrace: s.w.plan.Grace, RebalanceDelay: s.w.plan.Delay},
 	}, broker.Deps{
+		Dial:  func(ctx context.Context, address string) (net.Conn, error) { return s.w.net.dial(ctx, l, address) },
 		Store: meta, Bucket: bucket, FS: fs, Log: log, LogLevel: new(slog.LevelVar),
 		Committed: committed.NewReader(meta.Catalog(), bucket, committed.Options{}),
-		Listeners: []broker.Listener{{
-			Advertised: metastore.Listener{Name: "PLAINTEXT", Host: s.addr.IP.String(), Port: int32(s.addr.Port)},
-			Sockets:    []net.Listener{s.w.net.listen(l, s.addr)},
-		}},
+		Listeners: []broker.Listener{
+			s.listener(l, "PLAINTEXT", s.addr),
+			s.listener(l, metastore.InternalListener, &net.TCPAddr{IP: s.addr.IP, Port: s.addr.Port + 2}),
+		},
 	})
 	return func(ctx context.Context) error {
 		defer meta.Close()
 		return b.Run(ctx)
 	}, nil
+}
+
+func (s *server) listener(l *life, name string, addr *net.TCPAddr) broker.Listener {
+	return broker.Listener{
+		Advertised: metastore.Listener{Name: name, Host: addr.IP.String(), Port: int32(addr.Port)},
+		Sockets:    []net.Listener{s.w.net.listen(l, addr)},
+	}
 }
 
 // Times of the life cycle, short enough to be lived through.
