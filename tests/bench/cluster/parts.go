@@ -144,7 +144,7 @@ func (b *bench) cold(ctx context.Context, c *harness.Cluster) error {
 			puts := now[`chronik_objstore_operations_total{op="put",outcome="ok"}`] - before[`chronik_objstore_operations_total{op="put",outcome="ok"}`]
 			gb := float64(records) * 10_000 / 1e9
 			b.report("produce 10 kB records as fast as one client does, durability=wal", "resident memory of the brokers together: "+megabytes(now["process_resident_memory_bytes"]),
-				"%.0f MB/s; %.0f puts, %.0f per GB", gb*1e3/took.Seconds(), puts, puts/gb)
+				"%.0f MB/s; %.0f object puts, %.0f per GB", gb*1e3/took.Seconds(), puts, puts/gb)
 			break
 		}
 		select {
@@ -268,10 +268,14 @@ func (b *bench) metadata(ctx context.Context, c *harness.Cluster) error {
 			if err != nil {
 				return err
 			}
+			own, err := counters(brokers(c)...)
+			if err != nil {
+				return err
+			}
 			rate := func(name string) float64 { return (after[name] - before[name]) / took.Seconds() }
 			b.report(fmt.Sprintf("%d partitions on %d brokers, durability=%s, %.0f records/s of %d bytes over all of them", partitions, b.brokers, durability, float64(records)/took.Seconds(), size),
 				fmt.Sprintf("first record in every partition %v after its creation; etcd's database %s in use; brokers resident %s together", taken.Round(10*time.Millisecond),
-					megabytes(after["etcd_mvcc_db_total_size_in_use_in_bytes"]), megabytes(after["process_resident_memory_bytes"]-after["etcd_resident"])),
+					megabytes(after["etcd_mvcc_db_total_size_in_use_in_bytes"]), megabytes(own["process_resident_memory_bytes"])),
 				"etcd: %.1f transactions/s with writes, %.1f keys put/s, %.1f kB/s in, %.1f kB/s out; flushes %.1f/s; bucket: %.1f puts/s, %.2f MB/s",
 				rate("etcd_server_proposals_applied_total"), rate("etcd_mvcc_put_total"),
 				rate("etcd_network_client_grpc_received_bytes_total")/1e3, rate("etcd_network_client_grpc_sent_bytes_total")/1e3,
