@@ -123,7 +123,8 @@ type Compactor struct {
 	cleanings map[topic.Partition]*cleaning // those that take several passes
 	derived   map[topic.ID]bool             // topics that files are derived from, as of this round
 
-	segmentFailures map[string]failure // segments to be left alone for a while, by id
+	segmentFailures map[string]failure   // segments to be left alone for a while, by id
+	damaged         map[string]time.Time // objects that merges leave out, and until when
 }
 
 // known is a manifest section with the version that it is.
@@ -135,8 +136,9 @@ type known struct {
 
 // failure is the record of something that failed some times in a row.
 type failure struct {
-	until time.Time
-	pause time.Duration
+	until  time.Time
+	pause  time.Duration
+	damage int // how many of them because of damage
 }
 
 // again notes one more failure: the pause gets longer each time.
@@ -164,6 +166,7 @@ func New(config Config, d Deps) (*Compactor, error) {
 
 		cleanings:       make(map[topic.Partition]*cleaning),
 		segmentFailures: make(map[string]failure),
+		damaged:         make(map[string]time.Time),
 	}
 	if c.now == nil {
 		c.now = time.Now

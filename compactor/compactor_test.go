@@ -77,7 +77,9 @@ func TestLogFilesKeepTheirEpochs(t *testing.T) {
 	for _, r := range footer.Ranges {
 		got = append(got, [3]int64{int64(r.Epoch), r.First, r.Next})
 	}
-	require.Equal(t, [][3]int64{{0, 0, 20}, {3, 20, 30}, {3, 35, 45}}, got)
+	require.Equal(t, [][3]int64{{0, 0, 20}, {3, 20, 30}}, got)
+	require.Len(t, section.Log, 2, "one file for each run of offsets")
+	require.Equal(t, int64(35), section.Log[1].First)
 }
 
 func TestManySmallFilesAreMergedFewTimes(t *testing.T) {
@@ -297,31 +299,6 @@ func TestTheSweepLeavesTheYoungAndTheUnknownAlone(t *testing.T) {
 	w.clock.Add((25 * time.Hour).Milliseconds())
 	require.NoError(t, c.sweepOrphans(t.Context()))
 	require.ElementsMatch(t, []string{"somebody/elses.thing"}, w.objects())
-}
-
-func TestADamagedSegmentStopsItsPartitionOnly(t *testing.T) {
-	w := newWorld(t)
-	created := w.topic("t", 2, asTable)
-	bad, good := part(created.ID, 0), part(created.ID, 1)
-	s := w.commit(rows{p: bad, n: 10}, rows{p: good, n: 10})
-	data, err := w.bucket.Get(t.Context(), s.Object, 0, -1)
-	require.NoError(t, err)
-	data[s.Ranges[0].Position+70] ^= 1
-	_, err = w.bucket.Put(t.Context(), s.Object, objstore.Bytes(data), objstore.Condition{})
-	require.NoError(t, err)
-
-	config := w.quick()
-	config.FailurePauseMin, config.FailurePauseMax = time.Hour, time.Hour
-	c := w.start(config, w.store, w.bucket)
-	for worked := true; worked; {
-		worked, _ = c.round(t.Context())
-	}
-	section, _ := w.section(good)
-	require.Equal(t, int64(10), section.Marks.Columnar)
-	section, view := w.section(bad)
-	require.Zero(t, section.Marks.Log)
-	require.Len(t, view.Ranges, 1, "a segment stays while it holds what is not rewritten")
-	require.Len(t, c.failures, 1)
 }
 
 func TestAPassThatTakesTooLongIsGivenUpAndLeftAlone(t *testing.T) {

@@ -21,6 +21,7 @@ type metrics struct {
 	dirtyRatio   prometheus.Gauge
 	lastCleaned  prometheus.Gauge
 	holes        prometheus.Counter
+	lostOffsets  prometheus.Counter
 	unreadable   prometheus.Counter
 	fieldsLost   prometheus.Counter
 	segments     prometheus.Counter
@@ -63,7 +64,8 @@ func newMetrics() *metrics {
 	m.removed = counters("reason", "cleaned_records_total", "Records that cleaning took out of the log, by reason: superseded, tombstone (past its horizon), keyless.")
 	m.dirtyRatio = gauge("dirty_ratio_max", "The largest dirty ratio of this compactor's partitions with cleanup.policy=compact: bytes not cleaned yet among all that can be.")
 	m.lastCleaned = gauge("last_cleaning_timestamp_seconds", "When a cleaning last came to its end; 0 before the first.")
-	m.holes = counter("holes_total", "Spans of offsets that were never committed, met in a log.")
+	m.holes = counter("holes_total", "Spans of offsets that were never committed or are lost, met in a log.")
+	m.lostOffsets = counter("lost_offsets_total", "Offsets that were left out of log files since their bytes are damaged.")
 	m.unreadable = counter("unreadable_batches_total", "Batches that could not be decoded and are missing in tables.")
 	m.fieldsLost = counter("fields_lost_total", "JSON fields of a file that got no column: too many of them, or a name taken.")
 	m.segments = counter("segments_dropped_total", "Segments dropped after all their ranges had been rewritten.")

@@ -31,6 +31,8 @@ type pass struct {
 	gone    []manifest.File  // no longer in it
 	changed bool
 	decoder *batch.Decoder
+	mends   bool   // what is damaged is left out of new files
+	lost    []lost // what that was
 
 	cleaning *cleaning    // what is remembered between the steps of one
 	more     bool         // there is more to do, although nothing has changed
@@ -50,7 +52,7 @@ func (p *pass) run(ctx context.Context) error {
 		}
 		p.changed = true
 	}
-	in := &input{span: p.plan.log, keepMax: 2 * p.policy.PassBytesMax}
+	in := &input{span: p.plan.log, keepMax: 2 * p.policy.PassBytesMax, mends: p.mends}
 	if !p.plan.log.empty() {
 		try("log file", func(ctx context.Context) error { return p.advanceLog(ctx, in) })
 	}
@@ -112,12 +114,17 @@ func (p *pass) expire() {
 type input struct {
 	span    span
 	keepMax int64
+	mends   bool
 	opened  *reading
 }
 
 func (p *pass) open(ctx context.Context, in *input) (*reading, error) {
 	if in.opened == nil {
-		extents, err := p.source.extents(ctx, p.snap, in.span)
+		find := func() ([]extent, error) { return p.source.extents(ctx, p.snap, in.span) }
+		if in.mends {
+			find = func() ([]extent, error) { return p.mendedExtents(ctx, in.span) }
+		}
+		extents, err := find()
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +133,8 @@ func (p *pass) open(ctx context.Context, in *input) (*reading, error) {
 	return in.opened, nil
 }
 
-// advanceLog rewrites the planned span of segments into a log file.
+// advanceLog rewrites the planned span of segments into a log file, or into one
+// for each run of offsets where some are missing.
 func (p *pass) advanceLog(ctx context.Context, in *input) error {
 	r, err := p.open(ctx, in)
 	if err != nil {
@@ -134,15 +142,26 @@ func (p *pass) advanceLog(ctx context.Context, in *input) error {
 	}
 	for _, g := range gaps(r.extents, in.span) {
 		p.metrics.holes.Inc()
-		p.log.Error("offsets were never committed: the log file leaves them out", "partition", partitionOf(p.snap), "first", g.first, "next", g.next)
+		if !slices.ContainsFunc(p.lost, func(l lost) bool { return l.first < g.next && l.next > g.first }) {
+			p.log.Error("offsets were never committed: the log files leave them out", "partition", partitionOf(p.snap), "first", g.first, "next", g.next)
+		}
 	}
-	file, err := p.writeLog(ctx, r, false)
-	if err != nil {
-		return err
+	var files []manifest.File
+	for first := 0; first < len(r.extents); {
+		next := first + 1
+		for next < len(r.extents) && r.extents[next].First == r.extents[next-1].Next {
+			next++
+		}
+		file, err := p.writeLog(ctx, r, first, next, false)
+		if err != nil {
+			return err
+		}
+		if file != nil {
+			files = append(files, *file)
+		}
+		first = next
 	}
-	if file != nil {
-		p.section.Log = append(p.section.Log, *file)
-	}
+	p.section.Log = append(p.section.Log, files...)
 	p.section.Marks.Log = in.span.next
 	p.section.Producers = p.producers(r.extents)
 	return nil
@@ -160,13 +179,14 @@ func (p *pass) producers(extents []extent) []producer.State {
 	return table.Snapshot()
 }
 
-// writeLog writes what is read as a log file; nil when that is nothing. With
-// holes, offsets that are missing in between do not end a range of it.
-func (p *pass) writeLog(ctx context.Context, r *reading, holes bool) (*manifest.File, error) {
+// writeLog writes the extents from first to next of what is read as a log file;
+// nil when that is nothing. With holes, offsets that are missing in between do
+// not end a range of it.
+func (p *pass) writeLog(ctx context.Context, r *reading, first, next int, holes bool) (*manifest.File, error) {
 	w := p.newLogWriter()
-	for i := range r.extents {
+	for i := first; i < next; i++ {
 		e := &r.extents[i]
-		if e.Next <= p.section.LogStart {
+		if e.Next <= p.section.LogStart || e.First == e.Next {
 			continue
 		}
 		w.begin(e, holes)
@@ -267,7 +287,7 @@ func (p *pass) mergeLog(ctx context.Context) error {
 		return err
 	}
 	next := run[len(run)-1].Next
-	file, err := p.writeLog(ctx, r, next <= p.section.Clean.Next)
+	file, err := p.writeLog(ctx, r, 0, len(r.extents), next <= p.section.Clean.Next)
 	if err != nil {
 		return err
 	}

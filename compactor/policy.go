@@ -41,6 +41,7 @@ type snapshot struct {
 	view    metastore.PartitionView
 	config  topicconfig.Effective
 	section manifest.Section // what view.Manifest names; the zero Section when it names nothing
+	damaged map[string]bool  // log files that are not merged
 }
 
 // plan is what one pass makes of one partition. The zero plan makes nothing.
@@ -115,6 +116,9 @@ func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
 		out.mergeLog = p.mergeClean(s, out.logStart)
 		if !out.dropColumnar {
 			out.mergeColumnar = p.mergeParts(s.section.Columnar, out.logStart, s.spanMaxMs())
+			if s.anyDamaged(out.mergeColumnar) {
+				out.mergeColumnar = nil // it would be made of the log
+			}
 		}
 		for _, f := range out.mergeLog {
 			out.bytes += f.Size
@@ -328,10 +332,37 @@ func (p Policy) mergeClean(s snapshot, logStart int64) []manifest.File {
 	if n < 0 {
 		n = len(s.section.Log)
 	}
-	if run := p.merge(s.section.Log[n:], logStart, s.spanMaxMs()); run != nil {
-		return run
+	for _, files := range slices.Concat(s.mergeable(s.section.Log[n:]), s.mergeable(s.section.Log[:n])) {
+		if run := p.merge(files, logStart, s.spanMaxMs()); run != nil {
+			return run
+		}
 	}
-	return p.merge(s.section.Log[:n], logStart, s.spanMaxMs())
+	return nil
+}
+
+// mergeable parts log files where offsets are missing between them, since a
+// merge would make a hole look as if keys had been compacted away, and leaves out
+// those that are damaged.
+func (s snapshot) mergeable(files []manifest.File) [][]manifest.File {
+	var out [][]manifest.File
+	begun := 0
+	for i := range files {
+		if s.damaged[files[i].Object] {
+			out = append(out, files[begun:i])
+			begun = i + 1
+		} else if i > begun && files[i].First != files[i-1].Next {
+			out = append(out, files[begun:i])
+			begun = i
+		}
+	}
+	return append(out, files[begun:])
+}
+
+// anyDamaged reports that a log file in the span of columnar files is damaged.
+func (s snapshot) anyDamaged(columnar []manifest.File) bool {
+	return len(columnar) > 0 && slices.ContainsFunc(s.section.Log, func(f manifest.File) bool {
+		return s.damaged[f.Object] && f.First < columnar[len(columnar)-1].Next && f.Next > columnar[0].First
+	})
 }
 
 // mergeParts finds a merge among the columnar files of one time partition. The

@@ -30,6 +30,7 @@ type task struct {
 	snap     snapshot
 	plan     plan
 	cleaning *cleaning // of the plan, if it has one
+	mends    bool      // what is damaged is left out
 }
 
 // round carries out what is due now. It reports whether anything was, and if
@@ -42,8 +43,11 @@ func (c *Compactor) round(ctx context.Context) (worked bool, again time.Time) {
 		plan, later := c.policy.decide(s, now)
 		cleaning := c.admit(s, &plan)
 		if !plan.empty(s) {
-			due = append(due, task{s, plan, cleaning})
-		} else if !later.IsZero() && (again.IsZero() || later.Before(again)) {
+			due = append(due, task{s, plan, cleaning, c.failures[s.view.Partition].damage >= mendAfter})
+			continue
+		}
+		delete(c.failures, s.view.Partition) // what failed is not wanted any more
+		if !later.IsZero() && (again.IsZero() || later.Before(again)) {
 			again = later
 		}
 	}
@@ -111,6 +115,7 @@ func (c *Compactor) snapshots(ctx context.Context) []snapshot {
 	now := c.now()
 	present := make(map[topic.Partition]bool)
 	c.derived = make(map[topic.ID]bool)
+	damaged := c.stillDamaged(now)
 	c.catalog.View(func(v *metastore.View) {
 		members := make([]string, 0, 4)
 		for _, m := range v.Compactors() {
@@ -132,7 +137,7 @@ func (c *Compactor) snapshots(ctx context.Context) []snapshot {
 				if f, failed := c.failures[p]; failed && now.Before(f.until) {
 					continue
 				}
-				mine = append(mine, snapshot{view: v.Partition(p), config: config})
+				mine = append(mine, snapshot{view: v.Partition(p), config: config, damaged: damaged})
 			}
 		}
 	})
@@ -222,6 +227,7 @@ func (c *Compactor) failed(ctx context.Context, p topic.Partition, err error) {
 	}
 	f := c.failures[p]
 	f.again(c.now(), c.config)
+	c.noteDamage(&f, err)
 	c.failures[p] = f
 	c.log.Error("compaction failed and is tried again", "partition", p.String(), "pause", f.pause, "err", err)
 }
@@ -280,7 +286,7 @@ func (c *Compactor) pass(ctx context.Context, t task) (*pass, error) {
 	}
 	defer c.decoder.Put(decoder)
 	begun := time.Now()
-	p := &pass{Compactor: c, snap: t.snap, plan: t.plan, cleaning: t.cleaning, now: c.now(), decoder: decoder}
+	p := &pass{Compactor: c, snap: t.snap, plan: t.plan, cleaning: t.cleaning, mends: t.mends, now: c.now(), decoder: decoder}
 	err := p.run(ctx)
 	p.decoder = nil
 	c.metrics.passSeconds.Observe(time.Since(begun).Seconds())
@@ -292,7 +298,7 @@ func (c *Compactor) pass(ctx context.Context, t task) (*pass, error) {
 // has written becomes orphans, and the next round looks again.
 func (c *Compactor) commit(ctx context.Context, passes []*pass) error {
 	passes = slices.DeleteFunc(passes, func(p *pass) bool {
-		if err := errors.Join(manifest.Check(p.snap.section, p.section), p.cutPages(ctx)); err != nil {
+		if err := errors.Join(manifest.Check(p.snap.section, p.section), p.cutPages(ctx), p.keepLost(ctx)); err != nil {
 			c.failed(ctx, p.snap.view.Partition, err)
 			return true
 		}
@@ -347,6 +353,7 @@ func (c *Compactor) swap(ctx context.Context, passes []*pass, refs map[topic.Par
 			for _, p := range passes {
 				ref := refs[p.section.Partition]
 				p.count()
+				p.countLost()
 				c.sections[p.section.Partition] = known{ref.Version, ref.Object, p.section}
 			}
 			return c.dropManifests(ctx, passes)

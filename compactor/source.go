@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -104,11 +105,18 @@ func (s *source) extents(ctx context.Context, snap snapshot, sp span) ([]extent,
 		if r.Next <= mark || r.First >= sp.next || r.Next <= sp.first {
 			continue
 		}
-		if err := add(r.Segment.Object, r.Segment.Size, span{max(r.First, mark), r.Next}); err != nil {
+		err := add(r.Segment.Object, r.Segment.Size, span{max(r.First, mark), r.Next})
+		if err != nil && !unreadableBelowStart(snap, r.Next, err) {
 			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// unreadableBelowStart reports that a range cannot be read, now or ever, and need
+// not be: its records were deleted. What it knew of producers is lost.
+func unreadableBelowStart(snap snapshot, next int64, err error) bool {
+	return next <= snap.view.Manifest.LogStart && (errors.Is(err, objstore.ErrNotFound) || errors.Is(err, format.ErrCorrupt))
 }
 
 // gaps are the spans that no extent covers: offsets that were never committed,

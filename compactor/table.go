@@ -20,7 +20,7 @@ import (
 func (p *pass) advanceColumnar(ctx context.Context, in *input) error {
 	sp := p.plan.columnar
 	if in.span.empty() || sp.first < in.span.first {
-		in = &input{span: sp, keepMax: 2 * p.policy.PassBytesMax}
+		in = &input{span: sp, keepMax: 2 * p.policy.PassBytesMax, mends: p.mends}
 	}
 	options, err := p.tableOptions()
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 //	topics/<topic id>/<partition>/log/<ulid>.log
 //	topics/<topic id>/<partition>/parquet/<ulid>.parquet
 //	topics/<topic id>/<partition>/page/<ulid>.page
+//	topics/<topic id>/<partition>/damaged/<first>-<next>-<ulid>.bytes
 //	manifests/<ulid>.manifest
 //
 // A ULID names one attempt, so no name is ever used twice, and its time says
@@ -86,6 +87,12 @@ func ParquetName(p topic.Partition, id ulid.ULID) string {
 // PageName names a page of a partition's manifest.
 func PageName(p topic.Partition, id ulid.ULID) string {
 	return Name{Kind: KindPage, ID: id, Partition: p}.String()
+}
+
+// DamagedName names the damaged bytes of offsets that are lost. ParseName does
+// not know it: no sweep takes such an object, it goes with its topic.
+func DamagedName(p topic.Partition, first, next int64, id ulid.ULID) string {
+	return fmt.Sprintf("%sdamaged/%d-%d-%s.bytes", PartitionPrefix(p), first, next, id)
 }
 
 // ManifestName names a manifest object, which may hold many partitions.

@@ -1,0 +1,295 @@
+package compactor
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/committed"
+	"github.com/chronik-stream/chronik/objstore"
+	"github.com/chronik-stream/chronik/objstore/faults"
+)
+
+// spoil changes an object at rest.
+func (w *world) spoil(object string, change func([]byte) []byte) {
+	w.t.Helper()
+	data, err := w.bucket.Get(w.t.Context(), object, 0, -1)
+	require.NoError(w.t, err)
+	_, err = w.bucket.Put(w.t.Context(), object, objstore.Bytes(change(slices.Clone(data))), objstore.Condition{})
+	require.NoError(w.t, err)
+}
+
+func flip(at int64) func([]byte) []byte {
+	return func(b []byte) []byte { b[at] ^= 1; return b }
+}
+
+// kept are the objects with damaged bytes.
+func (w *world) kept() (names []string) {
+	for _, name := range w.objects() {
+		if strings.Contains(name, "/damaged/") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// lose tells the test that records are lost.
+func (w *world) lose(p topic.Partition, first, next int64) {
+	maps.DeleteFunc(w.wrote[p], func(offset int64, _ string) bool { return first <= offset && offset < next })
+}
+
+func TestADamagedBatchIsLeftOutAndThePartitionGoesOn(t *testing.T) {
+	w := newWorld(t)
+	created := w.topic("t", 2, asTableForEver)
+	bad, good := part(created.ID, 0), part(created.ID, 1)
+	var middle metastore.Segment
+	for i := range 3 {
+		if s := w.commit(rows{p: bad, n: 30}, rows{p: good, n: 10}); i == 1 {
+			middle = s
+		}
+	}
+	third := middle.Ranges[0].Length / 3
+	w.spoil(middle.Object, flip(middle.Ranges[0].Position+third+third/2)) // within the second of three batches
+
+	c := w.start(w.quick(), w.store, w.bucket)
+	for range mendAfter {
+		section, _ := w.section(bad)
+		require.Zero(t, section.Marks.Log, "a failure may pass")
+		c.round(t.Context())
+	}
+	w.settle(c)
+	section, _ := w.section(bad)
+	var spans []span
+	for _, f := range section.Log {
+		spans = append(spans, span{f.First, f.Next})
+	}
+	require.Equal(t, []span{{0, 40}, {50, 90}}, spans, "one file for each run")
+	require.Equal(t, int64(90), section.Marks.Columnar)
+	require.InDelta(t, 10, testutil.ToFloat64(c.metrics.lostOffsets), 0)
+	require.Len(t, section.Producers, 4, "what segments know of producers is not lost")
+	names := w.kept()
+	require.Len(t, names, 1)
+	require.Contains(t, names[0], "/damaged/40-50-")
+	data, err := w.bucket.Get(t.Context(), names[0], 0, -1)
+	require.NoError(t, err)
+	require.Len(t, data, int(middle.Ranges[0].Length), "the whole block, as it was read")
+	w.lose(bad, 40, 50)
+	w.check()
+
+	reader := committed.NewReader(w.store.Catalog(), w.bucket, committed.Options{})
+	var hole *committed.HoleError
+	_, err = reader.Read(t.Context(), bad, 45, 1<<20)
+	require.ErrorAs(t, err, &hole)
+	require.Equal(t, int64(50), hole.Next)
+	chunk, err := reader.Read(t.Context(), bad, 50, 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, int64(50), chunk.First)
+
+	// It goes on, and merges do not join what a hole parts.
+	for range 12 {
+		w.commit(rows{p: bad, n: 10})
+		w.settle(c)
+	}
+	section, _ = w.section(bad)
+	require.Equal(t, int64(40), section.Log[0].Next)
+	require.Less(t, len(section.Log), 8)
+	w.check()
+	w.finished()
+	w.sweep(c)
+	require.Len(t, w.kept(), 1, "it is for people")
+	w.check()
+}
+
+// One flipped bit anywhere in a segment costs one batch at most, of those that
+// are in it, and nothing that is wrong is ever written.
+func TestAFlippedBitInASegmentCostsABatchAtMost(t *testing.T) {
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		w := newWorld(t)
+		created := w.topic("t", 3, map[string]string{"retention.ms": "-1"})
+		if seed%2 == 0 {
+			require.NoError(t, w.update("t", "columnar.enabled", "true"))
+		}
+		var all []metastore.Segment
+		for range 3 {
+			var some []rows
+			for i := range int32(3) {
+				some = append(some, rows{p: part(created.ID, i), n: 10 * (1 + r.IntN(4))})
+			}
+			all = append(all, w.commit(some...))
+		}
+		hit := all[r.IntN(3)]
+		at := r.Int64N(hit.Size)
+		what := "sound"
+		if seed%5 == 4 { // the footer, and with it every range
+			at = hit.Size - 1 - r.Int64N(200)
+		}
+		w.spoil(hit.Object, flip(at))
+		c := w.start(w.quick(), w.store, w.bucket)
+		w.settle(c)
+		w.finished()
+		lost := 0
+		for i := range int32(3) {
+			p := part(created.ID, i)
+			section, view := w.section(p)
+			for _, g := range gapsOf(section.Log, view.Next()) {
+				lost += int(g.next - g.first)
+				what = fmt.Sprintf("lost %v of %v", g, p)
+				w.lose(p, g.first, g.next)
+			}
+		}
+		require.LessOrEqual(t, lost, 10, "seed %d: byte %d of %d, %s", seed, at, hit.Size, what)
+		require.InDelta(t, lost, testutil.ToFloat64(c.metrics.lostOffsets), 0)
+		w.producers = nil // those of a lost footer are read off the batches, which have none here
+		w.check()
+		w.producers = map[topic.Partition]map[int64]int64{}
+	}
+}
+
+// gapsOf are the offsets that no log file has.
+func gapsOf(files []manifest.File, next int64) (out []span) {
+	at := int64(0)
+	for _, f := range files {
+		if f.First > at {
+			out = append(out, span{at, f.First})
+		}
+		at = f.Next
+	}
+	if at < next {
+		out = append(out, span{at, next})
+	}
+	return out
+}
+
+func TestASegmentThatIsCutOffKeepsItsWholeBatches(t *testing.T) {
+	w := newWorld(t)
+	p := part(w.topic("t", 1, asTableForEver).ID, 0)
+	w.commit(rows{p: p, n: 20})
+	s := w.commit(rows{p: p, n: 30})
+	w.commit(rows{p: p, n: 20})
+	w.spoil(s.Object, func(b []byte) []byte { // 7 bytes are zeros, and the footer
+		cut := s.Ranges[0].Position + s.Ranges[0].Length - 7
+		for i := cut; i < int64(len(b)); i++ {
+			b[i] = 0
+		}
+		return b
+	})
+	c := w.start(w.quick(), w.store, w.bucket)
+	w.settle(c)
+	w.finished()
+	section, _ := w.section(p)
+	require.Equal(t, []span{{40, 50}}, gapsOf(section.Log, 70))
+	w.lose(p, 40, 50)
+	w.producers = nil
+	w.check()
+}
+
+func TestDamageOnTheWayIsNotBelieved(t *testing.T) {
+	w := newWorld(t)
+	p := part(w.topic("t", 1, asTableForEver).ID, 0)
+	for range 5 {
+		w.commit(rows{p: p, n: 100})
+	}
+	plan, err := faults.ParsePlan("seed 5; get * flip p=0.7")
+	require.NoError(t, err)
+	bucket := faults.New(w.bucket, plan)
+	c := w.start(w.quick(), w.store, bucket)
+	for range 100 {
+		c.round(t.Context())
+	}
+	require.Greater(t, int(bucket.Struck()[0]), 50)
+	bucket.Use(faults.Plan{})
+	w.settle(c)
+	w.finished()
+	w.check()
+	require.Empty(t, w.kept())
+	require.Zero(t, testutil.ToFloat64(c.metrics.lostOffsets))
+}
+
+// A missing object is not given up: somebody may put it back, or say that the
+// records are not needed.
+func TestAMissingSegmentIsWaitedForUntilItsRecordsAreDeleted(t *testing.T) {
+	w := newWorld(t)
+	p := part(w.topic("t", 1, asTableForEver).ID, 0)
+	first := w.commit(rows{p: p, n: 20})
+	w.commit(rows{p: p, n: 20})
+	require.NoError(t, w.bucket.Delete(t.Context(), first.Object))
+	c := w.start(w.quick(), w.store, w.bucket)
+	for range 4 * mendAfter {
+		c.round(t.Context())
+	}
+	section, view := w.section(p)
+	require.Zero(t, section.Marks.Log)
+	require.Len(t, view.Ranges, 2)
+	require.Len(t, c.failures, 1)
+
+	_, err := w.store.SetLogStart(t.Context(), p, 20)
+	require.NoError(t, err)
+	w.settle(c)
+	w.finished()
+	w.producers = nil
+	w.check()
+}
+
+func TestADamagedLogFileIsLeftOutOfMerges(t *testing.T) {
+	w := newWorld(t)
+	p := part(w.topic("t", 1, asTableForEver).ID, 0)
+	config := w.quick()
+	config.Policy.MergeFiles = 6
+	c := w.start(config, w.store, w.bucket)
+	for range 4 {
+		w.commit(rows{p: p, n: 10})
+		w.settle(c)
+	}
+	section, _ := w.section(p)
+	bad := section.Log[2]
+	w.spoil(bad.Object, flip(100))
+	for range 30 {
+		w.commit(rows{p: p, n: 10})
+		w.settle(c)
+	}
+	section, _ = w.section(p)
+	require.Equal(t, w.next[p], section.Marks.Columnar)
+	require.True(t, slices.ContainsFunc(section.Log, func(f manifest.File) bool { return f.Object == bad.Object }), "it stays as it is")
+	require.Less(t, len(section.Log), 20, "the others are merged")
+	require.Len(t, w.readTable(section), int(w.next[p]), "its table was there before")
+	reader := committed.NewReader(w.store.Catalog(), w.bucket, committed.Options{})
+	_, err := reader.Read(t.Context(), p, bad.First, 1<<20)
+	require.ErrorContains(t, err, bad.Object)
+	chunk, err := reader.Read(t.Context(), p, bad.Next, 1)
+	require.NoError(t, err)
+	require.Equal(t, bad.Next, chunk.First)
+
+	w.spoil(bad.Object, flip(100)) // somebody puts it right
+	w.clock.Add((2 * damagedFor).Milliseconds())
+	w.commit(rows{p: p, n: 10})
+	w.settle(c)
+	require.Empty(t, c.damaged, "it is merged again where it fits")
+	w.check()
+}
+
+func TestATableIsMadeOfADamagedLogFileWithoutTheDamage(t *testing.T) {
+	w := newWorld(t)
+	p := part(w.topic("t", 1, map[string]string{"retention.ms": "-1"}).ID, 0)
+	c := w.start(w.quick(), w.store, w.bucket)
+	w.commit(rows{p: p, n: 50})
+	w.settle(c)
+	section, _ := w.section(p)
+	w.spoil(section.Log[0].Object, flip(section.Log[0].Size/2))
+	require.NoError(t, w.update("t", "columnar.enabled", "true"))
+	w.commit(rows{p: p, n: 50})
+	w.settle(c)
+	section, _ = w.section(p)
+	require.Equal(t, int64(100), section.Marks.Columnar)
+	require.GreaterOrEqual(t, len(w.readTable(section)), 90, "one batch of ten is not in it")
+	require.Len(t, w.kept(), 1)
+}
