@@ -17,7 +17,7 @@ import (
 	"github.com/chronik-stream/chronik/metastore/kv/etcd"
 )
 
-var flushes = flag.Int("flushes", 800, "flushes of the test that etcd stays flat; one is 5 s of the cluster's life")
+var flushes = flag.Int("flushes", 1600, "flushes of the test that etcd stays flat; one is 5 s of the cluster's life")
 
 // TestEtcdStaysFlatOverManyFlushes lives through days of a broker that flushes
 // every five seconds, with quiet topics, tables, topics that come and go under
@@ -36,6 +36,7 @@ func TestEtcdStaysFlatOverManyFlushes(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, admin.Close()) })
 
 	w := newWorldOn(t, k)
+	w.lean = true
 	const every, quiet, tables = 5 * time.Second, 40, 2
 	life := min(time.Hour, time.Duration(*flushes)*every/5) // of a record
 	keep := map[string]string{"retention.ms": fmt.Sprint(life.Milliseconds())}
