@@ -37,6 +37,12 @@ func TestEtcdStaysFlatOverManyFlushes(t *testing.T) {
 
 	w := newWorldOn(t, k)
 	w.lean = true
+	unowned := make(map[int]metastore.Slot)
+	for n := range metastore.Slots {
+		unowned[n] = metastore.Slot{}
+	}
+	slots, err := w.store.TakeSlots(t.Context(), w.session, unowned)
+	require.NoError(t, err)
 	const every, quiet, tables = 5 * time.Second, 40, 2
 	life := min(time.Hour, time.Duration(*flushes)*every/5) // of a record
 	keep := map[string]string{"retention.ms": fmt.Sprint(life.Milliseconds())}
@@ -73,7 +79,8 @@ func TestEtcdStaysFlatOverManyFlushes(t *testing.T) {
 		w.clock.Add(every.Milliseconds())
 		if n%10 == 0 {
 			offsets := map[topic.Partition]metastore.OffsetCommit{all[0].p: {Offset: int64(n)}, all[len(all)-1].p: {Offset: int64(n)}}
-			require.NoError(t, w.store.CommitOffsets(t.Context(), nil, fmt.Sprintf("group-%d", n/10%20), offsets))
+			group := fmt.Sprintf("group-%d", n/10%20)
+			require.NoError(t, w.store.CommitOffsets(t.Context(), slots[metastore.SlotOf(group)], group, offsets))
 		}
 		if n%20 != 19 {
 			continue
