@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -497,4 +498,40 @@ func TestASessionIsTheEntryBrokersAndIsMadeAgainElsewhere(t *testing.T) {
 	if err != nil || !errors.Is(kerr.ErrorForCode(elsewhere.ErrorCode), kerr.FetchSessionIDNotFound) {
 		t.Fatalf("%+v, %v", elsewhere, err)
 	}
+}
+
+func TestAFetchThatWaitsIsAnsweredWhenItsBrokerStops(t *testing.T) {
+	c, b := newShared(t, 2)
+	made := c.spreadTopic(kadm.NewClient(c.dial(b.Addr())), "t", 4)
+	b.to(c.nodes[0])
+	for _, session := range []int32{0, -1} {
+		client := newWireClient(t, c.nodes[0].client.Addr())
+		req := fetchOf(made, 0, 0, 1, 2, 3)
+		req.SetVersion(12)
+		req.SessionEpoch = session
+		if session == 0 { // a session knows what it was told: its next request waits
+			req.MaxWaitMillis = 0
+			begun := c.metric(c.nodes[0], "chronik_forward_requests_total")
+			first := client.succeeds(req).(*kmsg.FetchResponse)
+			if asked := c.metric(c.nodes[0], "chronik_forward_requests_total") - begun; asked != 1 {
+				t.Errorf("the other broker was asked %v times for an answer that waits for nothing", asked)
+			}
+			req.SessionID, req.SessionEpoch, req.MaxWaitMillis, req.Topics = first.SessionID, 1, 20_000, nil
+		}
+		client.send(req)
+		t.Cleanup(func() {
+			begun := time.Now()
+			if resp := client.receive(req).(*kmsg.FetchResponse); resp.ErrorCode != 0 || time.Since(begun) > 10*time.Second {
+				t.Errorf("after %v: %+v", time.Since(begun), resp)
+			}
+		})
+	}
+	// Each has asked the other broker once what there is, and then to wait.
+	for deadline := time.Now().Add(20 * time.Second); c.metric(c.nodes[0], "chronik_forward_requests_total") < 4; {
+		if time.Now().After(deadline) {
+			t.Fatal("the polls do not wait at the other broker")
+		}
+		runtime.Gosched()
+	}
+	c.end(c.nodes[0])
 }

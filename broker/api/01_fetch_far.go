@@ -105,6 +105,9 @@ func (w *fetchWork) readFar(ctx context.Context, failed bool, o core.FetchOption
 		r.prepare()
 		r.run(ctx)
 	}
+	if !r.here { // it was ended early
+		r.readHere(ctx, 0)
+	}
 	r.finish()
 }
 
@@ -170,9 +173,6 @@ func (r *farRead) run(ctx context.Context) {
 		}
 		if r.ready() {
 			if wait <= 0 {
-				if !r.here {
-					r.readHere(ctx, 0)
-				}
 				return
 			}
 			r.sleep(ctx, wait)
@@ -222,7 +222,9 @@ func (r *farRead) readHere(ctx context.Context, wait time.Duration) {
 	if len(w.positions) == 0 {
 		return
 	}
-	o.WaitMax, o.Enough = wait, r.client.Wake()
+	if o.WaitMax = wait; wait > 0 {
+		o.Enough = r.client.Wake()
+	}
 	o.BytesMax = max(0, o.BytesMax-r.bytes)
 	o.BytesMin = max(0, o.BytesMin-r.bytes)
 	o.Room = besides{w.r.Conn.AnswerRoom(), r.bytes}
@@ -416,7 +418,8 @@ func (r *farRead) parse(f *farFetch, body []byte) error {
 	if d.failed || code != 0 || place != len(f.places) {
 		return errFarFetch
 	}
-	f.answered = !empty || f.poll.waits
+	// One that has nothing is asked again, to wait, if there is time.
+	f.answered = !empty || f.poll.waits || r.failed || time.Since(r.begun) >= r.options.WaitMax
 	return nil
 }
 

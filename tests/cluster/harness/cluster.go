@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -264,8 +265,11 @@ func (c *Cluster) Stop(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// ports finds free ones, all different.
+// ports finds free ones, all different, from below those that the system gives to
+// outgoing connections: nobody else takes one before it is listened on, or while
+// its process is dead.
 func ports(n int) ([]string, error) {
+	const lowest, highest, tries = 15_000, 32_000, 100
 	var held []net.Listener
 	var addresses []string
 	defer func() {
@@ -274,7 +278,13 @@ func ports(n int) ([]string, error) {
 		}
 	}()
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		var l net.Listener
+		var err error
+		for range tries {
+			if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(highest-lowest))); err == nil {
+				break
+			}
+		}
 		if err != nil {
 			return nil, fmt.Errorf("find free ports: %w", err)
 		}
