@@ -43,7 +43,9 @@ func newFleet(r *rig) *fleet {
 func (f *fleet) join(name string, opts ...kgo.Opt) *fleetMember {
 	f.t.Helper()
 	m := &fleetMember{name: name, done: make(chan struct{})}
+	f.mu.Lock()
 	f.reads[name] = make(map[int32]bool)
+	f.mu.Unlock()
 	drop := func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { f.note(name, parts["t"], false) }
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(f.address), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.ClientID(name),
