@@ -42,6 +42,20 @@ func withEpoch(starts []EpochStart, e Epoch, first int64) []EpochStart {
 	return append(kept, EpochStart{Epoch: e, First: first})
 }
 
+// startsMax is how many starts are kept before those that nobody needs are let go.
+const startsMax = 64
+
+// pruned leaves out starts of epochs that end below the log start, when there are
+// many. No reader can ask for their offsets. A broker that comes back with a disk
+// of such an epoch is told the right end of it, or a higher one that is not above
+// the log start: what it then takes for committed is deleted whatever it was.
+func pruned(starts []EpochStart, logStart int64) []EpochStart {
+	for len(starts) > startsMax && starts[1].First <= logStart {
+		starts = starts[1:]
+	}
+	return starts
+}
+
 // Take makes the broker the owner of partitions, each with the epoch after its
 // last, and returns those it got. A partition that is missing was not taken:
 // somebody else changed its owner, or the topic is gone; the catalog shows it.
@@ -70,7 +84,7 @@ func (s *Store) Take(ctx context.Context, bs *BrokerSession, takes []Take) (map[
 			Broker:     bs.Broker(),
 			Session:    bs.ID(),
 			Epoch:      epoch,
-			Starts:     withEpoch(t.View.Owner.Starts, epoch, t.First),
+			Starts:     pruned(withEpoch(t.View.Owner.Starts, epoch, t.First), t.View.Manifest.LogStart),
 			Durability: durability,
 		}})
 	}

@@ -135,3 +135,69 @@ func TestEpochEndsAreThoseOfAllTakes(t *testing.T) {
 		require.Less(t, len(taken[p].Starts), 51)
 	}
 }
+
+// TestStartsOfDeletedOffsetsAreLetGo moves a partition a thousand times, with
+// records in each epoch, while retention follows.
+func TestStartsOfDeletedOffsetsAreLetGo(t *testing.T) {
+	s, _ := openMemory(t)
+	bs := register(t, s, 1)
+	p := topic.Partition{Topic: createTopic(t, s, "orders", 1).ID}
+	const moves, kept = 1000, 20
+	var all metastore.Owner
+	for e := range int64(moves) {
+		taken, err := s.Take(t.Context(), bs, []metastore.Take{{View: s.Catalog().Partition(p), First: 10 * e}})
+		require.NoError(t, err)
+		require.Less(t, len(taken[p].Starts), 70)
+		all.Starts = append(all.Starts, metastore.EpochStart{Epoch: metastore.Epoch(e), First: 10 * e})
+		if e >= kept {
+			start := 10 * (e - kept)
+			_, err = s.SetLogStart(t.Context(), p, start)
+			require.NoError(t, err)
+			for old := metastore.Epoch(e) - kept; old < metastore.Epoch(e); old++ {
+				want, _ := all.EpochEnd(old)
+				got, ended := taken[p].EpochEnd(old)
+				require.True(t, ended)
+				require.Equal(t, want, got)
+			}
+			end, ended := taken[p].EpochEnd(0)
+			require.True(t, ended)
+			require.LessOrEqual(t, end, start+10)
+		}
+	}
+}
+
+func TestAnOwnersDurabilityIsThatOfTheTopicAsItBegan(t *testing.T) {
+	s, _ := openMemory(t)
+	bs := register(t, s, 1)
+	created := createTopic(t, s, "orders", 1)
+	p := topic.Partition{Topic: created.ID}
+	kept := func() bool { return s.Catalog().Partition(p).DurabilityKept() }
+	set := func(key, value string) {
+		t.Helper()
+		_, err := s.UpdateTopic(t.Context(), "orders", func(t *metastore.Topic) error {
+			t.Config[key] = value
+			return nil
+		})
+		require.NoError(t, err)
+	}
+	again := func(recovered bool) {
+		t.Helper()
+		view := s.Catalog().Partition(p)
+		_, err := s.Take(t.Context(), bs, []metastore.Take{{View: view, First: view.Next(), Recovered: recovered}})
+		require.NoError(t, err)
+	}
+	take(t, s, bs, p)
+	require.True(t, kept())
+	set("retention.ms", "1")
+	require.True(t, kept(), "another setting does not matter")
+	set("durability", "object")
+	require.False(t, kept(), "it was altered while owned")
+	set("durability", "wal")
+	require.False(t, kept(), "there and back again")
+	again(true)
+	require.False(t, kept(), "the new owner brings what was acknowledged before")
+	again(false)
+	require.True(t, kept())
+	again(true)
+	require.True(t, kept(), "what it brings was acknowledged under the same")
+}

@@ -26,6 +26,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/committed"
+	"github.com/chronik-stream/chronik/metastore/kv"
 	kvfaults "github.com/chronik-stream/chronik/metastore/kv/faults"
 	"github.com/chronik-stream/chronik/metastore/kv/memory"
 	"github.com/chronik-stream/chronik/objstore/faults"
@@ -61,6 +62,7 @@ type node struct {
 	rack     string
 	disk     *disk.Memory
 	kv       *kvfaults.Store
+	through  kv.Store // kv, seen by a test; nil: kv itself
 	registry *prometheus.Registry
 	metrics  *ownership.Metrics
 
@@ -129,7 +131,11 @@ func pass(ctx context.Context, d time.Duration) {
 
 // session is one life of a broker: it ends with the session, or when asked to.
 func (n *node) session(running, asked context.Context, seed uint64) error {
-	store, err := metastore.Open(asked, n.kv, metastore.Options{Cluster: "test", Seed: seed})
+	var link kv.Store = n.kv
+	if n.through != nil {
+		link = n.through
+	}
+	store, err := metastore.Open(asked, link, metastore.Options{Cluster: "test", Seed: seed})
 	if err != nil {
 		return err
 	}
@@ -215,6 +221,9 @@ func (c *cluster) follow(ctx context.Context, p *client, rng *rand.Rand) {
 		for !c.try(ctx, p, size) && ctx.Err() == nil {
 			pass(ctx, time.Duration(20+rng.IntN(100))*time.Millisecond)
 		}
+		if rng.IntN(4) == 0 {
+			c.repeat(ctx, p)
+		}
 		pass(ctx, time.Duration(rng.IntN(1000))*time.Millisecond)
 	}
 }
@@ -273,9 +282,34 @@ func (c *cluster) try(ctx context.Context, p *client, size int) bool {
 		c.t.Errorf("%s: offset %d was given to %x and to %x", p.partition, a.First, old[:12], p.unacked[:12])
 	}
 	c.acked[p.partition][a.First] = p.unacked
+	p.acked, p.ackedAt = raw, a.First
 	p.unacked = nil
 	p.sequence++
 	return true
+}
+
+// repeat sends the client's last acknowledged batch once more. Whoever owns the
+// partition by now says where it is.
+func (c *cluster) repeat(ctx context.Context, p *client) {
+	owner := c.admin.Catalog().Partition(p.partition).Owner
+	if owner.Broker < 0 || p.acked == nil {
+		return
+	}
+	log := c.nodes[owner.Broker].log.Load()
+	if log == nil {
+		return
+	}
+	o := core.AppendOptions{Acks: 1, MessageBytesMax: 1 << 20, TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: math.MaxInt64}
+	pending, err := log.Append(ctx, p.partition, bytes.Clone(p.acked), o)
+	if err != nil {
+		if errors.Is(err, core.ErrOutOfOrderSequence) || errors.Is(err, core.ErrDuplicateSequence) {
+			c.t.Errorf("%s: a repeat was not recognised: %v", p.partition, err)
+		}
+		return
+	}
+	if a, err := pending.Wait(ctx); err == nil && (a.First != p.ackedAt || !a.Duplicate) {
+		c.t.Errorf("%s: a repeat of the batch at offset %d was appended at %d", p.partition, p.ackedAt, a.First)
+	}
 }
 
 // counts is what is in the log at the end, held against what was acknowledged.

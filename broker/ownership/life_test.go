@@ -147,6 +147,9 @@ type client struct {
 	partition topic.Partition
 	sequence  int32
 	unacked   []byte
+
+	acked   []byte // the batch that was acknowledged last
+	ackedAt int64
 }
 
 func (c *client) batch(size int) ([]byte, error) {

@@ -216,7 +216,8 @@ type sight struct {
 	release []topic.Partition // this session's, not served, and wished for elsewhere
 	deleted []topic.Partition // served, and their topics are gone
 	decide  []metastore.PartitionView
-	wait    time.Duration // until something that no change announces; 0: nothing
+	dead    map[life]time.Time // owners that are, and since when that was seen
+	wait    time.Duration      // until something that no change announces; 0: nothing
 }
 
 // soon makes the next look come after d at most.
@@ -230,13 +231,12 @@ func (s *sight) soon(d time.Duration) {
 // session is over and where the log ends, is seen under one revision, which is
 // not older than the session [one-revision].
 func (m *Manager) look(now time.Time) *sight {
-	s := &sight{}
+	s := &sight{dead: map[life]time.Time{}}
 	m.Store.Catalog().View(func(v *metastore.View) {
 		candidates := Candidates(v)
 		if !slices.Equal(candidates, m.members) {
 			m.members, m.settled = candidates, now
 		}
-		m.watchOwners(v, now)
 		for _, t := range v.Topics() {
 			object := m.Object(t)
 			wished := m.wishes.of(t, candidates)
@@ -254,6 +254,7 @@ func (m *Manager) look(now time.Time) *sight {
 				s.deleted = append(s.deleted, p)
 			}
 		}
+		m.gone = s.dead
 		m.wishes.prune(v)
 		for p := range m.left {
 			m.forget(v, p)
@@ -273,28 +274,16 @@ func (m *Manager) forget(v *metastore.View, p topic.Partition) {
 	}
 }
 
-// watchOwners notes since when the owners that are dead have been seen to be.
-// The clock is this process's own and monotonic; a new session counts anew.
-func (m *Manager) watchOwners(v *metastore.View, now time.Time) {
-	dead := make(map[life]time.Time, len(m.gone))
-	for _, t := range v.Topics() {
-		for i := range t.Partitions {
-			owner, alive := v.Owner(topic.Partition{Topic: t.ID, Index: i})
-			if alive || owner.Session == 0 {
-				continue
-			}
-			l := life{owner.Broker, owner.Session}
-			if _, known := dead[l]; known {
-				continue
-			}
-			since, known := m.gone[l]
-			if !known {
-				since = now
-			}
-			dead[l] = since
-		}
+// deadSince is when an owner that is dead was first seen to be. The clock is this
+// process's own and monotonic; a new session counts anew.
+func (s *sight) deadSince(o metastore.Owner, known map[life]time.Time, now time.Time) time.Time {
+	l := life{o.Broker, o.Session}
+	since, ok := known[l]
+	if !ok {
+		since = now
 	}
-	m.gone = dead
+	s.dead[l] = since
+	return since
 }
 
 // lookAtServed finds out whether a served partition is to be given up.
@@ -334,6 +323,10 @@ func (m *Manager) lookAtOther(s *sight, v *metastore.View, p topic.Partition, ob
 		}
 		return
 	}
+	since := now
+	if !alive && owner.Session != 0 {
+		since = s.deadSince(owner, m.gone, now)
+	}
 	if _, known := m.unowned[p]; !known && wished == self {
 		m.unowned[p] = now
 	}
@@ -368,7 +361,7 @@ func (m *Manager) lookAtOther(s *sight, v *metastore.View, p topic.Partition, ob
 	}
 	c.view = v.Partition(p)
 	if c.reason == moveTakeover && !(object && c.view.DurabilityKept()) {
-		if left := m.TakeoverGrace - now.Sub(m.gone[life{owner.Broker, owner.Session}]); left > 0 {
+		if left := m.TakeoverGrace - now.Sub(since); left > 0 {
 			s.soon(left)
 			return
 		}
