@@ -76,12 +76,18 @@ func (c *brokers) startAll(n int, change ...func(*broker.Config)) {
 func (c *brokers) start(n *clusterNode) {
 	c.t.Helper()
 	var err error
-	if n.client, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		c.t.Fatal(err)
+	listen := func(last net.Listener) net.Listener {
+		address := "127.0.0.1:0"
+		if last != nil {
+			address = last.Addr().String() // the same again after a restart
+		}
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		return l
 	}
-	if n.between, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		c.t.Fatal(err)
-	}
+	n.client, n.between = listen(n.client), listen(n.between)
 	if n.link == nil {
 		n.link = kvfaults.New(c.kv, kvfaults.Plan{})
 	}
@@ -123,6 +129,21 @@ func (c *brokers) end(n *clusterNode) {
 	if err := <-n.done; err != nil {
 		c.t.Errorf("broker %d ended: %v", n.id, err)
 	}
+	n.done = nil
+	n.store.Close()
+}
+
+// kill ends a broker without a word to anybody: its session stays until it lapses.
+func (c *brokers) kill(n *clusterNode) {
+	c.t.Helper()
+	cut, err := kvfaults.ParsePlan("* * fail-before p=1")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	n.link.Use(cut)
+	_, _ = n.client.Close(), n.between.Close() // nobody gets in any more
+	n.stop()
+	<-n.done // with an error, or without
 	n.done = nil
 	n.store.Close()
 }

@@ -26,6 +26,11 @@ type consumer struct {
 
 func (r *rig) consume(name string, opts ...kgo.Opt) *consumer {
 	r.t.Helper()
+	return consume(r.t, []string{r.address}, name, opts...)
+}
+
+func consume(t testing.TB, seeds []string, name string, opts ...kgo.Opt) *consumer {
+	t.Helper()
 	c := &consumer{heard: make(map[string]int), stopped: make(chan struct{})}
 	note := func(what string) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
@@ -35,12 +40,12 @@ func (r *rig) consume(name string, opts ...kgo.Opt) *consumer {
 		}
 	}
 	client, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(r.address), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.ClientID(name),
+		kgo.SeedBrokers(seeds...), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.ClientID(name),
 		kgo.HeartbeatInterval(100 * time.Millisecond), kgo.SessionTimeout(20 * time.Second), kgo.AutoCommitInterval(100 * time.Millisecond),
 		kgo.OnPartitionsAssigned(note("assigned")), kgo.OnPartitionsRevoked(note("revoked")), kgo.OnPartitionsLost(note("lost")),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 20 * time.Millisecond }), kgo.MetadataMinAge(10 * time.Millisecond),
 	}, opts...)...)
-	require.NoError(r.t, err)
+	require.NoError(t, err)
 	c.Client = client
 	go func() {
 		defer close(c.stopped)
@@ -56,7 +61,7 @@ func (r *rig) consume(name string, opts ...kgo.Opt) *consumer {
 			})
 		}
 	}()
-	r.t.Cleanup(func() {
+	t.Cleanup(func() {
 		client.CloseAllowingRebalance()
 		<-c.stopped
 	})
@@ -85,9 +90,21 @@ func within(t testing.TB, d time.Duration, what string, holds func() bool) {
 // partitions, and returns it.
 func (r *rig) stable(members int) kadm.DescribedGroup {
 	r.t.Helper()
+	return stable(r.t, r.client, members)
+}
+
+func stable(t testing.TB, client *kgo.Client, members int) kadm.DescribedGroup {
+	t.Helper()
 	var g kadm.DescribedGroup
-	within(r.t, 30*time.Second, "the group is stable", func() bool {
-		described, err := kadm.NewClient(r.client).DescribeGroups(r.t.Context(), "g")
+	var err error
+	defer func() {
+		if t.Failed() {
+			t.Logf("the group is %s with %d members: %v, %v", g.State, len(g.Members), g.Err, err)
+		}
+	}()
+	within(t, 30*time.Second, "the group is stable", func() bool {
+		var described kadm.DescribedGroups
+		described, err = kadm.NewClient(client).DescribeGroups(t.Context(), "g")
 		g = described["g"]
 		return err == nil && g.State == "Stable" && len(g.Members) == members
 	})
