@@ -37,7 +37,9 @@ func TestAGroupFollowsItsCoordinatorWithoutARebalance(t *testing.T) {
 	// Short polls: a client has one under way at each broker, and what it is to
 	// read there from now on waits for its end.
 	poll := kgo.FetchMaxWait(200 * time.Millisecond)
-	members := []*consumer{consume(t, seeds, "a", poll), consume(t, seeds, "b", poll)}
+	// With pauses of 20 ms the usual twenty tries would not outlast a lease.
+	tries := kgo.RequestRetries(1000)
+	members := []*consumer{consume(t, seeds, "a", poll, tries), consume(t, seeds, "b", poll, tries)}
 	generation := func(of *consumer) int32 {
 		_, g := of.GroupMetadata()
 		return g

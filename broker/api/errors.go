@@ -64,6 +64,7 @@ func codes() []errorCode {
 		{errNoAuthentication, kerr.SecurityDisabled},
 
 		{group.ErrNotCoordinator, kerr.NotCoordinator},
+		{metastore.ErrSlotLost, kerr.NotCoordinator},
 		{group.ErrClosed, kerr.CoordinatorNotAvailable},
 		{group.ErrLoading, kerr.CoordinatorLoadInProgress},
 		{group.ErrUnknownMember, kerr.UnknownMemberID},

@@ -16,6 +16,8 @@ const commitTimeout = 10 * time.Second
 // meanwhile are merged into the next one, in their order.
 type committer struct {
 	store Offsets
+	life  context.Context // of writes
+	end   context.CancelFunc
 
 	mu     sync.Mutex
 	queues map[string]*commitQueue
@@ -23,18 +25,44 @@ type committer struct {
 	drains sync.WaitGroup
 }
 
-// close refuses commits from then on, and returns when those that are under way
-// are finished.
-func (c *committer) close() {
+// close refuses commits from then on, and returns when none is being written any
+// more. Those that are under way are given up when enough says so.
+func (c *committer) close(enough <-chan struct{}) {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	c.drains.Wait()
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		c.drains.Wait()
+	}()
+	select {
+	case <-finished:
+	case <-enough:
+	}
+	c.end()
+	<-finished
+}
+
+// settled returns a channel that is closed when all that was added of a group so
+// far is stored, or is not to be; nil when nothing is left.
+func (c *committer) settled(group string) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch queue := c.queues[group]; {
+	case queue == nil:
+		return nil
+	case queue.next != nil:
+		return queue.next.done
+	default:
+		return queue.writing.done
+	}
 }
 
 // commitQueue exists while a write of its group is under way.
 type commitQueue struct {
-	next *commitBatch // nil: nothing came since that write began
+	writing *commitBatch
+	next    *commitBatch // nil: nothing came since that write began
 }
 
 // commitBatch is the offsets of one write.
@@ -45,7 +73,9 @@ type commitBatch struct {
 }
 
 func newCommitter(store Offsets) *committer {
-	return &committer{store: store, queues: make(map[string]*commitQueue)}
+	c := &committer{store: store, queues: make(map[string]*commitQueue)}
+	c.life, c.end = context.WithCancel(context.Background())
+	return c
 }
 
 // add queues offsets of a group behind those that were added before.
@@ -92,9 +122,9 @@ func (c *committer) drain(group string, queue *commitQueue) {
 			c.mu.Unlock()
 			return
 		}
-		queue.next = nil
+		queue.writing, queue.next = batch, nil
 		c.mu.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+		ctx, cancel := context.WithTimeout(c.life, commitTimeout)
 		batch.err = c.store.CommitOffsets(ctx, group, batch.offsets)
 		cancel()
 		close(batch.done)

@@ -382,3 +382,96 @@ func TestAGroupThatCannotBeReadIsNotReadForEachRequest(t *testing.T) {
 		require.EqualValues(t, 2, u.reads.Load(), "the damage may have been mended")
 	})
 }
+
+// slowCommits is a store whose commits take long.
+type slowCommits struct {
+	*store
+	finished atomic.Int32
+}
+
+func (s *slowCommits) CommitOffsets(ctx context.Context, name string, offsets map[topic.Partition]group.Offset) error {
+	select {
+	case <-time.After(3 * time.Second):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	err := s.store.CommitOffsets(ctx, name, offsets)
+	s.finished.Add(1)
+	return err
+}
+
+// Who is given a partition reads what was committed before: no commit of a
+// generation is under way when members learn of the next one.
+func TestAGenerationIsToldWhenTheCommitsOfTheLastAreStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowCommits{store: newStore()}
+		c := begin(t, s)
+		joined, err := c.Join(t.Context(), "g", join(""))
+		require.NoError(t, err)
+		first := group.SyncRequest{MemberID: joined.MemberID, Generation: joined.Generation}
+		_, err = c.Sync(t.Context(), "g", first)
+		require.NoError(t, err)
+		committed := make(chan error, 1)
+		go func() {
+			committed <- c.Commit(t.Context(), "g", joined.MemberID, "", joined.Generation, map[topic.Partition]group.Offset{{}: {Offset: 1}})
+		}()
+		synctest.Wait()
+		joined, err = c.Join(t.Context(), "g", join(joined.MemberID)) // the leader begins the next generation
+		require.NoError(t, err)
+		require.EqualValues(t, 2, joined.Generation)
+		_, err = c.Sync(t.Context(), "g", group.SyncRequest{MemberID: joined.MemberID, Generation: 2})
+		require.NoError(t, err)
+		require.EqualValues(t, 1, s.finished.Load(), "the commit is stored before the generation is told")
+		require.NoError(t, <-committed)
+	})
+}
+
+// A slot is given up when what is being written is written, but is not waited for
+// long, and not at all when it is another's already.
+func TestASlotIsGivenUpAfterWhatIsUnderWay(t *testing.T) { // [release-after-flush]
+	for _, c := range []struct {
+		name         string
+		takes, waits time.Duration
+		lapsed       bool
+		stored       bool
+	}{
+		{"what is written soon is waited for", time.Second, time.Second, false, true},
+		{"what hangs is not", time.Hour, 2 * time.Second, false, false},
+		{"nor what can not be written any more", time.Second, 0, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &hanging{doubtful: doubtful{store: newStore()}, takes: c.takes}
+				serving := begin(t, s)
+				joined, err := serving.Join(t.Context(), "other", join(""))
+				require.NoError(t, err)
+				committed := make(chan error, 1)
+				go func() {
+					committed <- serving.Commit(t.Context(), "g", "", "", -1, map[topic.Partition]group.Offset{{}: {Offset: 1}})
+				}()
+				synctest.Wait()
+				s.lapsed.Store(c.lapsed)
+				begun := time.Now()
+				serving.EndAll()
+				require.Equal(t, c.waits, time.Since(begun).Truncate(100*time.Millisecond))
+				require.Equal(t, c.stored, <-committed == nil)
+				require.ErrorIs(t, serving.Heartbeat(t.Context(), "other", joined.MemberID, "", 1), group.ErrNotCoordinator)
+			})
+		})
+	}
+}
+
+// hanging is a store whose commits take as long as it says.
+type hanging struct {
+	doubtful
+	takes time.Duration
+}
+
+func (h *hanging) CommitOffsets(ctx context.Context, name string, offsets map[topic.Partition]group.Offset) error {
+	select {
+	case <-time.After(h.takes):
+		return h.store.CommitOffsets(ctx, name, offsets)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -192,6 +192,14 @@ func (g *running) write() {
 		}
 		g.mu.Unlock()
 
+		// Members learn of a generation when no commit of an earlier one is under
+		// way any more: who goes on with a partition reads what was committed last.
+		if busy := g.term.commits.settled(g.name); busy != nil {
+			select {
+			case <-busy:
+			case <-g.term.life.Done():
+			}
+		}
 		err := g.record.Write(g.term.life, state)
 
 		g.mu.Lock()

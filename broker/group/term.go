@@ -40,23 +40,24 @@ func (t *term) retire() {
 	for _, g := range groups {
 		g.retire()
 	}
-	if t.storage.Valid() {
-		enough := time.NewTimer(retireWait)
-		for _, g := range groups {
-			select {
-			case <-g.over:
-			case <-enough.C:
-				enough.Reset(0) // for the others too
-			}
-		}
-		enough.Stop()
+	wait := retireWait
+	if !t.storage.Valid() {
+		wait = 0 // what is written is refused, or cannot be sent
 	}
+	enough, stop := context.WithTimeout(context.Background(), wait)
+	defer stop()
+	for _, g := range groups {
+		select {
+		case <-g.over:
+		case <-enough.Done():
+		}
+	}
+	t.commits.close(enough.Done())
 	t.end()
 	for _, g := range t.all() {
 		g.drop(ErrNotCoordinator)
 	}
 	t.tasks.Wait()
-	t.commits.close()
 }
 
 // open returns the group, read if it is not in memory. It is ready, and may be

@@ -60,7 +60,7 @@ const (
 	rest = 10 * time.Millisecond
 	// releaseTime bounds the last release. What it does not achieve, the end of
 	// the session does.
-	releaseTime = 5 * time.Second
+	releaseTime = time.Second
 )
 
 // Run owns slots until ctx ends, or the session does; then it gives them back.
