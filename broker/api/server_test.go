@@ -176,7 +176,7 @@ func (s *server) raw(t testing.TB) *raw {
 	conn, err := net.Dial("tcp", s.addr)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(2*time.Minute)))
 	return &raw{t: t, conn: conn, r: bufio.NewReader(conn)}
 }
 
