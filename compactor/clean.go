@@ -36,7 +36,13 @@ type cleaning struct {
 
 // fits reports whether what is remembered serves the planned step.
 func (k *cleaning) fits(plan cleanPlan, underway bool) bool {
-	return k.keys != nil && k.from == plan.from && (!underway || k.limit == plan.through || k.done && k.next == plan.through)
+	if k.keys == nil || k.from != plan.from {
+		return false
+	}
+	if underway {
+		return k.limit == plan.through || k.done && k.next == plan.through
+	}
+	return !k.done // else it was for a cleaning that came to its end, or that another compactor has overtaken
 }
 
 // mappedBytesMax is how much of a log one pass reads to gather keys, in

@@ -336,6 +336,7 @@ func cleaningAgainstAModel(t *testing.T, seed uint64) {
 	w := newWorld(t)
 	random := rand.New(rand.NewPCG(seed, 12))
 	set := maps.Clone(dirty)
+	set["delete.retention.ms"] = []string{"0", "600000", "3600000"}[random.IntN(3)]
 	set["min.cleanable.dirty.ratio"] = strconv.FormatFloat(random.Float64(), 'f', 3, 64)
 	set["columnar.enabled"] = strconv.FormatBool(random.IntN(3) > 0)
 	set["columnar.partitioning"] = []string{"daily", "hourly", "none"}[random.IntN(3)]
@@ -344,8 +345,11 @@ func cleaningAgainstAModel(t *testing.T, seed uint64) {
 	}
 	k := newKeyed(w, seed, set)
 	config := w.quickClean()
-	config.CleanBytesMax = []int64{1, 1 << 20}[random.IntN(2)]
+	config.CleanBytesMax = []int64{1, 8000, 1 << 20}[random.IntN(3)]
 	config.Policy.PassBytesMax = []int64{1000, 4000, 1 << 20}[random.IntN(3)]
+	if config.CleanBytesMax == 1 { // sixteen slots: many cleanings
+		config.Policy.PassBytesMax = 1 << 20
+	}
 	bucket := faults.New(w.bucket, faults.Plan{})
 	flaky := kvfaults.New(w.kv, kvfaults.Plan{})
 	c := w.start(config, w.open(flaky), bucket)

@@ -24,7 +24,7 @@ type digest [16]byte
 
 const (
 	slotBytes = 24
-	slotsMin  = 1 << 10
+	slotsMin  = 1 << 4
 )
 
 func digestOf(key []byte) digest {
@@ -33,7 +33,7 @@ func digestOf(key []byte) digest {
 }
 
 // newKeyMap returns a map of no more than bytesMax, and for a moment half more
-// while it grows; but 24 KiB it always has.
+// while it grows; but sixteen slots it always has.
 func newKeyMap(bytesMax int64) *keyMap {
 	slotsMax := slotsMin
 	for int64(2*slotsMax)*slotBytes <= bytesMax {
