@@ -69,6 +69,7 @@ type Config struct {
 	FailurePauseMax   time.Duration // default 5 m
 	manifestsInFlight int           // of one read of manifests
 	sweepAtOnce       int           // names that a sweep holds in memory
+	historyMax        int64         // revisions that the metadata store should not keep
 }
 
 func (c Config) withDefaults() Config {
@@ -89,6 +90,7 @@ func (c Config) withDefaults() Config {
 	c.FailurePauseMin = cmp.Or(c.FailurePauseMin, time.Second)
 	c.FailurePauseMax = cmp.Or(c.FailurePauseMax, 5*time.Minute)
 	c.manifestsInFlight = 16
+	c.historyMax = cmp.Or(c.historyMax, 500_000) // days of a cluster with a few brokers
 	c.sweepAtOnce = cmp.Or(c.sweepAtOnce, 20_000)
 	return c
 }

@@ -56,8 +56,14 @@ func (c *Compactor) Janitor() bool { return c.sweeping.Load() }
 
 // tidy works until ctx ends: the lock is lost or the compactor stops.
 func (c *Compactor) tidy(ctx context.Context) {
-	var swept time.Time
+	var swept, looked time.Time
 	for ctx.Err() == nil {
+		if now := c.now(); now.Sub(looked) >= historyEvery {
+			looked = now
+			if err := c.lookAtHistory(ctx); err != nil && ctx.Err() == nil {
+				c.log.Warn("whether the history of the metadata is compacted is not known", "err", err)
+			}
+		}
 		if err := c.deleteMarked(ctx); err != nil && ctx.Err() == nil {
 			c.log.Error("marked objects could not be deleted yet", "err", err)
 		}
@@ -78,6 +84,23 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+}
+
+const historyEvery = time.Hour
+
+// lookAtHistory warns when nobody compacts the metadata store's history.
+func (c *Compactor) lookAtHistory(ctx context.Context) error {
+	long, err := c.store.LongHistory(ctx, c.config.historyMax)
+	if err != nil {
+		return err
+	}
+	c.metrics.longHistory.Set(0)
+	if long {
+		c.metrics.longHistory.Set(1)
+		c.log.Warn("etcd keeps a long history and will fill up: set --auto-compaction-mode=periodic and --auto-compaction-retention=1h, say, on its members",
+			"revisions", c.config.historyMax)
+	}
+	return nil
 }
 
 // deleteMarked deletes the objects whose mark is due, and forgets the marks.

@@ -27,6 +27,7 @@ type metrics struct {
 	segments     prometheus.Counter
 	deleted      *prometheus.CounterVec // by reason
 	failing      prometheus.Gauge
+	longHistory  prometheus.Gauge
 	lagBytes     prometheus.Gauge
 	lagRecords   *prometheus.GaugeVec // by kind
 	lagSeconds   prometheus.Gauge
@@ -71,6 +72,7 @@ func newMetrics() *metrics {
 	m.segments = counter("segments_dropped_total", "Segments dropped after all their ranges had been rewritten.")
 	m.deleted = counters("reason", "objects_deleted_total", "Objects deleted, by reason: replaced, topic (deleted), or orphan.")
 	m.failing = gauge("partitions_failing", "Partitions whose last pass failed, being tried again with growing pauses.")
+	m.longHistory = gauge("metadata_history_long", "1 when etcd keeps history that should have been compacted: it fills up.")
 	m.lagBytes = gauge("lag_bytes", "Bytes of this compactor's partitions that lie in segments and not yet in log files.")
 	m.lagRecords = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "chronik_compactor_lag_records", Help: "Committed offsets of this compactor's partitions that are not yet in files of that kind."}, []string{"kind"})
 	m.lagSeconds = gauge("lag_seconds", "Age of the oldest segment that holds something not yet in a log file.")

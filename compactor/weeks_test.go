@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -50,7 +51,7 @@ func TestEtcdStaysFlatOverManyFlushes(t *testing.T) {
 	table["columnar.enabled"] = "true"
 	w.topic("quiet", quiet, keep)
 	w.topic("table", tables, table)
-	c := w.start(Config{ID: "c", Policy: Policy{PlainAge: life / 3}, LookEvery: time.Millisecond, Workers: 1, FailurePauseMin: time.Hour, FailurePauseMax: time.Hour}, w.store, w.bucket)
+	c := w.start(Config{ID: "c", historyMax: 250, Policy: Policy{PlainAge: life / 3}, LookEvery: time.Millisecond, Workers: 1, FailurePauseMin: time.Hour, FailurePauseMax: time.Hour}, w.store, w.bucket)
 
 	type sample struct {
 		keys    map[string]int
@@ -93,8 +94,12 @@ func TestEtcdStaysFlatOverManyFlushes(t *testing.T) {
 		most = max(most, len(w.store.Catalog().Segments()))
 		if n%200 == 199 {
 			require.NoError(t, w.store.SweepTopics(t.Context()))
+			require.NoError(t, c.lookAtHistory(t.Context()))
+			require.InDelta(t, 1, testutil.ToFloat64(c.metrics.longHistory), 0)
 			_, err = admin.Compact(t.Context(), w.store.Catalog().Revision()-50, clientv3.WithCompactPhysical())
 			require.NoError(t, err)
+			require.NoError(t, c.lookAtHistory(t.Context()))
+			require.Zero(t, testutil.ToFloat64(c.metrics.longHistory))
 			w.forget()
 		}
 		if n%(*flushes/10) == *flushes/10-1 {
@@ -139,4 +144,54 @@ func (w *world) forget() {
 		maps.DeleteFunc(wrote, func(offset int64, _ string) bool { return offset < view.Manifest.LogStart })
 	}
 	clear(w.producers)
+}
+
+var partitions = flag.Int("partitions", 300, "quiet partitions of the test of what they cost")
+
+// TestQuietPartitionsCostFewObjects lives through eight hours of partitions that
+// get a record every five minutes each, in flushes of five seconds.
+func TestQuietPartitionsCostFewObjects(t *testing.T) {
+	w := newWorld(t)
+	w.lean = true
+	const every, perRecord, hours = 5 * time.Second, 60, 8
+	created := w.topic("quiet", int32(*partitions), map[string]string{"retention.ms": "-1"})
+	c := w.start(Config{ID: "c", LookEvery: time.Millisecond, Workers: 1}, w.store, w.bucket)
+	revision := w.store.Catalog().Revision()
+	segments, ranges := 0, 0
+	flushed := 0
+	for n := range int(hours * time.Hour / every) {
+		var all []rows
+		for i := n % perRecord; i < *partitions; i += perRecord {
+			all = append(all, rows{p: part(created.ID, int32(i)), n: 1})
+		}
+		w.commit(all...)
+		flushed++
+		w.clock.Add(every.Milliseconds())
+		if n%12 == 0 {
+			for worked := true; worked; {
+				worked, _ = c.round(t.Context())
+			}
+		}
+		if n%100 == 0 {
+			require.NoError(t, c.deleteMarked(t.Context()))
+			known := w.store.Catalog().Segments()
+			segments = max(segments, len(known))
+			sum := 0
+			for _, s := range known {
+				sum += len(s.Ranges)
+			}
+			ranges = max(ranges, sum)
+		}
+	}
+	w.check()
+	count := func(kind string) int { return int(testutil.ToFloat64(c.metrics.files.WithLabelValues(kind))) }
+	bytes := func(kind string) int { return int(testutil.ToFloat64(c.metrics.bytesWritten.WithLabelValues(kind))) }
+	logs, merged, manifests := count("log"), count("segment"), count("manifest")
+	t.Logf("%d partitions, %d h: %d flushes; %d merged segments of %d KiB, %d log files of %d KiB, %d manifests; at most %d segments with %d ranges; %d revisions of the metadata",
+		*partitions, hours, flushed, merged, bytes("segment")>>10, logs, bytes("log")>>10, manifests, segments, ranges, w.store.Catalog().Revision()-revision)
+	require.LessOrEqual(t, logs, 2**partitions, "one in six hours, and a part of the second")
+	require.Less(t, merged, flushed/6)
+	require.Less(t, manifests, 2**partitions/32+hours*12)
+	require.Less(t, segments, 60)
+	require.Less(t, ranges, 12**partitions)
 }

@@ -148,6 +148,25 @@ func (s *Store) caughtUp(ctx context.Context, revision int64) {
 	}
 }
 
+// LongHistory reports whether the metadata store still keeps what was so many
+// revisions ago. Every commit is a revision with a value, so history that nobody
+// compacts fills the store. It is false where the store does not tell.
+func (s *Store) LongHistory(ctx context.Context, revisions int64) (bool, error) {
+	store := s.kv
+	if m, ok := store.(measured); ok {
+		store = m.Store
+	}
+	historian, ok := store.(kv.Historian)
+	if !ok || s.catalog.Revision() <= revisions {
+		return false, nil
+	}
+	compacted, err := historian.Compacted(ctx, s.keys.topicDeletions(), s.catalog.Revision()-revisions)
+	if err != nil {
+		return false, fmt.Errorf("look at the history of the metadata: %w", err)
+	}
+	return !compacted, nil
+}
+
 // CatchUp waits until the catalog shows everything that was written before the
 // call, by anybody.
 func (s *Store) CatchUp(ctx context.Context) error {

@@ -140,3 +140,10 @@ type Store interface {
 	// Close releases what the implementation holds; the data stays.
 	Close() error
 }
+
+// Historian is a Store that keeps old revisions until somebody compacts them.
+type Historian interface {
+	// Compacted reports whether a revision that was is gone. It asks for key,
+	// which need not exist, but has to be one that the user may read.
+	Compacted(ctx context.Context, key string, revision int64) (bool, error)
+}

@@ -48,6 +48,30 @@ func TestContract(t *testing.T) {
 	})
 }
 
+func TestHistoryIsKeptUntilItIsCompacted(t *testing.T) {
+	server := start(t)
+	s := open(t, server)
+	var revision int64
+	for range 10 {
+		result, err := s.Txn(t.Context(), kv.Txn{Then: []kv.Op{kv.Put("a", nil)}})
+		require.NoError(t, err)
+		revision = result.Revision
+	}
+	compacted, err := s.Compacted(t.Context(), "a", revision-5)
+	require.NoError(t, err)
+	require.False(t, compacted)
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{server.Endpoint()}})
+	require.NoError(t, err)
+	defer client.Close()
+	_, err = client.Compact(t.Context(), revision-3)
+	require.NoError(t, err)
+	for back, want := range map[int64]bool{5: true, 4: true, 3: false, 0: false} {
+		compacted, err = s.Compacted(t.Context(), "a", revision-back)
+		require.NoError(t, err)
+		require.Equal(t, want, compacted, "%d revisions ago", back)
+	}
+}
+
 func TestWriteToAServerThatIsGoneHasNoKnownOutcome(t *testing.T) {
 	server := start(t)
 	s := open(t, server)

@@ -69,6 +69,18 @@ func (s *Store) pages(ctx context.Context, prefix string) (entries []kv.Entry, r
 	}
 }
 
+// Compacted implements kv.Historian.
+func (s *Store) Compacted(ctx context.Context, key string, revision int64) (bool, error) {
+	_, err := s.client.Get(clientv3.WithRequireLeader(ctx), key, clientv3.WithRev(revision), clientv3.WithKeysOnly())
+	if err == nil {
+		return false, nil
+	}
+	if err = readError(ctx, err); errors.Is(err, kv.ErrCompacted) {
+		return true, nil
+	}
+	return false, err
+}
+
 func entry(pair *mvccpb.KeyValue) kv.Entry {
 	return kv.Entry{
 		Key:            string(pair.Key),
