@@ -18,7 +18,7 @@ FUZZTIME ?= 10s
 BENCH    ?= .
 E2E      ?= .
 
-.PHONY: help build test e2e compat demo bench lint check fuzz tools race clean
+.PHONY: help build test e2e compat demo cluster bench lint check fuzz tools race clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ e2e: build ## end-to-end tests of the binary, minutes; E2E=regexp chooses, CHRON
 
 demo: build ## see it work: events in over Kafka, answers out by SQL; KEEP=1 leaves the server running
 	go run ./tests/demo -chronik $(BIN) $(if $(KEEP),-keep)
+
+cluster: build ## a whole cluster of processes behind HAProxy, killed and checked, two minutes; KEEP=1 leaves it running
+	go run ./tests/cluster -chronik $(BIN) $(if $(KEEP),-keep)
 
 compat: build ## real Kafka clients against the binary, minutes; UPDATE=1 writes docs/compatibility.md
 	go run ./tests/compat -chronik $(BIN) $(if $(UPDATE),-update)
@@ -65,7 +68,7 @@ tools: ## what tests and lint run beside Go: MinIO, versitygw, etcd, staticcheck
 $(TOOLS)/staticcheck: tools/go.mod
 	GOBIN=$(TOOLS) go -C tools install honnef.co/go/tools/cmd/staticcheck
 
-check: lint test e2e demo compat ## what CI runs on every change
+check: lint test e2e demo cluster compat ## what CI runs on every change
 
 clean: ## remove what was built
 	rm -rf bin .tools coverage.out

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,6 +45,15 @@ type Process struct {
 	await  func(ctx context.Context) bool
 	began  time.Time
 	took   time.Duration
+}
+
+// NewProcess is a command that is ready when it has printed a line that begins
+// with prefix. It runs in dir, and logs there.
+func NewProcess(name string, args, env []string, dir, prefix string) *Process {
+	return &Process{
+		Name: name, Args: args, Env: env, Dir: dir, logFile: filepath.Join(dir, name+".log"),
+		ready: func(_ context.Context, said func(string) bool) bool { return said(prefix) },
+	}
 }
 
 // Start starts the process and waits until it answers.
@@ -173,6 +183,16 @@ func (p *Process) Running() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.running()
+}
+
+// PID is the process's id; 0 when it does not run.
+func (p *Process) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.running() {
+		return 0
+	}
+	return p.cmd.Process.Pid
 }
 
 // Exited is closed when the process that was started last has ended; nil when
