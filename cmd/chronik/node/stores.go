@@ -55,13 +55,30 @@ func startBucket(ctx context.Context, n *Node) (running, error) {
 	// A broker was here before, and what it has acknowledged lies in its WAL.
 	_, missing := os.Stat(n.cfg.Path("wal"))
 	c.MayBeAway = missing == nil
-	bucket, closeBucket, err := open.Bucket(ctx, c, n.log, n.registry)
+	bucket, closeBucket, err := n.openBucket(ctx, c)
 	if err != nil {
 		return running{}, err
 	}
 	n.parts.bucket = bucket
 	n.opened(func() { n.bucket = bucket })
 	return closing(closeBucket), nil
+}
+
+// openBucket opens the bucket. Where several things start at once the store may
+// come later: a node of a cluster waits for it, and says so.
+func (n *Node) openBucket(ctx context.Context, c open.Config) (objstore.Bucket, func() error, error) {
+	for {
+		bucket, release, err := open.Bucket(ctx, c, n.log, n.registry)
+		if err == nil || !n.cfg.Clustered() || !errors.Is(err, objstore.ErrUnavailable) || ctx.Err() != nil {
+			return bucket, release, err
+		}
+		n.is("waiting for the bucket")
+		n.log.Warn("the object store does not answer yet, waiting for it", "error", err)
+		select {
+		case <-time.After(openAgainAfter):
+		case <-ctx.Done():
+		}
+	}
 }
 
 func startEmbeddedEtcd(ctx context.Context, n *Node) (running, error) {

@@ -396,7 +396,7 @@ func (c *Cluster) prepareMinIO(address, console string) error {
 	c.MinIO = c.process("minio", []string{
 		binary, "server", "--quiet", "--address", address, "--console-address", console, filepath.Join(c.o.Dir, "data", "minio"),
 	}, c.environment("MINIO_ROOT_USER="+AccessKey, "MINIO_ROOT_PASSWORD="+SecretKey, "MINIO_BROWSER=off", "MINIO_UPDATE=off", "CI=true"),
-		answers(c.S3+"/minio/health/live"))
+		answers(c.S3+"/minio/health/cluster"))
 	return nil
 }
 
