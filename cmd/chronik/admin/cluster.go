@@ -158,7 +158,7 @@ func read(catalog *metastore.Catalog) Status {
 		for _, b := range v.Brokers() {
 			led[b.ID], coordinated[b.ID] = new(int), new(int)
 			status.Nodes = append(status.Nodes, NodeStatus{
-				NodeID: b.ID, Role: "broker", Address: first(b), Rack: b.Rack, Version: b.Version, StartedAt: b.StartedAt,
+				NodeID: b.ID, Role: "broker", Address: own(b), Rack: b.Rack, Version: b.Version, StartedAt: b.StartedAt,
 				Partitions: led[b.ID], Slots: coordinated[b.ID], Draining: v.Draining(b.ID),
 			})
 		}
@@ -191,12 +191,13 @@ func read(catalog *metastore.Catalog) Status {
 	return status
 }
 
-// first is the address that a broker tells its clients.
-func first(b metastore.Broker) string {
-	if len(b.Listeners) == 0 {
-		return ""
+// own is the address of a broker among the others: what it tells its clients may
+// be a balancer's.
+func own(b metastore.Broker) string {
+	if addresses := seeds([]metastore.Broker{b}); len(addresses) > 0 {
+		return addresses[0]
 	}
-	return net.JoinHostPort(b.Listeners[0].Host, strconv.Itoa(int(b.Listeners[0].Port)))
+	return ""
 }
 
 // watermarks asks the owners for the ends of their logs.
