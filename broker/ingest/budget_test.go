@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/internal/disk"
+	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/objstore/retry"
 )
 
@@ -197,4 +199,52 @@ func TestAMinuteWithoutTheObjectStoreIsRecoveredWithoutAHerd(t *testing.T) {
 		}
 		require.EqualValues(t, w.metric("chronik_broker_flushes_total"), objects, "each segment was put once")
 	})
+}
+
+// forgetful stores nothing.
+type forgetful struct{ objstore.Bucket }
+
+func (forgetful) Put(_ context.Context, name string, body objstore.Body, _ objstore.Condition) (objstore.Attributes, error) {
+	return objstore.Attributes{Name: name, Size: body.Size, ETag: "x"}, nil
+}
+
+// What has left the tail is free, also when a sync went into two segments, so that
+// the batches of both know of one another.
+func TestWhatHasLeftTheTailIsNotKeptByWhatFollows(t *testing.T) {
+	w := openWorld(t, ingest.Config{SegmentBytes: 1 << 20, SegmentAge: time.Hour, TailBytesMax: 3 << 20}, false,
+		func(b objstore.Bucket) objstore.Bucket { return forgetful{b} })
+	defer w.close()
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	w.fails(func(site disk.Site, _ string, _ int) *disk.Fault {
+		if site == disk.SiteDatasync {
+			return &disk.Fault{Delay: time.Millisecond} // so that syncs have several batches
+		}
+		return nil
+	})
+	// A segment has 35 of these, and the bursts of 36 go over the edges of segments.
+	value := make([]byte, 30_000)
+	const bursts, burst = 34, 36
+	for range bursts {
+		var pending []core.Pending
+		for i := range burst {
+			p, err := w.produce(int32(i%3), value, 1, false)
+			require.NoError(t, err)
+			pending = append(pending, p)
+		}
+		for _, p := range pending {
+			_, err := p.Wait(t.Context())
+			require.NoError(t, err)
+		}
+		for w.metric("chronik_broker_uncommitted_bytes") > 2<<20 { // what goes from the tail is committed
+			runtime.Gosched()
+		}
+	}
+	require.Less(t, int64(heap())-int64(before), int64(18<<20), "%d MB went through a tail of 3 MiB", bursts*burst*len(value)/1_000_000)
 }

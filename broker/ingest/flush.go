@@ -333,6 +333,9 @@ func (l *Log) committed(f *flush) {
 		l.wal.Release(generation, n)
 	}
 	l.budget.give(f.seal.bytes)
+	// Entries in the tail know their seal. They are not to keep its others, and
+	// over a sync that went into two seals the whole chain of seals before.
+	f.seal.entries = nil
 }
 
 // backoff between tries of an upload or a commit.

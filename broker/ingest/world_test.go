@@ -64,10 +64,14 @@ func newWorld(t *testing.T, c ingest.Config, object bool) *world {
 // newWorldWith is newWorld with objstore/retry before the bucket, as in a process.
 func newWorldWith(t *testing.T, c ingest.Config, object bool, o retry.Options) *world {
 	t.Helper()
-	return openWorld(t, c, object, &o)
+	return openWorld(t, c, object, func(b objstore.Bucket) objstore.Bucket {
+		retried, err := retry.New(b, o)
+		require.NoError(t, err)
+		return retried
+	})
 }
 
-func openWorld(t *testing.T, c ingest.Config, object bool, o *retry.Options) *world {
+func openWorld(t *testing.T, c ingest.Config, object bool, wrap func(objstore.Bucket) objstore.Bucket) *world {
 	t.Helper()
 	w := &world{
 		t: t, bucket: faults.New(memory.New(), faults.Plan{}), kv: kvfaults.New(kvmemory.New(), kvfaults.Plan{}),
@@ -84,9 +88,8 @@ func openWorld(t *testing.T, c ingest.Config, object bool, o *retry.Options) *wo
 	})
 	var bucket objstore.Bucket = w.bucket
 	var err error
-	if o != nil {
-		bucket, err = retry.New(bucket, *o)
-		require.NoError(t, err)
+	if wrap != nil {
+		bucket = wrap(bucket)
 	}
 	w.store, err = metastore.Open(t.Context(), w.kv, metastore.Options{Cluster: "test", Seed: 1})
 	require.NoError(t, err)

@@ -230,6 +230,7 @@ func (l *Log) run() {
 		l.unsaved -= g.bytes
 		l.mu.Unlock()
 		l.opts.Synced(g.records, g.err)
+		g.records = nil // a record that is kept, and knows its group, is not to keep the others
 		close(g.done)
 	}
 }
