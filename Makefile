@@ -17,8 +17,9 @@ export CHRONIK_TESTDATA
 FUZZTIME ?= 10s
 BENCH    ?= .
 E2E      ?= .
+SIM      ?= 1m
 
-.PHONY: help build test e2e compat demo cluster bench lint check fuzz tools race clean
+.PHONY: help build test e2e sim compat demo cluster bench lint check fuzz tools race clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,9 @@ race: ## unit tests under the race detector
 
 e2e: build ## end-to-end tests of the binary, minutes; E2E=regexp chooses, CHRONIK_TESTDATA=dir for the real data
 	CHRONIK_BIN=$(CURDIR)/$(BIN) go test -count=1 -timeout 25m -json -run '$(E2E)' ./tests/... | go run ./tests/report -v
+
+sim: ## simulated clusters under faults, new seeds each time: a minute, or SIM=2h
+	go test -count=1 -timeout 0 -run TestTheClusterKeepsItsPromises ./tests/sim -sim.for=$(SIM)
 
 demo: build ## see it work: events in over Kafka, answers out by SQL; KEEP=1 leaves the server running
 	go run ./tests/demo -chronik $(BIN) $(if $(KEEP),-keep)

@@ -101,7 +101,7 @@ func (h *History) send(id ID) *Send {
 
 // salvages tells whether a record may have come back at another offset.
 func (t Topic) salvages(s *Send) bool {
-	return t.Salvaged || t.Object && s.w.o.Acks == AcksLeader
+	return t.Salvaged || t.Object && (s.w.o.Acks == AcksLeader || s.outcome != acked)
 }
 
 // checkReads holds what readers got against what is there now.

@@ -34,7 +34,8 @@ type Topic struct {
 	// Object: acks=all means committed in the bucket and the metadata store, and
 	// readers see only what is committed. With acks=1 only the disk of the owner
 	// has a record for a moment; should others take over in that moment, it comes
-	// back as a new one (see Salvaged), which no reader has seen before.
+	// back as a new one (see Salvaged), which no reader has seen before. So may one
+	// that was not acknowledged.
 	Object bool
 	// Expires: the start of the log may rise, by retention or DeleteRecords.
 	Expires bool

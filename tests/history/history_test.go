@@ -372,6 +372,16 @@ func TestWhatWasNotPromisedIsNotHeldAgainstTheLog(t *testing.T) {
 			t.Errorf("salvaged twice:\n%s", r)
 		}
 	})
+	t.Run("of unknown outcome under object, overtaken and salvaged", func(t *testing.T) {
+		w := newWorld(history.Topic{Object: true})
+		early := w.w.Send(p0)
+		early.Unknown()
+		w.write(1)
+		w.log = append(w.log, early.ID)
+		if r := w.end(); !r.OK() {
+			t.Errorf("\n%s", r)
+		}
+	})
 	t.Run("group commits that overlap", func(t *testing.T) {
 		w := newWorld(history.Topic{})
 		first, second := w.GroupCommit("g", p0, 5), w.GroupCommit("g", p0, 3)

@@ -12,6 +12,10 @@
 //	go test ./tests/sim -run TestTheClusterKeepsItsPromises -sim.seed=42 -sim.trace
 //	go test ./tests/sim -run TestTheClusterKeepsItsPromises -sim.for=2h -timeout=0
 //
+// Go itself decides some things by chance, as which of several ready channels a
+// select takes. So hardly ever, and more often on a busy machine, two runs of a
+// seed differ; then it helps to run the seed a few times.
+//
 // What it cannot show: a real kernel, a real etcd, a real network, and anything
 // that takes real time. That is for tests/crash.
 package sim

@@ -16,7 +16,13 @@ import (
 var (
 	seedFlag  = flag.Uint64("sim.seed", 0, "run this seed alone")
 	traceFlag = flag.Bool("sim.trace", false, "print the whole trace, with the logs of all processes")
-	forFlag   = flag.Duration("sim.for", 0, "run seeds for so long; 0: a few")
+	forFlag   = flag.Duration("sim.for", 0, "run for so long, from a seed that the clock gives; 0: some seeds, half a minute at most")
+)
+
+// Of every change so many seeds are tried.
+const (
+	seedsMin  = 8
+	seedsTime = 30 * time.Second
 )
 
 // planOf draws what a seed is made of.
@@ -55,8 +61,12 @@ func TestTheClusterKeepsItsPromises(t *testing.T) {
 			return
 		}
 		begun := time.Now()
-		for seed := uint64(1); seed <= 10 || time.Since(begun) < *forFlag; seed++ {
-			if !yield(seed) {
+		seed, longest := uint64(0), seedsTime
+		if *forFlag > 0 {
+			seed, longest = uint64(begun.Unix()), *forFlag
+		}
+		for n := 0; n < seedsMin || time.Since(begun) < longest; n++ {
+			if seed++; !yield(seed) {
 				return
 			}
 		}

@@ -63,6 +63,7 @@ func troubles() []trouble {
 		}, [2]time.Duration{second, 2 * second}, false},
 		{"metadata store unreliable", storm(seamKV, climate{failBefore: 0.1, failAfter: 0.1, lose: 0.05, late: 0.1, lateMax: 40 * second}), [2]time.Duration{second, 30 * second}, false},
 		{"metadata store late", storm(seamKV, climate{late: 0.5, lateMax: 40 * second}), [2]time.Duration{second, 20 * second}, false},
+		{"metadata store only late", storm(seamKV, climate{late: 1, lateMax: 40 * second}), [2]time.Duration{5 * second, 30 * second}, true},
 		{"metadata store slow", storm(seamKV, climate{least: 100 * time.Millisecond, most: 3 * second}), [2]time.Duration{second, 30 * second}, false},
 		{"metadata store away", storm(seamKV, climate{lose: 0.7, failBefore: 1}), [2]time.Duration{second, 25 * second}, false},
 		{"bucket unreliable", storm(seamBucket, climate{failBefore: 0.2, failAfter: 0.2, lose: 0.05}), [2]time.Duration{second, 30 * second}, false},
@@ -101,7 +102,7 @@ func (w *World) trouble(ctx context.Context) {
 			s = w.nodes[0]
 		}
 		lasts := between(rng, t.lasts[0], t.lasts[1])
-		if left := end - w.sched.now(); lasts > left {
+		if left := max(0, end-w.sched.now()); lasts > left {
 			lasts = left + between(rng, 0, 100*time.Millisecond) // not all at one instant
 		}
 		w.trace.add(w.sched.now(), "-- %s: %s for %v", s.name, t.name, lasts.Round(time.Millisecond))
