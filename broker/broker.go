@@ -99,7 +99,8 @@ type Broker struct {
 		salvage   *salvage.Metrics
 	}
 	current atomic.Pointer[ingest.Log]
-	waiting atomic.Pointer[string] // why it is not ready; nil: it is
+	waiting atomic.Pointer[string]    // why it is not ready; nil: it is
+	left    atomic.Pointer[time.Time] // when it had a session last; nil: it has one, or has had none
 }
 
 // dialTimeout bounds the wait for a connection to another broker.
@@ -127,11 +128,14 @@ func New(cfg Config, deps Deps) *Broker {
 	reader := fetch.NewReader(cfg.Fetch, b.current.Load, deps.Committed, deps.Store.Catalog(), fetch.NewMetrics(deps.Registerer))
 	b.groups = newGroups(b)
 	if cfg.API.Shared {
+		if cfg.Forward.Dial == nil {
+			cfg.Forward.Dial = deps.Dial
+		}
 		b.forward = forward.New(cfg.Forward, deps.Registerer)
 	}
 	handler := api.New(cfg.API, api.Deps{
 		Log: front{b}, Reader: reader,
-		Topics: topics{b}, Configs: topics{b}, Quotas: topics{b}, Cluster: cluster{b}, ProducerIDs: newProducerIDs(deps.Store), Groups: b.groups, Forward: b.forward,
+		Topics: topics{b}, Configs: topics{b}, Quotas: topics{b}, Cluster: cluster{b}, ProducerIDs: newProducerIDs(deps.Store), Groups: b.groups, Forward: b.forward, Away: b.away,
 		LogLevel: deps.LogLevel,
 	}, deps.Log, deps.Registerer)
 	cfg.Wire.Quota = handler.ConnectionThrottle
@@ -150,6 +154,13 @@ func (b *Broker) Ready() error {
 		}
 	}
 	return nil
+}
+
+// away tells whether the broker has had no session for so long that others may
+// have what was its own: what it knows of the cluster is old.
+func (b *Broker) away() bool {
+	left := b.left.Load()
+	return left != nil && time.Since(*left) > b.cfg.SessionTTL
 }
 
 func (b *Broker) notReady(why string) { b.waiting.Store(&why) }
@@ -292,7 +303,11 @@ func (b *Broker) serve(ctx context.Context, s *metastore.BrokerSession, l *inges
 		b.log.Warn("some partitions could not be taken yet", "error", err)
 	}
 	b.current.Store(l)
-	defer b.current.Store(nil)
+	b.left.Store(nil)
+	defer func() {
+		b.current.Store(nil)
+		b.left.Store(new(time.Now()))
+	}()
 	coordinating, stopCoordinating := context.WithCancel(context.WithoutCancel(ctx))
 	coordinated := make(chan struct{})
 	go func() {

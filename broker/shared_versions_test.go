@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,7 +16,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/metastore"
 )
 
@@ -104,10 +104,27 @@ func errorsIn(v reflect.Value) (codes []int16) {
 	return codes
 }
 
+// errorsOf are the errors anywhere in an answer.
+func errorsOf(resp kmsg.Response) []int16 { return errorsIn(reflect.ValueOf(resp)) }
+
+// settled asks until nothing is on its way from one broker to another.
+func (c *wireClient) settled(req kmsg.Request) kmsg.Response {
+	c.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		resp := c.asks(req)
+		moving := slices.ContainsFunc(errorsOf(resp), func(code int16) bool {
+			return slices.Contains([]*kerr.Error{kerr.NotCoordinator, kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress, kerr.NotLeaderForPartition, kerr.LeaderNotAvailable}, kerr.TypedErrorForCode(code))
+		})
+		if !moving || time.Now().After(deadline) {
+			return resp
+		}
+	}
+}
+
 func (c *wireClient) succeeds(req kmsg.Request) kmsg.Response {
 	c.t.Helper()
-	resp := c.asks(req)
-	for _, code := range errorsIn(reflect.ValueOf(resp)) {
+	resp := c.settled(req)
+	for _, code := range errorsOf(resp) {
 		c.t.Fatalf("api key %d version %d: %v in %+v", req.Key(), req.GetVersion(), kerr.ErrorForCode(code), resp)
 	}
 	return resp
@@ -266,7 +283,7 @@ func servesProduce(t *testing.T, entry *wireClient, made *metastore.Topic) {
 			continue // refused
 		}
 		for _, acks := range []int16{-1, 1} {
-			req := produceTo(made, acks, func(int32) []byte { return built(batch.None, nil, rec{time.Now().UnixMilli(), "p"}) }, 0, 1, 2, 3, 4, 5, 6, 7, 8)
+			req := produceTo(made, acks, func(int32) []byte { return one("p") }, 0, 1, 2, 3, 4, 5, 6, 7, 8)
 			req.SetVersion(v)
 			for i, p := range entry.succeeds(req).(*kmsg.ProduceResponse).Topics[0].Partitions {
 				if p.Partition != int32(i) || p.BaseOffset != next || v >= 5 && p.LogStartOffset != 0 {
@@ -277,7 +294,7 @@ func servesProduce(t *testing.T, entry *wireClient, made *metastore.Topic) {
 		}
 		// What an owner refuses is said as it says it.
 		req := produceTo(made, -1, func(int32) []byte {
-			b := built(batch.None, nil, rec{time.Now().UnixMilli(), "p"})
+			b := one("p")
 			b[len(b)-1] ^= 1
 			return b
 		}, 0, 1, 2, 3, 4, 5, 6, 7, 8)
@@ -297,7 +314,7 @@ func servesGroup(t *testing.T, entry *wireClient, made *metastore.Topic, name st
 		join.SetVersion(v)
 		join.Group, join.ProtocolType, join.SessionTimeoutMillis, join.RebalanceTimeoutMillis = name, "consumer", 10_000, 10_000
 		join.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: []byte("m")}}
-		joined := entry.asks(join).(*kmsg.JoinGroupResponse)
+		joined := entry.settled(join).(*kmsg.JoinGroupResponse)
 		if joined.ErrorCode == kerr.MemberIDRequired.Code {
 			join.MemberID = joined.MemberID
 			joined = entry.succeeds(join).(*kmsg.JoinGroupResponse)

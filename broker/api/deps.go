@@ -155,5 +155,6 @@ type Deps struct {
 	ProducerIDs ProducerIDs
 	Groups      *group.Coordinator
 	Forward     *forward.Forwarder // may be nil unless Config.Shared
+	Away        func() bool        // likewise: what this broker knows of the others is old
 	LogLevel    *slog.LevelVar     // least severity that the process logs; may be nil in tests
 }

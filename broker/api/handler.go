@@ -128,6 +128,10 @@ func (h *Handler) FrameBytesMax(key int16) int {
 
 var errVersion = errors.New("version is not served")
 
+// errAway ends a connection that came through a load balancer: the client is to
+// come in by a broker that knows who owns what.
+var errAway = errors.New("this broker has lost the cluster, others serve its clients")
+
 // Start implements wire.Handler. A version that is not served closes the
 // connection, as Kafka does; only ApiVersions answers every version.
 func (h *Handler) Start(ctx context.Context, r *wire.Request) (wire.Work, error) {
@@ -141,6 +145,9 @@ func (h *Handler) Start(ctx context.Context, r *wire.Request) (wire.Work, error)
 			return nil, errVersion
 		}
 		return h.measured(route, begun, unknownApiVersions{h}), nil
+	}
+	if h.shared(r) && h.Away() {
+		return nil, errAway
 	}
 	if r.Version >= route.flexible {
 		if err := r.SkipHeaderTags(); err != nil {
