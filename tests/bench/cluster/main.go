@@ -45,7 +45,7 @@ func main() {
 	flag.StringVar(&b.chronik, "chronik", "bin/chronik", "the binary")
 	flag.DurationVar(&b.seconds, "time", 20*time.Second, "how long each load lasts")
 	flag.IntVar(&b.brokers, "brokers", 3, "brokers")
-	flag.StringVar(&only, "only", "", "comma list of: object, cold, metadata")
+	flag.StringVar(&only, "only", "", "comma list of: object, cold, metadata, failover, moves")
 	flag.Parse()
 	if only != "" {
 		b.only = strings.Split(only, ",")
@@ -68,6 +68,8 @@ func (b *bench) run(ctx context.Context) error {
 		// What is read has left memory and is in no cache.
 		{"cold", []string{"tail.bytes_max=1MiB", "cache.memory_bytes_max=16MiB", "cache.disk_bytes_max=0"}, b.cold},
 		{"metadata", []string{"topic.partitions_max=10000"}, b.metadata},
+		{"failover", []string{"takeover.grace=0s"}, b.failover},
+		{"moves", nil, b.moves},
 	} {
 		if b.only != nil && !slices.Contains(b.only, part.name) {
 			continue
