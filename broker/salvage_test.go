@@ -383,3 +383,58 @@ func TestASalvageThatIsCutOffAnywhereDoublesNothing(t *testing.T) {
 		t.Errorf("the last connection was cut after %d steps: too few were", lasts.Load())
 	}
 }
+
+// Under wal readers may have seen what an owner that stays away too long takes
+// with it. The leader epochs tell them where its log was cut off.
+func TestReadersOfAnOverrunOwnerLearnWhereItsLogWasCut(t *testing.T) {
+	l := newLossy(t)
+	old, _ := l.owned(nil)
+	l.mustProduce(old, l.numbered(-1, -1, -1, "seen 0", "seen 1", "seen 2"))
+	if got := l.read(old); len(got) != 3 {
+		t.Fatalf("read %q", got)
+	}
+	epoch := l.nodes[0].store.Catalog().Partition(l.partition()).Owner.Epoch
+	l.cutOff(old)
+	heir, _ := l.owned(old)
+	now := heir.store.Catalog().Partition(l.partition()).Owner.Epoch
+	if now <= epoch {
+		t.Fatalf("epoch %d after %d", now, epoch)
+	}
+	client := l.dial(heir.client.Addr())
+	defer l.back(old)
+	ask := func(current metastore.Epoch) (metastore.Epoch, int64, error) {
+		req := kmsg.NewPtrOffsetForLeaderEpochRequest()
+		part := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
+		part.CurrentLeaderEpoch, part.LeaderEpoch = int32(current), int32(epoch)
+		req.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: "t", Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{part}}}
+		resp, err := client.Broker(int(heir.id)).Request(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := resp.(*kmsg.OffsetForLeaderEpochResponse).Topics[0].Partitions[0]
+		return metastore.Epoch(p.LeaderEpoch), p.EndOffset, kerr.ErrorForCode(p.ErrorCode)
+	}
+	l.until("the new owner serves", heir, func(*metastore.Catalog) bool {
+		_, _, err := ask(now)
+		return !errors.Is(err, kerr.NotLeaderForPartition)
+	})
+	if _, _, err := ask(epoch); !errors.Is(err, kerr.FencedLeaderEpoch) {
+		t.Errorf("with the old epoch: %v", err)
+	}
+	if _, end, err := ask(now); err != nil || end != 0 {
+		t.Errorf("the old epoch ended at %d (%v), want 0", end, err)
+	}
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 100, 1, 1<<20
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.FetchOffset, part.PartitionMaxBytes, part.CurrentLeaderEpoch, part.LastFetchedEpoch = 3, 1<<20, int32(now), int32(epoch)
+	req.Topics = []kmsg.FetchRequestTopic{{Topic: "t", TopicID: l.topic.ID, Partitions: []kmsg.FetchRequestTopicPartition{part}}}
+	resp, err := client.Broker(int(heir.id)).Request(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := resp.(*kmsg.FetchResponse).Topics[0].Partitions[0]
+	if got.DivergingEpoch.EndOffset != 0 && !errors.Is(kerr.ErrorForCode(got.ErrorCode), kerr.OffsetOutOfRange) {
+		t.Errorf("a fetch behind the cut: error %d, diverging epoch %+v", got.ErrorCode, got.DivergingEpoch)
+	}
+}
