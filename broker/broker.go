@@ -257,20 +257,11 @@ func (b *Broker) sessions(ctx context.Context) error {
 	}
 }
 
-// session is one life: register, recover the WAL, take partitions, serve. It
+// session is one life: recover the WAL, register, take partitions, serve. It
 // begins with nothing of the one before but the disk. [new-session-empty]
 func (b *Broker) session(ctx context.Context) error {
-	s, err := b.deps.Store.Register(ctx, b.description(), b.cfg.SessionTTL)
-	if err != nil {
-		return err
-	}
-	defer b.close("session", func() error {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.SessionTTL)
-		defer cancel()
-		return s.Close(closing)
-	})
 	l, recovery, err := ingest.Open(ingest.Options{
-		Config: b.cfg.Ingest, Session: s, Store: b.deps.Store, Bucket: b.deps.Bucket,
+		Config: b.cfg.Ingest, Store: b.deps.Store, Bucket: b.deps.Bucket,
 		Log: b.log, Metrics: b.metrics.ingest,
 		WAL: wal.Options{
 			Dir: filepath.Join(b.cfg.DataDir, "wal"), FS: b.deps.FS, FileBytes: b.cfg.WALFileBytes,
@@ -284,6 +275,17 @@ func (b *Broker) session(ctx context.Context) error {
 	for _, d := range recovery.Damage {
 		b.log.Error("write-ahead log is damaged, the rest of it is served", "damage", d.String())
 	}
+	// Only now: who is registered is given partitions, and can serve them.
+	s, err := b.deps.Store.Register(ctx, b.description(), b.cfg.SessionTTL)
+	if err != nil {
+		return err
+	}
+	defer b.close("session", func() error {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.cfg.SessionTTL)
+		defer cancel()
+		return s.Close(closing)
+	})
+	l.Begin(s)
 	salvager := salvage.New(salvage.Options{
 		Catalog: b.deps.Store.Catalog(), Read: l.ReadRecovered, Release: l.Release, Dial: b.deps.Dial,
 		Slog: b.log, Metrics: b.metrics.salvage,

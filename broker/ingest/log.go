@@ -77,8 +77,8 @@ func fill[T comparable](field *T, value T) {
 // Options are what a Log is made of.
 type Options struct {
 	Config
-	WAL     wal.Options // Synced is set by Open
-	Session *metastore.BrokerSession
+	WAL     wal.Options              // Synced is set by Open
+	Session *metastore.BrokerSession // nil: to be given by Begin
 	Store   *metastore.Store
 	Bucket  objstore.Bucket
 	Log     *slog.Logger
@@ -139,6 +139,10 @@ func Open(o Options) (*Log, *wal.Recovery, error) {
 	}
 	return l, rec, nil
 }
+
+// Begin gives a Log that was opened without one its session, before anything is
+// adopted or run.
+func (l *Log) Begin(s *metastore.BrokerSession) { l.opts.Session = s }
 
 // Adoption is a partition that this broker has just taken.
 type Adoption struct {

@@ -116,10 +116,11 @@ func (p *peer) call(ctx context.Context, req kmsg.Request, version int16) (kmsg.
 var errAnswer = errors.New("answer does not name the partition that was asked for")
 
 // produce appends one batch and returns the offset of its first record, or where
-// that was appended before. It waits for as much as the topic calls durable.
+// that was appended before. It waits for the owner's disk: no more was promised
+// to the producer of a batch that another owner could overtake.
 func (p *peer) produce(ctx context.Context, part topic.Partition, raw []byte) (base int64, err error) {
 	req := kmsg.NewPtrProduceRequest()
-	req.Acks, req.TimeoutMillis = -1, int32((callTimeout / 2).Milliseconds())
+	req.Acks, req.TimeoutMillis = 1, int32((callTimeout / 2).Milliseconds())
 	t := kmsg.NewProduceRequestTopic()
 	t.TopicID = part.Topic
 	index := kmsg.NewProduceRequestTopicPartition()

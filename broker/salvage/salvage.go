@@ -34,6 +34,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/internal/batch"
@@ -101,7 +102,7 @@ const (
 	pauseMax = time.Second
 )
 
-// Run salvages until ctx ends, one partition after the other. What it has not
+// Run salvages until ctx ends, a few partitions at once. What it has not
 // done by then is found again in the write-ahead log by the next session.
 func (s *Salvager) Run(ctx context.Context) {
 	defer s.Metrics.pending.Set(0)
@@ -124,6 +125,9 @@ func (s *Salvager) Run(ctx context.Context) {
 	}
 }
 
+// partitionsMax is how many partitions are salvaged at once.
+const partitionsMax = 8
+
 // round tries every partition once.
 func (s *Salvager) round(ctx context.Context) (worked, left bool) {
 	s.mu.Lock()
@@ -133,21 +137,26 @@ func (s *Salvager) round(ctx context.Context) (worked, left bool) {
 	}
 	s.mu.Unlock()
 	slices.SortFunc(partitions, topic.Partition.Compare)
+	var mu sync.Mutex
+	var all errgroup.Group
+	all.SetLimit(partitionsMax)
 	for _, p := range partitions {
-		if ctx.Err() != nil {
-			return worked, true
-		}
-		s.mu.Lock()
-		orphans := s.jobs[p]
-		s.mu.Unlock()
-		done, err := s.salvage(ctx, p, orphans)
-		worked = worked || done > 0
-		s.finish(p, done)
-		if err != nil && ctx.Err() == nil {
-			s.Slog.Info("salvage goes on later", "partition", p, "batches_left", len(orphans)-done, "error", err)
-		}
-		left = left || err != nil
+		all.Go(func() error {
+			s.mu.Lock()
+			orphans := s.jobs[p]
+			s.mu.Unlock()
+			done, err := s.salvage(ctx, p, orphans)
+			s.finish(p, done)
+			if err != nil && ctx.Err() == nil {
+				s.Slog.Info("salvage goes on later", "partition", p, "batches_left", len(orphans)-done, "error", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			worked, left = worked || done > 0, left || err != nil
+			return nil
+		})
 	}
+	_ = all.Wait() // none of them returns an error
 	return worked, left
 }
 
