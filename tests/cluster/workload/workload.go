@@ -366,7 +366,7 @@ func (w *Workload) Close() error {
 func (w *Workload) readBack(ctx context.Context, t Topic) error {
 	starts, err := w.admin.ListStartOffsets(ctx, t.Name)
 	ends, err2 := w.admin.ListEndOffsets(ctx, t.Name)
-	if err := errors.Join(err, err2); err == nil {
+	if err = errors.Join(err, err2); err == nil {
 		err = errors.Join(starts.Error(), ends.Error())
 	}
 	if err != nil {
