@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -62,6 +63,7 @@ func runNode(ctx context.Context, cfg *config.Config, out, logs io.Writer) error
 	for _, warning := range cfg.Warnings {
 		log.Warn(warning)
 	}
+	node.LimitMemory(cfg, os.DirFS("/"), log)
 	starting, cancel := context.WithCancel(ctx)
 	if !cfg.Clustered() {
 		starting, cancel = context.WithTimeout(ctx, startWithin)

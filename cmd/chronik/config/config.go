@@ -111,6 +111,9 @@ type Config struct {
 		OffsetsRetentionCheck time.Duration
 		OffsetMetadataMax     int
 	}
+	Memory struct {
+		Limit Bytes // 0: see node.LimitMemory
+	}
 	WAL struct {
 		FileBytes    Bytes
 		Bytes        Bytes

@@ -56,6 +56,8 @@ func (c *Config) processSettings() []*Setting {
 			Doc: "Name of the cluster: the root of its keys in the metadata store and of its objects in the bucket."},
 		{Key: "data_dir", Default: "./data", Value: textValue{&c.DataDir},
 			Doc: "Folder for everything local: the write-ahead log, caches, and in `chronik dev` the metadata and the bucket. One process's alone."},
+		{Key: "memory.limit", Default: "0B", Value: bytesValue{&c.Memory.Limit, 0},
+			Doc: "Memory of the process, without that of SQL (`query.memory_bytes_max`), from which on it collects garbage harder instead of growing. 0B: as GOMEMLIMIT says, else nine tenths of the container's limit, if it has one."},
 		{Key: "log.level", Default: "info", Value: choiceValue{&c.Log.Level, []string{"debug", "info", "warn", "error"}},
 			Doc: "Least severity that is logged, to standard error."},
 		{Key: "log.format", Default: "text", Value: choiceValue{&c.Log.Format, []string{"text", "json"}},
