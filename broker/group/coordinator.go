@@ -97,6 +97,8 @@ func (c *Coordinator) Begin(slot int, storage Storage) {
 	t := &term{coordinator: c, slot: slot, storage: storage, commits: newCommitter(storage), groups: make(map[string]*running)}
 	t.life, t.end = context.WithCancel(context.Background())
 	c.terms[slot] = t
+	c.metrics.slots.Inc()
+	c.metrics.taken.Inc()
 	t.tasks.Go(t.load)
 	t.tasks.Go(t.expire)
 }
@@ -112,6 +114,7 @@ func (c *Coordinator) End(slot int) {
 	c.terms[slot] = nil
 	c.mu.Unlock()
 	if t != nil {
+		c.metrics.slots.Dec()
 		t.retire()
 	}
 }

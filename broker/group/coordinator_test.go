@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/broker/group"
@@ -203,7 +204,8 @@ type doubtful struct {
 func (d *doubtful) Valid() bool { return !d.lapsed.Load() }
 
 func TestOnlyTheCoordinatorAnswers(t *testing.T) {
-	c := group.New(group.Config{}, noTopics, slog.New(slog.DiscardHandler), group.NewMetrics(nil))
+	reg := prometheus.NewRegistry()
+	c := group.New(group.Config{}, noTopics, slog.New(slog.DiscardHandler), group.NewMetrics(reg))
 	defer c.Close()
 	refuses := func(name string) {
 		t.Helper()
@@ -227,6 +229,7 @@ func TestOnlyTheCoordinatorAnswers(t *testing.T) {
 	refuses("g")
 
 	beginAll(c, newStore())
+	require.Equal(t, 1.0+metastore.Slots, counter(t, reg, "chronik_group_slots_taken_total"))
 	_, err = c.Join(t.Context(), "", join(""))
 	require.ErrorIs(t, err, group.ErrInvalidGroupID)
 	_, err = c.Committed(t.Context(), "")

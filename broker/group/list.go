@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Describe shows a group of the classic protocol. One that only has offsets is
@@ -47,11 +49,19 @@ func (c *Coordinator) List(ctx context.Context) ([]Listed, error) {
 	if err != nil {
 		return nil, err
 	}
+	bySlot := make([]map[string]Summary, len(terms))
+	var reading errgroup.Group
+	reading.SetLimit(listersMax)
+	for i, t := range terms {
+		bySlot[i] = make(map[string]Summary)
+		reading.Go(func() error { return t.list(ctx, bySlot[i]) })
+	}
+	if err := reading.Wait(); err != nil {
+		return nil, err
+	}
 	byName := make(map[string]Summary)
-	for _, t := range terms {
-		if err := t.list(ctx, byName); err != nil {
-			return nil, err
-		}
+	for _, groups := range bySlot {
+		maps.Copy(byName, groups)
 	}
 	listed := make([]Listed, 0, len(byName))
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
@@ -59,6 +69,9 @@ func (c *Coordinator) List(ctx context.Context) ([]Listed, error) {
 	}
 	return listed, nil
 }
+
+// listersMax is how many slots are read at once for a list.
+const listersMax = 8
 
 // list adds the groups of the slot.
 func (t *term) list(ctx context.Context, byName map[string]Summary) error {
@@ -110,6 +123,13 @@ func (c *Coordinator) Delete(ctx context.Context, group string) error {
 		return ErrNotEmpty
 	}
 	defer g.release()
+	if busy := g.term.commits.settled(group); busy != nil {
+		select { // or what is being committed would come back
+		case <-busy:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	offsets, err := g.term.storage.FetchOffsets(ctx, group)
 	switch {
 	case err != nil:

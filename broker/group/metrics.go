@@ -10,6 +10,8 @@ type Metrics struct {
 	expired         prometheus.Counter
 	metadataRefused prometheus.Counter
 	full            prometheus.Counter
+	slots           prometheus.Gauge
+	taken           prometheus.Counter
 }
 
 // NewMetrics registers the metrics with r, which may be nil.
@@ -29,8 +31,12 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			"Offsets that were refused because their metadata was longer than group.offset_metadata_bytes_max."),
 		full: counter("chronik_group_full_total", "Members that were refused because their group had group.members_max."),
 	}
+	m.slots = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "chronik_group_slots", Help: "Coordinator slots, of 64 in the cluster, whose groups this broker serves.",
+	})
+	m.taken = counter("chronik_group_slots_taken_total", "Coordinator slots whose groups this broker began to serve.")
 	if r != nil {
-		r.MustRegister(m.rebalances, m.writes, m.late, m.expired, m.metadataRefused, m.full)
+		r.MustRegister(m.slots, m.taken, m.rebalances, m.writes, m.late, m.expired, m.metadataRefused, m.full)
 	}
 	return m
 }
