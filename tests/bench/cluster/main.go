@@ -1,7 +1,7 @@
 // Command cluster measures a cluster of processes (etcd, MinIO, brokers) that it
 // starts itself, beside what the stores under it take in the same run: the
-// acknowledgement of durability=object, cold reads, and what the metadata store
-// and the bucket are asked. It prints Markdown tables for docs/benchmarks.
+// acknowledgement of durability=object, cold reads, what the metadata store and the
+// bucket are asked, and what it costs that many groups commit. It prints Markdown tables for docs/benchmarks.
 //
 //	make build tools && go run ./tests/bench/cluster
 //	go run ./tests/bench/cluster -only cold -time 30s
@@ -45,7 +45,7 @@ func main() {
 	flag.StringVar(&b.chronik, "chronik", "bin/chronik", "the binary")
 	flag.DurationVar(&b.seconds, "time", 20*time.Second, "how long each load lasts")
 	flag.IntVar(&b.brokers, "brokers", 3, "brokers")
-	flag.StringVar(&only, "only", "", "comma list of: object, cold, metadata, failover, moves")
+	flag.StringVar(&only, "only", "", "comma list of: object, cold, metadata, failover, moves, groups")
 	flag.Parse()
 	if only != "" {
 		b.only = strings.Split(only, ",")
@@ -70,6 +70,7 @@ func (b *bench) run(ctx context.Context) error {
 		{"metadata", []string{"topic.partitions_max=10000"}, b.metadata},
 		{"failover", []string{"takeover.grace=0s"}, b.failover},
 		{"moves", nil, b.moves},
+		{"groups", nil, b.groups},
 	} {
 		if b.only != nil && !slices.Contains(b.only, part.name) {
 			continue
