@@ -5,8 +5,9 @@
 // partition's end, as new records, by whoever owns it now, over the ordinary
 // protocol [salvage-as-new].
 //
-// Each batch is appended once, however often a salvage is cut off and begun
-// again, and not at all where its producer has sent it again meanwhile:
+// Each batch is appended once [salvage-idempotent], however often a salvage is cut
+// off and begun again, and not at all where its producer has sent it again
+// meanwhile:
 //
 //   - A batch of an idempotent producer is sent as it is. The owner knows it
 //     again by its producer id, epoch and sequence.

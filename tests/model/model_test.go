@@ -2,6 +2,9 @@ package model
 
 import (
 	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +111,36 @@ func TestWithoutAConditionTheFlawIsFound(t *testing.T) {
 			}
 			t.Logf("%s:\n%s", r.Broken, r.Trace)
 		})
+	}
+}
+
+// The code that keeps a condition carries its name, so that whoever changes it
+// finds what it rests on.
+func TestEachConditionHasItsPlaceInTheCode(t *testing.T) {
+	missing := map[Condition]bool{}
+	for _, c := range Conditions {
+		missing[c] = true
+	}
+	root := filepath.Join("..", "..")
+	for _, room := range []string{"broker", "compactor", "metastore", "objstore", "internal"} {
+		err := filepath.WalkDir(filepath.Join(root, room), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			code, err := os.ReadFile(path)
+			for c := range missing {
+				if strings.Contains(string(code), "["+string(c)+"]") {
+					delete(missing, c)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for c := range missing {
+		t.Errorf("no code carries [%s]", c)
 	}
 }
 
