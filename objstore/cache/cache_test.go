@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -452,4 +453,38 @@ func BenchmarkGetFromMemory(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// zeros is a bucket of one large object that is nowhere.
+type zeros struct{ objstore.Bucket }
+
+const zerosSize = 64 << 20
+
+func (zeros) Head(context.Context, string) (objstore.Attributes, error) {
+	return objstore.Attributes{Name: "o", Size: zerosSize, ETag: "x"}, nil
+}
+
+func (zeros) Get(_ context.Context, _ string, _, length int64) ([]byte, error) {
+	return make([]byte, length), nil
+}
+
+// The budget is of what the chunks really keep: none of them keeps the row that
+// it was fetched with.
+func TestTheBudgetIsWhatTheProcessKeeps(t *testing.T) {
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	const budget = 32 << 20
+	b := open(t, zeros{}, cache.Options{MemoryBytesMax: budget})
+	before := heap()
+	for at := int64(0); at < zerosSize; at += 4 << 20 { // rows of four chunks
+		_, err := b.Get(t.Context(), "o", at, 4<<20)
+		require.NoError(t, err)
+	}
+	require.InDelta(t, budget, heap()-before, budget/8)
+	runtime.KeepAlive(b)
 }

@@ -161,12 +161,13 @@ func (b *Bucket) fetch(r *run, i, next int) error {
 	if err != nil {
 		return err
 	}
+	row := next-i > 1
 	for ; i < next; i++ {
 		size := r.object.chunkSize(b, r.first+int64(i))
 		chunk := data[:size]
 		data = data[size:]
-		if next-i > 1 || len(chunk) != cap(chunk) {
-			chunk = bytes.Clone(chunk) // else one chunk kept keeps the whole row
+		if row || len(chunk) != cap(chunk) {
+			chunk = bytes.Clone(chunk) // else one chunk kept keeps the whole row, the last one too
 		}
 		b.land(r, i, chunk, nil)
 		b.toDisk(r.key(i), chunk)
