@@ -42,8 +42,45 @@ func BenchmarkPass(b *testing.B) {
 	}
 }
 
+// Cleaning one log file, all of which is new, by keys of which each came four
+// times: its keys are gathered, and what is left is written.
+func BenchmarkClean(b *testing.B) {
+	const records = 200_000
+	for _, codec := range []batch.Codec{batch.None, batch.Zstd} {
+		b.Run(codec.String(), func(b *testing.B) {
+			c, s := segmentOf(b, records, records/4, codec, false)
+			plan, _ := c.policy.decide(s, c.now().Add(24*time.Hour))
+			first, err := c.pass(b.Context(), task{snap: s, plan: plan})
+			require.NoError(b, err)
+			s.section = first.section
+			s.view.Manifest.Version, s.view.Manifest.Marks.Log, s.view.Ranges = s.section.Version, s.section.Marks.Log, nil
+			s.config = topicconfig.Resolve(map[string]string{"cleanup.policy": "compact"}, nil)
+			plan, _ = c.policy.decide(s, c.now())
+			require.True(b, plan.clean.due())
+			b.SetBytes(s.section.Log[0].Size)
+			b.ReportAllocs()
+			begun := cpuSeconds(b)
+			var left int64
+			for b.Loop() {
+				p, err := c.pass(b.Context(), task{snap: s, plan: plan, cleaning: &cleaning{}})
+				require.NoError(b, err)
+				require.NoError(b, manifest.Check(p.snap.section, p.section))
+				require.Equal(b, int64(records), p.section.Clean.Next)
+				left = p.section.Log[0].Records
+			}
+			b.ReportMetric(float64(records)*float64(b.N)/(cpuSeconds(b)-begun)/1e6, "Mrecords/core-s")
+			b.ReportMetric(float64(left)/records, "left")
+		})
+	}
+}
+
 // segmentOfLogs is a compactor and a partition with one segment of access logs.
 func segmentOfLogs(b *testing.B, records int, columnar bool) (*Compactor, snapshot) {
+	return segmentOf(b, records, 500, batch.None, columnar)
+}
+
+// segmentOf is the same with that many hosts, their names being the keys.
+func segmentOf(b *testing.B, records, hosts int, codec batch.Codec, columnar bool) (*Compactor, snapshot) {
 	bucket := memory.New()
 	id := ulid.MustNew(ulid.Now(), ulid.DefaultEntropy())
 	p := topic.Partition{Topic: topic.NewID()}
@@ -52,9 +89,9 @@ func segmentOfLogs(b *testing.B, records int, columnar bool) (*Compactor, snapsh
 	r := rand.New(rand.NewPCG(1, 2))
 	var builder batch.Builder
 	for offset := 0; offset < records; offset += 100 {
-		builder.Reset(batch.Options{})
+		builder.Reset(batch.Options{Codec: codec})
 		for i := range 100 {
-			builder.Append(time.Now().UnixMilli(), fmt.Appendf(nil, "host-%d", r.IntN(500)), fmt.Appendf(nil,
+			builder.Append(time.Now().UnixMilli(), fmt.Appendf(nil, "host-%d", r.IntN(hosts)), fmt.Appendf(nil,
 				`{"at":%q,"level":"info","service":"gateway-%d","path":"/api/v1/orders/%d","status":%d,"bytes":%d,"took_ms":%.2f,"cached":%v}`,
 				time.Now().UTC().Format(time.RFC3339Nano), r.IntN(8), r.IntN(100_000), 200+r.IntN(4)*100, offset+i, r.ExpFloat64()*20, i%3 == 0))
 		}
@@ -78,7 +115,7 @@ func segmentOfLogs(b *testing.B, records int, columnar bool) (*Compactor, snapsh
 	s := snapshot{config: topicconfig.Resolve(map[string]string{"columnar.enabled": fmt.Sprint(columnar)}, nil)}
 	s.view.Partition, s.view.Topic = p, &metastore.Topic{Name: "logs", ID: p.Topic, Partitions: 1}
 	s.view.Ranges = []metastore.RangeRef{{
-		SegmentRange: metastore.SegmentRange{Partition: p, First: 0, Next: int64(records), Length: footer.Ranges[0].Length},
+		SegmentRange: metastore.SegmentRange{Partition: p, First: 0, Next: int64(records), Length: footer.Ranges[0].Length, MaxTimestamp: footer.Ranges[0].MaxTimestamp},
 		Segment:      &metastore.Segment{ID: id.String(), Object: "segment", Size: body.Size},
 	}}
 	return c, s
