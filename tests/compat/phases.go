@@ -31,6 +31,7 @@ type trial struct {
 	bootstrap string
 	found     results
 	signs     string // folder in which drivers and suite wait for each other, "" while there is none
+	compacted bool   // the topics of the interchange begin with what compaction left
 }
 
 // phase is what all drivers do before any of them does the next.
@@ -62,6 +63,8 @@ func phases(capabilities []string) (all []phase) {
 }
 
 // makeInterchange makes the topics of one partition, one for each compression.
+// Each begins as a compacted topic does: with a hole, in which an empty batch
+// holds the last sequence of a producer, and what is left of it.
 func makeInterchange(ctx context.Context, t *trial) ([]string, func(context.Context, []driver) error, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(t.bootstrap))
 	if err != nil {
@@ -70,15 +73,101 @@ func makeInterchange(ctx context.Context, t *trial) ([]string, func(context.Cont
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	made, err := kadm.NewClient(client).CreateTopics(ctx, 1, 1, nil,
-		"interchange-none", "interchange-gzip", "interchange-snappy", "interchange-lz4", "interchange-zstd")
+	names := []string{"interchange-none", "interchange-gzip", "interchange-snappy", "interchange-lz4", "interchange-zstd"}
+	made, err := kadm.NewClient(client).CreateTopics(ctx, 1, 1, map[string]*string{
+		"cleanup.policy": new("compact"), "min.cleanable.dirty.ratio": new("0"), "max.compaction.lag.ms": new("1"),
+	}, names...)
 	if err == nil {
 		err = made.Error()
 	}
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) { // a server that runs already may have them
+	if errors.Is(err, kerr.TopicAlreadyExists) { // a server that runs already may have them
+		return nil, nil, nil
+	}
+	if err == nil {
+		err = compact(ctx, t.bootstrap, names)
+	}
+	if err != nil {
 		return nil, nil, fmt.Errorf("make the topics for the interchange: %w", err)
 	}
+	t.compacted = true
 	return nil, nil, nil
+}
+
+// compactedWriter is who has written what compaction left, interchangeRecords
+// records a topic, and as many before that are gone.
+const (
+	compactedWriter    = "compacted"
+	interchangeRecords = 100
+)
+
+// compact writes each topic's records twice, waits until the first ones are gone,
+// and ends the compaction, so that clients may write as to any other topic.
+func compact(ctx context.Context, bootstrap string, topics []string) error {
+	for range 2 {
+		client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
+		if err != nil {
+			return err
+		}
+		for _, topic := range topics {
+			var records []*kgo.Record
+			for i := range interchangeRecords {
+				key := fmt.Sprintf("%s-%d", compactedWriter, i)
+				records = append(records, &kgo.Record{
+					Topic: topic, Key: []byte(key), Value: []byte(key + "-" + strings.Repeat("x", 200)),
+					Headers: []kgo.RecordHeader{{Key: "compat", Value: []byte(compactedWriter)}},
+				})
+			}
+			if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
+				client.Close()
+				return err
+			}
+		}
+		client.Close()
+	}
+	for _, topic := range topics {
+		for {
+			first, err := firstOffset(ctx, bootstrap, topic)
+			if err != nil {
+				return fmt.Errorf("%s is not compacted: %w", topic, err)
+			}
+			if first >= interchangeRecords {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%s is not compacted: it begins at %d: %w", topic, first, ctx.Err())
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	altered, err := kadm.NewClient(client).AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "cleanup.policy", Value: new("delete")}}, topics...)
+	for _, a := range altered {
+		err = errors.Join(err, a.Err)
+	}
+	return err
+}
+
+// firstOffset is that of the first record that a consumer gets.
+func firstOffset(ctx context.Context, bootstrap, topic string) (int64, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	for {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return 0, err
+		}
+		if records := fetches.Records(); len(records) > 0 {
+			return records[0].Offset, nil
+		}
+	}
 }
 
 // namedWriters tells the readers whose records they must find.
@@ -89,8 +178,12 @@ func namedWriters(_ context.Context, t *trial) ([]string, func(context.Context, 
 			writers = append(writers, key)
 		}
 	}
+	gone := 0
+	if t.compacted {
+		writers, gone = append(writers, compactedWriter), interchangeRecords
+	}
 	slices.Sort(writers)
-	return []string{"COMPAT_INTERCHANGE=" + strings.Join(writers, ",")}, nil, nil
+	return []string{"COMPAT_INTERCHANGE=" + strings.Join(writers, ","), fmt.Sprint("COMPAT_GONE=", gone)}, nil, nil
 }
 
 const restartableWithin = 90 * time.Second // and it is back within that

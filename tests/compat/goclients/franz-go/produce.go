@@ -191,7 +191,7 @@ func interchangeRead(ctx context.Context, e driver.Env) (string, error) {
 			return "", err
 		}
 		o, _ := end.Lookup(topic, 0)
-		read, err := x.read(topic, int(o.Offset))
+		read, err := x.read(topic, driver.InterchangeCount(o.Offset))
 		if err != nil {
 			return "", err
 		}

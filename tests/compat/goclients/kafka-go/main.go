@@ -423,7 +423,7 @@ func interchangeRead(ctx context.Context, e driver.Env) (string, error) {
 			return "", err
 		}
 		r := reader(e, topic, "")
-		read, err := take(ctx, r, int(end))
+		read, err := take(ctx, r, driver.InterchangeCount(end))
 		if err = errors.Join(err, r.Close()); err != nil {
 			return "", fmt.Errorf("%s: %w", name, err)
 		}

@@ -144,7 +144,7 @@ var interchangeRead = with(func(x *t) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		read, err := x.read(topic, 0, sarama.OffsetOldest, int(end))
+		read, err := x.read(topic, 0, sarama.OffsetOldest, driver.InterchangeCount(end))
 		if err != nil {
 			return "", err
 		}
