@@ -293,7 +293,7 @@ func (b *Broker) session(ctx context.Context) error {
 	return b.serve(ctx, s, l, ownership.New(ownership.Options{
 		Config: b.cfg.Ownership,
 		Store:  b.deps.Store, Session: s, Log: l, Recovery: recovery, Producers: b.deps.Committed.Producers,
-		Object: b.object, Slog: b.log, Salvage: salvager.Add, Metrics: b.metrics.ownership,
+		Object: b.object, Compacted: b.compacted, Slog: b.log, Salvage: salvager.Add, Metrics: b.metrics.ownership,
 	}), salvager)
 }
 
@@ -396,6 +396,11 @@ func (b *Broker) description() metastore.Broker {
 		d.Listeners = append(d.Listeners, l.Advertised)
 	}
 	return d
+}
+
+// compacted tells whether a topic is compacted by key.
+func (b *Broker) compacted(t *metastore.Topic) bool {
+	return topicconfig.Resolve(t.Config, b.cfg.API.TopicDefaults).CleanupCompact
 }
 
 // object tells whether a topic has durability=object.

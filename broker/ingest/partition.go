@@ -244,6 +244,20 @@ func (p *Partition) dropThrough(e *entry) {
 	}
 }
 
+// DropBelow forgets committed batches below an offset: they are in log files, and
+// what compaction by key takes out of these is not to live on in memory. Their
+// bytes count until those before them leave the tail.
+func (p *Partition) DropBelow(offset int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for n < len(p.entries) && p.entries[n].next <= min(offset, p.committed) {
+		n++
+	}
+	clear(p.entries[:n])
+	p.entries = p.entries[n:]
+}
+
 // dropEvicted forgets a committed entry, and all before it, if its bytes are not
 // in memory: from now on readers find it in its segment.
 func (p *Partition) dropEvicted(e *entry) {

@@ -27,3 +27,19 @@ func TestTheTailIsBoundedByTheMemoryOfSmallBatchesToo(t *testing.T) {
 	require.Greater(t, len(kept.queue)*(entryBytes+small), limit*9/10)
 	require.Equal(t, len(kept.queue), len(part.entries))
 }
+
+// What is in log files leaves the tail of a compacted topic; what is not committed
+// never does.
+func TestDropBelowTakesWhatIsCommitted(t *testing.T) {
+	part := new(Partition)
+	for i := range int64(10) {
+		part.entries = append(part.entries, &entry{Frame: wal.Frame{First: 10 * i}, next: 10*i + 10, part: part})
+	}
+	part.committed = 60
+	part.DropBelow(35)
+	require.Equal(t, int64(30), part.entries[0].First)
+	part.DropBelow(90)
+	require.Equal(t, int64(60), part.entries[0].First)
+	part.DropBelow(20)
+	require.Len(t, part.entries, 4)
+}

@@ -57,6 +57,7 @@ type Options struct {
 	Recovery  *wal.Recovery
 	Producers Producers
 	Object    func(*metastore.Topic) bool // durability=object
+	Compacted func(*metastore.Topic) bool // cleanup.policy has compact; nil: none is
 	Slog      *slog.Logger
 	// Salvage is handed batches that another owner has overtaken, in the order in
 	// which they were written.
@@ -294,6 +295,9 @@ func (m *Manager) lookAtServed(s *sight, v *metastore.View, p topic.Partition, o
 	}
 	view := v.Partition(p)
 	part.Configure(view.Manifest.LogStart, object)
+	if m.Compacted != nil && m.Compacted(view.Topic) {
+		part.DropBelow(view.Manifest.Marks.Log)
+	}
 	if wished == m.Session.Broker() {
 		return
 	}

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import importlib.metadata
+import os
 import queue
 import threading
 import time
