@@ -102,6 +102,9 @@ func startMetadata(ctx context.Context, n *Node) (running, error) {
 		return running{}, err
 	}
 	n.parts.metadata = metadata
+	if n.cfg.Clustered() && !n.cfg.Has(RoleBroker) && unheardOf(metadata.Catalog()) {
+		n.log.Warn("no broker has been in this cluster yet: is its name right?", "cluster", n.cfg.Cluster)
+	}
 	n.opened(func() { n.store = metadata })
 	failed := make(chan error, 1)
 	go func() {
@@ -182,6 +185,9 @@ func (n *Node) connect(ctx context.Context, options etcd.Options) (*etcd.Store, 
 	defer cancel()
 	return etcd.Open(ctx, options)
 }
+
+// unheardOf tells whether a catalog has nothing of a cluster: brokers make it.
+func unheardOf(c *metastore.Catalog) bool { return len(c.Brokers()) == 0 && len(c.Topics()) == 0 }
 
 // explainEtcd adds to a refusal what the operator can do about it.
 func explainEtcd(err error, cfg *config.Config) error {
