@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -108,8 +109,8 @@ func (c *Compactor) segmentRuns(now time.Time) [][]candidate {
 		}
 	}
 	var runs [][]candidate
-	for _, candidates := range byBroker {
-		if run := c.policy.mergeSegments(candidates); run != nil {
+	for _, broker := range slices.Sorted(maps.Keys(byBroker)) {
+		if run := c.policy.mergeSegments(byBroker[broker]); run != nil {
 			runs = append(runs, run)
 		}
 	}

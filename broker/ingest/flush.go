@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -180,7 +181,7 @@ func (l *Log) plan(s *seal) []*piece {
 	}
 	var pieces []*piece
 	for part := range slices.Chunk(ranges, pieceRangesMax) {
-		id := ulid.Make()
+		id := ulid.MustNew(ulid.Timestamp(now), rand.Reader) // two of one millisecond have no order, and need none
 		pieces = append(pieces, &piece{ranges: part, id: id, name: objstore.SegmentName(int32(l.opts.Session.Broker()), int64(l.opts.Session.ID()), id)})
 	}
 	return pieces
