@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"testing/cryptotest"
 	"testing/synctest"
 	"time"
 
@@ -50,6 +51,7 @@ func play(t *testing.T, plan Plan) (result history.Result, fingerprint, tail str
 	if *traceFlag {
 		plan.Out = os.Stdout
 	}
+	cryptotest.SetGlobalRandom(t, plan.Seed) // of the ids that the product makes
 	synctest.Test(t, func(t *testing.T) { result, fingerprint, tail = Run(t, plan) })
 	return result, fingerprint, tail
 }
