@@ -250,6 +250,43 @@ func TestTwoCompactorsOnOneManifestVersionDoNoHarm(t *testing.T) {
 	w.check()
 }
 
+// TestTwoCompactorsMayMergeTheSameSegments lets two merge what a third writes
+// into log files.
+func TestTwoCompactorsMayMergeTheSameSegments(t *testing.T) {
+	w := newWorld(t)
+	created := w.topic("quiet", 5, map[string]string{"retention.ms": "-1"})
+	one, two := w.start(w.quiet(), w.open(w.kv), w.bucket), w.start(w.quiet(), w.open(w.kv), w.bucket)
+	third := w.start(w.quick(), w.open(w.kv), w.bucket)
+	for turn := range 30 {
+		for range 4 {
+			var all []rows
+			for i := range int32(5) {
+				all = append(all, rows{p: part(created.ID, i), n: 1 + turn%3})
+			}
+			w.commit(all...)
+		}
+		racing := []*Compactor{one, two}
+		if turn%4 == 3 {
+			racing = append(racing, third)
+		}
+		var running sync.WaitGroup
+		for _, c := range racing {
+			require.NoError(t, c.catalogCaughtUp(w))
+			running.Go(func() {
+				for worked := true; worked && t.Context().Err() == nil; {
+					worked, _ = c.round(t.Context())
+				}
+			})
+		}
+		running.Wait()
+		w.check()
+	}
+	w.settle(third)
+	w.finished()
+	w.sweep(third)
+	w.check()
+}
+
 // TestOneOfTwoPreparedSwapsWins is the same without chance: both have written
 // their files before either swaps.
 func TestOneOfTwoPreparedSwapsWins(t *testing.T) {

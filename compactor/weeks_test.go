@@ -109,7 +109,7 @@ func TestEtcdStaysFlatOverManyFlushes(t *testing.T) {
 			s.inUse = status.DbSizeInUse
 			samples = append(samples, s)
 			t.Logf("%6d flushes, %5.1f h of life in %4.0f s: %d keys %v, database %d KiB in use of %d, %d objects",
-				n+1, w.now().Sub(time.Now()).Hours(), time.Since(begun).Seconds(), s.keys[""], s.keys, s.inUse>>10, status.DbSize>>10, s.objects)
+				n+1, time.Until(w.now()).Hours(), time.Since(begun).Seconds(), s.keys[""], s.keys, s.inUse>>10, status.DbSize>>10, s.objects)
 		}
 	}
 	w.check()
