@@ -6,8 +6,10 @@ package balancer
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -153,12 +155,54 @@ func (r *run) nodes() []string {
 	return addresses
 }
 
+// librdkafka has no fetch sessions, and ends where the high watermarks say that
+// all partitions, of all brokers, end.
+func (r *run) librdkafka() {
+	r.Helper()
+	kcat, err := exec.LookPath("kcat")
+	if err != nil {
+		r.Log("kcat is not installed: librdkafka is not tried")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.Kafka))
+	r.must(err)
+	defer client.Close()
+	_, err = kadm.NewClient(client).CreateTopic(ctx, 9, 1, nil, "lines")
+	r.must(err)
+	var sent strings.Builder
+	const lines = 2000
+	for i := range lines {
+		fmt.Fprintln(&sent, "line", i)
+	}
+	produce := exec.CommandContext(ctx, kcat, "-b", r.Kafka, "-t", "lines", "-P")
+	produce.Stdin = strings.NewReader(sent.String())
+	if said, err := produce.CombinedOutput(); err != nil {
+		r.Fatalf("kcat -P: %v: %s", err, said)
+	}
+	got, err := exec.CommandContext(ctx, kcat, "-b", r.Kafka, "-t", "lines", "-C", "-e", "-q", "-o", "beginning").Output()
+	if err != nil {
+		r.Fatalf("kcat -C: %v", err)
+	}
+	read := map[string]int{}
+	for line := range strings.Lines(string(got)) {
+		read[line]++
+	}
+	for line := range strings.Lines(sent.String()) {
+		if read[line] != 1 {
+			r.Errorf("%q was read %d times", line, read[line])
+		}
+	}
+}
+
 func TestOneAddressForEverything(t *testing.T) {
 	// Shorter than a fetch waits: connections end all the time.
 	r := begin(t, true, "4s")
 	if nodes := r.nodes(); len(nodes) != 1 || nodes[0] != r.Kafka {
 		t.Errorf("clients of %s are shown %v", r.Kafka, nodes)
 	}
+	r.librdkafka()
 	for _, n := range r.Brokers { // one after the other, as at an upgrade
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		r.must(n.Process.Stop(ctx))
