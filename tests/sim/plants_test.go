@@ -35,6 +35,12 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			[]history.Kind{history.Lost, history.Missing, history.Unread},
 		},
 		{
+			"the bucket says deleted and has not",
+			Planted{Bucket: func(inner objstore.Bucket) objstore.Bucket { return keepingBucket{inner} }},
+			[]string{"kill -9"},
+			[]history.Kind{history.Leaked},
+		},
+		{
 			"the metadata store answers before it has applied",
 			Planted{Store: func(inner kv.Store) kv.Store { return hastyStore{inner} }},
 			[]string{"metadata store unreliable", "metadata store slow"},
@@ -117,6 +123,11 @@ func (b *forgetfulBucket) Put(ctx context.Context, name string, body objstore.Bo
 	}
 	return b.Bucket.Put(ctx, name, body, cond)
 }
+
+// keepingBucket deletes nothing.
+type keepingBucket struct{ objstore.Bucket }
+
+func (keepingBucket) Delete(context.Context, string) error { return nil }
 
 // hastyStore takes every commit for applied.
 type hastyStore struct{ kv.Store }

@@ -148,6 +148,7 @@ func Run(t *testing.T, plan Plan) (result history.Result, fingerprint, tail stri
 	if err := w.readBack(ctx); err != nil {
 		w.history.Report(history.Unread, "%v", err)
 	}
+	pass(ctx, orphanAge+5*time.Minute) // what nothing names is swept
 	w.audit()
 	for _, s := range w.nodes {
 		s.down(false)
@@ -530,9 +531,28 @@ func (w *World) audit() {
 		}
 	}
 	slices.SortFunc(named, func(a, b object) int { return strings.Compare(a.of+a.name, b.of+b.name) })
+	known := map[string]bool{}
 	for _, o := range named {
 		if _, err := w.bucket.Head(context.Background(), o.name); errors.Is(err, objstore.ErrNotFound) {
 			w.history.Report(history.Missing, "%s, which is %s", o.name, o.of)
 		}
+		known[o.name] = true
 	}
+	for a, err := range w.bucket.List(context.Background(), "") {
+		name, _ := objstore.ParseName(a.Name)
+		switch {
+		case err != nil:
+			w.t.Error(err)
+		case known[a.Name]:
+		case name.Kind == objstore.KindSegment && w.sessionLives(name):
+			// Its broker might commit it yet, for all that a compactor can know.
+		default:
+			w.history.Report(history.Leaked, "%s, which nothing names", a.Name)
+		}
+	}
+}
+
+func (w *World) sessionLives(name objstore.Name) bool {
+	b, ok := w.observer.Catalog().Broker(metastore.BrokerID(name.Broker))
+	return ok && b.Session == metastore.Session(name.Session)
 }
