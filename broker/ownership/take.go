@@ -13,7 +13,6 @@ import (
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/producer"
-	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/objstore"
 )
@@ -66,7 +65,7 @@ func (m *Manager) sort(c *candidate) {
 // and could not be adopted stays in m.taken, for the next time.
 func (m *Manager) take(ctx context.Context, candidates []*candidate) error {
 	var takes []metastore.Take
-	asked := map[topic.Partition]*candidate{}
+	var asked []*candidate
 	adoptable := make([]*candidate, 0, len(candidates))
 	for _, c := range candidates {
 		if c.owner.ModRevision != 0 {
@@ -75,15 +74,16 @@ func (m *Manager) take(ctx context.Context, candidates []*candidate) error {
 		}
 		delete(m.taken, c.view.Partition)
 		m.sort(c)
-		asked[c.view.Partition] = c
+		asked = append(asked, c)
 		takes = append(takes, metastore.Take{View: c.view, First: c.first(), Recovered: len(c.recovered) > 0})
 	}
 	owners, err := m.Store.Take(ctx, m.Session, takes)
-	for p, owner := range owners {
-		c := asked[p]
-		c.owner = owner
-		m.taken[p] = c
-		adoptable = append(adoptable, c)
+	for _, c := range asked {
+		if owner, ok := owners[c.view.Partition]; ok {
+			c.owner = owner
+			m.taken[c.view.Partition] = c
+			adoptable = append(adoptable, c)
+		}
 	}
 	before := len(m.owned)
 	err = errors.Join(err, m.adopt(ctx, adoptable))
@@ -96,30 +96,30 @@ func (m *Manager) take(ctx context.Context, candidates []*candidate) error {
 // readsMax is how many partitions' producer states are read at once.
 const readsMax = 16
 
-// adopt hands partitions that were taken to the log, each as soon as the state
-// of its producers is read.
+// adopt hands partitions that were taken to the log, in order, each as soon as
+// the state of its producers is read.
 func (m *Manager) adopt(ctx context.Context, taken []*candidate) (failed error) {
 	type read struct {
-		c         *candidate
 		producers []producer.State
 		err       error
 	}
-	reads := make(chan read)
+	reads := make([]chan read, len(taken))
+	for i := range reads {
+		reads[i] = make(chan read, 1)
+	}
 	go func() {
-		defer close(reads)
 		var readers errgroup.Group
 		readers.SetLimit(readsMax)
-		for _, c := range taken {
+		for i, c := range taken {
 			readers.Go(func() error {
 				producers, err := m.Producers(ctx, c.view.Partition)
-				reads <- read{c, producers, err}
+				reads[i] <- read{producers, err}
 				return nil
 			})
 		}
-		_ = readers.Wait() // none of them returns an error
 	}()
-	for r := range reads {
-		p := r.c.view.Partition
+	for i, c := range taken {
+		r, p := <-reads[i], c.view.Partition
 		switch {
 		case errors.Is(r.err, format.ErrCorrupt), errors.Is(r.err, objstore.ErrNotFound):
 			// The records in that object are refused; the partition goes on.
@@ -131,7 +131,7 @@ func (m *Manager) adopt(ctx context.Context, taken []*candidate) (failed error) 
 			failed = fmt.Errorf("read the producers of %s: %w", p, r.err)
 			continue
 		}
-		if err := m.serve(r.c, r.producers); err != nil {
+		if err := m.serve(c, r.producers); err != nil {
 			failed = err
 		}
 	}
