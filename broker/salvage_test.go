@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -297,8 +298,20 @@ func TestWhatItsProducerHasSentAgainIsNotSalvaged(t *testing.T) {
 		l.mustProduce(old, l.numbered(8, 0, i, fmt.Sprint("gone on ", i)))
 		l.mustProduce(old, l.numbered(9, 0, i, fmt.Sprint("new epoch ", i)))
 	}
+	var bumped [][]byte
+	for i := range int32(4) {
+		raw := l.numbered(10, 0, i, fmt.Sprint("bumped ", i))
+		l.mustProduce(old, slices.Clone(raw))
+		bumped = append(bumped, raw)
+	}
 	l.cutOff(old)
 	heir, _ := l.owned(old)
+	// One has no answer to its last two, finds a gap before them, and sends them
+	// again under a new epoch.
+	for i, raw := range bumped[2:] {
+		batch.PatchProducer(raw, 10, 1, int32(i))
+		l.mustProduce(heir, raw)
+	}
 	// One producer sends everything again, one goes on behind what it was told is
 	// stored, one begins a new epoch.
 	for _, raw := range both {
@@ -309,10 +322,10 @@ func TestWhatItsProducerHasSentAgainIsNotSalvaged(t *testing.T) {
 	}
 	l.mustProduce(heir, l.numbered(9, 1, 0, "new epoch 8"))
 	l.back(old)
-	l.salvaged(old, 24)
-	l.once(count{"again", 8}, count{"gone on", 14}, count{"new epoch", 9})
-	if n := l.outcomes(old, "known"); n != 8 {
-		t.Errorf("%v batches known, want the 8 that were sent again", n)
+	l.salvaged(old, 28)
+	l.once(count{"again", 8}, count{"gone on", 14}, count{"new epoch", 9}, count{"bumped", 4})
+	if n := l.outcomes(old, "known"); n != 10 {
+		t.Errorf("%v batches known, want the 10 that were sent again", n)
 	}
 }
 

@@ -13,6 +13,7 @@
 //     again by its producer id, epoch and sequence.
 //   - If that is refused, because the producer has gone on without it, the log is
 //     read from where the partition was taken over: either the batch is there,
+//     also under a later epoch of its producer,
 //   - or it is sent under an identity of its own: a producer id made from the
 //     leader epoch under which it was written, which one broker had, and its
 //     distance from where that epoch was cut off as the sequence. So are the
@@ -27,6 +28,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"math"
 	"slices"
@@ -39,6 +41,7 @@ import (
 
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -231,6 +234,7 @@ type job struct {
 	end   int64             // of the log as the owner showed it before anything was sent
 	last  map[int64]int32   // the last sequence of identities of our own
 	found map[identity]bool // of the orphans, what is in the log; nil: not read yet
+	later map[content]int16 // what their producers wrote in later epochs: the epoch
 }
 
 // identity is what one batch of an idempotent producer is known by.
@@ -242,6 +246,21 @@ type identity struct {
 
 func identityOf(h batch.Header) identity {
 	return identity{h.ProducerID, h.ProducerEpoch, h.BaseSequence}
+}
+
+// content is what a batch is known by that its producer has sent again under a
+// new epoch: clients do so with what was not acknowledged, after a gap in their
+// sequence, and change nothing else.
+type content struct {
+	id, timestamp int64
+	records       int32
+	bytes         int
+	crc           uint32
+}
+
+func contentOf(h batch.Header, raw []byte) content {
+	body := raw[batch.HeaderSize:]
+	return content{h.ProducerID, h.BaseTimestamp, h.Records, len(body), crc32.Checksum(body, format.Castagnoli)}
 }
 
 func (j *job) run(ctx context.Context) (done int, err error) {
@@ -295,6 +314,9 @@ func (j *job) one(ctx context.Context, o *Orphan) (outcome string, err error) {
 		if j.found[identityOf(o.Header)] {
 			return "known", nil
 		}
+		if epoch, ok := j.later[contentOf(o.Header, raw)]; ok && epoch > o.Header.ProducerEpoch {
+			return "known", nil
+		}
 	}
 	batch.PatchProducer(raw, own, 0, o.sequence())
 	_, err = j.peer.produce(ctx, j.partition, raw)
@@ -330,19 +352,26 @@ func (j *job) verdict(o *Orphan, err error) (string, error) {
 // orphans that their producers have sent again. What was refused before the scan
 // cannot be appended during it.
 func (j *job) scan(ctx context.Context) error {
-	wanted, first := map[identity]bool{}, int64(math.MaxInt64)
+	wanted, producers, first := map[identity]bool{}, map[int64]bool{}, int64(math.MaxInt64)
 	for i := range j.orphans {
+		if j.orphans[i].Header.Idempotent() {
+			producers[j.orphans[i].Header.ProducerID] = true
+		}
 		wanted[identityOf(j.orphans[i].Header)] = true
 		first = min(first, j.orphans[i].Cut)
 	}
-	found := map[identity]bool{}
-	err := j.peer.read(ctx, j.partition, first, func(h batch.Header) {
+	found, later := map[identity]bool{}, map[content]int16{}
+	err := j.peer.read(ctx, j.partition, first, func(h batch.Header, raw []byte) {
 		if id := identityOf(h); wanted[id] {
 			found[id] = true
 		}
+		if producers[h.ProducerID] {
+			c := contentOf(h, raw)
+			later[c] = max(later[c], h.ProducerEpoch)
+		}
 	})
 	if err == nil {
-		j.found = found
+		j.found, j.later = found, later
 	}
 	return err
 }
