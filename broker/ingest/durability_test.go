@@ -320,6 +320,25 @@ func TestNoAnswerIsGivenPastTheLease(t *testing.T) {
 	})
 }
 
+// What nobody will acknowledge is not written either: salvage could not tell it
+// from what was acknowledged.
+func TestNothingIsAppendedPastTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, ingest.Config{}, false)
+		first, err := w.produce(0, []byte("x"), 1, false)
+		require.NoError(t, err)
+		_, err = first.Wait(t.Context())
+		require.NoError(t, err)
+		w.kvPlan("keepalive * fail-before p=1; txn * fail-before p=1")
+		time.Sleep(lease)
+		_, err = w.produce(0, []byte("x"), 1, false)
+		require.ErrorIs(t, err, core.ErrNotOwner)
+		require.EqualValues(t, 1, w.bounds2(0))
+		w.kvPlan("")
+		w.close()
+	})
+}
+
 func TestAnAnswerThatWaitedForOthersIsNotGivenPastTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, ingest.Config{}, false)

@@ -297,7 +297,15 @@ func (l *Log) Append(ctx context.Context, id topic.Partition, records []byte, o 
 	if err != nil {
 		return nil, err
 	}
-	pending, err := p.append(h, records, o)
+	// Past the lease it could not be acknowledged. Its producer sends it to the
+	// next owner; were it in our log too, it could be salvaged beside that.
+	if !l.Valid() {
+		err = core.ErrNotOwner
+	}
+	var pending core.Pending
+	if err == nil {
+		pending, err = p.append(h, records, o)
+	}
 	if err != nil {
 		l.budget.give(int64(len(records)))
 		return nil, err

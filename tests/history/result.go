@@ -70,7 +70,7 @@ func (h *History) find(k Kind, format string, args ...any) {
 }
 
 type counts struct {
-	sent, acked, unknown, unknownThere, refused, unacked, expired, salvaged int64
+	sent, acked, unknown, unknownThere, refused, unacked, expired, salvaged, sentAgain int64
 }
 
 // Row is a line of the table.
@@ -102,6 +102,7 @@ func (h *History) result(c *counts) Result {
 	add("segments committed", h.commits, false)
 	add("expired", c.expired, false)
 	add("salvaged", c.salvaged, false)
+	add("salvaged and sent again", c.sentAgain, false)
 	if f := h.found[Cut]; f != nil {
 		add(string(Cut), f.count, false)
 	}

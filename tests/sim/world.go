@@ -64,10 +64,9 @@ type TopicPlan struct {
 // Planted are lies of the seams that the checker must find out. The product has
 // no switches of its own for that.
 type Planted struct {
-	Store  func(inner kv.Store) kv.Store                 // of every process
-	Bucket func(inner objstore.Bucket) objstore.Bucket   // of every process
-	Disk   func(inner disk.FS) disk.FS                   // of every broker
-	Conn   func(inner net.Conn, rng *rand.Rand) net.Conn // of every connection to a broker
+	Store  func(inner kv.Store) kv.Store               // of every process
+	Bucket func(inner objstore.Bucket) objstore.Bucket // of every process
+	Disk   func(inner disk.FS) disk.FS                 // of every broker
 }
 
 // World is a cluster, its clients, and everything under them.
