@@ -450,3 +450,29 @@ func TestABrokerThatAnswersSomethingElseIsLeft(t *testing.T) {
 		wrong.Wait()
 	}
 }
+
+func TestSeveralRequestsThatCannotBeSentLeaveNoConnectionBehind(t *testing.T) {
+	gate := make(chan struct{})
+	asked := make(chan struct{}, 100)
+	f, reg := newForwarder(t, forward.Config{DialPause: time.Nanosecond, Dial: func(context.Context, string) (net.Conn, error) {
+		asked <- struct{}{}
+		<-gate
+		return nil, errors.New("no route")
+	}})
+	o := newOwner(t)
+	c := client(t, f, 1, nil)
+	var sending sync.WaitGroup
+	for range 8 { // at once: the others wait for the first to open the connection
+		sending.Go(func() {
+			if _, err := c.Send(t.Context(), o.Broker, request(keyWhose, "x")); !errors.Is(err, forward.ErrUnreachable) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	<-asked
+	close(gate)
+	sending.Wait()
+	if n := metric(t, reg, "connections"); n != 0 {
+		t.Errorf("%v connections are counted, and none is open", n)
+	}
+}

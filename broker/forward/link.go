@@ -108,6 +108,9 @@ func (l *link) send(ctx context.Context, r Request) (*Call, error) {
 	l.sending.Lock()
 	defer l.sending.Unlock()
 	if !l.opened {
+		if l.over() {
+			return nil, errEnded // somebody else could not open it
+		}
 		if err := l.open(ctx); err != nil {
 			return nil, err
 		}
@@ -145,11 +148,22 @@ func (l *link) send(ctx context.Context, r Request) (*Call, error) {
 	return call, nil
 }
 
+// over tells whether the link has ended.
+func (l *link) over() bool {
+	select {
+	case <-l.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // open connects, and starts reading. l.sending is held.
 func (l *link) open(ctx context.Context) error {
 	fail := func(err error) error {
 		l.client.forget(l)
 		_ = l.end(err) // err, or what ended it before
+		l.f.forget(l)  // it may have been admitted after that
 		return err
 	}
 	if err := l.f.admit(l); err != nil {
