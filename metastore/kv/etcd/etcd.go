@@ -11,12 +11,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/chronik-stream/chronik/metastore/kv"
 )
@@ -33,7 +36,8 @@ type Options struct {
 
 // Store implements kv.Store.
 type Store struct {
-	client *clientv3.Client
+	client   *clientv3.Client
+	renewals renewals
 }
 
 var _ kv.Store = (*Store)(nil)
@@ -54,6 +58,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.DialTimeout <= 0 {
 		opts.DialTimeout = dialTimeout
 	}
+	var last failure
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints:            opts.Endpoints,
 		TLS:                  opts.TLS,
@@ -62,17 +67,40 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		DialTimeout:          opts.DialTimeout,
 		DialKeepAliveTime:    pingEvery,
 		DialKeepAliveTimeout: pingTimeout,
-		DialOptions:          []grpc.DialOption{grpc.WithConnectParams(reconnect(opts.DialTimeout))},
+		DialOptions:          []grpc.DialOption{grpc.WithConnectParams(reconnect(opts.DialTimeout)), grpc.WithChainUnaryInterceptor(last.note)},
 		Logger:               zap.NewNop(), // what it has to say comes back as errors
 	})
 	if err != nil { // of a user it asks for a token already
-		return nil, fmt.Errorf("connect to etcd at %v: %w", opts.Endpoints, readError(ctx, err))
+		return nil, fmt.Errorf("connect to etcd at %v: %w", opts.Endpoints, last.explain(readError(ctx, err)))
 	}
-	s := &Store{client: client}
+	s := &Store{client: client, renewals: renewals{turn: make(chan struct{}, 1)}}
 	if _, _, err := s.Get(ctx, "/chronik"); err != nil {
-		return nil, errors.Join(fmt.Errorf("connect to etcd at %v: %w", opts.Endpoints, err), s.Close())
+		return nil, errors.Join(fmt.Errorf("connect to etcd at %v: %w", opts.Endpoints, last.explain(err)), s.Close())
 	}
 	return s, nil
+}
+
+// failure is why the latest attempt of a request failed. The client tries again
+// for as long as it may, and then says only that its time is over.
+type failure struct{ text atomic.Pointer[string] }
+
+func (f *failure) note(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	err := invoke(ctx, method, req, reply, conn, opts...)
+	switch e, _ := status.FromError(err); e.Code() {
+	case codes.Unavailable, codes.DeadlineExceeded:
+		text := e.Message()
+		f.text.Store(&text)
+	}
+	return err
+}
+
+// explain adds it to an error that says only that time is over.
+func (f *failure) explain(err error) error {
+	text := f.text.Load()
+	if text == nil || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, *text)
 }
 
 func reconnect(dialTimeout time.Duration) grpc.ConnectParams {
@@ -149,36 +177,4 @@ func operations(ops []kv.Op) []clientv3.Op {
 		}
 	}
 	return out
-}
-
-// Grant implements kv.Store. etcd counts in seconds, and has a minimum of about
-// one and a half election timeouts: the lease may live longer than asked for.
-func (s *Store) Grant(ctx context.Context, ttl time.Duration) (kv.LeaseID, error) {
-	if ttl <= 0 {
-		return 0, errors.New("grant a lease: its ttl must be above zero")
-	}
-	if err := ctx.Err(); err != nil {
-		return 0, fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
-	}
-	resp, err := s.client.Grant(clientv3.WithRequireLeader(ctx), int64((ttl+time.Second-1)/time.Second))
-	if err != nil {
-		return 0, writeError(ctx, err)
-	}
-	return kv.LeaseID(resp.ID), nil
-}
-
-// KeepAlive implements kv.Store.
-func (s *Store) KeepAlive(ctx context.Context, id kv.LeaseID) error {
-	if _, err := s.client.KeepAliveOnce(clientv3.WithRequireLeader(ctx), clientv3.LeaseID(id)); err != nil {
-		return fmt.Errorf("keep lease %x alive: %w", int64(id), readError(ctx, err))
-	}
-	return nil
-}
-
-// Revoke implements kv.Store.
-func (s *Store) Revoke(ctx context.Context, id kv.LeaseID) error {
-	if _, err := s.client.Revoke(clientv3.WithRequireLeader(ctx), clientv3.LeaseID(id)); err != nil {
-		return fmt.Errorf("revoke lease %x: %w", int64(id), writeError(ctx, err))
-	}
-	return nil
 }

@@ -90,4 +90,5 @@ func TestOpenOfNothingFailsInTime(t *testing.T) {
 	defer cancel()
 	_, err := etcd.Open(ctx, etcd.Options{Endpoints: []string{"127.0.0.1:1"}})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "connection refused", "why, too")
 }

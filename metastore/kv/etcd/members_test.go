@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"google.golang.org/grpc"
 
 	"github.com/chronik-stream/chronik/metastore/kv"
 	"github.com/chronik-stream/chronik/metastore/kv/etcd"
@@ -344,8 +346,12 @@ func TestConnectionsAreSecuredBothWays(t *testing.T) {
 	} {
 		bad := good
 		change(&bad)
-		require.ErrorIs(t, open(bad), kv.ErrUnavailable, what)
+		err := open(bad)
+		require.ErrorIs(t, err, kv.ErrUnavailable, what)
+		// The operator is told why, not only that it took too long.
+		require.Regexp(t, "handshake failed|certificate|reset|broken pipe|EOF", err.Error(), what)
 	}
+	require.ErrorContains(t, open(etcd.TLSFiles{CA: theirs.file("ca.pem"), Cert: good.Cert, Key: good.Key}), "unknown authority")
 
 	// A renewed certificate needs no restart.
 	config, err := etcd.LoadTLS(good)
@@ -412,6 +418,32 @@ func TestUsersAreKnownByTheirPasswordAndKeepToTheirKeys(t *testing.T) {
 	changes, open := <-s.Watch(t.Context(), "/chronik/theirs/", 1)
 	require.True(t, open)
 	require.ErrorIs(t, changes.Err, etcd.ErrNoPermission)
+}
+
+// TestRenewalsDoNotCheckThePasswordEachTime: that is meant to take a server long,
+// and with some tens of nodes it would do nothing else.
+func TestRenewalsDoNotCheckThePasswordEachTime(t *testing.T) {
+	t.Parallel()
+	var checks atomic.Int32
+	m := startMembers(t, 1, func(cfg *embed.Config) {
+		cfg.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			if strings.HasSuffix(info.FullMethod, "/Authenticate") {
+				checks.Add(1)
+			}
+			return handler(ctx, req)
+		})}
+	})
+	withAuth(t, m, "n")
+	s := m.open(etcd.Options{Username: "chronik", Password: "hush"})
+	lease, err := s.Grant(t.Context(), time.Minute)
+	require.NoError(t, err)
+	require.NoError(t, s.KeepAlive(t.Context(), lease))
+	before := checks.Load()
+	require.Positive(t, before)
+	for range 20 {
+		require.NoError(t, s.KeepAlive(t.Context(), lease))
+	}
+	require.Equal(t, before, checks.Load())
 }
 
 // TestTokensAreRenewed: etcd's tokens are good for minutes and known to one
