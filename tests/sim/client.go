@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -196,12 +195,13 @@ func (c *client) group(ctx context.Context, group string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, found := range answer.(*kmsg.FindCoordinatorResponse).Coordinators {
-		if err := kerr.ErrorForCode(found.ErrorCode); err != nil {
-			return "", err
-		}
-		c.coordinator[group] = net.JoinHostPort(found.Host, fmt.Sprint(found.Port))
-		return c.coordinator[group], nil
+	all := answer.(*kmsg.FindCoordinatorResponse).Coordinators
+	if len(all) != 1 {
+		return "", fmt.Errorf("%d coordinators of one group", len(all))
 	}
-	return "", errors.New("no coordinator in the answer")
+	if err := kerr.ErrorForCode(all[0].ErrorCode); err != nil {
+		return "", err
+	}
+	c.coordinator[group] = net.JoinHostPort(all[0].Host, fmt.Sprint(all[0].Port))
+	return c.coordinator[group], nil
 }

@@ -43,7 +43,6 @@ type life struct {
 	paused  time.Duration // until when nothing comes in or goes out
 	weather map[string]climate
 	conns   map[*conn]bool
-	files   int
 }
 
 func (w *World) newLife(name string) *life {
