@@ -171,7 +171,7 @@ func (r *run) ends() history.Result {
 		r.Error("a promise is broken")
 	}
 	if n := r.load.Failed(); n > 0 {
-		r.Errorf("producers gave %d records up: some error was none that clients retry", n)
+		r.Errorf("producers gave %d records up: some error was none that clients retry: %v", n, r.load.Failures())
 	}
 	if result.Count("acked") == 0 || answered == 0 {
 		r.Error("nothing was acknowledged, or nothing counted: the test shows nothing")

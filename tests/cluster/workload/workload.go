@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -61,6 +62,7 @@ type Workload struct {
 	failed       atomic.Int64 // records that a producer gave up
 	asked        atomic.Int64 // counts by SQL that were answered
 	unanswered   atomic.Int64 // and that were not
+	failures     failures
 	latencies    latencies
 	producers    []*kgo.Client
 	ackedByTopic map[string]*atomic.Int64
@@ -184,6 +186,7 @@ func (w *Workload) write(ctx context.Context, client *kgo.Client, writer *histor
 	client.Produce(context.WithoutCancel(ctx), &kgo.Record{Partition: partition, Value: history.Value(s.ID, w.o.Bytes)}, func(r *kgo.Record, err error) {
 		if err != nil {
 			w.failed.Add(1)
+			w.failures.add(err)
 			s.Unknown()
 			return
 		}
@@ -305,6 +308,27 @@ func (w *Workload) Sent() int64 { return w.sent.Load() }
 // Failed is how many records a producer gave up: not one, as long as all errors
 // are such that clients retry.
 func (w *Workload) Failed() int64 { return w.failed.Load() }
+
+// Failures are the errors with which records were given up, and how often.
+func (w *Workload) Failures() map[string]int {
+	w.failures.mu.Lock()
+	defer w.failures.mu.Unlock()
+	return maps.Clone(w.failures.all)
+}
+
+type failures struct {
+	mu  sync.Mutex
+	all map[string]int
+}
+
+func (f *failures) add(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.all == nil {
+		f.all = map[string]int{}
+	}
+	f.all[err.Error()]++
+}
 
 // Queries is how many counts by SQL were answered, and how many not.
 func (w *Workload) Queries() (answered, unanswered int64) {
