@@ -187,7 +187,7 @@ func (p *peer) producers(ctx context.Context, name string, index int32) (map[int
 
 // read visits all batches from first on that the log has at the time of the call,
 // also those that are appended and not yet to be seen: for them it waits.
-func (p *peer) read(ctx context.Context, part topic.Partition, first int64, visit func(batch.Header, []byte)) error {
+func (p *peer) read(ctx context.Context, part topic.Partition, first int64, visit func(h batch.Header, raw []byte)) error {
 	until := int64(-1) // an offset that is not below the log's end as the call began
 	for next := first; until < 0 || next < until; {
 		got, err := p.fetch(ctx, part, next, fetchBytes)

@@ -13,8 +13,10 @@
 //     again by its producer id, epoch and sequence.
 //   - If that is refused, because the producer has gone on without it, the log is
 //     read from where the partition was taken over: either the batch is there,
-//     also under a later epoch of its producer,
-//   - or it is sent under an identity of its own: a producer id made from the
+//   - or its records are, under a later epoch of the producer. One that misses
+//     what it had sent before begins a new epoch, and sends again whatever it has
+//     no answer for, in other batches maybe.
+//   - Or what is not there is sent under an identity of its own: a producer id made from the
 //     leader epoch under which it was written, which one broker had, and its
 //     distance from where that epoch was cut off as the sequence. So are the
 //     batches of producers without a number.
@@ -26,9 +28,10 @@ package salvage
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
 	"math"
 	"slices"
@@ -41,7 +44,6 @@ import (
 
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/internal/batch"
-	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -234,7 +236,8 @@ type job struct {
 	end   int64             // of the log as the owner showed it before anything was sent
 	last  map[int64]int32   // the last sequence of identities of our own
 	found map[identity]bool // of the orphans, what is in the log; nil: not read yet
-	later map[content]int16 // what their producers wrote in later epochs: the epoch
+	again map[record]int    // how often records are there under later epochs
+	codec *batch.Decoder
 }
 
 // identity is what one batch of an idempotent producer is known by.
@@ -244,23 +247,14 @@ type identity struct {
 	sequence int32
 }
 
+// record is what one record of a producer is known by, in whichever batch it is.
+type record struct {
+	id  int64
+	sum [sha256.Size]byte // of its time, key, value and headers
+}
+
 func identityOf(h batch.Header) identity {
 	return identity{h.ProducerID, h.ProducerEpoch, h.BaseSequence}
-}
-
-// content is what a batch is known by that its producer has sent again under a
-// new epoch: clients do so with what was not acknowledged, after a gap in their
-// sequence, and change nothing else.
-type content struct {
-	id, timestamp int64
-	records       int32
-	bytes         int
-	crc           uint32
-}
-
-func contentOf(h batch.Header, raw []byte) content {
-	body := raw[batch.HeaderSize:]
-	return content{h.ProducerID, h.BaseTimestamp, h.Records, len(body), crc32.Checksum(body, format.Castagnoli)}
 }
 
 func (j *job) run(ctx context.Context) (done int, err error) {
@@ -314,11 +308,18 @@ func (j *job) one(ctx context.Context, o *Orphan) (outcome string, err error) {
 		if j.found[identityOf(o.Header)] {
 			return "known", nil
 		}
-		if epoch, ok := j.later[contentOf(o.Header, raw)]; ok && epoch > o.Header.ProducerEpoch {
+		rest, err := j.rest(raw, batch.Producer{ID: own, Sequence: o.sequence()})
+		if err != nil {
+			j.Slog.Error("overtaken batch is damaged, it stays in the write-ahead log", "partition", j.partition, "first", o.Frame.First, "error", err)
+			return "refused", nil
+		}
+		if rest == nil {
 			return "known", nil
 		}
+		raw = rest
+	} else {
+		batch.PatchProducer(raw, own, 0, o.sequence())
 	}
-	batch.PatchProducer(raw, own, 0, o.sequence())
 	_, err = j.peer.produce(ctx, j.partition, raw)
 	switch {
 	case err == nil:
@@ -352,28 +353,113 @@ func (j *job) verdict(o *Orphan, err error) (string, error) {
 // orphans that their producers have sent again. What was refused before the scan
 // cannot be appended during it.
 func (j *job) scan(ctx context.Context) error {
-	wanted, producers, first := map[identity]bool{}, map[int64]bool{}, int64(math.MaxInt64)
+	wanted, first := map[identity]bool{}, int64(math.MaxInt64)
+	epochs := map[int64]int16{} // of their producers, the first
 	for i := range j.orphans {
-		if j.orphans[i].Header.Idempotent() {
-			producers[j.orphans[i].Header.ProducerID] = true
+		o := &j.orphans[i]
+		wanted[identityOf(o.Header)] = true
+		first = min(first, o.Cut)
+		if epoch, ok := epochs[o.Header.ProducerID]; o.Header.Idempotent() && (!ok || o.Header.ProducerEpoch < epoch) {
+			epochs[o.Header.ProducerID] = o.Header.ProducerEpoch
 		}
-		wanted[identityOf(j.orphans[i].Header)] = true
-		first = min(first, j.orphans[i].Cut)
 	}
-	found, later := map[identity]bool{}, map[content]int16{}
+	j.codec = batch.NewDecoder(recordBytesMax)
+	found, again := map[identity]bool{}, map[record]int{}
 	err := j.peer.read(ctx, j.partition, first, func(h batch.Header, raw []byte) {
 		if id := identityOf(h); wanted[id] {
 			found[id] = true
+			return
 		}
-		if producers[h.ProducerID] {
-			c := contentOf(h, raw)
-			later[c] = max(later[c], h.ProducerEpoch)
+		if epoch, ok := epochs[h.ProducerID]; !ok || h.ProducerEpoch <= epoch {
+			return
+		}
+		raw = slices.Clone(raw)
+		batch.PatchCreateTime(raw)
+		if err := j.each(raw, func(_ *batch.Record, r record) { again[r]++ }); err != nil {
+			j.Slog.Error("batch in the log is damaged: overtaken records may be appended though they are in it", "partition", j.partition, "first", h.BaseOffset, "error", err)
 		}
 	})
 	if err == nil {
-		j.found, j.later = found, later
+		j.found, j.again = found, again
 	}
 	return err
+}
+
+// recordBytesMax bounds the records of a batch, decompressed. The owner of the
+// batch has held it to less.
+const recordBytesMax = 1 << 30
+
+// each visits the records of a batch.
+func (j *job) each(raw []byte, visit func(*batch.Record, record)) error {
+	h, err := batch.ParseHeader(raw)
+	if err != nil {
+		return err
+	}
+	records, err := j.codec.Open(h, raw)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	field := func(b []byte) {
+		var length [8]byte
+		n := uint64(len(b)) + 1
+		if b == nil {
+			n = 0
+		}
+		binary.BigEndian.PutUint64(length[:], n)
+		sum.Write(length[:])
+		sum.Write(b)
+	}
+	for records.Next() {
+		r := records.Record()
+		sum.Reset()
+		var at [8]byte
+		binary.BigEndian.PutUint64(at[:], uint64(r.Timestamp))
+		field(at[:])
+		field(r.Key)
+		field(r.Value)
+		r.Headers.Each(func(key, value []byte) {
+			field(key)
+			field(value)
+		})
+		known := record{id: h.ProducerID}
+		sum.Sum(known.sum[:0])
+		visit(r, known)
+	}
+	return records.Err()
+}
+
+// rest is an orphan without those of its records that its producer has sent again
+// under a later epoch, as a batch of p; nil if nothing is left. Records that look
+// alike are as often in the log then as they were sent.
+func (j *job) rest(raw []byte, p batch.Producer) ([]byte, error) {
+	h, err := batch.ParseHeader(raw)
+	if err != nil {
+		return nil, err
+	}
+	var b batch.Builder
+	b.Reset(batch.Options{Codec: h.Attributes.Codec(), Producer: &p})
+	kept := int32(0)
+	err = j.each(raw, func(r *batch.Record, known record) {
+		if j.again[known] > 0 {
+			j.again[known]--
+			return
+		}
+		var headers []batch.RecordHeader
+		r.Headers.Each(func(key, value []byte) { headers = append(headers, batch.RecordHeader{Key: key, Value: value}) })
+		b.Append(r.Timestamp, r.Key, r.Value, headers...)
+		kept++
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case kept == 0:
+		return nil, nil
+	case kept == h.Records:
+		batch.PatchProducer(raw, p.ID, p.Epoch, p.Sequence)
+		return raw, nil
+	}
+	return b.Build(nil)
 }
 
 // Metrics are the figures of salvage. They outlive a Salvager.
