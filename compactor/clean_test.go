@@ -442,6 +442,54 @@ func byTime(k *keyed) {
 	}
 }
 
+// What a cleaning under way is about may be deleted meanwhile, up to the midst of
+// a file behind it: then it is over, and the next one begins.
+func TestRecordsAreDeletedPastACleaning(t *testing.T) {
+	w := newWorld(t)
+	k := newKeyed(w, 1, map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "-1", "min.cleanable.dirty.ratio": "0"})
+	c := w.start(w.quickClean(), w.store, w.bucket)
+	round := func() manifest.Section {
+		require.NoError(t, c.catalogCaughtUp(w))
+		c.round(t.Context())
+		section, _ := w.section(k.p)
+		return section
+	}
+	for range 10 {
+		k.write(40, 300)
+		round()
+	}
+	section := round()
+	for range 100 {
+		if section.Clean.Through > 0 {
+			break
+		}
+		section = round()
+	}
+	require.Positive(t, section.Clean.Through, "no cleaning is under way")
+	k.write(40, 300)
+	section = round()
+	last := section.Log[len(section.Log)-1]
+	require.Less(t, section.Clean.Through, last.First+5, "nothing came behind it")
+	_, err := w.store.SetLogStart(t.Context(), k.p, last.First+5)
+	require.NoError(t, err)
+	for range 10 {
+		section = round()
+		require.Empty(t, c.failures)
+	}
+	require.Equal(t, manifest.Clean{Next: last.Next, Horizon: section.Clean.Horizon}, section.Clean)
+	live := map[string]int64{}
+	for offset, r := range k.log {
+		live[r.key] = int64(offset)
+	}
+	got := k.consumer(last.First + 5)
+	for got.poll(1 << 20) {
+	}
+	for _, offset := range got.got {
+		require.Equal(t, live[k.log[offset].key], offset, "offset %d is superseded", offset)
+	}
+	require.NotEmpty(t, got.got)
+}
+
 // TestKilledAtAnyStepOfACleaning kills the compactor at each call to the seams.
 func TestKilledAtAnyStepOfACleaning(t *testing.T) {
 	for _, after := range []bool{false, true} {
@@ -549,6 +597,8 @@ func TestWhatIsCleanedWhen(t *testing.T) {
 		{name: "old tombstones", config: compact(), files: 4, clean: manifest.Clean{Next: 40, Horizon: epoch.UnixMilli()}, want: cleanPlan{from: 40, through: 40, bytes: 400}},
 		{name: "young tombstones", config: compact(), files: 4, clean: manifest.Clean{Next: 40, Horizon: epoch.Add(hour).UnixMilli()}, again: hour},
 		{name: "below the log start", config: compact(), files: 4, change: func(s *snapshot) { s.view.Manifest.LogStart = 25 }, want: cleanPlan{from: 25, through: 40, at: 25, bytes: 200}},
+		{name: "old tombstones that were deleted", config: compact("min.cleanable.dirty.ratio", "1"), files: 4, clean: manifest.Clean{Next: 20, Horizon: epoch.UnixMilli()}, change: func(s *snapshot) { s.view.Manifest.LogStart = 20 }},
+		{name: "deleted past one that is under way", config: compact(), files: 4, clean: at(4, 10, 20, 10), change: func(s *snapshot) { s.view.Manifest.LogStart = 25 }, want: cleanPlan{from: 25, through: 40, at: 25, bytes: 200}},
 		{name: "all clean that is left", config: compact("cleanup.policy", "compact,delete", "retention.bytes", "300"), files: 4, clean: at(4, 20, 0, 0)},
 		{name: "not in the table yet", config: compact("columnar.enabled", "true"), files: 4, change: func(s *snapshot) { s.view.Manifest.Marks.Columnar = 25 }, want: cleanPlan{through: 20, bytes: 200}},
 	} {

@@ -37,7 +37,8 @@ func (d dirt) ratio() float64 {
 // Kafka leaves its active segment alone, nor what is not in the table yet: so
 // rows that come from the log are never masked.
 func dirtOf(s snapshot, now time.Time) dirt {
-	d := dirt{limit: s.section.Clean.Next}
+	clean := s.cleaned().Next
+	d := dirt{limit: clean}
 	end := s.view.Manifest.Marks.Log
 	if s.config.Columnar.Enabled {
 		end = min(end, max(s.view.Manifest.Marks.Columnar, s.view.Manifest.LogStart))
@@ -46,7 +47,7 @@ func dirtOf(s snapshot, now time.Time) dirt {
 		if f.Next <= s.view.Manifest.LogStart {
 			continue
 		}
-		if f.Next <= s.section.Clean.Next {
+		if f.Next <= clean {
 			d.clean += f.Size
 			continue
 		}
@@ -74,8 +75,7 @@ func (p Policy) clean(s snapshot, now time.Time) (cleanPlan, time.Time) {
 	if !s.config.CleanupCompact {
 		return cleanPlan{}, time.Time{}
 	}
-	c := s.section.Clean
-	start := max(s.view.Manifest.LogStart, s.section.LogStart)
+	c, start := s.cleaned(), s.logStart()
 	out := cleanPlan{from: max(c.Next, start), through: c.Through, at: max(c.At, start)}
 	if c.Through == 0 {
 		d := dirtOf(s, now)
@@ -90,7 +90,10 @@ func (p Policy) clean(s snapshot, now time.Time) (cleanPlan, time.Time) {
 			if d.dirty > 0 && s.config.CompactionLagMaxMs < at {
 				again = earliest(again, d.oldest+s.config.CompactionLagMaxMs)
 			}
-			return cleanPlan{}, earliest(again, c.Horizon)
+			if c.Next > start {
+				again = earliest(again, c.Horizon)
+			}
+			return cleanPlan{}, again
 		}
 	}
 	for _, f := range s.section.Log {
@@ -100,6 +103,19 @@ func (p Policy) clean(s snapshot, now time.Time) (cleanPlan, time.Time) {
 	}
 	return out, time.Time{}
 }
+
+// cleaned is how far cleaning has come. One under way is over once everything
+// that it is about has been deleted.
+func (s snapshot) cleaned() manifest.Clean {
+	c := s.section.Clean
+	if c.Through > 0 && c.Through <= s.logStart() {
+		return manifest.Clean{Next: max(c.Next, c.Through)}
+	}
+	return c
+}
+
+// logStart is where the log began, in etcd or in the manifest.
+func (s snapshot) logStart() int64 { return max(s.view.Manifest.LogStart, s.section.LogStart) }
 
 // earliest is the earlier of a time and one in ms; neither counts when zero.
 func earliest(t time.Time, ms int64) time.Time {

@@ -89,6 +89,7 @@ func (p *pass) begin() {
 	p.section.Topic = p.snap.view.Topic.Name
 	p.section.Version = ref.Version + 1
 	p.section.LogStart = p.plan.logStart
+	p.section.Clean = p.snap.cleaned()
 	p.section.Marks = manifest.Marks(ref.Marks)
 	p.section.Log = slices.Clone(p.section.Log)
 	p.section.Columnar = slices.Clone(p.section.Columnar)

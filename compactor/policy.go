@@ -247,7 +247,7 @@ func (sp span) bytes(s snapshot) int64 {
 // just stays for FirstAge: Kafka too looks every few minutes, and who brings in
 // old records should have a chance to read them.
 func (p Policy) retained(s snapshot, now time.Time) int64 {
-	start := max(s.view.Manifest.LogStart, s.section.LogStart)
+	start := s.logStart()
 	if !s.config.CleanupDelete {
 		return start
 	}
@@ -328,7 +328,8 @@ func (t stretch) within(ms int64) bool { return ms == 0 || t.greatest-t.least <=
 // mergeClean finds a merge among the log files, of those that were cleaned and
 // those that were not apart: the dirty ratio goes by whole files.
 func (p Policy) mergeClean(s snapshot, logStart int64) []manifest.File {
-	n := slices.IndexFunc(s.section.Log, func(f manifest.File) bool { return f.Next > s.section.Clean.Next })
+	clean := s.cleaned().Next
+	n := slices.IndexFunc(s.section.Log, func(f manifest.File) bool { return f.Next > clean })
 	if n < 0 {
 		n = len(s.section.Log)
 	}
