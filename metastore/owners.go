@@ -20,6 +20,9 @@ type Take struct {
 	// Recovered says that this broker brings records of an earlier ownership that
 	// are not committed yet.
 	Recovered bool
+	// Object says that the broker will acknowledge under durability=object. That
+	// may follow from its own configuration, of which the topic knows nothing.
+	Object bool
 }
 
 // EpochEnd returns the offset at which epoch e ends: the smallest start of any
@@ -77,7 +80,7 @@ func (s *Store) Take(ctx context.Context, bs *BrokerSession, takes []Take) (map[
 			epoch = t.View.Owner.Epoch + 1
 		}
 		durability := t.View.Topic.Durability
-		if t.Recovered && !t.View.DurabilityKept() {
+		if !t.Object || t.Recovered && !t.View.AckedInBucket() {
 			durability = -1
 		}
 		changes = append(changes, ownerChange{partition: t.View.Partition, seen: t.View.Owner.ModRevision, topic: true, owner: Owner{

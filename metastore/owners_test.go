@@ -166,12 +166,12 @@ func TestStartsOfDeletedOffsetsAreLetGo(t *testing.T) {
 	}
 }
 
-func TestAnOwnersDurabilityIsThatOfTheTopicAsItBegan(t *testing.T) {
+func TestAnOwnerKnowsWhetherAllThatItAcknowledgedIsInTheBucket(t *testing.T) {
 	s, _ := openMemory(t)
 	bs := register(t, s, 1)
 	created := createTopic(t, s, "orders", 1)
 	p := topic.Partition{Topic: created.ID}
-	kept := func() bool { return s.Catalog().Partition(p).DurabilityKept() }
+	kept := func() bool { return s.Catalog().Partition(p).AckedInBucket() }
 	set := func(key, value string) {
 		t.Helper()
 		_, err := s.UpdateTopic(t.Context(), "orders", func(t *metastore.Topic) error {
@@ -180,13 +180,18 @@ func TestAnOwnersDurabilityIsThatOfTheTopicAsItBegan(t *testing.T) {
 		})
 		require.NoError(t, err)
 	}
-	again := func(recovered bool) {
+	under := func(object, recovered bool) {
 		t.Helper()
 		view := s.Catalog().Partition(p)
-		_, err := s.Take(t.Context(), bs, []metastore.Take{{View: view, First: view.Next(), Recovered: recovered}})
+		_, err := s.Take(t.Context(), bs, []metastore.Take{{View: view, First: view.Next(), Recovered: recovered, Object: object}})
 		require.NoError(t, err)
 	}
-	take(t, s, bs, p)
+	again := func(recovered bool) { t.Helper(); under(true, recovered) }
+	under(false, false)
+	require.False(t, kept(), "the broker's default is wal")
+	again(true)
+	require.False(t, kept(), "it is object now, but what it brings was acknowledged before")
+	again(false)
 	require.True(t, kept())
 	set("retention.ms", "1")
 	require.True(t, kept(), "another setting does not matter")

@@ -56,7 +56,7 @@ type Topic struct {
 	Partitions int32             `json:"partitions"`
 	Replicas   int16             `json:"replicas"`             // as asked for; durability comes from the bucket
 	Config     map[string]string `json:"config,omitempty"`     // only what was set, canonical keys
-	Durability int64             `json:"durability,omitempty"` // counts the changes of that setting; see PartitionView.DurabilityKept
+	Durability int64             `json:"durability,omitempty"` // counts the changes of that setting; see PartitionView.AckedInBucket
 	CreatedAt  time.Time         `json:"created_at"`
 
 	ModRevision int64 `json:"-"`
@@ -75,8 +75,8 @@ type Owner struct {
 	Session Session      `json:"session"` // of the broker that owns it; 0: released
 	Epoch   Epoch        `json:"epoch"`   // of the current or last ownership
 	Starts  []EpochStart `json:"starts"`  // of all epochs, rising
-	// Durability is the topic's as the ownership began, -1 if records may be in
-	// it that were acknowledged under another.
+	// Durability is the topic's as the ownership began under durability=object; -1
+	// if records may be in it that were acknowledged under another.
 	Durability int64 `json:"durability,omitempty"`
 
 	ModRevision int64 `json:"-"`

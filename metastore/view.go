@@ -95,9 +95,10 @@ func (p PartitionView) Next() int64 {
 	return next
 }
 
-// DurabilityKept tells that everything that the last owner acknowledged was under
-// the durability that the topic has now.
-func (p PartitionView) DurabilityKept() bool {
+// AckedInBucket tells that everything that the last owner acknowledged with
+// acks=all is committed: it began under durability=object, and the topic's own
+// setting has not been altered since.
+func (p PartitionView) AckedInBucket() bool {
 	return p.Topic != nil && p.Owner.Durability == p.Topic.Durability
 }
 

@@ -58,6 +58,8 @@ type cluster struct {
 // node is a machine with a disk, on which a broker runs or not.
 type node struct {
 	*cluster
+	wal      bool         // configured otherwise than the cluster
+	asked    atomic.Int64 // how often it was asked what a topic's settings say
 	id       metastore.BrokerID
 	rack     string
 	disk     *disk.Memory
@@ -164,7 +166,7 @@ func (n *node) session(running, asked context.Context, seed uint64) error {
 	m := ownership.New(ownership.Options{
 		Config: n.config, Metrics: n.metrics,
 		Store: store, Session: session, Log: log, Recovery: rec, Slog: quiet, Salvage: n.orphans,
-		Object:    func(*metastore.Topic) bool { return n.object },
+		Object:    func(*metastore.Topic) bool { n.asked.Add(1); return n.object && !n.wal },
 		Producers: committed.NewReader(store.Catalog(), n.bucket, committed.Options{}).Producers,
 	})
 	n.log.Store(log)

@@ -135,6 +135,47 @@ func TestABrokerThatRestartsAtOnceMovesNothing(t *testing.T) {
 	}
 }
 
+// What a topic's settings say is costly to work out, and the catalog changes with
+// every flush.
+func TestATopicsSettingsAreWorkedOutOncePerChange(t *testing.T) {
+	inCluster(t, 1, 12, true, ownership.Config{}, func(t *testing.T, c *cluster) {
+		after(5 * time.Second) // all is taken
+		before := c.nodes[0].asked.Load()
+		for i := range 20 {
+			if err := c.admin.SetDraining(t.Context(), 99, i%2 == 0); err != nil {
+				t.Fatal(err)
+			}
+			after(time.Second)
+		}
+		if n := c.nodes[0].asked.Load() - before; n != 0 {
+			t.Errorf("asked %d times though nothing of the topic changed", n)
+		}
+	})
+}
+
+// The topic says nothing: durability is what each broker was configured with, and
+// those of a cluster are configured one after the other.
+func TestGraceHoldsForAnOwnerWhoseOwnDefaultWasWAL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, 2, true, ownership.Config{TakeoverGrace: time.Minute})
+		defer c.close()
+		c.nodes[0].wal = true
+		for _, n := range c.nodes {
+			n.start()
+		}
+		c.until("partitions are spread evenly", time.Minute, c.balanced(2))
+		c.nodes[0].kill(1)
+		after(clusterTTL*2/3 + 50*time.Second)
+		if n := c.ownedBy(1); n != 1 {
+			t.Fatalf("within the grace the other owns %d partitions", n)
+		}
+		after(clusterTTL/3 + 12*time.Second)
+		if n := c.ownedBy(1); n != 2 {
+			t.Errorf("after it, %d", n)
+		}
+	})
+}
+
 func TestUnderObjectGraceHoldsForWhatWasAcknowledgedUnderWAL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, 2, 2, true, ownership.Config{TakeoverGrace: time.Minute})

@@ -56,6 +56,8 @@ type Options struct {
 	Log       *ingest.Log
 	Recovery  *wal.Recovery
 	Producers Producers
+	// What a topic's settings say. Of one and the same *Topic the answer stays: a
+	// topic that is altered is another one.
 	Object    func(*metastore.Topic) bool // durability=object
 	Compacted func(*metastore.Topic) bool // cleanup.policy has compact; nil: none is
 	Slog      *slog.Logger
@@ -81,9 +83,22 @@ type Manager struct {
 	unowned   map[topic.Partition]time.Time       // since when nobody could append
 	gone      map[life]time.Time                  // since when owners are seen to be dead
 	wishes    wishes
+	settings  map[*metastore.Topic]settings // of the topics of the last look
 	members   []Candidate
 	settled   time.Time // since when the members are these
 	calm      time.Time // before it nothing is given up: it did not work
+}
+
+// settings are what counts here of a topic's. To work them out costs more than to
+// look at all its partitions.
+type settings struct{ object, compacted bool }
+
+func (m *Manager) settingsOf(t *metastore.Topic) settings {
+	known, ok := m.settings[t]
+	if !ok {
+		known = settings{m.Object(t), m.Compacted != nil && m.Compacted(t)}
+	}
+	return known
 }
 
 // life is one session of a broker.
@@ -238,15 +253,17 @@ func (m *Manager) look(now time.Time) *sight {
 		if !slices.Equal(candidates, m.members) {
 			m.members, m.settled = candidates, now
 		}
+		known := make(map[*metastore.Topic]settings, len(v.Topics()))
 		for _, t := range v.Topics() {
-			object := m.Object(t)
+			set := m.settingsOf(t)
+			known[t] = set
 			wished := m.wishes.of(t, candidates)
 			for i := range t.Partitions {
 				p := topic.Partition{Topic: t.ID, Index: i}
 				if _, serves := m.owned[p]; serves {
-					m.lookAtServed(s, v, p, object, wished[i], now)
+					m.lookAtServed(s, v, p, set, wished[i], now)
 				} else {
-					m.lookAtOther(s, v, p, object, wished[i], now)
+					m.lookAtOther(s, v, p, set.object, wished[i], now)
 				}
 			}
 		}
@@ -255,7 +272,7 @@ func (m *Manager) look(now time.Time) *sight {
 				s.deleted = append(s.deleted, p)
 			}
 		}
-		m.gone = s.dead
+		m.gone, m.settings = s.dead, known
 		m.wishes.prune(v)
 		for p := range m.left {
 			m.forget(v, p)
@@ -288,14 +305,14 @@ func (s *sight) deadSince(o metastore.Owner, known map[life]time.Time, now time.
 }
 
 // lookAtServed finds out whether a served partition is to be given up.
-func (m *Manager) lookAtServed(s *sight, v *metastore.View, p topic.Partition, object bool, wished metastore.BrokerID, now time.Time) {
+func (m *Manager) lookAtServed(s *sight, v *metastore.View, p topic.Partition, set settings, wished metastore.BrokerID, now time.Time) {
 	part := m.Log.Partition(p)
 	if part == nil || m.moving[p] {
 		return
 	}
 	view := v.Partition(p)
-	part.Configure(view.Manifest.LogStart, object)
-	if m.Compacted != nil && m.Compacted(view.Topic) {
+	part.Configure(view.Manifest.LogStart, set.object)
+	if set.compacted {
 		part.DropBelow(view.Manifest.Marks.Log)
 	}
 	if wished == m.Session.Broker() {
@@ -364,7 +381,7 @@ func (m *Manager) lookAtOther(s *sight, v *metastore.View, p topic.Partition, ob
 		c.reason = moveReleased
 	}
 	c.view = v.Partition(p)
-	if c.reason == moveTakeover && !(object && c.view.DurabilityKept()) {
+	if c.reason == moveTakeover && !(object && c.view.AckedInBucket()) {
 		if left := m.TakeoverGrace - now.Sub(since); left > 0 {
 			s.soon(left)
 			return

@@ -75,7 +75,7 @@ func (m *Manager) take(ctx context.Context, candidates []*candidate) error {
 		delete(m.taken, c.view.Partition)
 		m.sort(c)
 		asked = append(asked, c)
-		takes = append(takes, metastore.Take{View: c.view, First: c.first(), Recovered: len(c.recovered) > 0})
+		takes = append(takes, metastore.Take{View: c.view, First: c.first(), Recovered: len(c.recovered) > 0, Object: m.Object(c.view.Topic)})
 	}
 	owners, err := m.Store.Take(ctx, m.Session, takes)
 	for _, c := range asked {
