@@ -23,6 +23,9 @@ import (
 // horizon in the step that has held it, and with it everything below, against
 // the map that it is in; steps go from low offsets to high ones. It goes when a
 // later cleaning finds the horizon passed.
+//
+// A damaged log file stays as it is: what it holds supersedes nothing, and no
+// tombstone behind it goes.
 
 // cleaning is what a compactor remembers between the steps of a cleaning. It is
 // a cache: the manifest knows the rest.
@@ -59,7 +62,7 @@ func (p *pass) clean(ctx context.Context) error {
 		*k = cleaning{from: plan.from, next: plan.from, limit: plan.through, keys: newKeyMap(p.config.CleanBytesMax / int64(2*p.config.Workers))}
 	}
 	sp := whole(p.snap.section.Log, span{min(plan.at, plan.from), k.limit})
-	extents, err := p.source.extents(ctx, p.snap, sp)
+	extents, err := p.source.extents(ctx, p.snap.sound(), sp)
 	if err != nil {
 		return err
 	}
@@ -85,6 +88,12 @@ func (p *pass) clean(ctx context.Context) error {
 	}
 	p.changed = true
 	return nil
+}
+
+// sound is the snapshot without the log files that are damaged.
+func (s snapshot) sound() snapshot {
+	s.section.Log = slices.DeleteFunc(slices.Clone(s.section.Log), func(f manifest.File) bool { return s.damaged[f.Object] })
+	return s
 }
 
 // whole widens a span to the files that it touches: what is rewritten has to be
@@ -188,7 +197,7 @@ func (p *pass) cleanStep(ctx context.Context, k *cleaning, r *reading) error {
 	}
 	f := &filtering{pass: p, keys: k.keys, through: k.next, filter: batch.NewFilter(p.decoder), last: p.lastBatches()}
 	c.Through, c.At = k.next, max(c.At, p.plan.clean.at)
-	run := p.policy.cleanRun(p.snap.section.Log, p.plan.clean, p.snap.spanMaxMs())
+	run := p.policy.cleanRun(p.snap.section.Log, p.plan.clean, p.snap.spanMaxMs(), p.snap.damaged)
 	if len(run) > 0 {
 		files, err := f.files(ctx, run, r)
 		if err != nil {
@@ -209,7 +218,7 @@ func (p *pass) cleanStep(ctx context.Context, k *cleaning, r *reading) error {
 			p.filtered.bytesOut += file.Size
 		}
 	}
-	if left := p.policy.cleanRun(p.section.Log, cleanPlan{through: c.Through, at: c.At}, 0); len(left) == 0 {
+	if left := p.policy.cleanRun(p.section.Log, cleanPlan{through: c.Through, at: c.At}, 0, p.snap.damaged); len(left) == 0 {
 		*c = manifest.Clean{Next: max(c.Next, c.Through), Horizon: c.Horizon}
 		p.cleaned = true
 	}
@@ -348,7 +357,7 @@ func (f *filtering) batch(h batch.Header, raw []byte) (batchLeft, error) {
 		return batchLeft{h, raw}, nil
 	}
 	now := f.now.UnixMilli()
-	expired := h.Attributes.DeleteHorizon() && h.BaseTimestamp <= now
+	expired := h.Attributes.DeleteHorizon() && h.BaseTimestamp <= now && !f.snap.damagedBelow(h.BaseOffset)
 	removed, counts := len(f.removed), f.counts
 	left, err := f.filter.Apply(h, raw, now+min(f.snap.config.DeleteRetentionMs, maxHorizonMs), f.level(h), func(r *batch.Record) bool {
 		switch {
@@ -388,6 +397,12 @@ func (f *filtering) batch(h batch.Header, raw []byte) (batchLeft, error) {
 		return batchLeft{h, raw}, nil
 	}
 	return batchLeft{}, nil
+}
+
+// damagedBelow reports that older records may be left of keys that were deleted:
+// a damaged log file is not cleaned, and part of it can be read.
+func (s snapshot) damagedBelow(offset int64) bool {
+	return slices.ContainsFunc(s.section.Log, func(f manifest.File) bool { return f.First < offset && s.damaged[f.Object] })
 }
 
 // maxHorizonMs keeps a horizon within the time that headers can hold.

@@ -44,7 +44,7 @@ func dirtOf(s snapshot, now time.Time) dirt {
 		end = min(end, max(s.view.Manifest.Marks.Columnar, s.view.Manifest.LogStart))
 	}
 	for _, f := range s.section.Log {
-		if f.Next <= s.view.Manifest.LogStart {
+		if f.Next <= s.view.Manifest.LogStart || s.damaged[f.Object] {
 			continue
 		}
 		if f.Next <= clean {
@@ -126,13 +126,14 @@ func earliest(t time.Time, ms int64) time.Time {
 }
 
 // cleanRun are the files of the next step: from at on, as many as a pass takes
-// in, without a hole between them, which a file of theirs would hide.
-func (p Policy) cleanRun(files []manifest.File, plan cleanPlan, spanMaxMs int64) []manifest.File {
+// in, without a hole between them, which a file of theirs would hide, and without
+// those that are damaged, which stay as they are.
+func (p Policy) cleanRun(files []manifest.File, plan cleanPlan, spanMaxMs int64, damaged map[string]bool) []manifest.File {
 	var run []manifest.File
 	var bytes int64
 	var time stretch
 	for _, f := range files {
-		if f.Next <= plan.at || f.First >= plan.through {
+		if f.Next <= plan.at || f.First >= plan.through || damaged[f.Object] {
 			continue
 		}
 		bytes += f.Size

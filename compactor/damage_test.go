@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/committed"
@@ -292,4 +293,52 @@ func TestATableIsMadeOfADamagedLogFileWithoutTheDamage(t *testing.T) {
 	require.Equal(t, int64(100), section.Marks.Columnar)
 	require.GreaterOrEqual(t, len(w.readTable(section)), 90, "one batch of ten is not in it")
 	require.Len(t, w.kept(), 1)
+}
+
+// Around a damaged log file the others are cleaned. Tombstones behind it stay:
+// some of what they delete may be readable in it.
+func TestADamagedLogFileIsLeftOutOfCleanings(t *testing.T) {
+	w := newWorld(t)
+	k := newKeyed(w, 3, map[string]string{"min.cleanable.dirty.ratio": "0", "delete.retention.ms": "1000", "columnar.enabled": "true"})
+	config := w.quickClean()
+	config.Policy.MergeFiles = 100
+	c := w.start(config, w.store, w.bucket)
+	for range 4 {
+		k.write(20, 60)
+		w.settle(c)
+	}
+	section, _ := w.section(k.p)
+	require.GreaterOrEqual(t, len(section.Log), 3)
+	bad := section.Log[1]
+	w.spoil(bad.Object, flip(bad.Size/2))
+	c.source = newSource(w.bucket)
+	deleted := int64(len(k.log)) // the tombstone of a key that is in the damaged file, maybe
+	raw, state := k.build([]keyedRecord{{key: "key-1", tombstone: true, ms: k.now().UnixMilli()}})
+	k.commitRaw(k.p, [][]byte{raw}, []producer.State{state})
+	for range 4 {
+		k.write(20, 1) // key-0 alone
+		w.settle(c)
+		w.clock.Add(2000)
+	}
+	require.Empty(t, c.failures)
+	section, view := w.section(k.p)
+	require.Equal(t, manifest.Clean{Next: view.Next(), Horizon: section.Clean.Horizon}, section.Clean)
+	require.True(t, slices.ContainsFunc(section.Log, func(f manifest.File) bool { return f.Object == bad.Object }), "it stays as it is")
+
+	latest := map[string]int64{} // of what is not in the damaged file
+	for offset, r := range k.log {
+		if at := int64(offset); at < bad.First || at >= bad.Next {
+			latest[r.key] = at
+		}
+	}
+	before, behind := k.consumer(0), k.consumer(bad.Next)
+	for before.offset < bad.First && before.poll(1) {
+	}
+	for behind.poll(1 << 20) {
+	}
+	require.NotEmpty(t, behind.got)
+	for _, offset := range append(before.got, behind.got...) {
+		require.Equal(t, latest[k.log[offset].key], offset, "offset %d is superseded", offset)
+	}
+	require.Contains(t, behind.got, deleted)
 }
