@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -17,7 +18,8 @@ func (h *Handler) refused(api string, err error) {
 	for _, sent := range []error{core.ErrCorruptBatch, core.ErrInvalidRecord, core.ErrTooLarge} {
 		damaged = damaged && !errors.Is(err, sent) // a client's own, and nothing that is stored
 	}
-	if (damaged || errors.Is(err, core.ErrStorage)) && h.notices.due(err.Error(), time.Now()) {
+	gone := errors.Is(err, context.Canceled) // the client is, or the broker is stopping; nothing is wrong with the data
+	if (damaged || errors.Is(err, core.ErrStorage)) && !gone && h.notices.due(err.Error(), time.Now()) {
 		h.log.Error("a request is refused because of stored data", "api", api, "error", err)
 	}
 }
