@@ -291,6 +291,9 @@ func (l *Log) Append(ctx context.Context, id topic.Partition, records []byte, o 
 		return nil, err
 	}
 	full, err := l.budget.take(ctx, int64(len(records)), o.Begun, l.opts.BudgetWait)
+	if err != nil {
+		p.miss(h)
+	}
 	if full {
 		return &refused{err: err, until: time.Now().Add(l.opts.BudgetWait)}, nil
 	}
@@ -300,6 +303,7 @@ func (l *Log) Append(ctx context.Context, id topic.Partition, records []byte, o 
 	// Past the lease it could not be acknowledged. Its producer sends it to the
 	// next owner; were it in our log too, it could be salvaged beside that.
 	if !l.Valid() {
+		p.miss(h)
 		err = core.ErrNotOwner
 	}
 	var pending core.Pending

@@ -43,7 +43,48 @@ type Partition struct {
 	visible   int64 // the high watermark: what readers have been told never goes back
 	entries   []*entry
 	producers *producer.Table
+	missed    map[int64]missed // by producers that are not known yet; nil: nothing
 	waiters   map[*Waiter]struct{}
+}
+
+// missed is a producer's first batch that was refused.
+type missed struct {
+	epoch    int16
+	sequence int32
+	at       time.Time
+}
+
+const (
+	// missedMax bounds how many are remembered, missedFor how long.
+	missedMax = 10_000
+	missedFor = time.Minute
+)
+
+// miss is told of a batch that is refused though nothing is wrong with it. What
+// its producer has sent behind it must not be appended before it comes again:
+// where the producer is known a gap in its sequence shows that.
+func (p *Partition) miss(h batch.Header) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.missHeld(h)
+}
+
+// missHeld is miss for who holds p.mu.
+func (p *Partition) missHeld(h batch.Header) {
+	if !h.Idempotent() || p.producers.Knows(h.ProducerID) || p.misses(h) {
+		return
+	}
+	if p.missed == nil || len(p.missed) >= missedMax {
+		p.missed = map[int64]missed{}
+	}
+	p.missed[h.ProducerID] = missed{h.ProducerEpoch, h.BaseSequence, time.Now()}
+}
+
+// misses tells whether a batch lies behind one that was refused and did not come
+// again. Holds p.mu.
+func (p *Partition) misses(h batch.Header) bool {
+	m, ok := p.missed[h.ProducerID]
+	return ok && m.epoch == h.ProducerEpoch && m.sequence < h.BaseSequence && time.Since(m.at) < missedFor
 }
 
 func newPartition(l *Log, a Adoption) (*Partition, []*entry) {
@@ -91,6 +132,7 @@ func (p *Partition) append(h batch.Header, records []byte, o core.AppendOptions)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refused != nil {
+		p.missHeld(h)
 		return nil, p.refused
 	}
 	p.object = o.Object
@@ -98,6 +140,8 @@ func (p *Partition) append(h batch.Header, records []byte, o core.AppendOptions)
 		switch duplicate, err := p.producers.Check(producerOf(h)); {
 		case err != nil:
 			return nil, refusal(err, h)
+		case len(p.missed) > 0 && p.misses(h):
+			return nil, refusal(producer.ErrOutOfOrderSequence, h)
 		case duplicate != nil:
 			p.log.budget.give(int64(len(records)))
 			return &repeat{part: p, entry: p.find(duplicate.First), first: duplicate.First, stamp: duplicate.Timestamp, object: wait}, nil
@@ -115,9 +159,11 @@ func (p *Partition) append(h batch.Header, records []byte, o core.AppendOptions)
 		if errors.Is(err, disk.ErrFull) {
 			p.log.metrics.budgetRefusals.WithLabelValues("disk_full").Inc()
 		}
+		p.missHeld(h)
 		return nil, fmt.Errorf("%w: %w", core.ErrStorage, err)
 	}
 	e.group = group
+	delete(p.missed, h.ProducerID)
 	p.next = e.next
 	p.entries = append(p.entries, e)
 	remember(p.producers, e, now.UnixMilli())

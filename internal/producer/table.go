@@ -11,7 +11,8 @@ import (
 var (
 	// ErrDuplicateSequence: a duplicate of a batch that is no longer remembered.
 	ErrDuplicateSequence = errors.New("duplicate sequence number, older than the batches remembered")
-	// ErrOutOfOrderSequence: batches between the last one and this are missing.
+	// ErrOutOfOrderSequence: batches between the last one and this are missing, or
+	// it comes before the first that was ever appended.
 	ErrOutOfOrderSequence = errors.New("out of order sequence number")
 	// ErrInvalidEpoch: a newer incarnation of the producer has written.
 	ErrInvalidEpoch = errors.New("producer epoch is older than the current one")
@@ -84,6 +85,12 @@ func (t *Table) Check(a Append) (duplicate *Batch, err error) {
 	if a.ID >= salvageFirst && before(last, a.FirstSequence) {
 		return nil, nil
 	}
+	// An unknown producer is accepted at any sequence, so what comes before its
+	// first batch was never appended: one that was refused, while those that were
+	// sent behind it were not. Called a duplicate, it would be taken for stored.
+	if len(s.Batches) < BatchesMax && a.ID < salvageFirst && before(a.FirstSequence, s.Batches[0].FirstSequence) {
+		return nil, ErrOutOfOrderSequence
+	}
 	if before(a.LastSequence, last) || a.LastSequence == last {
 		return nil, ErrDuplicateSequence
 	}
@@ -115,6 +122,9 @@ func (t *Table) Expire(ms int64) {
 		}
 	}
 }
+
+// Knows tells whether anything is known of a producer.
+func (t *Table) Knows(id int64) bool { return t.states[id] != nil }
 
 // Len is the number of producers known.
 func (t *Table) Len() int { return len(t.states) }

@@ -46,6 +46,23 @@ func TestCheckFollowsKafkasRules(t *testing.T) {
 	}
 }
 
+func TestWhatWasNeverAppendedIsNoDuplicate(t *testing.T) {
+	table := NewTable(nil)
+	for seq := int32(10); seq < 50; seq += 10 { // the one from 0 was refused, these were not
+		table.Apply(Append{1, 0, seq, seq + 9}, int64(seq), -1, 0)
+		if d, err := table.Check(Append{1, 0, 0, 9}); d != nil || !errors.Is(err, ErrOutOfOrderSequence) {
+			t.Errorf("behind the batch of %d: %v %v", seq, d, err)
+		}
+	}
+	if _, err := table.Check(Append{1, 0, 15, 19}); !errors.Is(err, ErrDuplicateSequence) {
+		t.Errorf("a part of what is there: %v", err)
+	}
+	table.Apply(Append{1, 0, 50, 59}, 50, -1, 0)
+	if _, err := table.Check(Append{1, 0, 0, 9}); !errors.Is(err, ErrDuplicateSequence) {
+		t.Errorf("behind as many batches as a client has under way: %v", err)
+	}
+}
+
 func TestSequencesWrapToZero(t *testing.T) {
 	table := NewTable(nil)
 	table.Apply(Append{1, 0, math.MaxInt32 - 1, math.MaxInt32}, 0, -1, 0)
@@ -55,6 +72,12 @@ func TestSequencesWrapToZero(t *testing.T) {
 	table.Apply(Append{1, 0, 0, 3}, 2, -1, 0)
 	if d, err := table.Check(Append{1, 0, math.MaxInt32 - 1, math.MaxInt32}); d == nil || err != nil {
 		t.Errorf("repeat across the wrap: %v %v", d, err)
+	}
+	if _, err := table.Check(Append{1, 0, math.MaxInt32 - 9, math.MaxInt32 - 8}); !errors.Is(err, ErrOutOfOrderSequence) {
+		t.Errorf("before all that was appended, across the wrap: %v", err)
+	}
+	for seq := int32(4); seq < 10; seq += 2 {
+		table.Apply(Append{1, 0, seq, seq + 1}, int64(seq)+2, -1, 0)
 	}
 	if _, err := table.Check(Append{1, 0, math.MaxInt32 - 9, math.MaxInt32 - 8}); !errors.Is(err, ErrDuplicateSequence) {
 		t.Errorf("forgotten batch across the wrap: %v", err)
