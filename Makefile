@@ -33,8 +33,9 @@ test: ## unit tests, a minute or two
 race: ## unit tests under the race detector
 	go test -race -json $(UNIT) | go run ./tests/report
 
+# One package after the other: they measure times, and each takes all cores.
 e2e: build ## end-to-end tests of the binary, minutes; E2E=regexp chooses, CHRONIK_TESTDATA=dir for the real data
-	CHRONIK_BIN=$(CURDIR)/$(BIN) go test -count=1 -timeout 25m -json -run '$(E2E)' ./tests/... | go run ./tests/report -v
+	CHRONIK_BIN=$(CURDIR)/$(BIN) go test -count=1 -p 1 -timeout 25m -json -run '$(E2E)' ./tests/... | go run ./tests/report -v
 
 sim: ## simulated clusters under faults, new seeds each time: a minute, or SIM=2h
 	go test -count=1 -timeout 0 -run TestTheClusterKeepsItsPromises ./tests/sim -sim.for=$(SIM)
