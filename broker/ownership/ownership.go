@@ -134,10 +134,11 @@ func New(o Options) *Manager {
 // changes meanwhile.
 const retry = time.Second
 
-// The catalog changes with every commit of a segment and of a group's offsets,
-// and a look costs what there are partitions: it rests in proportion.
+// The catalog changes with every commit of a segment, and a look costs what there
+// are partitions, about a microsecond each: it rests in proportion, so that a tenth
+// of one core goes into looking, up to where that would keep a partition waiting.
 const (
-	restFactor = 9 // a tenth of one core at most goes into looking
+	restFactor = 9
 	restMax    = 50 * time.Millisecond
 )
 

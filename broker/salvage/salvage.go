@@ -23,7 +23,9 @@
 //
 // A batch stays in the write-ahead log until the owner has acknowledged it. What
 // the owner refuses for good, say because the topic allows only smaller ones now,
-// stays there too, and is told in log and metric.
+// is told in log and metric, and stays there too: until this broker begins its next
+// session, which takes it for settled if a later batch of its leader epoch was
+// appended under an identity of our own.
 package salvage
 
 import (
