@@ -30,6 +30,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
+
+	"github.com/chronik-stream/chronik/objstore"
 )
 
 // Config says which bucket, where, and as whom.
@@ -235,7 +237,7 @@ func (b *Bucket) Ensure(ctx context.Context, create bool) error {
 	_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &b.name})
 	if code(err) == "NotFound" {
 		if !create {
-			return fmt.Errorf("bucket %s does not exist", b.name)
+			return fmt.Errorf("bucket %s does not exist: make it, or set objstore.create_bucket=true", b.name)
 		}
 		_, err = b.client.CreateBucket(ctx, b.creation())
 		var owned *types.BucketAlreadyOwnedByYou // another process came first
@@ -243,7 +245,12 @@ func (b *Bucket) Ensure(ctx context.Context, create bool) error {
 			err = nil
 		}
 	}
-	return b.explain(ctx, "check bucket", b.name, err)
+	var response *awshttp.ResponseError
+	status := 0
+	if errors.As(err, &response) && response.Response != nil {
+		status = response.HTTPStatusCode()
+	}
+	return objstore.Advise(status, b.explain(ctx, "check bucket", b.name, err))
 }
 
 // creation asks for the bucket in our region; S3 wants it said of all but one.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -71,7 +72,23 @@ func madeWhenAsked(t *testing.T, server objtest.Server, provider string) {
 	}
 	_, _, err := open.Bucket(t.Context(), c, nil, nil)
 	require.ErrorContains(t, err, "bucket chronik-"+provider+" does not exist")
+	require.ErrorContains(t, err, "objstore.create_bucket")
 	c.CreateBucket = true
+	for want, change := range map[string]func(*open.Config){
+		"AWS_SECRET_ACCESS_KEY": func(c *open.Config) { c.SecretKey = "wrong" },
+		"S3_BUCKET":             func(c *open.Config) { c.Bucket = "Not_Allowed" },
+		"S3_ENDPOINT":           func(c *open.Config) { c.Endpoint = strings.Replace(c.Endpoint, "http:", "https:", 1) },
+	} {
+		bad := c
+		change(&bad)
+		_, _, err := open.Bucket(t.Context(), bad, nil, nil)
+		require.ErrorContains(t, err, want, "says what to look at")
+	}
+	short := c
+	short.Bucket = "b"
+	_, _, err = open.Bucket(t.Context(), short, nil, nil)
+	require.ErrorContains(t, err, "S3_BUCKET")
+	require.NotErrorIs(t, err, objstore.ErrUnavailable, "waiting does not heal it")
 	objtest.Put(t, bucket(t, c, nil), "o", []byte("x"))
 	c.CreateBucket = false
 	got, err := bucket(t, c, nil).Get(t.Context(), "o", 0, -1)
@@ -156,7 +173,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestAStoreThatStaysAwayIsLetGo(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	for _, create := range []bool{false, true} {
-		c := open.Config{Provider: "s3", Bucket: "b", Endpoint: "http://127.0.0.1:1", AccessKey: "a", SecretKey: "secret-key", CreateBucket: create, MayBeAway: create}
+		c := open.Config{Provider: "s3", Bucket: "chronik", Endpoint: "http://127.0.0.1:1", AccessKey: "a", SecretKey: "secret-key", CreateBucket: create, MayBeAway: create}
 		_, release, err := open.Bucket(t.Context(), c, nil, nil)
 		require.NoError(t, err)
 		require.NoError(t, release())
@@ -164,7 +181,7 @@ func TestAStoreThatStaysAwayIsLetGo(t *testing.T) {
 }
 
 func TestAStoreThatIsAwayAtTheFirstStartIsSaidSo(t *testing.T) {
-	c := open.Config{Provider: "s3", Bucket: "b", Endpoint: "http://127.0.0.1:1", AccessKey: "a", SecretKey: "secret-key", CreateBucket: true}
+	c := open.Config{Provider: "s3", Bucket: "chronik", Endpoint: "http://127.0.0.1:1", AccessKey: "a", SecretKey: "secret-key", CreateBucket: true}
 	_, _, err := open.Bucket(t.Context(), c, nil, nil)
 	require.ErrorIs(t, err, objstore.ErrUnavailable)
 	require.ErrorContains(t, err, "127.0.0.1:1")

@@ -22,8 +22,11 @@ import (
 	"github.com/go-kit/log"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 	"github.com/thanos-io/objstore/exthttp"
 	thanos "github.com/thanos-io/objstore/providers/s3"
+
+	"github.com/chronik-stream/chronik/objstore"
 )
 
 // Config says which bucket, where, and as whom.
@@ -191,10 +194,13 @@ func (b *Bucket) Close() error {
 // Ensure checks that the bucket is there and that it may be asked; create makes
 // it when it is absent.
 func (b *Bucket) Ensure(ctx context.Context, create bool) error {
+	if err := s3utils.CheckValidBucketName(b.name); err != nil { // asked for, it looks like a store that is away
+		return fmt.Errorf("%q is no name for a bucket: %w: see objstore.bucket (S3_BUCKET)", b.name, err)
+	}
 	there, err := b.client.BucketExists(ctx, b.name)
 	if err == nil && !there {
 		if !create {
-			return fmt.Errorf("bucket %s does not exist", b.name)
+			return fmt.Errorf("bucket %s does not exist: make it, or set objstore.create_bucket=true", b.name)
 		}
 		err = b.client.MakeBucket(ctx, b.name, minio.MakeBucketOptions{})
 		// Another process may have come first.
@@ -202,5 +208,5 @@ func (b *Bucket) Ensure(ctx context.Context, create bool) error {
 			err = nil
 		}
 	}
-	return explain(ctx, "check bucket", b.name, err)
+	return objstore.Advise(minio.ToErrorResponse(err).StatusCode, explain(ctx, "check bucket", b.name, err))
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -152,6 +154,37 @@ func TestConfigPrintShowsSourcesAndHidesSecrets(t *testing.T) {
 	}
 	if !strings.Contains(err, "warning: CHRONIK_EMBEDDING_API_KEY") {
 		t.Errorf("no warning: %q", err)
+	}
+}
+
+func TestConfigPrintShowsTheRestOfAWrongConfiguration(t *testing.T) {
+	code, out, err := run(t, "", []string{"CHRONIK_ETCD_ENDPOINTS=etcd:2379", "S3_BUCKET=ours"}, "config", "print", "--given", "--roles", "broker")
+	if code != 2 || !strings.Contains(err, "CHRONIK_BROKER_ID") || !strings.Contains(out, "S3_BUCKET") {
+		t.Errorf("exit %d:\n%s%s", code, out, err)
+	}
+}
+
+// The environment may be that of any node: there objects are looked into.
+func TestDumpFindsTheBucketOfACluster(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "ours", "segments"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ours", "segments", "a.segment"), []byte("no segment at all"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	environment := []string{
+		"CHRONIK_ETCD_ENDPOINTS=http://etcd:2379", "CHRONIK_ETCD_USERNAME=u", "CHRONIK_ETCD_PASSWORD=p",
+		"CHRONIK_KAFKA_LISTEN=:9092", "CHRONIK_CLUSTER=ours", "CHRONIK_OBJSTORE_DIR=" + dir,
+	}
+	for _, name := range []string{"segments/a.segment", "ours/segments/a.segment"} {
+		_, _, err := run(t, "", environment, "dump", "segment", name)
+		if strings.Contains(err, "configuration") || strings.Contains(err, "not found") || !strings.Contains(err, "segment") {
+			t.Errorf("%s: %s", name, err)
+		}
+	}
+	if code, _, err := run(t, "", environment, "dump", "segment", "segments/b.segment"); code != 1 || !strings.Contains(err, "no such file, and in the bucket") {
+		t.Errorf("exit %d: %s", code, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -17,8 +18,10 @@ type settings struct {
 	file  string
 	sets  []string
 	roles []string // of a node of a cluster; none: chronik dev
-	short []shortFlag
-	value map[string]*string
+	// bucket: the command runs no server, and only looks into the bucket.
+	bucket bool
+	short  []shortFlag
+	value  map[string]*string
 }
 
 // shortFlag is a flag of its own for a setting that is given often.
@@ -37,7 +40,7 @@ func (s *settings) add(c *cobra.Command, short ...shortFlag) {
 }
 
 func (s *settings) load(c *cobra.Command, e env) (*config.Config, error) {
-	in := config.Inputs{File: s.file, Environment: e.process.Environment, Roles: s.roles}
+	in := config.Inputs{File: s.file, Environment: e.process.Environment, Roles: s.roles, BucketOnly: s.bucket}
 	var err error
 	if in.Hostname, err = os.Hostname(); err != nil {
 		return nil, fmt.Errorf("find the machine's name: %w", err)
@@ -121,14 +124,15 @@ where its value was given: default, file:line, variable, or flag. Secrets are hi
 					return err
 				}
 			}
+			// What is wrong is easier to find when the rest is to be seen.
 			cfg, err := s.load(c, e)
-			if err != nil {
+			if cfg == nil {
 				return err
 			}
 			for _, warning := range cfg.Warnings {
 				fmt.Fprintln(c.ErrOrStderr(), "warning:", warning)
 			}
-			return printConfig(c, cfg, output, given)
+			return errors.Join(printConfig(c, cfg, output, given), err)
 		},
 	}
 	s.add(c, devFlags()...)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -115,6 +116,7 @@ func (o *dumpOptions) dump(c *cobra.Command, e env, kind dumpKind, name string) 
 
 // dumpObject looks for the object in the bucket, which it neither makes nor changes.
 func (o *dumpOptions) dumpObject(c *cobra.Command, e env, kind dumpKind, name string) (err error) {
+	o.bucket = true // the settings may be those of any node
 	cfg, err := o.load(c, e)
 	if err != nil {
 		return err
@@ -124,6 +126,8 @@ func (o *dumpOptions) dumpObject(c *cobra.Command, e env, kind dumpKind, name st
 		return err
 	}
 	where.CreateBucket = false
+	// A listing of the bucket shows names with the cluster's prefix.
+	name = strings.TrimPrefix(name, where.Prefix+"/")
 	if where.Provider == "local" {
 		if _, err := os.Stat(where.Dir); err != nil {
 			return fmt.Errorf("dump %s: there is no such file, and no bucket to look for an object in: %w", name, err)

@@ -12,13 +12,7 @@ import (
 // check finds what no setting can see alone.
 func (c *Config) check() []error {
 	var faults []error
-	fault := func(key string, err error) {
-		where := c.Source(key).Name
-		if where == sourceDefault {
-			where = key
-		}
-		faults = append(faults, &Error{Where: where, Err: err})
-	}
+	fault := c.faultIn(&faults)
 	c.checkEtcd(fault)
 	if c.Has(RoleBroker) {
 		c.checkBroker(fault)
@@ -38,6 +32,25 @@ func (c *Config) check() []error {
 	if len(c.Kafka.ProxyTrusted) > 0 && !c.Kafka.ProxyProtocol {
 		fault("kafka.proxy_trusted", errors.New("kafka.proxy_trusted has no effect without kafka.proxy_protocol=true"))
 	}
+	c.checkBucket(fault)
+	if _, err := topicconfig.ValidateDefaults(c.TopicDefaults()); err != nil {
+		fault("durability.default", fmt.Errorf("defaults of topics: %w", err))
+	}
+	return faults
+}
+
+func (c *Config) faultIn(faults *[]error) fault {
+	return func(key string, err error) {
+		where := c.Source(key).Name
+		if where == sourceDefault {
+			where = key
+		}
+		*faults = append(*faults, &Error{Where: where, Err: err})
+	}
+}
+
+// checkBucket checks what says where the cluster's objects are.
+func (c *Config) checkBucket(fault fault) {
 	if c.ObjectStore.Provider != "local" && c.ObjectStore.Bucket == "" {
 		fault("objstore.provider", errors.New("an S3 bucket needs its name: set objstore.bucket (CHRONIK_OBJSTORE_BUCKET or S3_BUCKET)"))
 	}
@@ -47,10 +60,6 @@ func (c *Config) check() []error {
 	if c.Cluster == "" {
 		fault("cluster", errors.New("cluster must not be empty"))
 	}
-	if _, err := topicconfig.ValidateDefaults(c.TopicDefaults()); err != nil {
-		fault("durability.default", fmt.Errorf("defaults of topics: %w", err))
-	}
-	return faults
 }
 
 func (c *Config) advertised(l Listener) (Listener, bool) {

@@ -18,6 +18,7 @@ type Inputs struct {
 	Environment []string // as os.Environ gives it
 	Flags       []Flag
 	Roles       []string // of `chronik run`; none: `chronik dev`
+	BucketOnly  bool     // what is said of anything but the bucket need not fit together: of a command that runs no server
 	Hostname    string   // of the machine
 }
 
@@ -72,7 +73,12 @@ func Load(in Inputs) (*Config, error) {
 			l.config.sources[s.Key] = s.source
 		}
 	}
-	if len(l.faults) == 0 {
+	switch {
+	case len(l.faults) > 0:
+		return nil, errors.Join(l.faults...)
+	case in.BucketOnly:
+		l.config.checkBucket(l.config.faultIn(&l.faults))
+	default:
 		l.faults = l.config.check()
 	}
 	return l.config, errors.Join(l.faults...)

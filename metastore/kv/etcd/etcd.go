@@ -97,7 +97,7 @@ func (f *failure) note(ctx context.Context, method string, req, reply any, conn 
 // explain adds it to an error that says only that time is over.
 func (f *failure) explain(err error) error {
 	text := f.text.Load()
-	if text == nil || !errors.Is(err, context.DeadlineExceeded) {
+	if text == nil || *text == context.DeadlineExceeded.Error() || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return fmt.Errorf("%w: %s", err, *text)
