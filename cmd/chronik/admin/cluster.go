@@ -298,6 +298,9 @@ func (s *Surface) setDraining(w http.ResponseWriter, r *http.Request) (string, e
 		return "", invalid("node_id %s is no broker's number: compactors and query nodes hold nothing, and are just stopped", text)
 	}
 	if _, live := store.Catalog().Broker(id); !live && !request.Cancel {
+		if len(store.Catalog().Brokers()) == 0 {
+			return "", invalid("broker %d does not live, and no other does", id)
+		}
 		return "", invalid("broker %d does not live; there are %v", id, ids(store.Catalog().Brokers()))
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), writeWithin)

@@ -56,10 +56,14 @@ func rolesOf(text string) ([]string, error) {
 // newRole is the short form of `chronik run --roles ROLE`.
 func newRole(e env, role, does, example string) *cobra.Command {
 	var s settings
+	what := role
+	if role == config.RoleQuery {
+		what = "query node"
+	}
 	c := &cobra.Command{
 		Use:     role,
-		Short:   "Run a " + role + ": " + does,
-		Long:    "Run a " + role + ", which " + does + ". The same as chronik run --roles " + role + ";\nsee chronik run --help for what a node of a cluster is told.",
+		Short:   "Run a " + what + ": " + does,
+		Long:    "Run a " + what + ", which " + does + ". The same as chronik run --roles " + role + ";\nsee chronik run --help for what a node of a cluster is told.",
 		Example: example,
 		Args:    exactly(),
 		RunE:    func(c *cobra.Command, _ []string) error { return s.run(c, e, []string{role}) },
