@@ -41,17 +41,31 @@ type log struct {
 	topic   Topic
 	at      map[int64]ID
 	offsets map[ID][]int64
+	keys    map[string]int64 // where the last record of each key is
 }
 
 // checkLog looks at one partition: what is in it, and what readers saw of it.
 func (h *History) checkLog(p *partition) *log {
-	l := &log{partition: p, topic: h.topics[p.p.Topic], at: map[int64]ID{}, offsets: map[ID][]int64{}}
+	l := &log{partition: p, topic: h.topics[p.p.Topic], at: map[int64]ID{}, offsets: map[ID][]int64{}, keys: map[string]int64{}}
 	if p.final == nil {
 		return l
 	}
+	h.checkStart(l)
 	h.checkOrder(l)
 	h.checkReads(l)
 	return l
+}
+
+// checkStart: the log starts where DeleteRecords said.
+func (h *History) checkStart(l *log) {
+	if !l.topic.Trimmed {
+		return
+	}
+	if start := l.final.start; start < l.trimmed {
+		h.find(Undeleted, "%s starts at %d, and DeleteRecords was answered with %d", l.p, start, l.trimmed)
+	} else if start > l.trimAsked {
+		h.find(Lost, "%s starts at %d, and DeleteRecords was never asked for more than all below %d", l.p, start, l.trimAsked)
+	}
 }
 
 // checkOrder goes through the log as it is: dense, in each writer's order, and
@@ -78,6 +92,7 @@ func (h *History) checkOrder(l *log) {
 			h.find(Phantom, "%s at %s offset %d was never sent there", item.id, l.p, item.offset)
 			continue
 		}
+		l.keys[s.key] = item.offset
 		if moved := l.topic.salvages(s) && s.offset != item.offset; len(before) > 0 || moved {
 			continue
 		}
@@ -150,7 +165,9 @@ const gapMax = 1 << 20
 func (h *History) checkSend(c *counts, s *Send, l *log) {
 	c.sent++
 	if l.final == nil {
-		if s.outcome == acked {
+		if l.gone {
+			c.gone++
+		} else if s.outcome == acked {
 			h.find(Unread, "%s, which holds %s, was not read back", s.p, s.ID)
 		}
 		return
@@ -186,14 +203,14 @@ func (h *History) checkSend(c *counts, s *Send, l *log) {
 func (h *History) checkAcked(c *counts, s *Send, l *log, offsets []int64) {
 	switch {
 	case slices.Contains(offsets, s.offset), s.offset == None && len(offsets) > 0:
-	case l.topic.Expires && s.offset < l.final.start && len(offsets) == 0:
+	case l.topic.starts() && len(offsets) == 0 && (s.offset < l.final.start || l.final.start > 0 && l.topic.salvages(s)):
 		c.expired++
 	case len(offsets) > 0 && l.topic.salvages(s):
 		c.salvaged++
 	case len(offsets) > 0:
 		h.find(Moved, "%s was acknowledged at %s offset %d and is at %v", s.ID, s.p, s.offset, offsets)
-	case l.topic.Holes:
-		c.expired++
+	case l.topic.Holes && l.superseded(s):
+		c.superseded++
 	default:
 		there := "nothing"
 		if id, ok := l.at[s.offset]; ok {
@@ -201,4 +218,14 @@ func (h *History) checkAcked(c *counts, s *Send, l *log, offsets []int64) {
 		}
 		h.find(Lost, "%s was acknowledged at %s offset %d, where %s is now (log [%d, %d))", s.ID, s.p, s.offset, there, l.final.start, l.final.next)
 	}
+}
+
+// starts tells whether the start of the log may rise.
+func (t Topic) starts() bool { return t.Expires || t.Trimmed }
+
+// superseded tells whether a record may be missing because there is a later one
+// of its key. One that was salvaged may have been anywhere.
+func (l *log) superseded(s *Send) bool {
+	last, there := l.keys[s.key]
+	return s.key == "" || there && (last > s.offset || l.topic.salvages(s))
 }

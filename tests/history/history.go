@@ -39,8 +39,12 @@ type Topic struct {
 	Object bool
 	// Expires: the start of the log may rise, by retention or DeleteRecords.
 	Expires bool
-	// Holes: offsets may be missing between others, as after key compaction.
-	// What is acknowledged and missing is then nobody's loss that could be told.
+	// Trimmed: the start of the log rises as DeleteRecords asks (History.Trim),
+	// and no further.
+	Trimmed bool
+	// Holes: offsets may be missing between others, as after key compaction. What
+	// is acknowledged may be missing if a record of the same key came after it; of
+	// a record without a key nobody could tell that it is lost.
 	Holes bool
 	// Salvaged: an owner may have been away for longer than the grace under
 	// durability=wal. What it had acknowledged comes back as new records, once,
@@ -69,6 +73,7 @@ type History struct {
 	sessions   map[int64]int64 // last commit of each session
 	commits    int64           // how many were seen
 	reads      int64           // records that readers got
+	trims      int64           // DeleteRecords that were acknowledged
 	found      map[Kind]*finding
 }
 
@@ -80,6 +85,9 @@ type partition struct {
 	readable  int64           // below it all is acknowledged so that it can be read
 	committed int64           // below it all is committed
 	final     *Final
+	trimAsked int64 // DeleteRecords may have raised the start of the log up to here
+	trimmed   int64 // and has, up to here
+	gone      bool  // its topic was deleted
 }
 
 type sight struct {
@@ -179,6 +187,7 @@ type Send struct {
 	ID      ID
 	w       *Writer
 	p       Partition
+	key     string
 	invoked int64
 	done    int64
 	outcome outcome
@@ -187,10 +196,14 @@ type Send struct {
 
 // Send names the next record of the writer, which is about to be sent to p. Its
 // outcome is to be told once; a record without one may be in the log or not.
-func (w *Writer) Send(p Partition) *Send {
+func (w *Writer) Send(p Partition) *Send { return w.SendKey(p, "") }
+
+// SendKey is Send of a record with a key, which tells records that take each
+// other's place where Topic.Holes is set. The empty key is none.
+func (w *Writer) SendKey(p Partition, key string) *Send {
 	w.h.mu.Lock()
 	defer w.h.mu.Unlock()
-	s := &Send{ID: ID{Writer: w.name, Number: int64(len(w.sends))}, w: w, p: p, invoked: w.h.tick(), offset: None}
+	s := &Send{ID: ID{Writer: w.name, Number: int64(len(w.sends))}, w: w, p: p, key: key, invoked: w.h.tick(), offset: None}
 	w.sends = append(w.sends, s)
 	w.h.partition(p)
 	return s
@@ -312,6 +325,46 @@ func (l *Latest) Got(next int64) {
 	part.readable = max(part.readable, next)
 }
 
+// Trim is a DeleteRecords.
+type Trim struct {
+	h *History
+	p Partition
+}
+
+// Trim says that all below an offset is about to be deleted. Unless it is told
+// that this was done, it may come to be or not.
+func (h *History) Trim(p Partition, before int64) *Trim {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tick()
+	part := h.partition(p)
+	part.trimAsked = max(part.trimAsked, before)
+	return &Trim{h, p}
+}
+
+// Acked says where the log is told to start now.
+func (t *Trim) Acked(low int64) {
+	t.h.mu.Lock()
+	defer t.h.mu.Unlock()
+	t.h.tick()
+	part := t.h.partition(t.p)
+	part.trimmed = max(part.trimmed, low)
+	t.h.trims++
+}
+
+// Deleted says that a topic was deleted with all that was in it, which needs not
+// be read back. A topic that is made again in its place needs another name here.
+func (h *History) Deleted(topic string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tick()
+	for p, part := range h.partitions {
+		if p.Topic == topic {
+			part.gone = true
+		}
+	}
+}
+
 // Range is a part of a segment.
 type Range struct {
 	Partition   Partition
@@ -335,7 +388,7 @@ func (h *History) Committed(session, sequence int64, segment string, ranges ...R
 		case r.First < p.committed:
 			h.find(CommitTwice, "segment %s of session %d commits [%d, %d) of %s, where all below %d is committed",
 				segment, session, r.First, r.Next, r.Partition, p.committed)
-		case r.First > p.committed && !h.topics[r.Partition.Topic].Expires:
+		case r.First > p.committed && !h.topics[r.Partition.Topic].starts():
 			h.find(CommitGap, "segment %s of session %d commits [%d, %d) of %s, where %d is the committed next",
 				segment, session, r.First, r.Next, r.Partition, p.committed)
 		}

@@ -39,6 +39,15 @@ func (w *world) write(n int) {
 	}
 }
 
+// keyed acknowledges a record of each key.
+func (w *world) keyed(keys ...string) {
+	for _, key := range keys {
+		s := w.w.SendKey(p0, key)
+		s.Acked(int64(len(w.log)))
+		w.log = append(w.log, s.ID)
+	}
+}
+
 func item(offset int64, id history.ID) history.Item {
 	return history.Item{Offset: offset, Value: history.Value(id, 100)}
 }
@@ -154,6 +163,25 @@ func TestEachBreachIsFound(t *testing.T) {
 			w.Read("s", p0, 0, item(0, u.ID))
 			w.Final(p0, 1)
 		}, "s read w/1 at t-0 offset 0, where r had read w/0"},
+		{history.Lost, "DeleteRecords takes more than was asked for", history.Topic{Trimmed: true}, func(w *world) {
+			w.write(5)
+			w.Trim(p0, 2).Acked(2)
+			w.Final(p0, 3).Add(w.items(3)...)
+		}, "t-0 starts at 3, and DeleteRecords was never asked for more than all below 2"},
+		{history.Undeleted, "what was deleted is back", history.Topic{Trimmed: true}, func(w *world) {
+			w.write(5)
+			w.Trim(p0, 4).Acked(4)
+			w.Trim(p0, 2)
+			w.Final(p0, 2).Add(w.items(2)...)
+		}, "t-0 starts at 2, and DeleteRecords was answered with 4"},
+		{history.Lost, "the last of a key", history.Topic{Holes: true}, func(w *world) {
+			w.keyed("a", "b", "a")
+			w.Final(p0, 0).Add(w.items(0)[0], w.items(0)[1]) // the older one of a
+		}, "w/2 was acknowledged at t-0 offset 2, where nothing is now"},
+		{history.Lost, "a key", history.Topic{Holes: true}, func(w *world) {
+			w.keyed("a", "b", "a")
+			w.Final(p0, 0).Add(w.items(0)[2])
+		}, "w/1 was acknowledged at t-0 offset 1, where nothing is now"},
 		{history.Skipped, "a reader jumps", history.Topic{}, func(w *world) {
 			w.write(5)
 			w.Read("r", p0, 0, w.items(0)[0], w.items(0)[3])
@@ -307,6 +335,34 @@ func TestWhatWasNotPromisedIsNotHeldAgainstTheLog(t *testing.T) {
 		w.Read("r", p0, 0, w.items(0)...)
 		w.Final(p0, 0).Add(w.items(0)[1], w.items(0)[4])
 		if r := w.Check(); !r.OK() || r.Count("acked") != 5 {
+			t.Errorf("\n%s", r)
+		}
+	})
+	t.Run("compacted by key", func(t *testing.T) {
+		w := newWorld(history.Topic{Holes: true})
+		w.keyed("a", "b", "a", "b")
+		w.w.SendKey(p0, "a").Acked(history.None)
+		w.Final(p0, 0).Add(w.items(0)[1], w.items(0)[2], w.items(0)[3])
+		if r := w.Check(); !r.OK() || r.Count("superseded by key") != 2 {
+			t.Errorf("\n%s", r)
+		}
+	})
+	t.Run("deleted by request", func(t *testing.T) {
+		w := newWorld(history.Topic{Trimmed: true})
+		w.write(5)
+		w.Trim(p0, 2).Acked(2)
+		w.Trim(p0, 4) // and no answer
+		w.Final(p0, 4).Add(w.items(4)...)
+		if r := w.Check(); !r.OK() || r.Count("expired") != 4 {
+			t.Errorf("\n%s", r)
+		}
+	})
+	t.Run("deleted with its topic", func(t *testing.T) {
+		w := newWorld(history.Topic{})
+		w.write(5)
+		w.Read("r", p0, 0, w.items(0)...)
+		w.Deleted("t")
+		if r := w.Check(); !r.OK() || r.Count("with a topic deleted") != 5 {
 			t.Errorf("\n%s", r)
 		}
 	})

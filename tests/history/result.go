@@ -21,6 +21,7 @@ const (
 	Phantom      Kind = "never sent"                 // in the log, and not sent there, or refused
 	Hole         Kind = "holes"                      // an offset without a record
 	Disorder     Kind = "offsets that fall"          // a reader is given what is before its position
+	Undeleted    Kind = "deleted and there again"    // below what DeleteRecords was answered with
 	Stale        Kind = "stale ends"                 // the end of the log is told below what was acknowledged
 	EarlyAck     Kind = "acknowledged too early"     // under object before its commit
 	CommitTwice  Kind = "committed twice"            // two segments hold the same offsets
@@ -40,7 +41,7 @@ const (
 )
 
 var kinds = []Kind{
-	Lost, Duplicated, Reordered, Moved, Dirty, Skipped, Garbled, Phantom, Hole, Disorder, Stale, EarlyAck,
+	Lost, Duplicated, Reordered, Moved, Dirty, Skipped, Garbled, Phantom, Hole, Disorder, Undeleted, Stale, EarlyAck,
 	CommitTwice, CommitGap, CommitOrder, GroupBack, GroupPhantom, Missing, Leaked, Unread, Twice, Other,
 }
 
@@ -70,7 +71,7 @@ func (h *History) find(k Kind, format string, args ...any) {
 }
 
 type counts struct {
-	sent, acked, unknown, unknownThere, refused, unacked, expired, salvaged, sentAgain int64
+	sent, acked, unknown, unknownThere, refused, unacked, expired, superseded, gone, salvaged, sentAgain int64
 }
 
 // Row is a line of the table.
@@ -101,6 +102,9 @@ func (h *History) result(c *counts) Result {
 	add("read", h.reads, false)
 	add("segments committed", h.commits, false)
 	add("expired", c.expired, false)
+	add("deleted by request", h.trims, false)
+	add("with a topic deleted", c.gone, false)
+	add("superseded by key", c.superseded, false)
 	add("salvaged", c.salvaged, false)
 	add("salvaged and sent again", c.sentAgain, false)
 	if f := h.found[Cut]; f != nil {

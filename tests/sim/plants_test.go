@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,18 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			[]history.Kind{history.Lost, history.Missing, history.Dirty, history.Unread},
 		},
 		{
+			"compaction by key goes with retention by time, and nobody asked for that",
+			Planted{Config: map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "20000"}},
+			[]string{"kill -9"},
+			[]history.Kind{history.Lost},
+		},
+		{
+			"the start of the log is put below where it was",
+			Planted{Store: func(inner kv.Store) kv.Store { return lowStart{inner} }},
+			[]string{"kill -9"},
+			[]history.Kind{history.Undeleted},
+		},
+		{
 			"a lease lapses before its time",
 			Planted{Store: func(inner kv.Store) kv.Store { return impatientStore{inner} }},
 			[]string{"metadata store away", "metadata store slow", "pause"},
@@ -87,6 +100,10 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			finds := func(seed uint64) (history.Result, bool) {
 				plan := planOf(seed)
 				plan.Planted, plan.Troubles, plan.Time = c.planted, c.troubles, time.Minute
+				plan.Topics = []TopicPlan{
+					{Name: "object", Partitions: 2, Object: true}, {Name: "wal", Partitions: 2},
+					{Name: "trimmed", Partitions: 1, Object: true, Trimmed: true}, {Name: "keyed", Partitions: 1, Object: true, Keys: 200},
+				}
 				plan.Brokers, plan.Compactors, plan.Groups, plan.Delay = 3, 2, 2, 0
 				result, _, _ := play(t, plan)
 				return result, slices.ContainsFunc(c.kinds, func(k history.Kind) bool { return result.Count(string(k)) > 0 })
@@ -166,6 +183,21 @@ type impatientStore struct{ kv.Store }
 
 func (s impatientStore) Grant(ctx context.Context, ttl time.Duration) (kv.LeaseID, error) {
 	return s.Store.Grant(ctx, ttl/3)
+}
+
+// lowStart writes manifests with the log start of the beginning.
+type lowStart struct{ kv.Store }
+
+var logStart = regexp.MustCompile(`"log_start":[0-9]+`)
+
+func (s lowStart) Txn(ctx context.Context, txn kv.Txn) (kv.TxnResult, error) {
+	txn.Then = slices.Clone(txn.Then)
+	for i, op := range txn.Then {
+		if strings.Contains(op.Key, "/manifests/") && strings.Contains(string(op.Value), `"object"`) {
+			txn.Then[i].Value = logStart.ReplaceAll(op.Value, []byte(`"log_start":0`))
+		}
+	}
+	return s.Store.Txn(ctx, txn)
 }
 
 func touches(txn kv.Txn, part string) bool {

@@ -32,7 +32,7 @@ func planOf(seed uint64) Plan {
 	p := Plan{
 		Seed: seed, Brokers: 1 + rng.IntN(3), Compactors: 1 + rng.IntN(2), Producers: 2 + rng.IntN(3), Consumers: 1 + rng.IntN(2), Groups: rng.IntN(3),
 		Time:   time.Duration(30+rng.IntN(60)) * time.Second,
-		Topics: []TopicPlan{{"object", 1 + rng.Int32N(4), true}, {"wal", 1 + rng.Int32N(3), false}},
+		Topics: []TopicPlan{{Name: "object", Partitions: 1 + rng.Int32N(4), Object: true}, {Name: "wal", Partitions: 1 + rng.Int32N(3)}},
 	}
 	if p.Delay = time.Duration(rng.IntN(10)) * time.Second; rng.IntN(2) == 0 {
 		p.Grace = 5 * time.Minute // longer than anybody is away
@@ -40,6 +40,14 @@ func planOf(seed uint64) Plan {
 	all := troubles()
 	for _, i := range rng.Perm(len(all))[:1+rng.IntN(6)] {
 		p.Troubles = append(p.Troubles, all[i].name)
+	}
+	// The life cycle of logs: records deleted by request, and compaction by key.
+	life, object := rng.IntN(4), rng.IntN(2) == 0
+	if life&1 != 0 {
+		p.Topics = append(p.Topics, TopicPlan{Name: "trimmed", Partitions: 1 + rng.Int32N(2), Object: object, Trimmed: true})
+	}
+	if life&2 != 0 {
+		p.Topics = append(p.Topics, TopicPlan{Name: "keyed", Partitions: 1 + rng.Int32N(2), Object: object, Keys: 3 + rng.IntN(20)})
 	}
 	return p
 }

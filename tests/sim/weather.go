@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/chronik-stream/chronik/metastore"
 )
 
 // trouble is what can befall a cluster. Each seed has a choice of these.
@@ -72,6 +74,10 @@ func troubles() []trouble {
 		{"disk slow", storm(seamDisk, climate{least: 50 * time.Millisecond, most: 15 * second}), [2]time.Duration{second, 10 * second}, true},
 		{"disk fails", storm(seamDisk, climate{failBefore: 0.1, failAfter: 0.2}), [2]time.Duration{second, 5 * second}, true},
 		{"network unreliable", storm(seamNet, climate{lose: 0.02, slow: 0.02}), [2]time.Duration{second, 30 * second}, true},
+		{"drain", func(w *World, s *server) func() {
+			w.drain(s.id, true)
+			return func() { w.drain(s.id, false) }
+		}, [2]time.Duration{second, 30 * second}, true},
 		{"network cut", func(w *World, s *server) func() {
 			others := []string{"p1", "p2", "p3", "r1", "r2", "g1", "b1", "b2", "b3"}
 			other := others[s.rng.IntN(len(others))]
@@ -113,6 +119,13 @@ func (w *World) trouble(ctx context.Context) {
 				heal()
 			})
 		}
+	}
+}
+
+// drain says of a broker that it is to give up what it has, or that it is not.
+func (w *World) drain(id metastore.BrokerID, draining bool) {
+	if err := w.observer.SetDraining(context.Background(), id, draining); err != nil {
+		w.t.Errorf("drain broker %d: %v", id, err)
 	}
 }
 

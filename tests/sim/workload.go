@@ -121,10 +121,15 @@ func (p *producer) batch(to history.Partition) *inFlight {
 		o.Producer = &batch.Producer{ID: p.id, Epoch: p.epoch, Sequence: p.sequences[to]}
 	}
 	p.builder.Reset(o)
+	keys := p.w.topic(to.Topic).Keys
 	for range 1 + p.rng.IntN(4) {
-		s := p.writer.Send(to)
+		var key []byte
+		if keys > 0 {
+			key = fmt.Appendf(nil, "k%d", p.rng.IntN(keys))
+		}
+		s := p.writer.SendKey(to, string(key))
 		b.sends = append(b.sends, s)
-		p.builder.Append(time.Now().UnixMilli(), nil, history.Value(s.ID, 60+p.rng.IntN(400)))
+		p.builder.Append(time.Now().UnixMilli(), key, history.Value(s.ID, 60+p.rng.IntN(400)))
 	}
 	p.sequences[to] += int32(len(b.sends))
 	raw, err := p.builder.Build(nil)
@@ -319,6 +324,8 @@ func (c *consumer) fetch(ctx context.Context, address string, partitions []histo
 		for _, part := range t.Partitions {
 			p := history.Partition{Topic: t.Topic, Index: part.Partition}
 			switch err := kerr.ErrorForCode(part.ErrorCode); {
+			case errors.Is(err, kerr.OffsetOutOfRange) && c.w.topic(p.Topic).Trimmed && c.positions[p] < part.LogStartOffset:
+				c.positions[p] = part.LogStartOffset
 			case errors.Is(err, kerr.OffsetOutOfRange) && c.w.salvaged(p.Topic):
 				c.positions[p] = 0 // the log was cut
 			case errors.Is(err, kerr.OffsetOutOfRange):
@@ -367,6 +374,68 @@ func (c *consumer) take(p history.Partition, raw []byte, got func(history.Partit
 // salvaged tells whether the log of a topic may be cut by a takeover.
 func (w *World) salvaged(topic string) bool {
 	return w.plan.Grace == 0 && slices.ContainsFunc(w.plan.Topics, func(t TopicPlan) bool { return t.Name == topic && !t.Object })
+}
+
+// topic returns the plan of a topic.
+func (w *World) topic(name string) TopicPlan {
+	i := slices.IndexFunc(w.plan.Topics, func(t TopicPlan) bool { return t.Name == name })
+	return w.plan.Topics[i]
+}
+
+// trimmer deletes records, now and then, from those topics that have it.
+func (w *World) trimmer(ctx context.Context, name string) {
+	c := w.newConsumer(name)
+	defer c.close()
+	partitions := slices.DeleteFunc(w.partitions(), func(p history.Partition) bool { return !w.topic(p.Topic).Trimmed })
+	for ctx.Err() == nil {
+		pass(ctx, between(c.rng, 100*time.Millisecond, 4*time.Second))
+		if !c.fresh(ctx) {
+			continue
+		}
+		p := partitions[c.rng.IntN(len(partitions))]
+		first, err := c.offset(ctx, p, -2)
+		if err != nil {
+			continue
+		}
+		if next, err := c.offset(ctx, p, -1); err == nil && next > first {
+			c.trim(ctx, p, first+1+c.rng.Int64N(next-first))
+		}
+	}
+}
+
+// trim deletes all records below an offset.
+func (c *consumer) trim(ctx context.Context, p history.Partition, before int64) {
+	address, ok := c.leader(p.Topic, p.Index)
+	if !ok {
+		return
+	}
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	req.SetVersion(2)
+	req.TimeoutMillis = int32(patience / time.Millisecond)
+	t, part := kmsg.NewDeleteRecordsRequestTopic(), kmsg.NewDeleteRecordsRequestTopicPartition()
+	part.Partition, part.Offset = p.Index, before
+	t.Topic, t.Partitions = p.Topic, append(t.Partitions, part)
+	req.Topics = append(req.Topics, t)
+	op := c.w.history.Trim(p, before)
+	asking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	answer, err := c.request(asking, address, req)
+	if err != nil {
+		c.stale = true
+		return
+	}
+	got := answer.(*kmsg.DeleteRecordsResponse).Topics[0].Partitions[0]
+	switch err := kerr.ErrorForCode(got.ErrorCode); {
+	case err == nil && got.LowWatermark < before:
+		c.w.history.Report(history.Other, "%s deletes all below %d of %s and is answered with %d", c.l.name, before, p, got.LowWatermark)
+	case err == nil:
+		op.Acked(got.LowWatermark)
+	case errors.Is(err, kerr.OffsetOutOfRange) && c.w.salvaged(p.Topic): // the log was cut
+	case !kerr.IsRetriable(err):
+		c.w.history.Report(history.Other, "%s deletes all below %d of %s and is answered %v", c.l.name, before, p, err)
+	default:
+		c.stale = true
+	}
 }
 
 // committer commits ever larger offsets of a group and looks what is committed.

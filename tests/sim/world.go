@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -59,6 +60,8 @@ type TopicPlan struct {
 	Name       string
 	Partitions int32
 	Object     bool
+	Trimmed    bool // a client deletes records
+	Keys       int  // so many, and compaction by them; 0: none
 }
 
 // Planted are lies of the seams that the checker must find out. The product has
@@ -67,6 +70,7 @@ type Planted struct {
 	Store  func(inner kv.Store) kv.Store               // of every process
 	Bucket func(inner objstore.Bucket) objstore.Bucket // of every process
 	Disk   func(inner disk.FS) disk.FS                 // of every broker
+	Config map[string]string                           // of topics with keys, which the checker is not told
 }
 
 // World is a cluster, its clients, and everything under them.
@@ -210,11 +214,17 @@ func (w *World) prepare() {
 		if plan.Object {
 			t.Config["durability"] = "object"
 		}
+		if plan.Keys > 0 {
+			t.Config["cleanup.policy"], t.Config["min.cleanable.dirty.ratio"] = "compact", "0.01"
+			maps.Copy(t.Config, w.plan.Planted.Config)
+		}
 		if _, err := w.observer.CreateTopic(context.Background(), t); err != nil {
 			w.t.Fatal(err)
 		}
 		w.names[t.ID] = plan.Name
-		w.history.Topic(plan.Name, history.Topic{Object: plan.Object, Salvaged: !plan.Object && w.plan.Grace == 0})
+		w.history.Topic(plan.Name, history.Topic{
+			Object: plan.Object, Salvaged: !plan.Object && w.plan.Grace == 0, Trimmed: plan.Trimmed, Holes: plan.Keys > 0,
+		})
 	}
 }
 
@@ -286,6 +296,9 @@ func (w *World) work(ctx context.Context) {
 	}
 	for i := range w.plan.Consumers {
 		w.clients.Go(func() { w.consumer(ctx, fmt.Sprintf("r%d", i+1)) })
+	}
+	if slices.ContainsFunc(w.plan.Topics, func(t TopicPlan) bool { return t.Trimmed }) {
+		w.clients.Go(func() { w.trimmer(ctx, "d1") })
 	}
 	for i := range w.plan.Groups {
 		w.clients.Go(func() { w.committer(ctx, fmt.Sprintf("g%d", i+1), fmt.Sprintf("group-%d", i+1)) })
