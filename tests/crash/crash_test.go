@@ -412,17 +412,21 @@ func TestEverythingAtOnce(t *testing.T) {
 		cluster: harness.Options{Members: 3, Settings: []string{"takeover.grace=5s"}},
 	})
 	for end := time.Now().Add(*long); time.Now().Before(end); {
-		var heal []func() error
+		var heal, again []func() error // whoever starts needs etcd and the bucket
 		for range 1 + random.IntN(2) {
-			what, undo, err := r.harm(random)
+			what, undo, ended, err := r.harm(random)
 			if err != nil {
 				t.Fatalf("%s: %v", what, err)
 			}
 			t.Logf("%s %s", time.Now().Format(time.TimeOnly), what)
-			heal = append(heal, undo)
+			if ended {
+				again = append(again, undo)
+			} else {
+				heal = append(heal, undo)
+			}
 		}
 		r.lasts(time.Duration(random.IntN(int(3 * lease))))
-		for _, undo := range heal {
+		for _, undo := range append(heal, again...) {
 			r.must(undo())
 		}
 		if random.IntN(3) > 0 {
@@ -433,13 +437,13 @@ func TestEverythingAtOnce(t *testing.T) {
 	r.ends()
 }
 
-// harm does one harm and returns how it is undone.
-func (r *run) harm(random *rand.Rand) (what string, undo func() error, err error) {
+// harm does one harm and returns how it is undone, and whether a process ended.
+func (r *run) harm(random *rand.Rand) (what string, undo func() error, ended bool, err error) {
 	nodes := r.Nodes()
 	n := nodes[random.IntN(len(nodes))]
 	nothing := func() error { return nil }
 	if !n.Running() {
-		return n.Name + " is down already", nothing, nil
+		return n.Name + " is down already", nothing, false, nil
 	}
 	again := func() error {
 		if n.Running() {
@@ -451,25 +455,25 @@ func (r *run) harm(random *rand.Rand) (what string, undo func() error, err error
 	switch random.IntN(8) {
 	case 0, 1:
 		n.Kill()
-		return "kill -9 " + n.Name, again, nil
+		return "kill -9 " + n.Name, again, true, nil
 	case 2:
-		return "stop " + n.Name, again, errors.Join(n.Signal(15), await(n.Process))
+		return "stop " + n.Name, again, true, errors.Join(n.Signal(15), await(n.Process))
 	case 3:
-		return "freeze " + n.Name, func() error { return ifRunning(n.Process, n.Resume) }, n.Pause()
+		return "freeze " + n.Name, func() error { return ifRunning(n.Process, n.Resume) }, false, n.Pause()
 	case 4:
 		link.Cut()
-		return fmt.Sprintf("cut %d links of %s", len(link), n.Name), func() error { link.Heal(); return nil }, nil
+		return fmt.Sprintf("cut %d links of %s", len(link), n.Name), func() error { link.Heal(); return nil }, false, nil
 	case 5:
 		link.Refuse()
-		return fmt.Sprintf("refuse %d links of %s", len(link), n.Name), func() error { link.Heal(); return nil }, nil
+		return fmt.Sprintf("refuse %d links of %s", len(link), n.Name), func() error { link.Heal(); return nil }, false, nil
 	case 6:
 		e := r.Etcd[random.IntN(len(r.Etcd))]
 		if !e.Running() {
-			return e.Name + " is down already", nothing, nil
+			return e.Name + " is down already", nothing, false, nil
 		}
-		return "freeze " + e.Name, func() error { return ifRunning(e, e.Resume) }, e.Pause()
+		return "freeze " + e.Name, func() error { return ifRunning(e, e.Resume) }, false, e.Pause()
 	default:
-		return "freeze minio", r.MinIO.Resume, r.MinIO.Pause()
+		return "freeze minio", r.MinIO.Resume, false, r.MinIO.Pause()
 	}
 }
 
