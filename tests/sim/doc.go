@@ -1,8 +1,9 @@
 // Package sim runs a whole cluster in one process, over virtual time and seams
 // that fail: brokers, compactors and clients, each with a metadata store, a
 // bucket, a disk and a network that delay, lose, cut, tear and lie at the seed's
-// word. Some plans have topics that live: whose records clients delete, or that are
-// compacted by key. What the clients were told is held against the promises by tests/history.
+// word. Some plans have topics that live: whose records clients delete, that are
+// compacted by key, or that are deleted and made again under the same name. What
+// the clients were told is held against the promises by tests/history.
 //
 // Every call of a seam parks at one scheduler. When nothing in the process can go
 // on by itself (synctest.Wait), the scheduler sorts what has come, draws for each

@@ -104,7 +104,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 					{Name: "object", Partitions: 2, Object: true}, {Name: "wal", Partitions: 2},
 					{Name: "trimmed", Partitions: 1, Object: true, Trimmed: true}, {Name: "keyed", Partitions: 1, Object: true, Keys: 200},
 				}
-				plan.Brokers, plan.Compactors, plan.Groups, plan.Delay = 3, 2, 2, 0
+				plan.Brokers, plan.Compactors, plan.Groups, plan.Delay, plan.Remade = 3, 2, 2, 0, false
 				result, _, _ := play(t, plan)
 				return result, slices.ContainsFunc(c.kinds, func(k history.Kind) bool { return result.Count(string(k)) > 0 })
 			}

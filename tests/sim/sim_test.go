@@ -41,7 +41,9 @@ func planOf(seed uint64) Plan {
 	for _, i := range rng.Perm(len(all))[:1+rng.IntN(6)] {
 		p.Troubles = append(p.Troubles, all[i].name)
 	}
-	// The life cycle of logs: records deleted by request, and compaction by key.
+	// The life cycle of logs: records deleted by request, compaction by key, and
+	// topics that go and come again.
+	p.Remade = rng.IntN(2) == 0
 	life, object := rng.IntN(4), rng.IntN(2) == 0
 	if life&1 != 0 {
 		p.Topics = append(p.Topics, TopicPlan{Name: "trimmed", Partitions: 1 + rng.Int32N(2), Object: object, Trimmed: true})
@@ -86,7 +88,8 @@ func TestTheClusterKeepsItsPromises(t *testing.T) {
 			plan := planOf(seed)
 			begun := time.Now()
 			result, fingerprint, tail := play(t, plan)
-			t.Logf("seed %d: %d brokers, %q: %s in %v", seed, plan.Brokers, plan.Troubles, fingerprint, time.Since(begun).Round(time.Millisecond))
+			t.Logf("seed %d: %d brokers, %q: %s in %v: %d acked, %d with a topic deleted, %d superseded, %d requests to delete", seed, plan.Brokers, plan.Troubles, fingerprint,
+				time.Since(begun).Round(time.Millisecond), result.Count("acked"), result.Count("with a topic deleted"), result.Count("superseded by key"), result.Count("deleted by request"))
 			if !result.OK() || result.Count("acked") == 0 {
 				io.WriteString(os.Stdout, tail)
 				t.Errorf("seed %d breaks promises; run it again with -sim.seed=%d -sim.trace\n%s", seed, seed, result)

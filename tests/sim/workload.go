@@ -563,7 +563,7 @@ func (w *World) readBack(ctx context.Context) error {
 			}
 		})
 		left = slices.DeleteFunc(left, func(p history.Partition) bool { return finals[p] != nil && c.positions[p] >= ends[p] })
-		pass(ctx, 50*time.Millisecond)
+		pass(ctx, 250*time.Millisecond)
 	}
 	for p, f := range finals {
 		f.End(ends[p])

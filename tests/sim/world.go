@@ -50,6 +50,7 @@ type Plan struct {
 	Time       time.Duration // virtual, of trouble; then everything heals
 	Delay      time.Duration // after a change, before partitions move to whom they are wished for
 	Grace      time.Duration // for which an owner's disk is waited for; 0: wal topics are salvaged
+	Remade     bool          // a topic is deleted and made again under its name, all the time
 	Troubles   []string      // of the table in weather.go
 	Planted    Planted       // bugs, to see that they are found
 	Out        io.Writer     // the whole trace; nil: only its tail is kept
@@ -84,6 +85,8 @@ type World struct {
 	store   *kvmemory.Store
 	bucket  *memory.Bucket
 	history *history.History
+
+	namesMu sync.Mutex
 	names   map[topic.ID]string
 
 	observer  *metastore.Store // sees every revision; nothing fails for it
@@ -221,7 +224,7 @@ func (w *World) prepare() {
 		if _, err := w.observer.CreateTopic(context.Background(), t); err != nil {
 			w.t.Fatal(err)
 		}
-		w.names[t.ID] = plan.Name
+		w.call(t.ID, plan.Name)
 		w.history.Topic(plan.Name, history.Topic{
 			Object: plan.Object, Salvaged: !plan.Object && w.plan.Grace == 0, Trimmed: plan.Trimmed, Holes: plan.Keys > 0,
 		})
@@ -257,7 +260,16 @@ func (w *World) observe() {
 }
 
 func (w *World) partition(p topic.Partition) history.Partition {
+	w.namesMu.Lock()
+	defer w.namesMu.Unlock()
 	return history.Partition{Topic: w.names[p.Topic], Index: p.Index}
+}
+
+// call gives a topic the name that it has in the history.
+func (w *World) call(id topic.ID, name string) {
+	w.namesMu.Lock()
+	defer w.namesMu.Unlock()
+	w.names[id] = name
 }
 
 func (w *World) partitions() (all []history.Partition) {
@@ -299,6 +311,9 @@ func (w *World) work(ctx context.Context) {
 	}
 	if slices.ContainsFunc(w.plan.Topics, func(t TopicPlan) bool { return t.Trimmed }) {
 		w.clients.Go(func() { w.trimmer(ctx, "d1") })
+	}
+	if w.plan.Remade {
+		w.clients.Go(func() { w.remaker(ctx, "m1") })
 	}
 	for i := range w.plan.Groups {
 		w.clients.Go(func() { w.committer(ctx, fmt.Sprintf("g%d", i+1), fmt.Sprintf("group-%d", i+1)) })
