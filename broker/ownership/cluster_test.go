@@ -315,7 +315,7 @@ func (c *cluster) repeat(ctx context.Context, p *client) {
 }
 
 // counts is what is in the log at the end, held against what was acknowledged.
-type counts struct{ acked, moved, sessions int }
+type counts struct{ acked, moved int }
 
 // check reads the whole committed log: offsets are dense, no record is there
 // twice, and what was acknowledged lies where the acknowledgement said; or,
