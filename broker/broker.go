@@ -252,6 +252,7 @@ func (b *Broker) sessions(ctx context.Context) error {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
+			return nil
 		}
 		pause = min(2*pause, pauseMax)
 	}
@@ -277,6 +278,9 @@ func (b *Broker) session(ctx context.Context) error {
 	}
 	// Only now: who is registered is given partitions, and can serve them.
 	s, err := b.deps.Store.Register(ctx, b.description(), b.cfg.SessionTTL)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err() // asked to stop before it had begun, whatever kept it from it
+	}
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -327,16 +327,23 @@ func TestClientsOfABrokerThatLostTheClusterGoElsewhere(t *testing.T) {
 	if err := client.ProduceSync(ctx, &kgo.Record{Topic: "t", Partition: lost, Value: []byte("after")}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	var connected atomic.Bool
-	connected.Store(true)
-	for ctx.Err() == nil && connected.Load() { // nobody is served any more by what it knows
-		probe := newWireClient(t, c.nodes[0].client.Addr())
-		req := kmsg.NewPtrMetadataRequest()
-		probe.send(req)
-		_, err := probe.answer(req)
-		connected.Store(err == nil)
+	connected := true
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for ctx.Err() == nil && connected { // nobody is served any more by what it knows
+		<-again.C
+		connected = func() bool {
+			conn, err := net.Dial("tcp", c.nodes[0].client.Addr().String())
+			if err != nil {
+				return false
+			}
+			defer conn.Close()
+			probe := &wireClient{t: t, Conn: conn, r: bufio.NewReader(conn)}
+			_, err = probe.try(kmsg.NewPtrMetadataRequest())
+			return err == nil
+		}()
 	}
-	if connected.Load() {
+	if connected {
 		t.Error("a broker without a session goes on serving clients of the shared address")
 	}
 }

@@ -39,11 +39,23 @@ func newWireClient(t testing.TB, address net.Addr) *wireClient {
 
 func (c *wireClient) send(req kmsg.Request) {
 	c.t.Helper()
-	c.correlation++
-	b := kmsg.NewRequestFormatter(kmsg.FormatterClientID("wire")).AppendRequest(nil, req, c.correlation)
-	if _, err := c.Write(b); err != nil {
+	if err := c.write(req); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+func (c *wireClient) write(req kmsg.Request) error {
+	c.correlation++
+	_, err := c.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("wire")).AppendRequest(nil, req, c.correlation))
+	return err
+}
+
+// try sends a request to a broker that may hang up.
+func (c *wireClient) try(req kmsg.Request) (kmsg.Response, error) {
+	if err := c.write(req); err != nil {
+		return nil, err
+	}
+	return c.answer(req)
 }
 
 func (c *wireClient) receive(req kmsg.Request) kmsg.Response {
