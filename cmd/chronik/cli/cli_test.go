@@ -1,6 +1,7 @@
 package cli
 
 import (
+
 	"bytes"
 	"context"
 	"encoding/json"
@@ -15,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // run executes one command line without any environment but the given.
@@ -331,5 +334,22 @@ func TestNumbersAreGrouped(t *testing.T) {
 	}
 	if plural(int64(1), "row") != "1 row" || plural(int64(2000), "row") != "2,000 rows" {
 		t.Error("plural is wrong")
+	}
+}
+
+// While partitions are without a leader, records go to the others; the client
+// asks again for a record that it has written its choice into.
+func TestARecordIsPartitionedAgainAmongThoseThatHaveALeader(t *testing.T) {
+	p := givenOr(kgo.StickyKeyPartitioner(nil)).ForTopic("t")
+	r := &kgo.Record{Partition: -1}
+	if p.RequiresConsistency(r) {
+		t.Fatal("a record without key or partition may go anywhere")
+	}
+	r.Partition = 4
+	if got := p.Partition(r, 3); got < 0 || got > 2 {
+		t.Errorf("partition %d of 3", got)
+	}
+	if r.Partition = 5; !p.RequiresConsistency(r) || p.Partition(r, 6) != 5 {
+		t.Error("a record that names its partition does not go there")
 	}
 }

@@ -165,17 +165,24 @@ func givenOr(other kgo.Partitioner) kgo.Partitioner { return givenPartitioner{ot
 type givenPartitioner struct{ other kgo.Partitioner }
 
 func (p givenPartitioner) ForTopic(topic string) kgo.TopicPartitioner {
-	return &givenTopicPartitioner{p.other.ForTopic(topic)}
+	return &givenTopicPartitioner{TopicPartitioner: p.other.ForTopic(topic)}
 }
 
-type givenTopicPartitioner struct{ kgo.TopicPartitioner }
+// givenTopicPartitioner is asked first whether a record needs consistency, and
+// then, once or twice, for its partition. The client writes its choice into the
+// record in between: only the first question tells what the record came with.
+type givenTopicPartitioner struct {
+	kgo.TopicPartitioner
+	given bool
+}
 
 func (p *givenTopicPartitioner) RequiresConsistency(r *kgo.Record) bool {
-	return r.Partition >= 0 || p.TopicPartitioner.RequiresConsistency(r)
+	p.given = r.Partition >= 0
+	return p.given || p.TopicPartitioner.RequiresConsistency(r)
 }
 
 func (p *givenTopicPartitioner) Partition(r *kgo.Record, n int) int {
-	if r.Partition >= 0 {
+	if p.given {
 		return int(r.Partition)
 	}
 	return p.TopicPartitioner.Partition(r, n)
