@@ -1,7 +1,6 @@
 package cli
 
 import (
-
 	"bytes"
 	"context"
 	"encoding/json"
@@ -16,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
-
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
