@@ -103,7 +103,9 @@ func (r *Reader) admit(c *coldRead, room *room) (failed bool) {
 	case errors.As(c.err, &hole):
 		c.out.Err = format.In(c.position.Partition.String(), format.Corrupt(0, "offsets %d to %d are lost: %v", hole.First, hole.Next, hole))
 	case errors.Is(c.err, committed.ErrBelowStart):
-		// Retention was quicker than this partition heard of it.
+		// The start was raised since the partition was looked at: the answer names
+		// the one by which the offset is refused.
+		c.out.LogStart = max(c.out.LogStart, r.catalog.Partition(c.position.Partition).Manifest.LogStart)
 		c.out.Err = fmt.Errorf("%w: %w", core.ErrOffsetOutOfRange, c.err)
 		return true
 	case errors.Is(c.err, format.ErrCorrupt), errors.Is(c.err, format.ErrVersion):

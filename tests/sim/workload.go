@@ -231,12 +231,11 @@ func (p *producer) answered(b *inFlight, code int16, base int64) (again bool) {
 type consumer struct {
 	*client
 	positions map[history.Partition]int64
-	refused   map[history.Partition]int64 // one more than the position that was out of range last
 	decoder   *batch.Decoder
 }
 
 func (w *World) newConsumer(name string) *consumer {
-	return &consumer{client: w.newClient(name), positions: map[history.Partition]int64{}, refused: map[history.Partition]int64{}, decoder: batch.NewDecoder(1 << 24)}
+	return &consumer{client: w.newClient(name), positions: map[history.Partition]int64{}, decoder: batch.NewDecoder(1 << 24)}
 }
 
 func (w *World) consumer(ctx context.Context, name string) {
@@ -327,8 +326,6 @@ func (c *consumer) fetch(ctx context.Context, address string, partitions []histo
 			switch err := kerr.ErrorForCode(part.ErrorCode); {
 			case errors.Is(err, kerr.OffsetOutOfRange) && c.w.topic(p.Topic).Trimmed && c.positions[p] < part.LogStartOffset:
 				c.positions[p] = part.LogStartOffset
-			case errors.Is(err, kerr.OffsetOutOfRange) && c.w.topic(p.Topic).Trimmed && c.refused[p] != c.positions[p]+1:
-				c.refused[p] = c.positions[p] + 1 // deleted while it was read; asked again, the answer has to name the new start
 			case errors.Is(err, kerr.OffsetOutOfRange) && c.w.salvaged(p.Topic):
 				c.positions[p] = 0 // the log was cut
 			case errors.Is(err, kerr.OffsetOutOfRange):
