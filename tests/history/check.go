@@ -173,11 +173,7 @@ func (h *History) checkSend(c *counts, s *Send, l *log) {
 		return
 	}
 	offsets := l.offsets[s.ID]
-	switch n := len(offsets); {
-	case n < 2 || !s.w.o.Idempotent:
-	case n == 2 && l.topic.Salvaged && slices.Contains(offsets, s.offset):
-		c.sentAgain++
-	default:
+	if n := len(offsets); n > 1 && s.w.o.Idempotent {
 		h.find(Duplicated, "%s is at %s offsets %v", s.ID, s.p, offsets)
 	}
 	switch {

@@ -383,18 +383,6 @@ func TestWhatWasNotPromisedIsNotHeldAgainstTheLog(t *testing.T) {
 			t.Errorf("salvaged never:\n%s", r)
 		}
 	})
-	t.Run("salvaged beside what its producer sent again", func(t *testing.T) {
-		w := newWorld(history.Topic{Salvaged: true})
-		w.write(3)
-		w.log = append(w.log, w.log[1])
-		if r := w.end(); !r.OK() || r.Count("salvaged and sent again") != 1 {
-			t.Errorf("\n%s", r)
-		}
-		w.log = append(w.log, w.log[1])
-		if r := w.end(); r.Count(string(history.Duplicated)) != 1 {
-			t.Errorf("and once more:\n%s", r)
-		}
-	})
 	t.Run("a writer that is not idempotent", func(t *testing.T) {
 		w := newWorld(history.Topic{})
 		s := w.Writer("x", history.WriterOptions{}).Send(p0)

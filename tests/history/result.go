@@ -71,7 +71,7 @@ func (h *History) find(k Kind, format string, args ...any) {
 }
 
 type counts struct {
-	sent, acked, unknown, unknownThere, refused, unacked, expired, superseded, gone, salvaged, sentAgain int64
+	sent, acked, unknown, unknownThere, refused, unacked, expired, superseded, gone, salvaged int64
 }
 
 // Row is a line of the table.
@@ -106,7 +106,6 @@ func (h *History) result(c *counts) Result {
 	add("with a topic deleted", c.gone, false)
 	add("superseded by key", c.superseded, false)
 	add("salvaged", c.salvaged, false)
-	add("salvaged and sent again", c.sentAgain, false)
 	if f := h.found[Cut]; f != nil {
 		add(string(Cut), f.count, false)
 	}

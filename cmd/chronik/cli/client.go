@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -126,6 +129,44 @@ func (u *endpoint) to(path string) string {
 		base = "http://" + base
 	}
 	return base + path
+}
+
+// ask sends a request there and returns the body of an answer of 200.
+func (u *endpoint) ask(ctx context.Context, method, path string, header http.Header, body []byte) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, u.to(path), bytes.NewReader(body))
+	if err != nil {
+		return nil, usagef("--url %s: %v", u.url, err)
+	}
+	request.Header = header
+	response, err := httpClient().Do(request)
+	if err != nil {
+		var dial *net.OpError
+		if errors.As(err, &dial) {
+			return nil, fmt.Errorf("no answer over HTTP at %s: %w (is `chronik dev` running? --url names another address)", u.url, err)
+		}
+		return nil, fmt.Errorf("ask %s: %w", u.url, err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, refusal(response.Status, text)
+	}
+	return text, nil
+}
+
+// refusal makes an error of the API's error envelope.
+func refusal(status string, body []byte) error {
+	var envelope struct {
+		Error string `json:"error"`
+		Code  string `json:"error_code"`
+	}
+	if json.Unmarshal(body, &envelope) != nil || envelope.Error == "" {
+		return fmt.Errorf("%s: %.500s", status, bytes.TrimSpace(body))
+	}
+	return fmt.Errorf("%s: %s", envelope.Code, envelope.Error)
 }
 
 // httpClient has no timeout of its own: requests carry a context with one.

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -64,32 +62,13 @@ there yet.`,
 	return c
 }
 
-// do sends a request and returns the body of an answer of 200.
+// do sends a request to the admin API and returns the body of an answer of 200.
 func (a *adminClient) do(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, method, a.to(path), bytes.NewReader(body))
-	if err != nil {
-		return nil, usagef("--url %s: %v", a.url, err)
-	}
+	header := http.Header{}
 	if a.key != "" {
-		request.Header.Set("X-API-Key", a.key)
+		header.Set("X-API-Key", a.key)
 	}
-	response, err := httpClient().Do(request)
-	if err != nil {
-		var dial *net.OpError
-		if errors.As(err, &dial) {
-			return nil, fmt.Errorf("no answer over HTTP at %s: %w (--url names another node)", a.url, err)
-		}
-		return nil, fmt.Errorf("ask %s: %w", a.url, err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return nil, refusal(response.Status, text)
-	}
-	return text, nil
+	return a.ask(ctx, method, path, header, body)
 }
 
 func (a *adminClient) status(ctx context.Context) (admin.Status, []byte, error) {

@@ -5,10 +5,8 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -117,40 +115,7 @@ func (o *sqlOptions) ask(ctx context.Context) ([]byte, error) {
 	// The server keeps the time; this is for a server that does not answer at all.
 	ctx, cancel := context.WithTimeout(ctx, o.timeout+10*time.Second)
 	defer cancel()
-	post, err := http.NewRequestWithContext(ctx, http.MethodPost, o.to("/_sql"), bytes.NewReader(request))
-	if err != nil {
-		return nil, usagef("--url %s: %v", o.url, err)
-	}
-	post.Header.Set("Content-Type", "application/json")
-	response, err := httpClient().Do(post)
-	if err != nil {
-		var dial *net.OpError
-		if errors.As(err, &dial) {
-			return nil, fmt.Errorf("no answer over HTTP at %s: %w (is `chronik dev` running? --url names another address)", o.url, err)
-		}
-		return nil, fmt.Errorf("ask %s: %w", o.url, err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return nil, refusal(response.Status, body)
-	}
-	return body, nil
-}
-
-// refusal makes an error of the API's error envelope.
-func refusal(status string, body []byte) error {
-	var envelope struct {
-		Error string `json:"error"`
-		Code  string `json:"error_code"`
-	}
-	if json.Unmarshal(body, &envelope) != nil || envelope.Error == "" {
-		return fmt.Errorf("%s: %.500s", status, bytes.TrimSpace(body))
-	}
-	return fmt.Errorf("%s: %s", envelope.Code, envelope.Error)
+	return o.endpoint.ask(ctx, http.MethodPost, "/_sql", http.Header{"Content-Type": {"application/json"}}, request)
 }
 
 // cell is a value as a person reads it.
