@@ -75,7 +75,8 @@ type Bucket struct {
 	mu        sync.Mutex
 	closed    bool
 	objects   *lru[string, *object]
-	changes   int64 // counts forget
+	changes   int64          // counts forget
+	changing  map[string]int // Puts and Deletes under way: such names are not remembered
 	memory    *lru[chunkKey, []byte]
 	flights   map[chunkKey]*flight
 	preparing *run // being put together, under the lock
@@ -117,6 +118,7 @@ func Open(bucket objstore.Bucket, o Options) (*Bucket, error) {
 		objects:      newLRU[string, *object](objectsMax),
 		memory:       newLRU[chunkKey, []byte](o.MemoryBytesMax),
 		flights:      map[chunkKey]*flight{},
+		changing:     map[string]int{},
 	}
 	var err error
 	if o.Dir != "" && o.DiskBytesMax > 0 {
@@ -250,7 +252,7 @@ func (b *Bucket) object(ctx context.Context, name string) (*object, error) {
 	if known, ok := b.objects.get(name); ok && known.key == o.key {
 		return known, nil
 	}
-	if b.changes == changes { // else it may be what was there before the change
+	if b.changes == changes && b.changing[name] == 0 { // else it may be what was there before the change
 		b.objects.add(name, o, 1)
 	}
 	return o, nil
@@ -263,15 +265,33 @@ func (b *Bucket) forget(name string) {
 	b.objects.remove(name)
 }
 
+// change forgets an object until its Put or Delete, of any outcome, is done and
+// the returned function called: in between the bucket already has the new one,
+// which Head would show, and Get must not give the old.
+func (b *Bucket) change(name string) (done func()) {
+	b.mu.Lock()
+	b.changing[name]++
+	b.mu.Unlock()
+	b.forget(name)
+	return func() {
+		b.forget(name)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.changing[name]--; b.changing[name] == 0 {
+			delete(b.changing, name)
+		}
+	}
+}
+
 // Put implements objstore.Bucket.
 func (b *Bucket) Put(ctx context.Context, name string, body objstore.Body, cond objstore.Condition) (objstore.Attributes, error) {
-	defer b.forget(name)
+	defer b.change(name)()
 	return b.bucket.Put(ctx, name, body, cond)
 }
 
 // Delete implements objstore.Bucket.
 func (b *Bucket) Delete(ctx context.Context, name string) error {
-	defer b.forget(name)
+	defer b.change(name)()
 	return b.bucket.Delete(ctx, name)
 }
 

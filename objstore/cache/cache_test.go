@@ -488,3 +488,29 @@ func TestTheBudgetIsWhatTheProcessKeeps(t *testing.T) {
 	require.InDelta(t, budget, heap()-before, budget/8)
 	runtime.KeepAlive(b)
 }
+
+// afterPut runs a function when the bucket has the object and Put has not
+// returned yet.
+type afterPut struct {
+	objstore.Bucket
+	then func()
+}
+
+func (b *afterPut) Put(ctx context.Context, name string, body objstore.Body, cond objstore.Condition) (objstore.Attributes, error) {
+	a, err := b.Bucket.Put(ctx, name, body, cond)
+	b.then()
+	return a, err
+}
+
+func TestWhoeverSeesTheNewHeadReadsTheNewBytes(t *testing.T) {
+	inner := &afterPut{Bucket: memory.New(), then: func() {}}
+	c := open(t, inner, cache.Options{MemoryBytesMax: 1 << 20})
+	objtest.Put(t, c, "o", []byte("old"))
+	require.Equal(t, "old", string(get(t, c, 0, -1)))
+
+	during := ""
+	inner.then = func() { during = string(get(t, c, 0, -1)) }
+	objtest.Put(t, c, "o", []byte("new"))
+	require.Equal(t, "new", during)
+	require.Equal(t, "new", string(get(t, c, 0, -1)))
+}
