@@ -18,6 +18,7 @@ import (
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/query/filecache"
+	"github.com/chronik-stream/chronik/query/gate"
 	"github.com/chronik-stream/chronik/query/relation"
 	"github.com/chronik-stream/chronik/query/tail"
 )
@@ -32,11 +33,21 @@ const (
 	cold      freshness = "cold"      // what is in Parquet files in the bucket
 )
 
+// parts are what a query reads of a topic: its files, the rows that are in none
+// yet, or both.
+type parts struct{ cold, hot bool }
+
+func (p *parts) add(kind gate.Kind) {
+	p.cold = p.cold || kind != gate.Hot
+	p.hot = p.hot || kind != gate.Cold
+}
+
 // bound is one topic as a query sees it: each record of [from, to) once.
 type bound struct {
 	topic    *metastore.Topic
-	cold     []relation.File // files of the manifests, with their masks
-	tail     []relation.File // rows from the columnar marks on
+	cold     []relation.File   // files of the manifests, with their masks; none unless asked for
+	tail     []relation.File   // rows from the columnar marks on
+	columns  []columnar.Column // of the topic's tables, all alike: of every file and the tail
 	objects  map[string]string
 	coverage topicCoverage
 	bytes    int64 // of all files
@@ -52,10 +63,13 @@ func (b *bound) Release() {
 	b.release = nil
 }
 
-// files are those of table t, or of t_cold.
-func (b *bound) files(coldOnly bool) []relation.File {
-	if coldOnly {
+// files are those of table t, t_cold or t_hot.
+func (b *bound) files(kind gate.Kind) []relation.File {
+	switch kind {
+	case gate.Cold:
 		return b.cold
+	case gate.Hot:
+		return b.tail
 	}
 	return append(slices.Clip(b.cold), b.tail...)
 }
@@ -76,9 +90,13 @@ type partitionCoverage struct {
 // and marks on under it. Each failure means that the catalog has news.
 const bindAttempts = 5
 
-// bind takes a snapshot of one topic. With latest it waits for the brokers
-// until ctx ends. The caller releases what it returns.
-func (n *Node) bind(ctx context.Context, name string, want freshness) (*bound, error) {
+// bind takes a snapshot of some parts of one topic. With latest it waits for
+// the brokers until ctx ends, if the hot part is among them. The caller releases
+// what it returns.
+func (n *Node) bind(ctx context.Context, name string, parts parts, want freshness) (*bound, error) {
+	if !parts.hot {
+		want = cold
+	}
 	t, ok := n.config.Catalog.Topic(name)
 	if !ok {
 		return nil, unknownTable(fmt.Sprintf("topic %q does not exist", name))
@@ -93,7 +111,7 @@ func (n *Node) bind(ctx context.Context, name string, want freshness) (*bound, e
 	}
 	for attempt := 1; ; attempt++ {
 		revision := n.config.Catalog.Revision()
-		b, err := n.snapshot(ctx, t, settings, want, ends, attempt > 2)
+		b, err := n.snapshot(ctx, t, settings, parts, want, ends, attempt > 2)
 		moved := errors.Is(err, tail.ErrTrimmed) || errors.Is(err, objstore.ErrNotFound)
 		if !moved || attempt == bindAttempts || ctx.Err() != nil {
 			return b, err
@@ -134,7 +152,7 @@ type partitionState struct {
 }
 
 // snapshot binds to one revision of the catalog.
-func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicconfig.Columnar, want freshness, ends map[int32]int64, restart bool) (*bound, error) {
+func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicconfig.Columnar, parts parts, want freshness, ends map[int32]int64, restart bool) (*bound, error) {
 	states, err := n.states(ctx, t)
 	if err != nil {
 		return nil, err
@@ -144,12 +162,18 @@ func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicc
 		b.Release()
 		return nil, err
 	}
-	if err := n.bindFiles(ctx, b, states); err != nil {
-		b.Release()
-		return nil, err
+	if parts.cold {
+		if err := n.bindFiles(ctx, b, states); err != nil {
+			b.Release()
+			return nil, err
+		}
 	}
+	b.columns = relation.Columns(append(described(states), b.tail...))
 	for _, s := range states {
 		c := b.coverage.Partitions[s.index]
+		if !parts.cold {
+			c.From = s.mark
+		}
 		c.HighWatermark = max(c.To, ends[s.index], s.view.Next())
 		b.coverage.Partitions[s.index] = c
 		b.coverage.LagRecords += c.HighWatermark - c.To
@@ -181,6 +205,19 @@ func (n *Node) states(ctx context.Context, t *metastore.Topic) ([]partitionState
 		})
 	}
 	return states, group.Wait()
+}
+
+// described are the manifests' files with rows of the table, by their columns:
+// what a query does not read still has a say in what the table looks like.
+func described(states []partitionState) (files []relation.File) {
+	for _, s := range states {
+		for _, f := range s.section.Columnar {
+			if f.Next > s.view.Manifest.LogStart && f.First < s.mark {
+				files = append(files, relation.File{Columns: columnsOf(f.Columns)})
+			}
+		}
+	}
+	return files
 }
 
 // bindFiles makes the manifests' files local.

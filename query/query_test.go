@@ -229,6 +229,42 @@ func TestColdSeesFilesOnlyAndSaysSo(t *testing.T) {
 		c.ask("SELECT (SELECT count(*) FROM orders) AS n, (SELECT count(*) FROM orders_cold) AS m").Rows)
 }
 
+func TestHotAndColdAreTheTableTogetherAndEachSaysWhatItCovers(t *testing.T) {
+	c := newCluster(t, 2)
+	c.broker.Produce(t, 0, 0, `{"a":1}`, `{"a":2}`, `{"a":3}`)
+	c.broker.Produce(t, 1, 0, `{"a":4}`)
+	hot := func(more ...string) answer {
+		return c.ask("SELECT partition, offset FROM orders_hot ORDER BY ALL", more...)
+	}
+	require.Len(t, hot().Rows, 4)
+	c.compact(0, 3)
+	a := hot()
+	require.Equal(t, []map[string]any{{"partition": 1.0, "offset": 0.0}}, a.Rows)
+	require.Equal(t, map[string]partitionCoverage{"0": {3, 3, 3}, "1": {0, 1, 1}}, a.Coverage["orders"].Partitions)
+	require.Zero(t, a.Coverage["orders"].Lag)
+	require.Zero(t, c.node.cache.Counts().Misses, "the files are none of its business")
+
+	c.broker.Produce(t, 0, 0, `{"a":"five","b":true}`)
+	a = c.ask(`SELECT * EXCLUDE (timestamp) FROM orders_cold UNION ALL SELECT * EXCLUDE (timestamp) FROM orders_hot ORDER BY partition, offset`)
+	require.Len(t, a.Rows, 5, "within a query the tables of a topic have the same columns")
+	require.Equal(t, "five", a.Rows[3]["a"])
+	require.Equal(t, map[string]partitionCoverage{"0": {0, 4, 4}, "1": {0, 1, 1}}, a.Coverage["orders"].Partitions)
+	both := c.ask(`SELECT (SELECT count(*) FROM orders) AS t, (SELECT count(*) FROM orders_hot) AS hot, (SELECT count(*) FROM orders_cold) AS cold,
+		(SELECT count(*) FROM orders_hot JOIN orders_cold USING (partition, offset)) AS twice`)
+	require.Equal(t, []map[string]any{{"t": 5.0, "hot": 2.0, "cold": 3.0, "twice": 0.0}}, both.Rows)
+
+	c.compact(0, 4)
+	c.compact(1, 1)
+	a = c.ask("SELECT a, b FROM orders_hot")
+	require.Empty(t, a.Rows, "its columns are there without a row")
+	require.Equal(t, []string{"utf8", "bool"}, a.Types)
+	c.broker.Produce(t, 0, 0, "x")
+	a = hot(`,"freshness":"cold"`)
+	require.Empty(t, a.Rows)
+	require.Equal(t, map[string]partitionCoverage{"0": {4, 4, 5}, "1": {1, 1, 1}}, a.Coverage["orders"].Partitions)
+	require.EqualValues(t, 1, a.Coverage["orders"].Lag)
+}
+
 func TestTypesThatConflictBetweenFilesMeetInTheJSONsOwnText(t *testing.T) {
 	c := newCluster(t, 1)
 	c.broker.Produce(t, 0, 0, `{"v":1.0,"w":1,"seen":"2026-11-23T01:02:03+01:00","key":7}`)
@@ -323,7 +359,6 @@ func TestRequestsAreCheckedStrictly(t *testing.T) {
 		`{"query":"SELECT 1","parameters":[]}`:   {400, "FEATURE_DISABLED", "parameters"},
 		`{"query":"SELECT 1","row_format":"array"}`:          {400, "FEATURE_DISABLED", "row_format"},
 		`{"query":"SELECT 1","binary_format":"base64"}`:      {400, "FEATURE_DISABLED", "binary_format"},
-		`{"query":"SELECT * FROM orders_hot"}`:               {400, "FEATURE_DISABLED", "orders_hot"},
 		`{"query":"SELECT * FROM plain"}`:                    {400, "FEATURE_DISABLED", "columnar.enabled"},
 		`{"query":"SELECT * FROM nowhere"}`:                  {404, "TOPIC_NOT_FOUND", "nowhere"},
 		`{"query":"SELECT nothing FROM orders"}`:             {400, "INVALID_QUERY", "nothing"},

@@ -150,8 +150,9 @@ func (n *Node) attempt(ctx context.Context, plan *gate.Plan, limit int64, want f
 	}
 	q := engine.Query{SQL: plan.SQL, RowsMax: limit}
 	for _, t := range plan.Tables {
-		files := byTopic[t.Topic].files(t.Kind == gate.Cold)
-		q.Views = append(q.Views, engine.View{Name: t.View, SQL: relation.SQL(files)})
+		b := byTopic[t.Topic]
+		files := b.files(t.Kind)
+		q.Views = append(q.Views, engine.View{Name: t.View, SQL: relation.Select(b.columns, files)})
 		for _, f := range files {
 			q.Files = append(append(q.Files, f.Path), f.Masks...)
 		}
@@ -163,20 +164,21 @@ func (n *Node) attempt(ctx context.Context, plan *gate.Plan, limit int64, want f
 	return answer, bounds, nil
 }
 
-// bindAll binds each topic of the plan once, as fresh as its freshest table.
+// bindAll binds each topic of the plan once, with the parts that its tables are
+// of, so that they are one snapshot: no record is in t_cold and in t_hot.
 func (n *Node) bindAll(ctx context.Context, tables []gate.Table, want freshness) (bounds []*bound, byTopic map[string]*bound, err error) {
 	byTopic = map[string]*bound{}
 	for _, t := range tables {
 		if byTopic[t.Topic] != nil {
 			continue
 		}
-		topicWant := cold
+		var parts parts
 		for _, other := range tables {
-			if other.Topic == t.Topic && other.Kind == gate.Latest {
-				topicWant = want
+			if other.Topic == t.Topic {
+				parts.add(other.Kind)
 			}
 		}
-		b, err := n.bind(ctx, t.Topic, topicWant)
+		b, err := n.bind(ctx, t.Topic, parts, want)
 		if err != nil {
 			return bounds, nil, err
 		}

@@ -66,7 +66,7 @@ func (n *Node) tableInfo(ctx context.Context, t *metastore.Topic, names *gate.Na
 		}
 		info.Rows += max(0, s.view.Next()-s.mark)
 	}
-	info.Columns = len(relation.Describe(files))
+	info.Columns = len(relation.Describe(relation.Columns(files)))
 	return info, nil
 }
 
@@ -85,7 +85,7 @@ func (n *Node) getDescribe(c *gin.Context) {
 	}
 	defer b.Release()
 	columns, schema := []gin.H{}, []gin.H{}
-	for _, d := range relation.Describe(b.files(kind == gate.Cold)) {
+	for _, d := range relation.Describe(b.columns) {
 		columns = append(columns, gin.H{"name": d.Name, "data_type": d.Type, "nullable": d.Nullable})
 		schema = append(schema, gin.H{"name": d.Name, "type": d.Type, "nullable": d.Nullable})
 	}
@@ -95,14 +95,14 @@ func (n *Node) getDescribe(c *gin.Context) {
 // describe binds the topic with its tail when the brokers are quick, and
 // without it when they are not.
 func (n *Node) describe(ctx context.Context, topicName string, kind gate.Kind) (*bound, error) {
-	if kind == gate.Latest {
+	if kind != gate.Cold {
 		short, cancel := context.WithTimeout(ctx, describeWait)
 		defer cancel()
-		b, err := n.bind(short, topicName, latest)
+		b, err := n.bind(short, topicName, parts{hot: true}, latest)
 		var lagging *tail.LaggingError
 		if !errors.As(err, &lagging) {
 			return b, err
 		}
 	}
-	return n.bind(ctx, topicName, cold)
+	return n.bind(ctx, topicName, parts{}, cold)
 }

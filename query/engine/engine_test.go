@@ -233,7 +233,6 @@ func TestRefusalsNameTheirReason(t *testing.T) {
 		`SELECT * FROM nowhere`:                                                                      {gate.ErrUnknownTable, "nowhere"},
 		`SELECT * FROM A_b`:                                                                          {gate.ErrInvalid, "ambiguous"},
 		`SELECT * FROM orders AT (VERSION => 1)`:                                                     {gate.ErrInvalid, "at_clause"},
-		`SELECT * FROM orders_hot`:                                                                   {gate.ErrLater, "not in Parquet"},
 		`SELECT * FROM orders WHERE offset = ?`:                                                      {gate.ErrLater, "parameters"},
 		`SELECT * FROM orders WHERE offset = $1`:                                                     {gate.ErrLater, "parameters"},
 		`SELECT json_extract(value, '$.a') FROM orders`:                                              {gate.ErrLater, "json_extract "},

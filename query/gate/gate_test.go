@@ -252,7 +252,9 @@ func TestNamesFindTopics(t *testing.T) {
 		"orders": {"orders", Latest}, "ORDERS": {"orders", Latest}, "logs": {"Logs", Latest}, "orders_cold": {"orders", Cold},
 		"Orders_COLD": {"orders", Cold}, "we.ird-name": {"we.ird-name", Latest}, "we_ird_name": {"we.ird-name", Latest},
 		"we.ird-name_cold": {"we.ird-name", Cold}, "a.b": {"a.b", Latest}, "a_b": {"a_b", Latest}, "a-b_cold": {"a-b", Cold},
-		"x_cold": {"x_cold", Latest}, "x_cold_cold": {"x_cold", Cold}, "y_hot": {"y_hot", Latest}, "UPPER": {"UPPER", Latest}, "upper": {"upper", Latest},
+		"x_cold": {"x_cold", Latest}, "x_cold_cold": {"x_cold", Cold}, "x_cold_hot": {"x_cold", Hot},
+		"orders_hot": {"orders", Hot}, "Orders_Hot": {"orders", Hot}, "a-b_hot": {"a-b", Hot}, "y_hot_hot": {"y_hot", Hot},
+		"y_hot": {"y_hot", Latest}, "UPPER": {"UPPER", Latest}, "upper": {"upper", Latest},
 	} {
 		topic, kind, err := names.Lookup(name)
 		require.NoError(t, err, name)
@@ -260,8 +262,8 @@ func TestNamesFindTopics(t *testing.T) {
 		require.Equal(t, want.kind, kind, name)
 	}
 	for name, want := range map[string]error{
-		"nowhere": ErrUnknownTable, "": ErrUnknownTable, "_cold": ErrUnknownTable, "orders_hot": ErrLater, "nowhere_hot": ErrUnknownTable,
-		"A_B": ErrInvalid, "Upper": ErrInvalid, "A_b_cold": ErrInvalid,
+		"nowhere": ErrUnknownTable, "": ErrUnknownTable, "_cold": ErrUnknownTable, "nowhere_hot": ErrUnknownTable,
+		"A_B": ErrInvalid, "Upper": ErrInvalid, "A_b_cold": ErrInvalid, "A_b_hot": ErrInvalid, "_hot": ErrUnknownTable, "y": ErrUnknownTable,
 	} {
 		_, _, err := names.Lookup(name)
 		require.ErrorIs(t, err, want, name)

@@ -12,12 +12,22 @@ type Kind int
 const (
 	Latest Kind = iota // t: every acknowledged record, once
 	Cold               // t_cold: the records in Parquet files
+	Hot                // t_hot: those of t that are not in t_cold
 )
+
+// suffixes follow a topic's name where one of its parts is meant.
+var suffixes = []struct {
+	text string
+	kind Kind
+}{{"_cold", Cold}, {"_hot", Hot}}
 
 // String is the word for logs and view names.
 func (k Kind) String() string {
-	if k == Cold {
+	switch k {
+	case Cold:
 		return "cold"
+	case Hot:
+		return "hot"
 	}
 	return "latest"
 }
@@ -60,23 +70,21 @@ func (n *Names) Collides(topic string) bool {
 }
 
 // Lookup finds the topic and the kind of table that name stands for: a topic by
-// its real name, by its bare name, and either of them with a suffix. The
-// shorter reading wins: a topic that is really called t_cold is that topic.
+// its real name, by its bare name, and either of them with a suffix. A topic's
+// own name comes first, so that no topic is out of reach: where one is really
+// called t_cold, that name means the topic, and the cold part of t has none.
 func (n *Names) Lookup(name string) (topic string, kind Kind, err error) {
 	topic, ok, err := n.topic(name)
 	if ok || err != nil {
 		return topic, Latest, err
 	}
-	if base, found := cutSuffixFold(name, "_cold"); found {
-		topic, ok, err = n.topic(base)
-		if ok || err != nil {
-			return topic, Cold, err
+	for _, suffix := range suffixes {
+		base, found := cutSuffixFold(name, suffix.text)
+		if !found {
+			continue
 		}
-	}
-	if base, found := cutSuffixFold(name, "_hot"); found {
-		if topic, ok, _ = n.topic(base); ok {
-			return "", 0, later("table %q: the records of %q that are not in Parquet yet cannot be asked for alone yet; use %q or %q",
-				name, topic, BareName(topic), BareName(topic)+"_cold")
+		if topic, ok, err = n.topic(base); ok || err != nil {
+			return topic, suffix.kind, err
 		}
 	}
 	return "", 0, &refusal{ErrUnknownTable, "table " + quote(name) + " does not exist: no topic has that name"}

@@ -51,11 +51,15 @@ func Columns(files []File) []columnar.Column {
 
 // SQL is a SELECT of all rows of the files, with the system columns and then
 // Columns(files). Without files it has the system columns and no rows.
-func SQL(files []File) string {
+func SQL(files []File) string { return Select(Columns(files), files) }
+
+// Select is a SELECT of all rows of the files with these columns, whose types
+// hold what the files have: they are Columns of the files and maybe of others,
+// so that the parts of a table look like the whole.
+func Select(columns []columnar.Column, files []File) string {
 	if len(files) == 0 {
-		return empty()
+		return empty(columns)
 	}
-	columns := Columns(files)
 	var selects []string
 	for _, group := range grouped(files) {
 		selects = append(selects, branch(columns, group))
@@ -168,10 +172,13 @@ var systemTypes = map[string]string{
 	"_key": "BLOB", "_value": "BLOB", "_headers": "MAP(VARCHAR, BLOB)",
 }
 
-func empty() string {
+func empty(columns []columnar.Column) string {
 	var items []string
 	for _, name := range columnar.SystemColumns() {
 		items = append(items, "CAST(NULL AS "+systemTypes[name]+") AS "+name)
+	}
+	for _, c := range columns {
+		items = append(items, "CAST(NULL AS "+typeName(c.Type)+") AS "+identifier(c.Name))
 	}
 	return "SELECT " + strings.Join(items, ", ") + " WHERE false"
 }
@@ -183,14 +190,14 @@ type Described struct {
 	Nullable bool
 }
 
-// Describe lists all columns of a table over these files.
-func Describe(files []File) []Described {
+// Describe lists all columns of a table with these JSON columns.
+func Describe(columns []columnar.Column) []Described {
 	out := []Described{
 		{"_topic", "utf8", false}, {"_partition", "int32", false}, {"_offset", "int64", false},
 		{"_timestamp", "timestamp[us, tz=UTC]", false}, {"_timestamp_type", "int8", false},
 		{"_key", "binary", true}, {"_value", "binary", true}, {"_headers", "map<utf8, binary, items_nullable>", false},
 	}
-	for _, c := range Columns(files) {
+	for _, c := range columns {
 		out = append(out, Described{c.Name, arrowNames[c.Type], true})
 	}
 	return out

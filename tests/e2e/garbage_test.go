@@ -138,7 +138,7 @@ func TestSQLOutsideTheListIsRefused(t *testing.T) {
 		"PRAGMA database_list",
 		"SELECT getenv('HOME')",
 		"SELECT * FROM duckdb_settings()",
-		"SELECT * FROM t_hot",
+		"SELECT * FROM t_warm",
 		"EXPLAIN ANALYZE COPY t TO '/tmp/x'",
 	} {
 		if status, body := c.post("/_sql", map[string]any{"query": query}); status/100 != 4 || !strings.Contains(string(body), `"error_code"`) {
