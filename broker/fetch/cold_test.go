@@ -12,14 +12,31 @@ import (
 
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/committed"
+	"github.com/chronik-stream/chronik/metastore/kv/memory"
 )
 
 func TestWhatRetentionHasJustDeletedIsOutOfRange(t *testing.T) {
-	r := NewReader(Config{}, nil, nil, nil, nil)
-	c := &coldRead{position: &core.Position{}, out: &core.Fetched{}, err: fmt.Errorf("reading: %w", committed.ErrBelowStart)}
+	k := memory.New()
+	defer func() { require.NoError(t, k.Close()) }()
+	store, err := metastore.Open(t.Context(), k, metastore.Options{Cluster: "test", Seed: 1})
+	require.NoError(t, err)
+	defer store.Close()
+	created, err := store.CreateTopic(t.Context(), metastore.Topic{Name: "t", Partitions: 1})
+	require.NoError(t, err)
+	p := topic.Partition{Topic: created.ID}
+	_, err = store.SetLogStart(t.Context(), p, 7)
+	require.NoError(t, err)
+
+	r := NewReader(Config{}, nil, nil, store.Catalog(), nil)
+	c := &coldRead{
+		position: &core.Position{Partition: p}, out: &core.Fetched{Bounds: core.Bounds{LogStart: 3}},
+		err: fmt.Errorf("reading: %w", committed.ErrBelowStart),
+	}
 	require.True(t, r.admit(c, &room{left: 1}), "the client hears of it at once")
 	require.ErrorIs(t, c.out.Err, core.ErrOffsetOutOfRange)
+	require.EqualValues(t, 7, c.out.LogStart, "the start by which it is refused")
 }
 
 func TestColdReadsOfAllRequestsKeepToTheirMemoryAndAllGoOn(t *testing.T) {
