@@ -173,6 +173,9 @@ func Of(chunks ...[]byte) Batches {
 
 var errStopped = errors.New("stopped")
 
+// Create makes the place where the file of a time partition goes.
+type Create func(timePartition string) (io.Writer, error)
+
 // Write writes the records of the batches as Parquet, one file for each time
 // partition among them, to the writers that create returns; it does not close
 // them. Memory: one row group for each time partition, together at most about
@@ -180,7 +183,7 @@ var errStopped = errors.New("stopped")
 //
 // The decoder's bound is the bound of one decompressed batch. After an error
 // what was written is worthless.
-func Write(ctx context.Context, batches Batches, decoder *batch.Decoder, options Options, create func(timePartition string) (io.Writer, error)) (Result, error) {
+func Write(ctx context.Context, batches Batches, decoder *batch.Decoder, options Options, create Create) (Result, error) {
 	o := options.withDefaults()
 	if _, ok := compressions[o.Compression]; !ok {
 		return Result{}, fmt.Errorf("compression %q: want zstd, snappy, lz4, gzip or none", o.Compression)

@@ -3,13 +3,10 @@ package columnar
 import (
 	"bytes"
 	"fmt"
-	"hash/crc32"
-	"io"
 
 	"github.com/apache/arrow-go/v18/parquet/file"
 
 	"github.com/chronik-stream/chronik/internal/batch"
-	"github.com/chronik-stream/chronik/internal/format"
 )
 
 // output is a Parquet file that is being written, with its current row group.
@@ -36,7 +33,7 @@ type output struct {
 }
 
 // begin opens the file and makes room for its first row group.
-func (f *output) begin(o Options, p *plan, create func(string) (io.Writer, error)) error {
+func (f *output) begin(o Options, p *plan, create Create) error {
 	out, err := create(f.part.name)
 	if err != nil {
 		return err
@@ -140,7 +137,7 @@ func (f *output) flush() error {
 	if err != nil {
 		return fmt.Errorf("begin row group: %w", err)
 	}
-	w := groupWriter{group: group, rows: len(f.offsets), batch: int(f.parquet.Properties().WriteBatchSize())}
+	w := groupWriter{group: group, sink: f.sink, rows: len(f.offsets), batch: int(f.parquet.Properties().WriteBatchSize())}
 	f.write(&w)
 	if w.err != nil {
 		return fmt.Errorf("write row group: %w", w.err)
@@ -149,6 +146,27 @@ func (f *output) flush() error {
 		return fmt.Errorf("close row group: %w", err)
 	}
 	f.reset()
+	return nil
+}
+
+// close writes the footer.
+func (f *output) close() error {
+	place := placeholder(f.parquet.NumRowGroups(), f.parquet.NumColumns())
+	if err := f.parquet.AppendKeyValueMetadata(ChecksumsKey, place); err != nil {
+		return err
+	}
+	f.sink.holds = true
+	if err := f.parquet.Close(); err != nil {
+		return err
+	}
+	meta, err := f.parquet.FileMetadata()
+	if err != nil {
+		return err
+	}
+	if err := f.sink.release(meta, place); err != nil {
+		return err
+	}
+	f.out.Size, f.out.CRC = f.sink.size, f.sink.crc
 	return nil
 }
 
@@ -249,19 +267,4 @@ func (h *headers) levels() (keys, values, reps []int16) {
 		}
 	}
 	return keys, values, reps
-}
-
-// sink counts and sums the file, and keeps the Parquet writer from closing what
-// is below it.
-type sink struct {
-	out  io.Writer
-	size int64
-	crc  uint32
-}
-
-func (s *sink) Write(p []byte) (int, error) {
-	n, err := s.out.Write(p)
-	s.size += int64(n)
-	s.crc = crc32.Update(s.crc, format.Castagnoli, p[:n])
-	return n, err
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 
@@ -12,7 +11,7 @@ import (
 )
 
 // fill walks all records a second time and writes them.
-func fill(ctx context.Context, batches Batches, decoder *batch.Decoder, o Options, p *plan, create func(string) (io.Writer, error)) ([]File, error) {
+func fill(ctx context.Context, batches Batches, decoder *batch.Decoder, o Options, p *plan, create Create) ([]File, error) {
 	if p.result.Records == 0 {
 		return nil, nil
 	}
@@ -35,7 +34,7 @@ func fill(ctx context.Context, batches Batches, decoder *batch.Decoder, o Option
 type table struct {
 	options Options
 	plan    *plan
-	create  func(string) (io.Writer, error)
+	create  Create
 	files   map[int64]*output
 	current *output
 	bytes   int // in all row groups that are being filled
@@ -123,10 +122,9 @@ func (t *table) close() ([]File, error) {
 				return nil, err
 			}
 		}
-		if err := f.parquet.Close(); err != nil {
+		if err := f.close(); err != nil {
 			return nil, fmt.Errorf("close file %q: %w", f.part.name, err)
 		}
-		f.out.Size, f.out.CRC = f.sink.size, f.sink.crc
 		out = append(out, f.out)
 	}
 	slices.SortFunc(out, func(a, b File) int { return cmp.Compare(a.First, b.First) })

@@ -88,6 +88,7 @@ func properties(o Options, columns []Column, records, valueBytes int64) *parquet
 // groupWriter writes one row group, column after column. It keeps the first error.
 type groupWriter struct {
 	group file.SerialRowGroupWriter
+	sink  *sink // nil: nobody wants its sums
 	rows  int
 	batch int // rows between two looks at the size of the page
 	err   error
@@ -102,6 +103,9 @@ func next[W file.ColumnChunkWriter](w *groupWriter) (column W, ok bool) {
 	if err != nil {
 		w.err = err
 		return column, false
+	}
+	if w.sink != nil {
+		w.sink.mark() // the column before is written out
 	}
 	if column, ok = c.(W); !ok {
 		w.err = fmt.Errorf("column %s is written by a %T, not a %T", c.Descr().Path(), c, column)
