@@ -107,6 +107,9 @@ func (w *walker) columnRef(n object, s *scope) error {
 	if !ok || len(names) == 0 {
 		return invalid("a column has an odd name")
 	}
+	if len(names) == 1 && volatile[strings.ToLower(names[0])] {
+		w.volatile = true // CURRENT_DATE is parsed as a column, and means one where there is one
+	}
 	if !w.rewrite {
 		return nil
 	}
@@ -195,6 +198,7 @@ func (w *walker) functionName(n object) error {
 	lower := strings.ToLower(name)
 	switch {
 	case allowed[lower]:
+		w.volatile = w.volatile || volatile[lower]
 		return nil
 	case comesLater[lower]:
 		return later("function %s is not available yet", lower)

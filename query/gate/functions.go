@@ -14,6 +14,15 @@ var allowed = readFunctions(functionsText)
 // comesLater are functions of the contract that this version refuses by name.
 var comesLater = set("json_extract", "json_extract_int", "json_extract_float", "decode_base64", "vector_distance")
 
+// volatile are those of the allowed functions whose value is not settled by
+// their arguments: chance and the moment of the query have a part in it.
+var volatile = set(
+	"age", // with one argument it counts from today
+	"current_date", "current_localtime", "current_localtimestamp", "current_time", "current_timestamp",
+	"gen_random_uuid", "get_current_time", "get_current_timestamp", "localtime", "localtimestamp", "now", "random", "reservoir_quantile", "today",
+	"transaction_timestamp", "uuid", "uuidv4", "uuidv7",
+)
+
 // Functions returns the names that a query may call, in no order. The engine
 // has a test that each of them exists.
 func Functions() []string {

@@ -82,6 +82,9 @@ type Plan struct {
 	// SQL is the text to run. It names each table as Schema."<Table.View>".
 	SQL    string
 	Tables []Table
+	// Volatile says that the same query over the same records may answer
+	// something else the next time: it asks for the time, or for chance.
+	Volatile bool
 }
 
 // Table is one topic as a query uses it.
@@ -121,7 +124,7 @@ func Check(ctx context.Context, parser Parser, names *Names, sql string, rowsMax
 	if err := verify(ctx, parser, printed, w.tables); err != nil {
 		return nil, fmt.Errorf("check the printed query again: %w", err)
 	}
-	return &Plan{SQL: printed, Tables: w.tables}, nil
+	return &Plan{SQL: printed, Tables: w.tables, Volatile: w.volatile}, nil
 }
 
 // verify passes the printed text through the gate again, with nothing left to

@@ -15,6 +15,8 @@ type walker struct {
 	tables  []Table // bound so far; when rewrite is false, all that there are
 	depth   int
 	nodes   int
+	// volatile: something that was walked is not settled by the records.
+	volatile bool
 }
 
 // statement checks the tree of one statement.
@@ -450,5 +452,6 @@ func (w *walker) sample(n object) error {
 			return invalid("a sample with %q is not supported", field)
 		}
 	}
+	w.volatile = true // a seed helps only as long as one thread reads
 	return w.constant(child(sample, "sample_size"))
 }
