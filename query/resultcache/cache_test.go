@@ -1,0 +1,235 @@
+package resultcache
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/stretchr/testify/require"
+)
+
+// rows is an answer of texts, some in each batch.
+type rows struct {
+	alloc   memory.Allocator
+	batches [][]string
+	err     error // at the end, in the place of io.EOF
+	closed  int
+}
+
+var schema = arrow.NewSchema([]arrow.Field{{Name: "text", Type: arrow.BinaryTypes.String, Nullable: true}}, nil)
+
+func (r *rows) Schema() *arrow.Schema { return schema }
+
+func (r *rows) Next() (arrow.RecordBatch, error) {
+	if len(r.batches) == 0 {
+		if r.err != nil {
+			return nil, r.err
+		}
+		return nil, io.EOF
+	}
+	b := array.NewRecordBuilder(r.alloc, schema)
+	defer b.Release()
+	for _, text := range r.batches[0] {
+		b.Field(0).(*array.StringBuilder).Append(text)
+	}
+	r.batches = r.batches[1:]
+	return b.NewRecordBatch(), nil
+}
+
+func (r *rows) Close() error {
+	r.closed++
+	return nil
+}
+
+func read(t *testing.T, from Rows) (texts []string, err error) {
+	t.Helper()
+	for {
+		batch, err := from.Next()
+		if err != nil {
+			require.NoError(t, from.Close())
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return texts, err
+		}
+		column := batch.Column(0).(*array.String)
+		for i := range column.Len() {
+			texts = append(texts, strings.Clone(column.Value(i)))
+		}
+		batch.Release()
+	}
+}
+
+func key(sql string) Key { return Question{SQL: sql}.Key() }
+
+func newCache(o Options) *Cache {
+	if o.Age == 0 {
+		o.Age = time.Hour
+	}
+	return New(o)
+}
+
+// keep asks a question that is not known yet.
+func keep(t *testing.T, c *Cache, k Key, batches ...[]string) {
+	t.Helper()
+	texts, err := read(t, c.Record(k, &rows{alloc: memory.DefaultAllocator, batches: batches}))
+	require.NoError(t, err)
+	var want []string
+	for _, b := range batches {
+		want = append(want, b...)
+	}
+	require.Equal(t, want, texts)
+}
+
+func TestAnAnswerIsPlayedAsItWasRecorded(t *testing.T) {
+	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer alloc.AssertSize(t, 0)
+	c := newCache(Options{BytesMax: 1 << 20, AnswerBytesMax: 1 << 20})
+	_, known := c.Play(key("a"))
+	require.False(t, known)
+	from := &rows{alloc: alloc, batches: [][]string{{"x", "y"}, {}, {"z"}}}
+	texts, err := read(t, c.Record(key("a"), from))
+	require.NoError(t, err)
+	require.Equal(t, []string{"x", "y", "z"}, texts)
+	require.Equal(t, 1, from.closed)
+	for range 3 {
+		played, known := c.Play(key("a"))
+		require.True(t, known)
+		require.True(t, schema.Equal(played.Schema()))
+		texts, err = read(t, played)
+		require.NoError(t, err)
+		require.Equal(t, []string{"x", "y", "z"}, texts)
+	}
+	keep(t, c, key("nothing"))
+	played, known := c.Play(key("nothing"))
+	require.True(t, known)
+	texts, err = read(t, played)
+	require.NoError(t, err)
+	require.Empty(t, texts)
+	require.Equal(t, Counts{Hits: 4, Misses: 1, Bytes: c.Counts().Bytes, Answers: 2}, c.Counts())
+}
+
+func TestWhatIsNotWholeIsNotKept(t *testing.T) {
+	c := newCache(Options{BytesMax: 1 << 20, AnswerBytesMax: 4 << 10})
+	k := key("a")
+	absent := func() {
+		t.Helper()
+		_, known := c.Play(k)
+		require.False(t, known)
+	}
+	broken := errors.New("broken")
+	_, err := read(t, c.Record(k, &rows{alloc: memory.DefaultAllocator, batches: [][]string{{"x"}}, err: broken}))
+	require.ErrorIs(t, err, broken)
+	absent()
+
+	left := c.Record(k, &rows{alloc: memory.DefaultAllocator, batches: [][]string{{"x"}, {"y"}}})
+	batch, err := left.Next()
+	require.NoError(t, err)
+	batch.Release()
+	require.NoError(t, left.Close())
+	absent()
+
+	// Too large, at once and bit by bit.
+	keep(t, c, k, []string{strings.Repeat("x", 5<<10)})
+	absent()
+	keep(t, c, k, []string{strings.Repeat("x", 3<<10)}, []string{strings.Repeat("y", 3<<10)})
+	absent()
+	require.Zero(t, c.Counts().Bytes)
+	require.Zero(t, c.Counts().Answers)
+}
+
+func TestTheLeastRecentlyUsedGoesFirst(t *testing.T) {
+	c := newCache(Options{BytesMax: 10 << 10, AnswerBytesMax: 10 << 10})
+	text := []string{strings.Repeat("x", 2<<10)}
+	for _, name := range []string{"a", "b", "c"} {
+		keep(t, c, key(name), text)
+	}
+	_, known := c.Play(key("a"))
+	require.True(t, known)
+	keep(t, c, key("d"), text)
+	for name, want := range map[string]bool{"a": true, "b": false, "c": true, "d": true} {
+		_, known := c.Play(key(name))
+		require.Equal(t, want, known, name)
+	}
+	require.LessOrEqual(t, c.Counts().Bytes, int64(10<<10))
+	require.Equal(t, int64(1), c.Counts().Evictions)
+	keep(t, c, key("a"), []string{"another"})
+	require.Equal(t, int64(3), c.Counts().Answers)
+}
+
+func TestAnAnswerGoesAfterItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(Options{BytesMax: 1 << 20, AnswerBytesMax: 1 << 20, Age: time.Minute})
+		keep(t, c, key("a"), []string{"x"})
+		time.Sleep(time.Minute - time.Second)
+		_, known := c.Play(key("a"))
+		require.True(t, known)
+		time.Sleep(2 * time.Second) // since it was kept, not since it was used
+		_, known = c.Play(key("a"))
+		require.False(t, known)
+		require.Zero(t, c.Counts().Bytes)
+	})
+}
+
+func TestNothingIsKeptWithoutABudget(t *testing.T) {
+	c := newCache(Options{AnswerBytesMax: 1 << 20})
+	keep(t, c, key("a"), []string{"x"})
+	_, known := c.Play(key("a"))
+	require.False(t, known)
+	require.Equal(t, Counts{}, c.Counts())
+}
+
+func TestQuestionsThatDifferHaveDifferentKeys(t *testing.T) {
+	base := Question{SQL: "s", Parameters: []byte("p"), Principal: "u", RowsMax: 5, Tables: []Table{{"a", "one"}, {"b", "two"}}}
+	seen := map[Key]string{base.Key(): "base"}
+	require.Equal(t, base.Key(), base.Key())
+	for what, change := range map[string]func(*Question){
+		"text":       func(q *Question) { q.SQL = "S" },
+		"parameters": func(q *Question) { q.Parameters = []byte("q") },
+		"none":       func(q *Question) { q.Parameters = nil },
+		"principal":  func(q *Question) { q.Principal = "" },
+		"rows":       func(q *Question) { q.RowsMax = 6 },
+		"definition": func(q *Question) { q.Tables = []Table{{"a", "one"}, {"b", "two, more"}} },
+		"name":       func(q *Question) { q.Tables = []Table{{"a", "one"}, {"c", "two"}} },
+		"fewer":      func(q *Question) { q.Tables = q.Tables[:1] },
+		"moved":      func(q *Question) { q.SQL, q.Parameters = "sp", nil },
+		"joined":     func(q *Question) { q.Tables = []Table{{"a", "oneb"}, {"", "two"}} },
+	} {
+		q := base
+		change(&q)
+		require.Empty(t, seen[q.Key()], what)
+		seen[q.Key()] = what
+	}
+}
+
+func TestManyAskAtOnce(t *testing.T) {
+	c := newCache(Options{BytesMax: 20 << 10, AnswerBytesMax: 4 << 10})
+	var all sync.WaitGroup
+	for worker := range 8 {
+		all.Go(func() {
+			for i := range 200 {
+				name := fmt.Sprint((i*7 + worker) % 30)
+				from, known := c.Play(key(name))
+				if !known {
+					from = c.Record(key(name), &rows{alloc: memory.DefaultAllocator, batches: [][]string{{name, strings.Repeat("x", 600)}}})
+				}
+				if texts, err := read(t, from); err != nil || texts[0] != name {
+					t.Errorf("asked for %s, got %v, %v", name, texts, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	counts := c.Counts()
+	require.Equal(t, int64(1600), counts.Hits+counts.Misses)
+	require.Positive(t, counts.Hits)
+	require.LessOrEqual(t, counts.Bytes, int64(20<<10))
+}
