@@ -513,9 +513,6 @@ func (c *Cluster) prepareBalancer(at [3]string) error {
 		}
 		return nil
 	}
-	if len(c.Brokers) != 3 || len(c.Queries) != 2 {
-		return fmt.Errorf("%s is for 3 brokers and 2 query nodes", c.o.HAProxyConfig)
-	}
 	c.Kafka, c.HTTP = at[0], at[1]
 	env := []string{"KAFKA_BIND=" + at[0], "HTTP_BIND=" + at[1], "STATS_BIND=" + at[2]}
 	servers := func(prefix string, nodes []*Node, address func(*Node) string) {
@@ -526,6 +523,10 @@ func (c *Cluster) prepareBalancer(at [3]string) error {
 	}
 	servers("BROKER", c.Brokers, func(n *Node) string { return n.Kafka })
 	servers("QUERY", c.Queries, func(n *Node) string { return n.HTTP })
-	c.HAProxy = c.process("haproxy", []string{c.o.HAProxy, "-db", "-f", c.o.HAProxyConfig}, c.environment(env...), answers("http://"+c.HTTP+"/health/ready"))
+	config := filepath.Join(c.o.Dir, "haproxy.cfg")
+	if err := fitBalancer(c.o.HAProxyConfig, config, map[string]int{"BROKER": len(c.Brokers), "QUERY": len(c.Queries)}); err != nil {
+		return err
+	}
+	c.HAProxy = c.process("haproxy", []string{c.o.HAProxy, "-db", "-f", config}, c.environment(env...), answers("http://"+c.HTTP+"/health/ready"))
 	return nil
 }
