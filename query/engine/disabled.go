@@ -2,7 +2,11 @@
 
 package engine
 
-import "context"
+import (
+	"context"
+
+	"github.com/chronik-stream/chronik/query/prune"
+)
 
 // Enabled says that this binary can run SQL.
 const Enabled = false
@@ -24,3 +28,6 @@ func (*Engine) Deserialize(context.Context, []byte) (string, error) { return "",
 
 // Run fails with ErrDisabled.
 func (*Engine) Run(context.Context, Query) (*Answer, error) { return nil, ErrDisabled }
+
+// Evaluate fails with ErrDisabled.
+func (*Engine) Evaluate(context.Context, string) ([]prune.Value, error) { return nil, ErrDisabled }

@@ -121,7 +121,9 @@ func (w *walker) columnRef(n object, s *scope) error {
 	}
 	if long != "" {
 		list(n, "column_names")[at] = long
+		names[at] = long
 	}
+	w.reads(names, s)
 	return nil
 }
 
@@ -248,6 +250,9 @@ func (w *walker) lambda(n object, s *scope) error {
 // starNames turns short spellings in EXCLUDE, REPLACE and RENAME into names.
 func (w *walker) starNames(n object, s *scope) error {
 	relation := text(n, "relation_name")
+	if w.rewrite {
+		readsAll(relation, s)
+	}
 	within := &scope{}
 	for at := s; at != nil; at = at.outer {
 		if len(at.sources) > 0 {

@@ -27,6 +27,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/chronik-stream/chronik/query/prune"
 )
 
 // Limits on what is parsed at all.
@@ -85,6 +87,8 @@ type Plan struct {
 	// Volatile says that the same query over the same records may answer
 	// something else the next time: it asks for the time, or for chance.
 	Volatile bool
+	// Constants are what the tables' needs compare with.
+	Constants Constants
 }
 
 // Table is one topic as a query uses it.
@@ -92,6 +96,7 @@ type Table struct {
 	View  string // name of the view to bind in Schema
 	Topic string // the topic's real name
 	Kind  Kind
+	Need  prune.Need // without Values, which Plan.Constants has
 }
 
 // Check parses sql and returns the plan to run, or the reason why not. The plan
@@ -110,12 +115,17 @@ func Check(ctx context.Context, parser Parser, names *Names, sql string, rowsMax
 	if err != nil {
 		return nil, err
 	}
-	w := &walker{names: names, rewrite: true}
+	w := &walker{names: names, rewrite: true, columns: map[string]bool{}}
 	if err := w.statement(statement); err != nil {
 		return nil, err
 	}
 	if err := limitRows(statement, rowsMax); err != nil {
 		return nil, err
+	}
+	w.needs()
+	constants, err := printConstants(ctx, parser, w.constants)
+	if err != nil {
+		return nil, fmt.Errorf("check the query's constants: %w", err)
 	}
 	printed, err := print(ctx, parser, statement)
 	if err != nil {
@@ -124,7 +134,7 @@ func Check(ctx context.Context, parser Parser, names *Names, sql string, rowsMax
 	if err := verify(ctx, parser, printed, w.tables); err != nil {
 		return nil, fmt.Errorf("check the printed query again: %w", err)
 	}
-	return &Plan{SQL: printed, Tables: w.tables, Volatile: w.volatile}, nil
+	return &Plan{SQL: printed, Tables: w.tables, Volatile: w.volatile, Constants: constants}, nil
 }
 
 // verify passes the printed text through the gate again, with nothing left to

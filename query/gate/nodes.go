@@ -65,7 +65,7 @@ var tableShapes = map[string]shape{
 	},
 	"JOIN": {
 		"type": plain, "alias": plain, "sample": special, "query_location": plain, "left": special, "right": special,
-		"condition": expression, "join_type": plain, "ref_type": plain, "using_columns": special,
+		"condition": special, "join_type": plain, "ref_type": plain, "using_columns": special,
 		"delim_flipped": unused, "duplicate_eliminated_columns": unused,
 	},
 	"TABLE_FUNCTION": {

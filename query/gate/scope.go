@@ -41,6 +41,7 @@ func (c columns) renamed(names []string) columns {
 type source struct {
 	name    string // alias or name, lower case; may be empty
 	columns columns
+	use     *use // of a topic; nil for everything else
 }
 
 // scope is what a name can mean at one place of a query.

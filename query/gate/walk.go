@@ -17,6 +17,11 @@ type walker struct {
 	nodes   int
 	// volatile: something that was walked is not settled by the records.
 	volatile bool
+
+	// What rewriting learns about what has to be read.
+	uses      []*use
+	columns   map[string]bool // every name in the query that may be a column's
+	constants []constant
 }
 
 // statement checks the tree of one statement.
@@ -167,6 +172,9 @@ func (w *walker) selection(n object, known shape, s *scope) (columns, error) {
 	}
 	if err := w.fields(n, "a SELECT", known, s); err != nil {
 		return nil, err
+	}
+	if w.rewrite {
+		w.filter(n, s)
 	}
 	if err := w.sample(n); err != nil {
 		return nil, err
@@ -363,28 +371,33 @@ func (w *walker) baseTable(n object, s *scope) error {
 	if !w.rewrite {
 		return invalid("table %s is not bound", quote(name))
 	}
-	view, err := w.bind(name)
+	table, err := w.bind(name)
 	if err != nil {
 		return err
 	}
-	n["schema_name"], n["table_name"], n["alias"] = Schema, view, alias
-	return w.source(n, alias, systemColumns, s)
+	n["schema_name"], n["table_name"], n["alias"] = Schema, w.tables[table].View, alias
+	if err := w.source(n, alias, systemColumns, s); err != nil {
+		return err
+	}
+	u := &use{table: table, all: len(list(n, "column_name_alias")) > 0, unfiltered: n["sample"] != nil}
+	w.uses = append(w.uses, u)
+	s.sources[len(s.sources)-1].use = u
+	return nil
 }
 
-// bind returns the view of the topic that name stands for.
-func (w *walker) bind(name string) (view string, err error) {
+// bind returns the place in tables of the topic that name stands for.
+func (w *walker) bind(name string) (table int, err error) {
 	topic, kind, err := w.names.Lookup(name)
 	if err != nil {
-		return "", err
+		return 0, err
 	}
-	for _, t := range w.tables {
+	for i, t := range w.tables {
 		if t.Topic == topic && t.Kind == kind {
-			return t.View, nil
+			return i, nil
 		}
 	}
-	view = fmt.Sprintf("%s_%d", kind, len(w.tables))
-	w.tables = append(w.tables, Table{View: view, Topic: topic, Kind: kind})
-	return view, nil
+	w.tables = append(w.tables, Table{View: fmt.Sprintf("%s_%d", kind, len(w.tables)), Topic: topic, Kind: kind})
+	return len(w.tables) - 1, nil
 }
 
 // join checks both sides, then the columns of USING: a short spelling means the
@@ -406,6 +419,19 @@ func (w *walker) join(n object, s *scope) error {
 		}
 		if long := left.column(name); w.rewrite && long != "" && right.column(name) == long {
 			list(n, "using_columns")[i] = long
+			name = long
+		}
+		if w.rewrite {
+			w.columns[strings.ToLower(name)] = true
+		}
+	}
+	if err := w.optional(n["condition"], s); err != nil {
+		return err
+	}
+	if w.rewrite {
+		w.joined(n, s.sources, before, middle)
+		if n["sample"] != nil {
+			unfiltered(s.sources[before:])
 		}
 	}
 	return nil

@@ -1,0 +1,357 @@
+package gate
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/chronik-stream/chronik/query/prune"
+)
+
+// use is one place of a query at which it reads a topic.
+type use struct {
+	table int             // of walker.tables
+	all   bool            // every column may be read
+	where prune.Predicate // holds for every row that matters; nil: all do
+
+	// What stands between the topic and the WHERE clause of its SELECT.
+	on         []prune.Predicate // conditions of joins that hold for its rows as well
+	optional   bool              // an outer join puts nulls where it has no row
+	unfiltered bool              // rows matter that WHERE would take away
+}
+
+// needs sums up what each table's uses read. A column is needed by its name
+// alone, by every table that has one of that name: what it takes to be wrong
+// about scopes is not worth the bytes.
+func (w *walker) needs() {
+	for i := range w.tables {
+		need, first := &w.tables[i].Need, true
+		for _, u := range w.uses {
+			if u.table != i {
+				continue
+			}
+			one := prune.Need{All: u.all, Where: u.where}
+			if first {
+				*need = one
+			} else {
+				*need = need.Join(one)
+			}
+			first = false
+		}
+		for name := range w.columns {
+			need.Columns = append(need.Columns, name)
+		}
+		slices.Sort(need.Columns)
+	}
+}
+
+// reads notes a column that the query names, and a relation that stands for
+// whole rows.
+func (w *walker) reads(names []string, s *scope) {
+	for _, name := range names {
+		w.columns[strings.ToLower(name)] = true
+	}
+	if len(names) > 1 {
+		return
+	}
+	for at := s; at != nil; at = at.outer {
+		for _, src := range at.sources {
+			if src.use != nil && src.name == strings.ToLower(names[0]) {
+				src.use.all = true
+			}
+		}
+	}
+}
+
+// readsAll notes a star: of one relation where it is named, else of the nearest
+// FROM clause.
+func readsAll(relation string, s *scope) {
+	for at := s; at != nil; at = at.outer {
+		for _, src := range at.sources {
+			if src.use != nil && (relation == "" || src.name == strings.ToLower(relation)) {
+				src.use.all = true
+			}
+		}
+		if relation == "" && len(at.sources) > 0 {
+			return
+		}
+	}
+}
+
+// filter gives the uses of a SELECT what its WHERE clause and the joins say of
+// their rows.
+func (w *walker) filter(n object, s *scope) {
+	sampled := n["sample"] != nil // a sample is taken before WHERE
+	for i, src := range s.sources {
+		u := src.use
+		if u == nil {
+			continue
+		}
+		parts := prune.And(u.on)
+		if where := child(n, "where_clause"); where != nil && !u.unfiltered && !sampled {
+			if p := w.predicate(where, s.sources, i); p != nil {
+				parts = append(parts, p)
+			}
+		}
+		if len(parts) > 0 {
+			u.where = parts
+		}
+	}
+}
+
+// unfiltered says of the sources that WHERE is no reason to leave rows out.
+func unfiltered(sources []source) {
+	for _, src := range sources {
+		if src.use != nil {
+			src.use.unfiltered = true
+		}
+	}
+}
+
+// joined says what a join does to the rows of its sides, and gives them its
+// condition where that may be applied before it.
+func (w *walker) joined(n object, all []source, before, middle int) {
+	left, right := all[before:middle], all[middle:]
+	mark := func(side []source, f func(*use)) {
+		for _, src := range side {
+			if src.use != nil {
+				f(src.use)
+			}
+		}
+	}
+	optional := func(u *use) { u.optional = true }
+	condition := func(from, to int) {
+		for i := from; i < to; i++ {
+			if u := all[i].use; u != nil {
+				if p := w.predicate(child(n, "condition"), all, i); p != nil {
+					u.on = append(u.on, p)
+				}
+			}
+		}
+	}
+	ref, kind := text(n, "ref_type"), text(n, "join_type")
+	if ref == "NATURAL" {
+		mark(all[before:], func(u *use) { u.all = true })
+	}
+	switch {
+	case ref == "ASOF" && (kind == "INNER" || kind == "LEFT"):
+		unfiltered(right) // without a row another one is the nearest
+	case ref != "REGULAR" && ref != "CROSS" && ref != "NATURAL":
+		unfiltered(all[before:])
+	case kind == "INNER":
+		condition(before, len(all))
+	case kind == "LEFT":
+		condition(middle, len(all))
+		mark(right, optional)
+	case kind == "RIGHT":
+		condition(before, middle)
+		mark(left, optional)
+	case kind == "OUTER":
+		mark(all[before:], optional)
+	case kind == "SEMI" || kind == "ANTI":
+		unfiltered(right) // WHERE does not see it
+	default:
+		unfiltered(all[before:])
+	}
+}
+
+// predicate is what an expression says of the rows of one source: it is true for
+// none for which the result is not. nil: nothing.
+func (w *walker) predicate(e object, sources []source, i int) prune.Predicate {
+	if e == nil || len(w.constants) > constantsMax {
+		return nil
+	}
+	p := &reader{walker: w, sources: sources, at: i}
+	switch text(e, "class") {
+	case "CONJUNCTION":
+		return p.conjunction(e)
+	case "COMPARISON":
+		return p.comparison(text(e, "type"), child(e, "left"), child(e, "right"))
+	case "BETWEEN":
+		low := p.comparison("COMPARE_GREATERTHANOREQUALTO", child(e, "input"), child(e, "lower"))
+		high := p.comparison("COMPARE_LESSTHANOREQUALTO", child(e, "input"), child(e, "upper"))
+		return both(low, high)
+	case "OPERATOR":
+		return p.operator(e)
+	case "FUNCTION":
+		return p.beginning(e)
+	}
+	return nil
+}
+
+// Bounds on what is looked at.
+const (
+	constantsMax = 2_000 // in all conditions, about
+	inMax        = 1_000 // in one IN
+)
+
+// reader reads predicates about one source.
+type reader struct {
+	*walker
+	sources []source
+	at      int
+}
+
+func both(parts ...prune.Predicate) prune.Predicate {
+	var all prune.And
+	for _, p := range parts {
+		if p != nil {
+			all = append(all, p)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+func (p *reader) conjunction(e object) prune.Predicate {
+	var parts []prune.Predicate
+	for _, c := range list(e, "children") {
+		part, _ := c.(object)
+		parts = append(parts, p.predicate(part, p.sources, p.at))
+	}
+	switch text(e, "type") {
+	case "CONJUNCTION_AND":
+		return both(parts...)
+	case "CONJUNCTION_OR":
+		if slices.Contains(parts, nil) {
+			return nil
+		}
+		return prune.Or(parts)
+	}
+	return nil
+}
+
+// comparisons are the types of COMPARISON nodes that are understood.
+var comparisons = map[string]prune.Op{
+	"COMPARE_EQUAL": prune.Equal, "COMPARE_LESSTHAN": prune.Less, "COMPARE_LESSTHANOREQUALTO": prune.LessEqual,
+	"COMPARE_GREATERTHAN": prune.Greater, "COMPARE_GREATERTHANOREQUALTO": prune.GreaterEqual,
+}
+
+func (p *reader) comparison(kind string, left, right object) prune.Predicate {
+	op, ok := comparisons[kind]
+	if !ok {
+		return nil
+	}
+	column, ok := p.column(left)
+	if !ok {
+		if column, ok = p.column(right); !ok {
+			return nil
+		}
+		op, right = op.Flipped(), left
+	}
+	place, ok := p.constantOf(right, op == prune.Greater || op == prune.GreaterEqual)
+	if !ok {
+		return nil
+	}
+	return prune.Compare{Column: column, Op: op, Constant: place}
+}
+
+func (p *reader) operator(e object) prune.Predicate {
+	children := list(e, "children")
+	if len(children) == 0 {
+		return nil
+	}
+	first, _ := children[0].(object)
+	column, ok := p.column(first)
+	if !ok {
+		return nil
+	}
+	switch text(e, "type") {
+	case "OPERATOR_IS_NULL":
+		if p.sources[p.at].use.optional || text(first, "class") != "COLUMN_REF" {
+			return nil
+		}
+		return prune.IsNull{Column: column}
+	case "OPERATOR_IS_NOT_NULL":
+		return prune.NotNull{Column: column}
+	case "COMPARE_IN":
+		if len(children) > inMax {
+			return nil
+		}
+		in := prune.In{Column: column}
+		for _, c := range children[1:] {
+			value, _ := c.(object)
+			place, ok := p.constantOf(value, false)
+			if !ok {
+				return nil
+			}
+			in.Constants = append(in.Constants, place)
+		}
+		return in
+	}
+	return nil
+}
+
+// beginning reads conditions on how a text begins: LIKE with a constant pattern,
+// and starts_with.
+func (p *reader) beginning(e object) prune.Predicate {
+	children := list(e, "children")
+	if len(children) != 2 {
+		return nil
+	}
+	first, _ := children[0].(object)
+	second, _ := children[1].(object)
+	column, ok := p.column(first)
+	pattern, isText := child(second, "value")["value"].(string)
+	if !ok || !isText || text(second, "class") != "CONSTANT" {
+		return nil
+	}
+	switch text(e, "function_name") {
+	case "~~":
+		pattern = pattern[:strings.IndexAny(pattern+"%", "%_")]
+	case "^@", "starts_with", "prefix":
+	default:
+		return nil
+	}
+	if pattern == "" {
+		return prune.NotNull{Column: column}
+	}
+	all := prune.And{prune.Compare{Column: column, Op: prune.GreaterEqual, Constant: p.literal(pattern)}}
+	if last := len(pattern) - 1; pattern[last] < 0x7f {
+		next := pattern[:last] + string(rune(pattern[last]+1))
+		all = append(all, prune.Compare{Column: column, Op: prune.Less, Constant: p.literal(next)})
+	}
+	return all
+}
+
+// literal adds a text that is compared with texts only.
+func (p *reader) literal(s string) int {
+	p.constants = append(p.constants, constant{node: object{
+		"class": "CONSTANT", "type": "VALUE_CONSTANT", "alias": "", "query_location": json.Number("0"),
+		"value": object{"type": object{"id": "VARCHAR", "type_info": nil}, "is_null": false, "value": s},
+	}})
+	return len(p.constants) - 1
+}
+
+// column is the column of the source that an expression stands for. decode_utf8
+// counts as what it decodes: it is null, or has the same bytes.
+func (p *reader) column(e object) (name string, ok bool) {
+	if text(e, "class") == "FUNCTION" && text(e, "function_name") == "decode_utf8" {
+		if arguments := list(e, "children"); len(arguments) == 1 {
+			e, _ = arguments[0].(object)
+			name, ok = p.column(e)
+			return name, ok && name == "_key"
+		}
+	}
+	names, isTexts := texts(e, "column_names")
+	if text(e, "class") != "COLUMN_REF" || !isTexts {
+		return "", false
+	}
+	switch {
+	case len(names) == 1 && len(p.sources) == 1:
+		return strings.ToLower(names[0]), true
+	case len(names) == 2:
+		relation, found := strings.ToLower(names[0]), 0
+		for _, src := range p.sources {
+			if src.name == relation {
+				found++
+			}
+		}
+		if found == 1 && p.sources[p.at].name == relation {
+			return strings.ToLower(names[1]), true
+		}
+	}
+	return "", false
+}
