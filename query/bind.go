@@ -17,8 +17,8 @@ import (
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/objstore"
-	"github.com/chronik-stream/chronik/query/filecache"
 	"github.com/chronik-stream/chronik/query/gate"
+	"github.com/chronik-stream/chronik/query/prune"
 	"github.com/chronik-stream/chronik/query/relation"
 	"github.com/chronik-stream/chronik/query/tail"
 )
@@ -35,10 +35,18 @@ const (
 
 // parts are what a query reads of a topic: its files, the rows that are in none
 // yet, or both.
-type parts struct{ cold, hot bool }
+type parts struct {
+	cold, hot bool
+	need      prune.Need // of the files
+}
 
-func (p *parts) add(kind gate.Kind) {
-	p.cold = p.cold || kind != gate.Hot
+func (p *parts) add(kind gate.Kind, need prune.Need) {
+	if kind != gate.Hot {
+		if p.cold {
+			need = need.Join(p.need)
+		}
+		p.cold, p.need = true, need
+	}
 	p.hot = p.hot || kind != gate.Cold
 }
 
@@ -50,8 +58,8 @@ type bound struct {
 	columns  []columnar.Column // of the topic's tables, all alike: of every file and the tail
 	objects  map[string]string
 	coverage topicCoverage
-	bytes    int64 // of all files
-	rows     int64
+	stats    stats
+	pruned   []prunedFile
 	release  []func()
 }
 
@@ -162,13 +170,13 @@ func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicc
 		b.Release()
 		return nil, err
 	}
+	b.columns = relation.Columns(append(described(states), b.tail...))
 	if parts.cold {
-		if err := n.bindFiles(ctx, b, states); err != nil {
+		if err := n.bindFiles(ctx, b, states, parts.need); err != nil {
 			b.Release()
 			return nil, err
 		}
 	}
-	b.columns = relation.Columns(append(described(states), b.tail...))
 	for _, s := range states {
 		c := b.coverage.Partitions[s.index]
 		if !parts.cold {
@@ -220,70 +228,6 @@ func described(states []partitionState) (files []relation.File) {
 	return files
 }
 
-// bindFiles makes the manifests' files local.
-func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState) error {
-	type source struct {
-		file  manifest.File
-		cut   *relation.Cut
-		masks []int // of sources
-		mask  bool
-	}
-	var sources []source
-	for _, s := range states {
-		start := s.view.Manifest.LogStart
-		masks := map[string]int{}
-		for _, f := range s.section.Columnar {
-			if f.Next <= start || f.First >= s.mark {
-				continue
-			}
-			src := source{file: f}
-			if f.First < start || f.Next > s.mark {
-				src.cut = &relation.Cut{First: start, Next: s.mark}
-			}
-			for _, m := range s.section.Masks {
-				if f.Masked == 0 || m.Next <= f.First || m.First >= f.Next {
-					continue
-				}
-				if _, known := masks[m.Object]; !known {
-					masks[m.Object] = len(sources)
-					sources = append(sources, source{file: m, mask: true})
-				}
-				src.masks = append(src.masks, masks[m.Object])
-			}
-			sources = append(sources, src)
-		}
-	}
-	local := make([]*filecache.File, len(sources))
-	group, inner := errgroup.WithContext(ctx)
-	group.SetLimit(16)
-	for i, src := range sources {
-		group.Go(func() (err error) {
-			local[i], err = n.cache.Acquire(inner, filecache.Object{Name: src.file.Object, Size: src.file.Size, CRC: src.file.CRC})
-			return err
-		})
-	}
-	err := group.Wait()
-	for i, file := range local {
-		if file == nil {
-			continue
-		}
-		src := &sources[i]
-		b.release = append(b.release, file.Release)
-		b.objects[file.Path] = src.file.Object
-		b.bytes += src.file.Size
-		if src.mask || err != nil {
-			continue
-		}
-		bound := relation.File{Path: file.Path, Columns: columnsOf(src.file.Columns), Cut: src.cut}
-		for _, m := range src.masks {
-			bound.Masks = append(bound.Masks, local[m].Path)
-		}
-		b.cold = append(b.cold, bound)
-		b.rows += src.file.Records
-	}
-	return err
-}
-
 // columnsOf reads a manifest's columns. A type that this build does not know is
 // left out: its values are in _value.
 func columnsOf(columns []manifest.Column) []columnar.Column {
@@ -328,8 +272,9 @@ func (n *Node) bindTail(ctx context.Context, b *bound, states []partitionState, 
 			file.Cut = &relation.Cut{First: mark, Next: math.MaxInt64}
 		}
 		b.tail = append(b.tail, file)
-		b.bytes += f.Size
-		b.rows += f.Next - max(f.First, mark)
+		b.stats.FilesTotal++
+		b.stats.BytesRead += f.Size
+		b.stats.RowsScanned += f.Next - max(f.First, mark)
 	}
 	for index, next := range snapshot.Next {
 		c := b.coverage.Partitions[index]

@@ -15,6 +15,7 @@ import (
 
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/gate"
+	"github.com/chronik-stream/chronik/query/prune"
 	"github.com/chronik-stream/chronik/query/relation"
 )
 
@@ -122,6 +123,9 @@ func (n *Node) sql(ctx context.Context, query string, limit int64, want freshnes
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := n.evaluate(ctx, plan); err != nil {
+		return nil, nil, err
+	}
 	if err := n.running.Acquire(ctx, 1); err != nil {
 		return nil, nil, unavailable("the node is busy with other queries")
 	}
@@ -134,6 +138,24 @@ func (n *Node) sql(ctx context.Context, query string, limit int64, want freshnes
 		}
 		// The damage may be in the local copy alone: attempt has dropped it.
 	}
+}
+
+// evaluate gives the tables' needs the values that they compare with. Where the
+// engine cannot evaluate them they stay unknown, and nothing is pruned by them:
+// the query itself will say what is wrong.
+func (n *Node) evaluate(ctx context.Context, plan *gate.Plan) error {
+	var row []prune.Value
+	if plan.Constants.SQL != "" {
+		var err error
+		if row, err = n.engine.Evaluate(ctx, plan.Constants.SQL); err != nil {
+			row = nil
+		}
+	}
+	values := plan.Constants.Values(row, nil)
+	for i := range plan.Tables {
+		plan.Tables[i].Need.Values = values
+	}
+	return ctx.Err()
 }
 
 // attempt binds the plan's topics and runs it. The bounds it returns are
@@ -175,7 +197,7 @@ func (n *Node) bindAll(ctx context.Context, tables []gate.Table, want freshness)
 		var parts parts
 		for _, other := range tables {
 			if other.Topic == t.Topic {
-				parts.add(other.Kind)
+				parts.add(other.Kind, other.Need)
 			}
 		}
 		b, err := n.bind(ctx, t.Topic, parts, want)
@@ -226,15 +248,6 @@ func (n *Node) topicNames() []string {
 	return names
 }
 
-// stats are about the files that a query was bound to. The engine skips row
-// groups and columns by itself, so no file is pruned as a whole.
-type stats struct {
-	FilesTotal  int   `json:"files_total"`
-	FilesPruned int   `json:"files_pruned"`
-	BytesRead   int64 `json:"bytes_read"`
-	RowsScanned int64 `json:"rows_scanned"`
-}
-
 // encodeAnswer writes the body of a 200. Rows are objects with their fields in
 // the order of the columns.
 func encodeAnswer(a *engine.Answer, bounds []*bound, took time.Duration) ([]byte, error) {
@@ -242,9 +255,7 @@ func encodeAnswer(a *engine.Answer, bounds []*bound, took time.Duration) ([]byte
 	var s stats
 	for _, b := range bounds {
 		coverage[b.topic.Name] = b.coverage
-		s.FilesTotal += len(b.cold) + len(b.tail)
-		s.BytesRead += b.bytes
-		s.RowsScanned += b.rows
+		s.add(b.stats)
 	}
 	names := columnNames(a.Columns)
 	types := make([]string, len(a.Columns))

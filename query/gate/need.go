@@ -87,15 +87,11 @@ func (w *walker) filter(n object, s *scope) {
 		if u == nil {
 			continue
 		}
-		parts := prune.And(u.on)
-		if where := child(n, "where_clause"); where != nil && !u.unfiltered && !sampled {
-			if p := w.predicate(where, s.sources, i); p != nil {
-				parts = append(parts, p)
-			}
+		parts := u.on
+		if !u.unfiltered && !sampled {
+			parts = append(parts, w.predicate(child(n, "where_clause"), s.sources, i))
 		}
-		if len(parts) > 0 {
-			u.where = parts
-		}
+		u.where = both(parts...)
 	}
 }
 
@@ -122,7 +118,7 @@ func (w *walker) joined(n object, all []source, before, middle int) {
 	optional := func(u *use) { u.optional = true }
 	condition := func(from, to int) {
 		for i := from; i < to; i++ {
-			if u := all[i].use; u != nil {
+			if u := all[i].use; u != nil && !u.unfiltered {
 				if p := w.predicate(child(n, "condition"), all, i); p != nil {
 					u.on = append(u.on, p)
 				}
@@ -146,7 +142,7 @@ func (w *walker) joined(n object, all []source, before, middle int) {
 	case kind == "RIGHT":
 		condition(before, middle)
 		mark(left, optional)
-	case kind == "OUTER":
+	case kind == "FULL" || kind == "OUTER":
 		mark(all[before:], optional)
 	case kind == "SEMI" || kind == "ANTI":
 		unfiltered(right) // WHERE does not see it
@@ -195,7 +191,11 @@ type reader struct {
 func both(parts ...prune.Predicate) prune.Predicate {
 	var all prune.And
 	for _, p := range parts {
-		if p != nil {
+		switch p := p.(type) {
+		case nil:
+		case prune.And:
+			all = append(all, p...)
+		default:
 			all = append(all, p)
 		}
 	}

@@ -111,18 +111,41 @@ func (b *Broker) Produce(t testing.TB, partition int, flags batch.Attributes, va
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	records := make([]Record, len(values))
+	for i, v := range values {
+		n := b.logs[partition].next + int64(i)
+		records[i] = Record{1_700_000_000_000 + n, "k" + strconv.FormatInt(n, 10), v}
+	}
+	b.produce(t, partition, flags, records)
+}
+
+// Record is a record with the header h: null.
+type Record struct {
+	Timestamp  int64 // ms
+	Key, Value string
+}
+
+// ProduceRecords appends records as one batch.
+func (b *Broker) ProduceRecords(t testing.TB, partition int, records ...Record) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.produce(t, partition, 0, records)
+}
+
+// produce appends a batch. The caller holds mu.
+func (b *Broker) produce(t testing.TB, partition int, flags batch.Attributes, records []Record) {
 	log := &b.logs[partition]
 	var builder batch.Builder
 	builder.Reset(batch.Options{Flags: flags})
-	for i, v := range values {
-		builder.Append(1_700_000_000_000+log.next+int64(i), []byte("k"+strconv.FormatInt(log.next+int64(i), 10)), []byte(v),
-			batch.RecordHeader{Key: []byte("h"), Value: nil})
+	for _, r := range records {
+		builder.Append(r.Timestamp, []byte(r.Key), []byte(r.Value), batch.RecordHeader{Key: []byte("h"), Value: nil})
 	}
 	raw, err := builder.Build(nil)
 	require.NoError(t, err)
 	batch.PatchOffset(raw, log.next, 0)
-	log.next += int64(len(values))
-	log.batches = append(log.batches, storedBatch{log.next - int64(len(values)), log.next, raw})
+	log.next += int64(len(records))
+	log.batches = append(log.batches, storedBatch{log.next - int64(len(records)), log.next, raw})
 	close(b.more)
 	b.more = make(chan struct{})
 }

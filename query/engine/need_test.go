@@ -1,0 +1,168 @@
+//go:build !nosql
+
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/query/gate"
+	"github.com/chronik-stream/chronik/query/prune"
+)
+
+// shown writes a predicate as SQL would.
+func shown(p prune.Predicate, v prune.Values) string {
+	join := func(parts []prune.Predicate, word string) string {
+		var texts []string
+		for _, q := range parts {
+			texts = append(texts, shown(q, v))
+		}
+		return "(" + strings.Join(texts, word) + ")"
+	}
+	value := func(i int) string {
+		if i >= len(v) {
+			return "missing"
+		}
+		s := v[i].String()
+		if v[i].AsTime.Kind != prune.Unknown {
+			s += "@" + v[i].AsTime.String()
+		}
+		return s
+	}
+	switch p := p.(type) {
+	case nil:
+		return "true"
+	case prune.And:
+		return join(p, " AND ")
+	case prune.Or:
+		return join(p, " OR ")
+	case prune.Compare:
+		return p.Column + [...]string{"=", "<", "<=", ">", ">="}[p.Op] + value(p.Constant)
+	case prune.In:
+		var all []string
+		for _, i := range p.Constants {
+			all = append(all, value(i))
+		}
+		return p.Column + " IN " + strings.Join(all, ",")
+	case prune.IsNull:
+		return p.Column + " null"
+	case prune.NotNull:
+		return p.Column + " not null"
+	}
+	return fmt.Sprintf("%T", p)
+}
+
+func TestPlansSayWhichRowsTheirTablesMatterFor(t *testing.T) {
+	e := open(t, Options{})
+	names := gate.NewNames([]string{"a", "b"})
+	for query, want := range map[string]string{
+		`SELECT 1 FROM a`: "true",
+		`SELECT 1 FROM a WHERE offset >= 5 AND 7 > offset AND x <> 3`:                                                             "(_offset>=5 AND _offset<7)",
+		`SELECT 1 FROM a WHERE offset BETWEEN -5 AND 1e3::INT`:                                                                    "(_offset>=-5 AND _offset<=1000)",
+		`SELECT 1 FROM a WHERE (x = 1.25 OR "Y" = 'it''s') AND NOT (z < 3)`:                                                       "((x=1.25 OR y='it's') AND z>=3)",
+		`SELECT 1 FROM a WHERE x = 1 OR random() < 0.5`:                                                                           "true",
+		`SELECT 1 FROM a WHERE x = 1 AND random() < 0.5`:                                                                          "(x=1)",
+		`SELECT 1 FROM a WHERE x IN (1, 2.5, 'q') AND y NOT IN (1)`:                                                               "(x IN 1,2.5,'q')",
+		`SELECT 1 FROM a WHERE x IN (1, z)`:                                                                                       "true",
+		`SELECT 1 FROM a WHERE x IS NULL AND y IS NOT NULL AND b = true`:                                                          "(x null AND y not null AND b=true)",
+		`SELECT 1 FROM a WHERE x = NULL AND x IS NOT DISTINCT FROM 5`:                                                             "true",
+		`SELECT 1 FROM a WHERE timestamp >= '2026-11-23' AND timestamp < DATE '2026-11-24'`:                                       "(_timestamp>='2026-11-23'@2026-11-23T00:00:00Z AND _timestamp<2026-11-24T00:00:00Z)",
+		`SELECT 1 FROM a WHERE timestamp = TIMESTAMP '2026-11-23 01:02:03.5' OR timestamp = TIMESTAMPTZ '2026-11-23 01:00:00+02'`: "((_timestamp=2026-11-23T01:02:03.5Z OR _timestamp=2026-11-22T23:00:00Z))",
+		`SELECT 1 FROM a WHERE timestamp < now() AND timestamp BETWEEN 'junk' AND now()`:                                          "(_timestamp>='junk')",
+		`SELECT 1 FROM a WHERE key = 'k1' AND decode_utf8(key) = 'k2' AND decode_utf8(value) = 'v' AND key = '\x01k'::BLOB`:       "(_key='k1' AND _key='k2' AND _key='\x01k')",
+		`SELECT 1 FROM a WHERE c LIKE 'Os%o_' AND d LIKE '%x' AND starts_with(f, 'é') AND g ~~ '2026-1%'`:                         "(c>='Os' AND c<'Ot' AND d not null AND f>='é' AND g>='2026-1' AND g<'2026-2')",
+		`SELECT 1 FROM a WHERE x = 170141183460469231731687303715884105727 AND y = 'nan'::DOUBLE AND z = 1.5::FLOAT`:              "(x=1.7014118346046923e+38 AND y=? AND z=?)",
+		`SELECT 1 FROM a WHERE timestamp >= to_timestamp(1700000000) AND x = -(3)`:                                                "(_timestamp>=2023-11-14T22:13:20Z AND x=-3)",
+		// Uses of one table are joined.
+		`SELECT 1 FROM a WHERE x = 1 UNION ALL SELECT 1 FROM a WHERE x = 2`:   "((x=1) OR (x=2))",
+		`SELECT (SELECT count(*) FROM a) FROM a WHERE x = 1`:                  "true",
+		`WITH c AS (SELECT * FROM a WHERE x = 1) SELECT * FROM c WHERE y = 2`: "(x=1)",
+		// An inner query's conditions are not the outer one's.
+		`SELECT 1 FROM a WHERE EXISTS (SELECT 1 FROM b WHERE a.x = 5 AND b.y = 6)`: "true",
+		`SELECT 1 FROM a WHERE x = (SELECT 5) AND (y, z) = (1, 2)`:                 "true",
+		`SELECT x + 1 AS y FROM a GROUP BY x HAVING x = 5 QUALIFY x = 4`:           "true",
+		// Joins.
+		`SELECT 1 FROM a JOIN b ON a.x = b.x AND a.y = 1 WHERE a.z = 2 AND b.z = 3 AND q = 4`:                               "(y=1 AND z=2)",
+		`SELECT 1 FROM a LEFT JOIN b ON a.y = 1 WHERE a.z = 2 AND a.q IS NULL`:                                              "(z=2 AND q null)",
+		`SELECT 1 FROM b LEFT JOIN a ON a.y = 1 AND a.w IS NULL WHERE a.z = 2 AND a.q IS NULL AND (a.r = 1 OR a.s IS NULL)`: "(y=1 AND w null AND z=2)",
+		`SELECT 1 FROM a RIGHT JOIN b ON a.y = 1 WHERE a.z = 2 AND a.q IS NULL`:                                             "(y=1 AND z=2)",
+		`SELECT 1 FROM a FULL JOIN b ON a.y = 1 WHERE a.z = 2 AND a.q IS NULL`:                                              "(z=2)",
+		`SELECT 1 FROM a SEMI JOIN b ON a.x = b.x WHERE a.z = 2`:                                                            "(z=2)",
+		`SELECT 1 FROM b ANTI JOIN a ON a.x = b.x AND a.y = 1 WHERE b.z = 2`:                                                "true",
+		`SELECT 1 FROM b ASOF JOIN a ON a.t >= b.t WHERE a.z = 2`:                                                           "true",
+		`SELECT 1 FROM a ASOF JOIN b ON a.t >= b.t WHERE a.z = 2`:                                                           "(z=2)",
+		`SELECT 1 FROM b ASOF JOIN a ON a.t >= b.t JOIN b AS c ON a.x = 5`:                                                  "true",
+		`SELECT 1 FROM (a JOIN b ON a.x = 5) POSITIONAL JOIN b AS c WHERE a.z = 2`:                                          "(x=5)",
+		`SELECT 1 FROM a POSITIONAL JOIN b WHERE a.z = 2`:                                                                   "true",
+		`SELECT 1 FROM a CROSS JOIN b WHERE a.z = 2`:                                                                        "(z=2)",
+		`SELECT 1 FROM a, b WHERE a.z = 2 AND b.z = 3`:                                                                      "(z=2)",
+		`SELECT 1 FROM a, a AS c WHERE a.z = 2 AND c.z = 3`:                                                                 "((z=2) OR (z=3))",
+		`SELECT 1 FROM a NATURAL JOIN b WHERE z = 2`:                                                                        "true",
+		// Samples are taken before.
+		`SELECT 1 FROM a TABLESAMPLE 10% WHERE x = 1`:                 "true",
+		`SELECT 1 FROM a WHERE x = 1 USING SAMPLE 10 ROWS`:            "true",
+		`SELECT 1 FROM (SELECT * FROM a) TABLESAMPLE 10% WHERE x = 1`: "true",
+	} {
+		t.Run(query, func(t *testing.T) {
+			plan, err := gate.Check(t.Context(), e, names, query, 10)
+			require.NoError(t, err)
+			var row []prune.Value
+			if plan.Constants.SQL != "" {
+				row, err = e.Evaluate(t.Context(), plan.Constants.SQL)
+				require.NoError(t, err)
+			}
+			values := plan.Constants.Values(row, nil)
+			for _, table := range plan.Tables {
+				if table.Topic != "a" {
+					continue
+				}
+				got := shown(table.Need.Where, values)
+				require.Equal(t, want, got)
+			}
+		})
+	}
+}
+
+func TestPlansSayWhichColumnsTheirTablesAreReadFor(t *testing.T) {
+	e := open(t, Options{})
+	names := gate.NewNames([]string{"a", "b"})
+	for query, want := range map[string]string{
+		`SELECT count(*) FROM a`:                                    "[]",
+		`SELECT Offset, "City" FROM a WHERE x IS NULL ORDER BY a.y`: "[_offset a city x y]",
+		`SELECT * FROM a`:                                           "all",
+		`FROM a`:                                                    "all",
+		`SELECT a.* FROM b, a`:                                      "all",
+		`SELECT b.* FROM b, a`:                                      "[]",
+		`SELECT x FROM (SELECT * FROM a)`:                           "all",
+		`SELECT * FROM (SELECT x FROM a)`:                           "[x]",
+		`SELECT a FROM a`:                                           "all",
+		`SELECT unnest(c) FROM a AS c`:                              "all",
+		`SELECT x FROM a AS t(x, y)`:                                "all",
+		`SELECT COLUMNS('x.*') FROM a`:                              "all",
+		`SELECT b.x FROM a NATURAL JOIN b`:                          "all",
+		`SELECT b.x FROM a JOIN b USING (offset, y)`:                "[_offset b x y]",
+		`SELECT sum(x) OVER (PARTITION BY y ORDER BY z) FROM a`:     "[x y z]",
+		`SELECT max(x) FILTER (WHERE y > 1) FROM a GROUP BY z HAVING min(w) > 1`: "[w x y z]",
+		`SELECT EXISTS (SELECT * FROM b WHERE b.x = a.x) FROM a`:                 "[a b x]",
+		`SELECT json_extract_string(value, '$.a') FROM a`:                        "[_value]",
+		`SELECT list_transform([1], v -> v + x) FROM a`:                          "[v x]",
+	} {
+		t.Run(query, func(t *testing.T) {
+			plan, err := gate.Check(t.Context(), e, names, query, 10)
+			require.NoError(t, err)
+			for _, table := range plan.Tables {
+				if table.Topic != "a" {
+					continue
+				}
+				got := fmt.Sprint(table.Need.Columns)
+				if table.Need.All {
+					got = "all"
+				}
+				require.Equal(t, want, got)
+			}
+		})
+	}
+}
