@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/parquetfile"
 	"github.com/chronik-stream/chronik/query/filecache"
 	"github.com/chronik-stream/chronik/query/prune"
 	"github.com/chronik-stream/chronik/query/relation"
@@ -33,46 +34,137 @@ type prunedFile struct {
 	why    string
 }
 
-// source is a file of the manifests that a query reads.
+// source is a file of the manifests that a query may read.
 type source struct {
-	file  manifest.File
-	cut   *relation.Cut
-	masks []int // of sources
-	mask  bool
+	file   manifest.File
+	object filecache.Object
+	facts  *prune.FileFacts // nil for a mask
+	cut    *relation.Cut
+	masks  []int // of sources
+
+	// What becomes of it.
+	local *filecache.File // nil: it is pruned, because of why
+	why   string
+	bytes int64
+	rows  int64
 }
 
-// bindFiles makes those of the manifests' files local that the query needs.
+// bindFiles makes those of the manifests' files local that the query needs, or
+// what it needs of them.
 func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState, need prune.Need) error {
 	sources := b.sources(states, need)
-	local := make([]*filecache.File, len(sources))
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(16)
-	for i, src := range sources {
-		group.Go(func() (err error) {
-			local[i], err = n.cache.Acquire(inner, filecache.Object{Name: src.file.Object, Size: src.file.Size, CRC: src.file.CRC})
-			return err
-		})
+	for i := range sources {
+		group.Go(func() error { return n.acquire(inner, &sources[i], need) })
 	}
 	err := group.Wait()
-	for i, file := range local {
-		if file == nil {
+	for i := range sources {
+		if src := &sources[i]; src.local != nil {
+			b.release = append(b.release, src.local.Release)
+			b.objects[src.local.Path] = src.file.Object
+			b.stats.BytesRead += src.bytes
+			b.stats.RowsScanned += src.rows
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, src := range sources {
+		if src.facts == nil {
 			continue
 		}
-		src := &sources[i]
-		b.release = append(b.release, file.Release)
-		b.objects[file.Path] = src.file.Object
-		b.stats.BytesRead += src.file.Size
-		if src.mask || err != nil {
+		if src.local == nil {
+			b.prune(src.file.Object, src.why)
 			continue
 		}
-		bound := relation.File{Path: file.Path, Columns: columnsOf(src.file.Columns), Cut: src.cut}
+		bound := relation.File{Path: src.local.Path, Columns: columnsOf(src.file.Columns), Cut: src.cut}
 		for _, m := range src.masks {
-			bound.Masks = append(bound.Masks, local[m].Path)
+			bound.Masks = append(bound.Masks, sources[m].local.Path)
 		}
 		b.cold = append(b.cold, bound)
-		b.stats.RowsScanned += src.file.Records
 	}
+	return nil
+}
+
+// prune notes that the query can do without a file.
+func (b *bound) prune(object, why string) {
+	b.stats.FilesPruned++
+	b.pruned = append(b.pruned, prunedFile{object, why})
+}
+
+// wholeBytes is the size up to which a file is fetched whole, by one request: to
+// choose takes two more of them, one after the other.
+const wholeBytes = 4 << 20
+
+// acquire makes a file local, or as much of it as the query needs, or nothing
+// when it turns out that it has no row that matters.
+func (n *Node) acquire(ctx context.Context, src *source, need prune.Need) error {
+	whole := src.facts == nil || src.file.Size <= n.config.wholeBytes || need.All && need.Where == nil || n.cache.Whole(src.object)
+	if !whole {
+		footer, err := n.cache.Footer(ctx, src.object)
+		if err != nil {
+			return err
+		}
+		if footer != nil {
+			return n.acquireParts(ctx, src, footer, need)
+		}
+	}
+	local, err := n.cache.Acquire(ctx, src.object)
+	if err != nil {
+		return err
+	}
+	src.local, src.bytes, src.rows = local, src.file.Size, src.file.Records
+	if src.facts == nil {
+		src.rows = 0
+	}
+	return nil
+}
+
+// acquireParts is acquire for a file that is read by row group and column.
+func (n *Node) acquireParts(ctx context.Context, src *source, footer *parquetfile.Footer, need prune.Need) (err error) {
+	parts := filecache.Parts{Footer: footer, Leaves: src.facts.Leaves(footer, need, src.cut != nil || len(src.masks) > 0)}
+	for g := range footer.Groups() {
+		parts.Groups = append(parts.Groups, g)
+	}
+	parts.Groups, src.why = src.facts.Groups(footer, parts.Groups, nil, need)
+	for _, leaf := range src.facts.Filters(footer, need) {
+		if filterBytes(footer, leaf) > parts.Bytes()/filterShare {
+			continue // to look costs more than it can save
+		}
+		filters, err := n.cache.Blooms(ctx, src.object, footer, leaf)
+		if err != nil {
+			return err
+		}
+		parts.Groups, src.why = src.facts.Groups(footer, parts.Groups, prune.Blooms{leaf: filters}, need)
+	}
+	if len(parts.Groups) == 0 {
+		return nil
+	}
+	src.bytes, src.rows = parts.Bytes(), parts.Rows()
+	if src.bytes > src.file.Size/4*3 {
+		src.local, err = n.cache.Acquire(ctx, src.object)
+		return err
+	}
+	src.local, err = n.cache.AcquireParts(ctx, src.object, parts)
 	return err
+}
+
+// filterShare: bloom filters are fetched when they take less than that share of
+// what they may save.
+const filterShare = 2
+
+func filterBytes(footer *parquetfile.Footer, leaf int) (bytes int64) {
+	for g := range footer.Groups() {
+		if r, ok := footer.Bloom(g, leaf); ok {
+			bytes += r.Length
+		}
+	}
+	return bytes
+}
+
+func newSource(f manifest.File) source {
+	return source{file: f, object: filecache.Object{Name: f.Object, Size: f.Size, CRC: f.CRC}}
 }
 
 // sources are the files that may have rows that matter, each behind its masks;
@@ -87,12 +179,13 @@ func (b *bound) sources(states []partitionState, need prune.Need) (sources []sou
 				continue
 			}
 			b.stats.FilesTotal++
-			if facts := table.File(f, columnsOf(f.Columns), s.index, start, s.mark); !prune.May(need.Where, need.Values, facts) {
-				b.stats.FilesPruned++
-				b.pruned = append(b.pruned, prunedFile{f.Object, prune.Why(need.Where, need.Values, facts)})
+			facts := table.File(f, columnsOf(f.Columns), s.index, start, s.mark)
+			if !prune.May(need.Where, need.Values, facts) {
+				b.prune(f.Object, prune.Why(need.Where, need.Values, facts))
 				continue
 			}
-			src := source{file: f}
+			src := newSource(f)
+			src.facts = facts
 			if f.First < start || f.Next > s.mark {
 				src.cut = &relation.Cut{First: start, Next: s.mark}
 			}
@@ -102,7 +195,7 @@ func (b *bound) sources(states []partitionState, need prune.Need) (sources []sou
 				}
 				if _, known := masks[m.Object]; !known {
 					masks[m.Object] = len(sources)
-					sources = append(sources, source{file: m, mask: true})
+					sources = append(sources, newSource(m))
 				}
 				src.masks = append(src.masks, masks[m.Object])
 			}

@@ -78,6 +78,8 @@ type Config struct {
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
+
+	wholeBytes int64 // Parquet files up to this size are fetched whole; tests set it
 }
 
 // Node is a query node.
@@ -135,6 +137,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ConcurrentMax <= 0 {
 		c.ConcurrentMax = 4
+	}
+	if c.wholeBytes <= 0 {
+		c.wholeBytes = wholeBytes
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

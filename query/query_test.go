@@ -51,9 +51,10 @@ type cluster struct {
 	dir    string
 
 	metrics *prometheus.Registry
+	table   func(*columnar.Options) // changes how compact writes
 }
 
-func newCluster(t *testing.T, partitions int) *cluster {
+func newCluster(t *testing.T, partitions int, edit ...func(*Config)) *cluster {
 	k := memory.New()
 	t.Cleanup(func() { require.NoError(t, k.Close()) })
 	store, err := metastore.Open(t.Context(), k, metastore.Options{Cluster: "test"})
@@ -67,11 +68,15 @@ func newCluster(t *testing.T, partitions int) *cluster {
 	c.await(func() bool { _, ok := store.Catalog().Topic("orders"); return ok })
 	registry := prometheus.NewRegistry()
 	c.metrics = registry
-	c.node, err = Open(t.Context(), Config{
+	config := Config{
 		Catalog: store.Catalog(), Bucket: c.bucket, DataDir: c.dir,
 		Seeds:      func() []string { return []string{c.broker.Address()} },
 		Registerer: registry,
-	})
+	}
+	for _, f := range edit {
+		f(&config)
+	}
+	c.node, err = Open(t.Context(), config)
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -97,8 +102,12 @@ func (c *cluster) compact(partition int32, next int64) string {
 	seen := c.store.Catalog().Partition(p).Manifest
 	first := seen.Marks.Columnar
 	var out bytes.Buffer
+	options := columnar.TableOptions("orders", p)
+	if c.table != nil {
+		c.table(&options)
+	}
 	result, err := columnar.Write(ctx, columnar.Of(c.broker.Batches(int(partition), first, next)), batch.NewDecoder(1<<20),
-		columnar.TableOptions("orders", p), func(string) (io.Writer, error) { return &out, nil })
+		options, func(string) (io.Writer, error) { return &out, nil })
 	require.NoError(c.t, err)
 	require.Len(c.t, result.Files, 1)
 	file := result.Files[0]

@@ -1,9 +1,10 @@
-// Package filecache keeps whole objects of the bucket as local files, for an
-// engine that reads files.
+// Package filecache keeps objects of the bucket as local files, for an engine
+// that reads files: whole ones, and of Parquet files the row groups and columns
+// that queries need.
 //
 // Objects are immutable, so a file is right or it is damaged, never stale. A
 // file appears under its name only when all its bytes are there and were
-// checked; its name says its size and CRC-32C, and a file that a former process
+// checked, against the manifest or the footer; its name says its size and CRC-32C, and a file that a former process
 // left is checked against them before its first use. Everything in the
 // directory may be deleted at any moment while no process uses it; a process
 // needs a directory of its own.
@@ -24,10 +25,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/internal/parquetfile"
 	"github.com/chronik-stream/chronik/objstore"
 )
 
@@ -57,12 +60,17 @@ type Cache struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
-	mu      sync.Mutex
-	entries map[string]*entry // by key
-	unused  *list.List        // of *entry without users, the least recently used first
-	bytes   int64
-	serial  int64 // of the last file: a forgotten file and its successor coexist
-	counts  Counts
+	requests chan struct{} // range requests under way
+	footers  *memo[*parquetfile.Footer]
+	blooms   *memo[map[int]parquetfile.Bloom]
+
+	mu        sync.Mutex
+	entries   map[string]*entry   // by key
+	assembled map[string][]*entry // of parts, by the object's key
+	unused    *list.List          // of *entry without users, the least recently used first
+	bytes     int64
+	serial    int64 // of the last file: a forgotten file and its successor coexist
+	counts    Counts
 }
 
 // Counts tell what a cache did.
@@ -81,8 +89,9 @@ type entry struct {
 	element  *list.Element // in unused
 	ready    chan struct{} // closed when path or err is set
 	err      error
-	checked  bool // its CRC was checked by this process
-	unwanted bool // to be removed when its last user leaves
+	checked  bool      // its CRC was checked by this process
+	parts    *assembly // nil: the whole object, or parts that nobody asked for yet
+	unwanted bool      // to be removed when its last user leaves
 }
 
 // Open takes over what a former process left in o.Dir.
@@ -96,8 +105,11 @@ func Open(bucket objstore.Bucket, o Options) (*Cache, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Cache{
 		bucket: bucket, options: o, slots: make(chan struct{}, downloadsMax), ctx: ctx, stop: stop,
-		entries: map[string]*entry{}, unused: list.New(),
+		requests: make(chan struct{}, requestsMax),
+		entries:  map[string]*entry{}, assembled: map[string][]*entry{}, unused: list.New(),
 	}
+	c.footers = newMemo[*parquetfile.Footer](ctx, &c.running, footerBytesMax)
+	c.blooms = newMemo[map[int]parquetfile.Bloom](ctx, &c.running, bloomBytesMax)
 	if err := c.adopt(); err != nil {
 		stop()
 		return nil, fmt.Errorf("open the file cache: %w", err)
@@ -161,9 +173,17 @@ func (f *File) Release() { f.once.Do(func() { f.cache.release(f.entry) }) }
 // Errors: those of the bucket; a *format.Error when the bytes are not those
 // that o describes.
 func (c *Cache) Acquire(ctx context.Context, o Object) (*File, error) {
-	e := c.entry(o)
+	return c.await(ctx, o, c.entry(o))
+}
+
+// await returns the file of an entry that is, or becomes, ready. It takes over
+// the user that the entry has for it.
+func (c *Cache) await(ctx context.Context, o Object, e *entry) (*File, error) {
+	c.mu.Lock()
+	ready := e.ready
+	c.mu.Unlock()
 	select {
-	case <-e.ready:
+	case <-ready:
 	case <-ctx.Done():
 		c.release(e)
 		return nil, fmt.Errorf("fetch %s: %w", o.Name, ctx.Err())
@@ -183,15 +203,11 @@ func (c *Cache) entry(o Object) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.entries[key]; e != nil {
-		e.users++
-		if e.element != nil {
-			c.unused.Remove(e.element)
-			e.element = nil
-		}
+		c.use(e)
 		c.counts.Hits++
 		if !e.checked && e.ready == closed {
 			e.ready = make(chan struct{})
-			c.start(e, func() error { return c.recheck(e, o) })
+			c.start(e, func() error { return c.recheck(e, o, func() error { return c.fetch(e, o) }) })
 		}
 		return e
 	}
@@ -200,6 +216,15 @@ func (c *Cache) entry(o Object) *entry {
 	c.counts.Misses++
 	c.start(e, func() error { return c.fetch(e, o) })
 	return e
+}
+
+// use adds a user. The caller holds mu.
+func (c *Cache) use(e *entry) {
+	e.users++
+	if e.element != nil {
+		c.unused.Remove(e.element)
+		e.element = nil
+	}
 }
 
 // start runs work in the background and marks e ready. The caller holds mu.
@@ -239,16 +264,10 @@ func (c *Cache) fetch(e *entry, o Object) error {
 		c.count(func(n *Counts) { n.Damaged++ })
 		return errors.Join(err, os.Remove(temp))
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.serial++
-	path := filepath.Join(c.options.Dir, fileName(e.key, size, crc, c.serial))
-	if err := os.Rename(temp, path); err != nil {
+	if err := c.place(e, temp, size, crc); err != nil {
 		return errors.Join(err, os.Remove(temp))
 	}
-	e.path, e.size = path, size
-	c.bytes += size
-	c.counts.BytesFetched += size
+	c.count(func(n *Counts) { n.BytesFetched += size })
 	return nil
 }
 
@@ -273,8 +292,8 @@ func (c *Cache) download(o Object) (crc uint32, size int64, path string, err err
 	return sum.Sum32(), size, out.Name(), nil
 }
 
-// recheck reads a file of a former process; a damaged one is fetched again.
-func (c *Cache) recheck(e *entry, o Object) error {
+// recheck reads a file of a former process; a damaged one is made again.
+func (c *Cache) recheck(e *entry, o Object, again func() error) error {
 	_, size, crc, _, _ := parseName(filepath.Base(e.path))
 	if err := checkFile(e.path, size, crc); err == nil && checkSame(o, size, crc) == nil {
 		return nil
@@ -290,7 +309,7 @@ func (c *Cache) recheck(e *entry, o Object) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return c.fetch(e, o)
+	return again()
 }
 
 func checkFile(path string, size int64, crc uint32) (err error) {
@@ -318,12 +337,18 @@ func checkSame(o Object, size int64, crc uint32) error {
 	return nil
 }
 
-// Forget drops the local copy of an object, so that the next Acquire fetches
+// Forget drops what the cache has of an object, so that the next Acquire fetches
 // it: for a reader that finds it damaged.
 func (c *Cache) Forget(object string) {
+	c.footers.forget(object)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[keyOf(object)]; e != nil {
+	key := keyOf(object)
+	if e := c.entries[key]; e != nil {
+		c.counts.Damaged++
+		c.drop(e)
+	}
+	for _, e := range slices.Clone(c.assembled[key]) {
 		c.counts.Damaged++
 		c.drop(e)
 	}
@@ -332,12 +357,25 @@ func (c *Cache) Forget(object string) {
 // drop takes e out of the cache; its file goes with its last user. The caller
 // holds mu.
 func (c *Cache) drop(e *entry) {
-	if c.entries[e.key] == e {
-		delete(c.entries, e.key)
-	}
+	c.unlist(e)
 	e.unwanted = true
 	if e.users == 0 {
 		c.remove(e)
+	}
+}
+
+// unlist makes sure that nobody finds e any more. The caller holds mu.
+func (c *Cache) unlist(e *entry) {
+	if c.entries[e.key] == e {
+		delete(c.entries, e.key)
+	}
+	if e.parts == nil {
+		return
+	}
+	object := e.parts.object
+	c.assembled[object] = slices.DeleteFunc(c.assembled[object], func(other *entry) bool { return other == e })
+	if len(c.assembled[object]) == 0 {
+		delete(c.assembled, object)
 	}
 }
 
@@ -361,7 +399,7 @@ func (c *Cache) evict() {
 		e, next := at.Value.(*entry), at.Next()
 		select {
 		case <-e.ready:
-			delete(c.entries, e.key)
+			c.unlist(e)
 			c.counts.Evictions++
 			c.remove(e)
 		default: // still on its way, although nobody waits any more

@@ -34,13 +34,13 @@ func Why(p Predicate, v Values, f Facts) string {
 		}
 		return strings.Join(parts, ", ")
 	case Compare:
-		return p.Column + operators[p.Op] + v.at(p.Constant).String() + " is not in " + has(f, p.Column)
+		return p.Column + operators[p.Op] + v.at(p.Constant).String() + ": " + has(f, p.Column, p.Op, v.at(p.Constant))
 	case In:
-		return p.Column + " IN (…) is not in " + has(f, p.Column)
+		return p.Column + " IN (…): " + has(f, p.Column, Equal, v[p.Constants[0]])
 	case IsNull:
-		return p.Column + " is never null"
+		return p.Column + " IS NULL: it is never null"
 	case NotNull:
-		return p.Column + " is always null"
+		return p.Column + " IS NOT NULL: it is always null"
 	}
 	return ""
 }
@@ -50,16 +50,16 @@ const partsMax = 3
 
 var operators = map[Op]string{Equal: " = ", Less: " < ", LessEqual: " <= ", Greater: " > ", GreaterEqual: " >= "}
 
-// has says what is known of a column.
-func has(f Facts, column string) string {
+// has says what of a column is known that speaks against a comparison.
+func has(f Facts, column string, op Op, c Constant) string {
 	fact, _ := f.Column(column)
 	switch {
 	case fact.Nulls == OnlyNulls:
-		return "a column of nulls"
-	case fact.Bounded:
-		return fact.Min.String() + " to " + fact.Max.String()
+		return "it is always null"
+	case fact.Bounded && !fact.within(op, c.as(fact.Kind)):
+		return "it is " + fact.Min.String() + " to " + fact.Max.String()
 	}
-	return "the bloom filter"
+	return "its bloom filter does not have it"
 }
 
 // String writes a value for people, shortened.
