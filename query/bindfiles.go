@@ -129,10 +129,10 @@ func (n *Node) acquireParts(ctx context.Context, src *source, footer *parquetfil
 	}
 	parts.Groups, src.why = src.facts.Groups(footer, parts.Groups, nil, need)
 	for _, leaf := range src.facts.Filters(footer, need) {
-		if filterBytes(footer, leaf) > parts.Bytes()/filterShare {
+		if filterBytes(footer, leaf, parts.Groups) > parts.Bytes()/filterShare {
 			continue // to look costs more than it can save
 		}
-		filters, err := n.cache.Blooms(ctx, src.object, footer, leaf)
+		filters, err := n.cache.Blooms(ctx, src.object, footer, leaf, parts.Groups)
 		if err != nil {
 			return err
 		}
@@ -154,8 +154,8 @@ func (n *Node) acquireParts(ctx context.Context, src *source, footer *parquetfil
 // what they may save.
 const filterShare = 2
 
-func filterBytes(footer *parquetfile.Footer, leaf int) (bytes int64) {
-	for g := range footer.Groups() {
+func filterBytes(footer *parquetfile.Footer, leaf int, groups []int) (bytes int64) {
+	for _, g := range groups {
 		if r, ok := footer.Bloom(g, leaf); ok {
 			bytes += r.Length
 		}

@@ -136,7 +136,9 @@ func (n *Node) sql(ctx context.Context, query string, limit int64, want freshnes
 		if !errors.Is(err, engine.ErrFile) || attempt > 1 || ctx.Err() != nil {
 			return answer, bounds, err
 		}
-		// The damage may be in the local copy alone: attempt has dropped it.
+		// The damage may be in the local copy alone: attempt has dropped it. Or
+		// the engine wants what was left out of that.
+		plan.Widen()
 	}
 }
 

@@ -313,6 +313,11 @@ func classify(ctx context.Context, err error) error {
 	case duckdb.ErrorTypeIO, duckdb.ErrorTypeSerialization, duckdb.ErrorTypePermission:
 		// A file that is gone is looked for as a pattern, which is not allowed.
 		return fmt.Errorf("%w: %w", ErrFile, err)
+	case duckdb.ErrorTypeInvalid:
+		// A page that is none, without the file's name.
+		if strings.Contains(failed.Msg, "TProtocolException") {
+			return fmt.Errorf("%w: %w", ErrFile, err)
+		}
 	case duckdb.ErrorTypeInternal, duckdb.ErrorTypeFatal, duckdb.ErrorTypeInterrupt, duckdb.ErrorTypeConnection:
 		return err
 	case duckdb.ErrorTypeInvalidInput:

@@ -62,7 +62,7 @@ type Cache struct {
 
 	requests chan struct{} // range requests under way
 	footers  *memo[*parquetfile.Footer]
-	blooms   *memo[map[int]parquetfile.Bloom]
+	blooms   *memo[parquetfile.Bloom]
 
 	mu        sync.Mutex
 	entries   map[string]*entry   // by key
@@ -109,7 +109,7 @@ func Open(bucket objstore.Bucket, o Options) (*Cache, error) {
 		entries:  map[string]*entry{}, assembled: map[string][]*entry{}, unused: list.New(),
 	}
 	c.footers = newMemo[*parquetfile.Footer](ctx, &c.running, footerBytesMax)
-	c.blooms = newMemo[map[int]parquetfile.Bloom](ctx, &c.running, bloomBytesMax)
+	c.blooms = newMemo[parquetfile.Bloom](ctx, &c.running, bloomBytesMax)
 	if err := c.adopt(); err != nil {
 		stop()
 		return nil, fmt.Errorf("open the file cache: %w", err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/parquetfile"
 	"github.com/chronik-stream/chronik/objstore"
@@ -43,36 +45,46 @@ func (c *Cache) Footer(ctx context.Context, o Object) (*parquetfile.Footer, erro
 	return f, c.named("read the footer of", o, err)
 }
 
-// Blooms returns the bloom filters of a leaf, by row group; a group without one
-// has none. They are read together, and kept in memory.
-func (c *Cache) Blooms(ctx context.Context, o Object, f *parquetfile.Footer, leaf int) (map[int]parquetfile.Bloom, error) {
-	all, err := c.blooms.get(ctx, fmt.Sprintf("%s/%d", o.Name, leaf), func(ctx context.Context) (map[int]parquetfile.Bloom, int64, error) {
-		var pieces []parquetfile.Piece
-		for g := range f.Groups() {
-			if r, ok := f.Bloom(g, leaf); ok {
-				pieces = append(pieces, parquetfile.Piece{Group: g, Leaf: leaf, Range: r})
-			}
+// Blooms returns the bloom filters that a leaf has in some row groups, by group.
+// They are kept in memory.
+func (c *Cache) Blooms(ctx context.Context, o Object, f *parquetfile.Footer, leaf int, groups []int) (map[int]parquetfile.Bloom, error) {
+	found := make([]parquetfile.Bloom, len(groups))
+	all, inner := errgroup.WithContext(ctx)
+	for i, g := range groups {
+		r, ok := f.Bloom(g, leaf)
+		if !ok {
+			continue
 		}
-		filters, bytes := map[int]parquetfile.Bloom{}, int64(0)
-		for _, request := range parquetfile.Fetches(pieces, gapBytesMax, requestBytesMax) {
-			b, err := c.get(ctx, o.Name, request.Offset, request.Length)
-			if err != nil {
-				return nil, 0, err
-			}
-			for _, p := range request.Pieces {
-				part := b[p.Offset-request.Offset:][:p.Length]
-				if sum := crc32.Checksum(part, format.Castagnoli); sum != p.CRC {
-					return nil, 0, format.Corrupt(p.Offset, "a bloom filter's CRC-32C is %08x, the footer says %08x", sum, p.CRC)
-				}
-				if filters[p.Group], err = parquetfile.ParseBloom(part); err != nil {
-					return nil, 0, format.At("", p.Offset, err)
-				}
-				bytes += p.Length
-			}
+		all.Go(func() (err error) {
+			found[i], err = c.blooms.get(inner, fmt.Sprintf("%s/%d", o.Name, r.Offset), func(ctx context.Context) (parquetfile.Bloom, int64, error) {
+				bloom, err := c.bloom(ctx, o, r)
+				return bloom, r.Length, err
+			})
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return nil, c.named("read the bloom filters of", o, err)
+	}
+	blooms := make(map[int]parquetfile.Bloom, len(groups))
+	for i, g := range groups {
+		if _, ok := f.Bloom(g, leaf); ok {
+			blooms[g] = found[i]
 		}
-		return filters, bytes, nil
-	})
-	return all, c.named("read the bloom filters of", o, err)
+	}
+	return blooms, nil
+}
+
+func (c *Cache) bloom(ctx context.Context, o Object, r parquetfile.Range) (parquetfile.Bloom, error) {
+	b, err := c.get(ctx, o.Name, r.Offset, r.Length)
+	if err != nil {
+		return parquetfile.Bloom{}, err
+	}
+	if sum := crc32.Checksum(b, format.Castagnoli); sum != r.CRC {
+		return parquetfile.Bloom{}, format.Corrupt(r.Offset, "a bloom filter's CRC-32C is %08x, the footer says %08x", sum, r.CRC)
+	}
+	bloom, err := parquetfile.ParseBloom(b)
+	return bloom, format.At("", r.Offset, err)
 }
 
 // get reads a range of an object, one of few at once.

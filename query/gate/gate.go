@@ -91,6 +91,14 @@ type Plan struct {
 	Constants Constants
 }
 
+// Widen makes the plan read every column and row of its tables: for a second try,
+// after a first one in which something that was left out was missed.
+func (p *Plan) Widen() {
+	for i := range p.Tables {
+		p.Tables[i].Need = prune.Everything()
+	}
+}
+
 // Table is one topic as a query uses it.
 type Table struct {
 	View  string // name of the view to bind in Schema
