@@ -128,7 +128,7 @@ func (e *Engine) start(ctx context.Context) (*instance, error) {
 	}
 	i := &instance{db: db, conn: conn}
 	setup := []string{
-		"SET TimeZone = 'UTC'",
+		"SET GLOBAL TimeZone = 'UTC'", // of every connection
 		fmt.Sprintf("SET threads = %d", e.options.Threads),
 		fmt.Sprintf("SET memory_limit = '%dB'", e.options.MemoryBytesMax),
 		fmt.Sprintf("SET temp_directory = %s", literal(e.options.SpillDir)),

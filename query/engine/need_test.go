@@ -166,3 +166,18 @@ func TestPlansSayWhichColumnsTheirTablesAreReadFor(t *testing.T) {
 		})
 	}
 }
+
+func TestConstantsAreInUTCOnWhateverConnection(t *testing.T) {
+	t.Setenv("TZ", "America/New_York")
+	e := open(t, Options{})
+	held, err := e.parser.Conn(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, held.Close()) }()
+	row, err := e.Evaluate(t.Context(), "SELECT TRY_CAST('2026-11-23 12:00:00' AS TIMESTAMP WITH TIME ZONE), TIMESTAMP '2026-11-23 12:00:00', 1.5, 3::HUGEINT, 'a', 'b'::BLOB, NULL, true, INTERVAL 1 DAY, 1.5::FLOAT")
+	require.NoError(t, err)
+	var shown []string
+	for _, v := range row {
+		shown = append(shown, v.String())
+	}
+	require.Equal(t, []string{"2026-11-23T12:00:00Z", "2026-11-23T12:00:00Z", "1.5", "3", "'a'", "'b'", "?", "true", "?", "?"}, shown)
+}
