@@ -38,6 +38,7 @@ const (
 type parts struct {
 	cold, hot bool
 	need      prune.Need // of the files
+	planOnly  bool       // of large files, what they are is enough; no values
 }
 
 func (p *parts) add(kind gate.Kind, need prune.Need) {
@@ -59,6 +60,7 @@ type bound struct {
 	objects  map[string]string
 	coverage topicCoverage
 	stats    stats
+	read     []readFile
 	pruned   []prunedFile
 	release  []func()
 }
@@ -172,7 +174,7 @@ func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicc
 	}
 	b.columns = relation.Columns(append(described(states), b.tail...))
 	if parts.cold {
-		if err := n.bindFiles(ctx, b, states, parts.need); err != nil {
+		if err := n.bindFiles(ctx, b, states, parts); err != nil {
 			b.Release()
 			return nil, err
 		}

@@ -28,10 +28,21 @@ func (s *stats) add(t stats) {
 	s.RowsScanned += t.RowsScanned
 }
 
+// readFile is a file of the bucket that the query reads.
+type readFile struct {
+	Object    string `json:"object"`
+	Topic     string `json:"topic"`
+	Size      int64  `json:"size"`
+	Bytes     int64  `json:"bytes"` // of these, that the query needs
+	Rows      int64  `json:"rows"`
+	RowGroups []int  `json:"row_groups,omitempty"` // without them: the whole file
+}
+
 // prunedFile is a file that the query can do without.
 type prunedFile struct {
-	object string
-	why    string
+	Object string `json:"object"`
+	Topic  string `json:"topic"`
+	Why    string `json:"why"`
 }
 
 // source is a file of the manifests that a query may read.
@@ -43,20 +54,21 @@ type source struct {
 	masks  []int // of sources
 
 	// What becomes of it.
-	local *filecache.File // nil: it is pruned, because of why
-	why   string
-	bytes int64
-	rows  int64
+	local  *filecache.File // nil: it is pruned, because of why
+	why    string
+	bytes  int64
+	rows   int64
+	groups []int // nil: all
 }
 
 // bindFiles makes those of the manifests' files local that the query needs, or
 // what it needs of them.
-func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState, need prune.Need) error {
-	sources := b.sources(states, need)
+func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState, want parts) error {
+	sources := b.sources(states, want.need)
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(16)
 	for i := range sources {
-		group.Go(func() error { return n.acquire(inner, &sources[i], need) })
+		group.Go(func() error { return n.acquire(inner, &sources[i], want) })
 	}
 	err := group.Wait()
 	for i := range sources {
@@ -65,6 +77,9 @@ func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState,
 			b.objects[src.local.Path] = src.file.Object
 			b.stats.BytesRead += src.bytes
 			b.stats.RowsScanned += src.rows
+			if src.facts != nil {
+				b.read = append(b.read, readFile{src.file.Object, b.topic.Name, src.file.Size, src.bytes, src.rows, src.groups})
+			}
 		}
 	}
 	if err != nil {
@@ -90,7 +105,7 @@ func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState,
 // prune notes that the query can do without a file.
 func (b *bound) prune(object, why string) {
 	b.stats.FilesPruned++
-	b.pruned = append(b.pruned, prunedFile{object, why})
+	b.pruned = append(b.pruned, prunedFile{object, b.topic.Name, why})
 }
 
 // wholeBytes is the size up to which a file is fetched whole, by one request: to
@@ -99,15 +114,15 @@ const wholeBytes = 4 << 20
 
 // acquire makes a file local, or as much of it as the query needs, or nothing
 // when it turns out that it has no row that matters.
-func (n *Node) acquire(ctx context.Context, src *source, need prune.Need) error {
-	whole := src.facts == nil || src.file.Size <= n.config.wholeBytes || need.All && need.Where == nil || n.cache.Whole(src.object)
+func (n *Node) acquire(ctx context.Context, src *source, want parts) error {
+	whole := src.facts == nil || src.file.Size <= n.config.wholeBytes || want.need.All && want.need.Where == nil && !want.planOnly || n.cache.Whole(src.object)
 	if !whole {
 		footer, err := n.cache.Footer(ctx, src.object)
 		if err != nil {
 			return err
 		}
 		if footer != nil {
-			return n.acquireParts(ctx, src, footer, need)
+			return n.acquireParts(ctx, src, footer, want)
 		}
 	}
 	local, err := n.cache.Acquire(ctx, src.object)
@@ -122,7 +137,8 @@ func (n *Node) acquire(ctx context.Context, src *source, need prune.Need) error 
 }
 
 // acquireParts is acquire for a file that is read by row group and column.
-func (n *Node) acquireParts(ctx context.Context, src *source, footer *parquetfile.Footer, need prune.Need) (err error) {
+func (n *Node) acquireParts(ctx context.Context, src *source, footer *parquetfile.Footer, want parts) (err error) {
+	need := want.need
 	parts := filecache.Parts{Footer: footer, Leaves: src.facts.Leaves(footer, need, src.cut != nil || len(src.masks) > 0)}
 	for g := range footer.Groups() {
 		parts.Groups = append(parts.Groups, g)
@@ -141,8 +157,10 @@ func (n *Node) acquireParts(ctx context.Context, src *source, footer *parquetfil
 	if len(parts.Groups) == 0 {
 		return nil
 	}
-	src.bytes, src.rows = parts.Bytes(), parts.Rows()
-	if src.bytes > src.file.Size/4*3 {
+	src.bytes, src.rows, src.groups = parts.Bytes(), parts.Rows(), parts.Groups
+	if want.planOnly {
+		clear(parts.Leaves)
+	} else if src.bytes > src.file.Size/4*3 {
 		src.local, err = n.cache.Acquire(ctx, src.object)
 		return err
 	}

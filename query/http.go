@@ -58,7 +58,7 @@ func (n *Node) routes() http.Handler {
 	})
 
 	r.POST("/_sql", n.postSQL)
-	r.POST("/_sql/explain", func(c *gin.Context) { n.fail(c, disabled("/_sql/explain is not available yet")) })
+	r.POST("/_sql/explain", n.postExplain)
 	r.GET("/_sql/tables", n.getTables)
 	r.GET("/_sql/describe/:table", n.getDescribe)
 	return r

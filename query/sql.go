@@ -163,7 +163,7 @@ func (n *Node) evaluate(ctx context.Context, plan *gate.Plan) error {
 // attempt binds the plan's topics and runs it. The bounds it returns are
 // released; they serve the answer's coverage.
 func (n *Node) attempt(ctx context.Context, plan *gate.Plan, limit int64, want freshness) (*engine.Answer, []*bound, error) {
-	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, want)
+	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, want, false)
 	defer func() {
 		for _, b := range bounds {
 			b.Release()
@@ -172,7 +172,18 @@ func (n *Node) attempt(ctx context.Context, plan *gate.Plan, limit int64, want f
 	if err != nil {
 		return nil, nil, err
 	}
-	q := engine.Query{SQL: plan.SQL, RowsMax: limit}
+	q := engineQuery(plan, byTopic)
+	q.RowsMax = limit
+	answer, err := n.engine.Run(ctx, q)
+	if err != nil {
+		return nil, nil, n.nameObjects(err, bounds)
+	}
+	return answer, bounds, nil
+}
+
+// engineQuery is what the engine is to run.
+func engineQuery(plan *gate.Plan, byTopic map[string]*bound) engine.Query {
+	q := engine.Query{SQL: plan.SQL}
 	for _, t := range plan.Tables {
 		b := byTopic[t.Topic]
 		files := b.files(t.Kind)
@@ -181,22 +192,18 @@ func (n *Node) attempt(ctx context.Context, plan *gate.Plan, limit int64, want f
 			q.Files = append(append(q.Files, f.Path), f.Masks...)
 		}
 	}
-	answer, err := n.engine.Run(ctx, q)
-	if err != nil {
-		return nil, nil, n.nameObjects(err, bounds)
-	}
-	return answer, bounds, nil
+	return q
 }
 
 // bindAll binds each topic of the plan once, with the parts that its tables are
 // of, so that they are one snapshot: no record is in t_cold and in t_hot.
-func (n *Node) bindAll(ctx context.Context, tables []gate.Table, want freshness) (bounds []*bound, byTopic map[string]*bound, err error) {
+func (n *Node) bindAll(ctx context.Context, tables []gate.Table, want freshness, planOnly bool) (bounds []*bound, byTopic map[string]*bound, err error) {
 	byTopic = map[string]*bound{}
 	for _, t := range tables {
 		if byTopic[t.Topic] != nil {
 			continue
 		}
-		var parts parts
+		parts := parts{planOnly: planOnly}
 		for _, other := range tables {
 			if other.Topic == t.Topic {
 				parts.add(other.Kind, other.Need)

@@ -31,3 +31,6 @@ func (*Engine) Run(context.Context, Query) (*Answer, error) { return nil, ErrDis
 
 // Evaluate fails with ErrDisabled.
 func (*Engine) Evaluate(context.Context, string) ([]prune.Value, error) { return nil, ErrDisabled }
+
+// Explain fails with ErrDisabled.
+func (*Engine) Explain(context.Context, Query, bool) (*Explained, error) { return nil, ErrDisabled }

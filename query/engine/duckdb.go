@@ -133,6 +133,7 @@ func (e *Engine) start(ctx context.Context) (*instance, error) {
 		fmt.Sprintf("SET memory_limit = '%dB'", e.options.MemoryBytesMax),
 		fmt.Sprintf("SET temp_directory = %s", literal(e.options.SpillDir)),
 		fmt.Sprintf("SET max_temp_directory_size = '%dB'", e.options.SpillBytesMax),
+		"SET explain_output = 'all'",
 		"CREATE SCHEMA topics",
 	}
 	for _, statement := range append(setup, macros...) {

@@ -1,0 +1,137 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/chronik-stream/chronik/query/engine"
+	"github.com/chronik-stream/chronik/query/gate"
+)
+
+// explainRequest is the body of POST /_sql/explain.
+type explainRequest struct {
+	Query     string    `json:"query"`
+	Analyze   bool      `json:"analyze"`
+	Timeout   *float64  `json:"timeout_secs"`
+	Freshness freshness `json:"freshness"`
+}
+
+// explanation is the answer to it.
+type explanation struct {
+	Plan          string                   `json:"plan"` // how it ran, or how it would
+	Logical       string                   `json:"logical_plan"`
+	Physical      string                   `json:"physical_plan"`
+	EstimatedRows *int64                   `json:"estimated_rows"` // null: the engine has no idea
+	Files         explainedFiles           `json:"files"`
+	Took          float64                  `json:"execution_time_ms"`
+	Coverage      map[string]topicCoverage `json:"coverage"`
+	Stats         stats                    `json:"stats"`
+}
+
+// explainedFiles are the bucket's files of the topics that the query names.
+type explainedFiles struct {
+	Considered int          `json:"considered"`
+	Read       []readFile   `json:"read"`
+	Pruned     []prunedFile `json:"pruned"`
+	Omitted    int          `json:"omitted"` // from these two lists
+}
+
+// explainedMax bounds each of the lists of files.
+const explainedMax = 1000
+
+func (n *Node) postExplain(c *gin.Context) {
+	began := time.Now()
+	var request explainRequest
+	if err := readJSON(c, &request); err != nil {
+		n.fail(c, err)
+		return
+	}
+	// What is asked for here is checked as the query itself would be.
+	asked := sqlRequest{Query: request.Query, Timeout: request.Timeout, Freshness: request.Freshness}
+	_, within, err := asked.check(n.config.Timeout)
+	if err != nil {
+		n.fail(c, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.Request.Context(), within)
+	defer cancel()
+	answer, err := n.explain(ctx, request.Query, request.Analyze, asked.Freshness)
+	if err != nil {
+		f := failureOf(timeoutNamed(err, within))
+		if f.Code == "INVALID_QUERY" {
+			f.Type = "ExplainError"
+		}
+		n.fail(c, f)
+		return
+	}
+	answer.Took = float64(time.Since(began).Microseconds()) / 1000
+	c.JSON(http.StatusOK, answer)
+}
+
+// explain binds a query as if it were to be run, and asks the engine for its
+// plan. Unless it is run, no values are fetched of large files.
+func (n *Node) explain(ctx context.Context, query string, analyze bool, want freshness) (*explanation, error) {
+	if n.engine == nil {
+		return nil, engine.ErrDisabled
+	}
+	plan, err := gate.Check(ctx, n.engine, gate.NewNames(n.topicNames()), query, limitMax)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.evaluate(ctx, plan); err != nil {
+		return nil, err
+	}
+	if err := n.running.Acquire(ctx, 1); err != nil {
+		return nil, unavailable("the node is busy with other queries")
+	}
+	defer n.running.Release(1)
+
+	for attempt := 1; ; attempt++ {
+		answer, err := n.explainOnce(ctx, plan, analyze, want)
+		if !errors.Is(err, engine.ErrFile) || attempt > 1 || ctx.Err() != nil {
+			return answer, err
+		}
+	}
+}
+
+func (n *Node) explainOnce(ctx context.Context, plan *gate.Plan, analyze bool, want freshness) (*explanation, error) {
+	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, want, !analyze)
+	defer func() {
+		for _, b := range bounds {
+			b.Release()
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	explained, err := n.engine.Explain(ctx, engineQuery(plan, byTopic), analyze)
+	if err != nil {
+		return nil, n.nameObjects(err, bounds)
+	}
+	out := &explanation{
+		Logical: explained.Logical.String(), Physical: explained.Physical.String(),
+		Coverage: map[string]topicCoverage{}, Files: explainedFiles{Read: []readFile{}, Pruned: []prunedFile{}},
+	}
+	out.Plan = out.Physical
+	if explained.Analyzed != nil {
+		out.Plan = explained.Analyzed.String()
+	}
+	if rows := explained.Physical.EstimatedRows(); rows >= 0 {
+		out.EstimatedRows = &rows
+	}
+	for _, b := range bounds {
+		out.Coverage[b.topic.Name] = b.coverage
+		out.Stats.add(b.stats)
+		out.Files.Considered += len(b.read) + len(b.pruned)
+		out.Files.Read = append(out.Files.Read, b.read...)
+		out.Files.Pruned = append(out.Files.Pruned, b.pruned...)
+	}
+	out.Files.Omitted = max(0, len(out.Files.Read)-explainedMax) + max(0, len(out.Files.Pruned)-explainedMax)
+	out.Files.Read = out.Files.Read[:min(len(out.Files.Read), explainedMax)]
+	out.Files.Pruned = out.Files.Pruned[:min(len(out.Files.Pruned), explainedMax)]
+	return out, nil
+}
