@@ -99,7 +99,7 @@ func randomCondition(rng *rand.Rand, depth int) string {
 		return pick("'"+text+"'", "TIMESTAMP '"+text+"'", "TIMESTAMPTZ '"+text+"+02'", "DATE '"+text[:10]+"'", "now() - INTERVAL 1 DAY")
 	}
 	key := func() string { return pick("'k", "BLOB 'k") + n(220) + "'" }
-	switch rng.IntN(16) {
+	switch rng.IntN(18) {
 	case 0:
 		return "offset " + op + " " + n(700)
 	case 1:
@@ -130,6 +130,10 @@ func randomCondition(rng *rand.Rand, depth int) string {
 		return pick("key", "decode_utf8(key)") + " = 'k" + n(220) + "'"
 	case 14:
 		return "key " + op + " " + key()
+	case 15:
+		return "date_trunc('" + pick("minute", "hour", "day", "week", "month") + "', timestamp) " + op + " " + when()
+	case 16:
+		return pick("CAST(timestamp AS DATE) ", "seen::DATE ") + op + " " + pick(when(), "'2023-11-15'", "DATE '2026-11-12'", "current_date - 1")
 	}
 	return "mixed " + op + " '" + n(100) + "'"
 }

@@ -40,6 +40,9 @@ func shown(p prune.Predicate, v prune.Values) string {
 	case prune.Or:
 		return join(p, " OR ")
 	case prune.Compare:
+		if p.Cut > 0 {
+			return p.Column + "/" + p.Cut.String() + [...]string{"=", "<", "<=", ">", ">="}[p.Op] + value(p.Constant)
+		}
 		return p.Column + [...]string{"=", "<", "<=", ">", ">="}[p.Op] + value(p.Constant)
 	case prune.In:
 		var all []string
@@ -76,6 +79,7 @@ func TestPlansSayWhichRowsTheirTablesMatterFor(t *testing.T) {
 		`SELECT 1 FROM a WHERE c LIKE 'Os%o_' AND d LIKE '%x' AND starts_with(f, 'é') AND g ~~ '2026-1%'`:                         "(c>='Os' AND c<'Ot' AND d not null AND f>='é' AND g>='2026-1' AND g<'2026-2')",
 		`SELECT 1 FROM a WHERE x = 170141183460469231731687303715884105727 AND y = 'nan'::DOUBLE AND z = 1.5::FLOAT`:              "(x=1.7014118346046923e+38 AND y=? AND z=?)",
 		`SELECT 1 FROM a WHERE timestamp >= to_timestamp(1700000000) AND x = -(3)`:                                                "(_timestamp>=2023-11-14T22:13:20Z AND x=-3)",
+		`SELECT 1 FROM a WHERE CAST(timestamp AS DATE) = '2026-11-23' AND date_trunc('hour', x) < now()::DATE AND date_trunc('MONTH', y) >= DATE '2026-11-01' AND date_trunc('aeon', z) = DATE '2026-11-01' AND CAST(z AS VARCHAR) = 'x'`: "(_timestamp/24h0m0s='2026-11-23'@2026-11-23T00:00:00Z AND y/744h0m0s>=2026-11-01T00:00:00Z)",
 		// Uses of one table are joined.
 		`SELECT 1 FROM a WHERE x = 1 UNION ALL SELECT 1 FROM a WHERE x = 2`:   "((x=1) OR (x=2))",
 		`SELECT (SELECT count(*) FROM a) FROM a WHERE x = 1`:                  "true",

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +14,8 @@ import (
 type constant struct {
 	node      object
 	asTime    bool // a text that would be a time beside a column of times
-	parameter int  // from 1; 0: node is to be evaluated
+	parameter int  // from 1; 0: it is known, or node is to be evaluated
+	known     prune.Value
 }
 
 // Constants are those of a plan's predicates. The engine evaluates them, so that
@@ -41,6 +43,10 @@ func (c *Constants) Values(row, parameters []prune.Value) prune.Values {
 			}
 			continue
 		}
+		if k.known.Kind != prune.Unknown {
+			values[i].Value = k.known
+			continue
+		}
 		values[i].Value = next()
 		if k.asTime {
 			values[i].AsTime = next()
@@ -54,7 +60,7 @@ func printConstants(ctx context.Context, parser Parser, all []constant) (Constan
 	out := Constants{list: all}
 	var items []any
 	for _, k := range all {
-		if k.parameter > 0 {
+		if k.parameter > 0 || k.known.Kind != prune.Unknown {
 			continue
 		}
 		items = append(items, k.node)
@@ -92,12 +98,26 @@ func (p *reader) constantOf(e object, mayLag bool) (place int, ok bool) {
 			return 0, false
 		}
 	case isConstant(e, 0):
+		k.known = integerOf(e)
 		k.asTime = text(child(child(e, "value"), "type"), "id") == "VARCHAR"
 	case !mayLag || !isClock(e, 0):
 		return 0, false
 	}
 	p.constants = append(p.constants, k)
 	return len(p.constants) - 1, true
+}
+
+// integerOf is the value of a plain integer, which needs no engine.
+func integerOf(e object) prune.Value {
+	value := child(e, "value")
+	n, ok := value["value"].(json.Number)
+	switch text(child(value, "type"), "id") {
+	case "INTEGER", "BIGINT", "INTEGER_LITERAL":
+		if i, err := n.Int64(); ok && err == nil {
+			return prune.OfInt(i)
+		}
+	}
+	return prune.Value{}
 }
 
 func parameterNumber(e object) (int, bool) {

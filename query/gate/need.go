@@ -1,9 +1,9 @@
 package gate
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/chronik-stream/chronik/query/prune"
 )
@@ -234,9 +234,9 @@ func (p *reader) comparison(kind string, left, right object) prune.Predicate {
 	if !ok {
 		return nil
 	}
-	column, ok := p.column(left)
+	column, cut, ok := p.cutColumn(left)
 	if !ok {
-		if column, ok = p.column(right); !ok {
+		if column, cut, ok = p.cutColumn(right); !ok {
 			return nil
 		}
 		op, right = op.Flipped(), left
@@ -245,7 +245,7 @@ func (p *reader) comparison(kind string, left, right object) prune.Predicate {
 	if !ok {
 		return nil
 	}
-	return prune.Compare{Column: column, Op: op, Constant: place}
+	return prune.Compare{Column: column, Op: op, Constant: place, Cut: cut}
 }
 
 func (p *reader) operator(e object) prune.Predicate {
@@ -318,11 +318,37 @@ func (p *reader) beginning(e object) prune.Predicate {
 
 // literal adds a text that is compared with texts only.
 func (p *reader) literal(s string) int {
-	p.constants = append(p.constants, constant{node: object{
-		"class": "CONSTANT", "type": "VALUE_CONSTANT", "alias": "", "query_location": json.Number("0"),
-		"value": object{"type": object{"id": "VARCHAR", "type_info": nil}, "is_null": false, "value": s},
-	}})
+	p.constants = append(p.constants, constant{known: prune.OfText(s)})
 	return len(p.constants) - 1
+}
+
+// cuts are the parts of a time to which date_trunc cuts, by less than that.
+var cuts = map[string]time.Duration{
+	"second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour, "week": 7 * 24 * time.Hour,
+	"month": 31 * 24 * time.Hour, "quarter": 92 * 24 * time.Hour, "year": 366 * 24 * time.Hour,
+}
+
+// cutColumn is column for an expression that may cut a time down: CAST(… AS
+// DATE), or date_trunc.
+func (p *reader) cutColumn(e object) (name string, cut time.Duration, ok bool) {
+	switch text(e, "class") {
+	case "CAST":
+		if text(child(e, "cast_type"), "id") == "DATE" {
+			cut, e = cuts["day"], child(e, "child")
+		}
+	case "FUNCTION":
+		arguments := list(e, "children")
+		if f := text(e, "function_name"); (f == "date_trunc" || f == "datetrunc") && len(arguments) == 2 {
+			part, _ := arguments[0].(object)
+			unit, _ := child(part, "value")["value"].(string)
+			if cut, ok = cuts[strings.ToLower(unit)]; !ok || text(part, "class") != "CONSTANT" {
+				return "", 0, false
+			}
+			e, _ = arguments[1].(object)
+		}
+	}
+	name, ok = p.column(e)
+	return name, cut, ok
 }
 
 // column is the column of the source that an expression stands for. decode_utf8

@@ -1,5 +1,10 @@
 package prune
 
+import (
+	"math"
+	"time"
+)
+
 // Nulls says how many values of a column are null.
 type Nulls int
 
@@ -42,6 +47,31 @@ func (f Fact) may(op Op, constant Constant, contains func(Value) bool) bool {
 	}
 	return op != Equal || contains(c)
 }
+
+// mayCut is may for a column of times that are cut down by less than cut.
+func (f Fact) mayCut(op Op, constant Constant, cut time.Duration) bool {
+	if f.Nulls == OnlyNulls {
+		return false
+	}
+	c := constant.as(f.Kind)
+	if f.Kind != Time || c.Kind != Time || !f.Bounded || c.Int64 > math.MaxInt64-cut.Microseconds() {
+		return true
+	}
+	if constant.Kind == Text && c.Int64%day.Microseconds() != 0 {
+		return true // beside a date it would be cut itself
+	}
+	// What is cut is not greater than what it was, and greater than that less cut.
+	below := OfTime(c.Int64 + cut.Microseconds())
+	switch op {
+	case Equal:
+		return f.within(GreaterEqual, c) && f.within(Less, below)
+	case Less, LessEqual:
+		return f.within(Less, below)
+	}
+	return f.within(op, c)
+}
+
+const day = 24 * time.Hour
 
 // within reports whether the bounds allow a value that compares so to c.
 func (f Fact) within(op Op, c Value) bool {

@@ -200,7 +200,7 @@ func equalities(p Predicate) (names []string) {
 			names = append(names, equalities(q)...)
 		}
 	case Compare:
-		if p.Op == Equal {
+		if p.Op == Equal && p.Cut == 0 {
 			names = append(names, p.Column)
 		}
 	case In:

@@ -15,7 +15,10 @@
 // It is pure: no files, no engine.
 package prune
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Predicate is a condition on the rows of a table: And, Or, Compare, In, IsNull
 // or NotNull.
@@ -62,6 +65,9 @@ type Compare struct {
 	Column   string // lower case
 	Op       Op
 	Constant int // its place in Values
+	// Cut: the column, a time, is cut down to a date, an hour or the like before
+	// it is compared, by less than that; 0: it is not.
+	Cut time.Duration
 }
 
 // In holds where a column is equal to one of the constants.
@@ -100,6 +106,9 @@ func (p Or) may(v Values, f Facts) bool {
 
 func (p Compare) may(v Values, f Facts) bool {
 	fact, ok := f.Column(p.Column)
+	if ok && p.Cut > 0 {
+		return fact.mayCut(p.Op, v.at(p.Constant), p.Cut)
+	}
 	return !ok || fact.may(p.Op, v.at(p.Constant), func(c Value) bool { return f.Contains(p.Column, c) })
 }
 

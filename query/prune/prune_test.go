@@ -34,8 +34,8 @@ func TestBoundsSpeakAgainstWhatLiesOutside(t *testing.T) {
 		for c, want := range may {
 			values := Values{{Value: OfInt(c)}, {Value: OfFloat(float64(c))}, {Value: OfRat(new(big.Rat).SetInt64(c))}}
 			for i := range values {
-				require.Equal(t, want, May(Compare{"x", op, i}, values, facts), "%d %v", op, values[i])
-				require.Equal(t, want, Why(Compare{"x", op, i}, values, facts) == "")
+				require.Equal(t, want, May(Compare{Column: "x", Op: op, Constant: i}, values, facts), "%d %v", op, values[i])
+				require.Equal(t, want, Why(Compare{Column: "x", Op: op, Constant: i}, values, facts) == "")
 			}
 		}
 	}
@@ -60,11 +60,11 @@ func TestWhatIsNotSureSaysNothing(t *testing.T) {
 		"zero of either sign":           {between(OfFloat(math.Copysign(0, -1)), OfFloat(0)), Constant{Value: OfFloat(0)}},
 		"infinity, which is a greatest": {between(OfFloat(1), OfFloat(math.Inf(1))), Constant{Value: OfFloat(math.Inf(1))}},
 	} {
-		require.True(t, May(Compare{"x", Equal, 0}, Values{c.constant}, rows{"x": c.fact}), name)
+		require.True(t, May(Compare{Column: "x"}, Values{c.constant}, rows{"x": c.fact}), name)
 		require.True(t, May(In{"x", []int{0}}, Values{c.constant}, rows{"x": c.fact}), name)
 	}
-	require.True(t, May(Compare{"x", Equal, 7}, nil, rows{"x": between(OfInt(1), OfInt(2))}), "a constant that is not there")
-	require.True(t, May(Compare{"x", Equal, 0}, Values{{Value: OfInt(9)}}, rows{}), "a column of which nothing is known")
+	require.True(t, May(Compare{Column: "x", Constant: 7}, nil, rows{"x": between(OfInt(1), OfInt(2))}), "a constant that is not there")
+	require.True(t, May(Compare{Column: "x"}, Values{{Value: OfInt(9)}}, rows{}), "a column of which nothing is known")
 	require.True(t, May(nil, nil, rows{}))
 	require.True(t, May(And{}, nil, rows{}))
 	require.False(t, May(Or{}, nil, rows{}))
@@ -99,7 +99,7 @@ func TestNumbersAreComparedAsTheEngineMight(t *testing.T) {
 			continue
 		}
 		op := Op(rng.IntN(5))
-		if May(Compare{"x", op, 0}, Values{{Value: c}}, rows{"x": between(least, greatest)}) {
+		if May(Compare{Column: "x", Op: op}, Values{{Value: c}}, rows{"x": between(least, greatest)}) {
 			continue
 		}
 		impossible++
@@ -123,7 +123,7 @@ func TestNullsSpeakForThemselves(t *testing.T) {
 		facts := rows{"x": {Kind: Int, Nulls: nulls}}
 		require.Equal(t, want[0], May(IsNull{"x"}, nil, facts))
 		require.Equal(t, want[1], May(NotNull{"x"}, nil, facts))
-		require.Equal(t, want[2], May(Compare{"x", Equal, 0}, Values{{Value: OfInt(1)}}, facts))
+		require.Equal(t, want[2], May(Compare{Column: "x"}, Values{{Value: OfInt(1)}}, facts))
 	}
 }
 

@@ -34,9 +34,9 @@ func Why(p Predicate, v Values, f Facts) string {
 		}
 		return strings.Join(parts, ", ")
 	case Compare:
-		return p.Column + operators[p.Op] + v.at(p.Constant).String() + ": " + has(f, p.Column, p.Op, v.at(p.Constant))
+		return p.Column + operators[p.Op] + v.at(p.Constant).String() + ": " + has(f, p.Column, p.Op, v.at(p.Constant), p.Cut > 0)
 	case In:
-		return p.Column + " IN (…): " + has(f, p.Column, Equal, v[p.Constants[0]])
+		return p.Column + " IN (…): " + has(f, p.Column, Equal, v.at(p.Constants[0]), false)
 	case IsNull:
 		return p.Column + " IS NULL: it is never null"
 	case NotNull:
@@ -51,12 +51,12 @@ const partsMax = 3
 var operators = map[Op]string{Equal: " = ", Less: " < ", LessEqual: " <= ", Greater: " > ", GreaterEqual: " >= "}
 
 // has says what of a column is known that speaks against a comparison.
-func has(f Facts, column string, op Op, c Constant) string {
+func has(f Facts, column string, op Op, c Constant, cut bool) string {
 	fact, _ := f.Column(column)
 	switch {
 	case fact.Nulls == OnlyNulls:
 		return "it is always null"
-	case fact.Bounded && !fact.within(op, c.as(fact.Kind)):
+	case fact.Bounded && (cut || !fact.within(op, c.as(fact.Kind))):
 		return "it is " + fact.Min.String() + " to " + fact.Max.String()
 	}
 	return "its bloom filter does not have it"
