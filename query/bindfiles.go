@@ -52,6 +52,7 @@ type source struct {
 	facts  *prune.FileFacts // nil for a mask
 	cut    *relation.Cut
 	masks  []int // of sources
+	skip   bool  // other files have rows enough
 
 	// What becomes of it.
 	local  *filecache.File // nil: it is pruned, because of why
@@ -116,7 +117,11 @@ const wholeBytes = 2 << 20
 // acquire makes a file local, or as much of it as the query needs, or nothing
 // when it turns out that it has no row that matters.
 func (n *Node) acquire(ctx context.Context, src *source, want parts) error {
-	whole := src.facts == nil || src.file.Size <= n.config.wholeBytes || want.need.All && want.need.Where == nil && !want.planOnly || n.cache.Whole(src.object)
+	if src.skip {
+		src.why = "other files have the first rows"
+		return nil
+	}
+	whole := src.facts == nil || src.file.Size <= n.config.wholeBytes || want.need.All && want.need.Where == nil && want.need.First.Rows == 0 && !want.planOnly || n.cache.Whole(src.object)
 	if !whole {
 		footer, err := n.cache.Footer(ctx, src.object)
 		if err != nil {
@@ -158,6 +163,9 @@ func (n *Node) acquireParts(ctx context.Context, src *source, footer *parquetfil
 	if len(parts.Groups) == 0 {
 		return nil
 	}
+	if src.cut == nil && src.file.Masked == 0 {
+		parts.Groups = src.facts.First(footer, parts.Groups, need.First)
+	}
 	src.bytes, src.rows, src.groups = parts.Bytes(), parts.Rows(), parts.Groups
 	if want.planOnly {
 		clear(parts.Leaves)
@@ -188,8 +196,9 @@ func newSource(f manifest.File) source {
 
 // sources are the files that may have rows that matter, each behind its masks;
 // the others are put on the list of pruned ones.
-func (b *bound) sources(states []partitionState, need prune.Need) (sources []source) {
+func (b *bound) sources(states []partitionState, need prune.Need) []source {
 	table := prune.NewTable(b.topic.Name, b.columns)
+	var sources []source
 	for _, s := range states {
 		start := s.view.Manifest.LogStart
 		masks := map[string]int{}
@@ -221,5 +230,39 @@ func (b *bound) sources(states []partitionState, need prune.Need) (sources []sou
 			sources = append(sources, src)
 		}
 	}
+	return b.first(sources, need)
+}
+
+// first leaves of the sources those that hold the first rows, where a query wants
+// no more than these. Masks stay, in their places.
+func (b *bound) first(sources []source, need prune.Need) []source {
+	if need.First.Rows == 0 {
+		return sources
+	}
+	var files []prune.Some
+	for _, src := range sources {
+		if src.facts != nil {
+			files = append(files, prune.Some{Facts: src.facts, Rows: src.sureRows()})
+		}
+	}
+	kept := need.First.Enough(files)
+	file := 0
+	for i := range sources {
+		if sources[i].facts == nil {
+			continue
+		}
+		if sources[i].skip = len(kept) == 0 || kept[0] != file; !sources[i].skip {
+			kept = kept[1:]
+		}
+		file++
+	}
 	return sources
+}
+
+// sureRows is how many rows of a file surely belong to the table.
+func (src *source) sureRows() int64 {
+	if src.cut != nil {
+		return 0
+	}
+	return src.file.Records - src.file.Masked
 }

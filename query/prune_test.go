@@ -16,7 +16,7 @@ import (
 	"github.com/chronik-stream/chronik/query/tail/tailtest"
 )
 
-var conditions = flag.Int("prune.conditions", 80, "how many conditions TestAPrunedAnswerIsTheAnswerOverEverything tries")
+var conditions = flag.Int("prune.conditions", 40, "how many conditions the tests of pruning try")
 
 // The same conditions, written so that nothing can be understood of them, have
 // the same answer over the same records.
@@ -136,4 +136,84 @@ func randomCondition(rng *rand.Rand, depth int) string {
 		return pick("CAST(timestamp AS DATE) ", "seen::DATE ") + op + " " + pick(when(), "'2023-11-15'", "DATE '2026-11-12'", "current_date - 1")
 	}
 	return "mixed " + op + " '" + n(100) + "'"
+}
+
+// The first rows come from the files and row groups that have them.
+func TestTheFirstRowsTakeNoMoreThanTheyHaveTo(t *testing.T) {
+	c := newCluster(t, 2, func(config *Config) { config.wholeBytes = 1 })
+	c.table = func(o *columnar.Options) { o.RowGroupRows = 10 }
+	rng := rand.New(rand.NewPCG(3, 5))
+	produce(t, c, rng, 400, 40)
+	all := c.ask("SELECT count(*) FROM orders_cold WHERE random() < 2").Stats
+	for range 60 {
+		table := []string{"orders", "orders_cold"}[rng.IntN(2)]
+		order := []string{"offset", "offset DESC", "timestamp", "timestamp DESC", "t.offset ASC"}[rng.IntN(5)]
+		limit := fmt.Sprintf(" LIMIT %d OFFSET %d", 1+rng.IntN(30), rng.IntN(2)*rng.IntN(100))
+		query := "SELECT offset, partition, x, value FROM " + table + " t"
+		order = " ORDER BY " + order + ", partition, offset"
+		got, want := c.ask(query+order+limit), c.ask(query+" WHERE random() < 2"+order+limit)
+		require.Equal(t, want.Rows, got.Rows, order+limit)
+		require.Equal(t, want.Coverage, got.Coverage)
+		require.Less(t, got.Stats.RowsScanned, want.Stats.RowsScanned)
+		require.Positive(t, got.Stats.FilesPruned)
+	}
+	a := c.ask("SELECT * FROM orders_cold LIMIT 7")
+	require.Len(t, a.Rows, 7)
+	require.LessOrEqual(t, a.Stats.RowsScanned, int64(40))
+	require.Equal(t, all.FilesTotal-1, a.Stats.FilesPruned)
+	require.Len(t, c.ask("SELECT * FROM orders_cold", `,"limit":55`).Rows, 55)
+}
+
+// What a join does to conditions is kept in mind: the answer is the same as when
+// nothing can be understood of them.
+func TestPrunedJoinsAnswerAsUnprunedOnes(t *testing.T) {
+	c := newCluster(t, 2, func(config *Config) { config.wholeBytes = 1 })
+	c.table = func(o *columnar.Options) { o.RowGroupRows = 10 }
+	rng := rand.New(rand.NewPCG(9, 9))
+	produce(t, c, rng, 200, 40)
+	joins := []string{"JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "SEMI JOIN", "ANTI JOIN", "ASOF JOIN", "ASOF LEFT JOIN"}
+	condition := func(side string) string {
+		pick := []string{".offset < %d", ".offset >= %d", ".x = %d", ".x > %d", ".city IS NULL OR %[2]s.x < %[1]d", ".city IS NULL AND %[2]s.offset > %[1]d", ".offset BETWEEN %d AND 90"}[rng.IntN(7)]
+		if !strings.Contains(pick, "%[") {
+			return "(" + side + fmt.Sprintf(pick, rng.IntN(120)) + ")"
+		}
+		return "(" + side + fmt.Sprintf(pick, rng.IntN(120), side) + ")"
+	}
+	opaque := func(s string) string { return "CASE WHEN " + s + " THEN true ELSE false END" }
+	pruned := 0
+	for range *conditions {
+		join := joins[rng.IntN(len(joins))]
+		// What one side can do without must not hide behind what the other needs.
+		tables := [][]string{{"orders_hot", "orders_cold"}, {"orders_cold", "orders_hot"}}[rng.IntN(2)]
+		on, where := "a.key = b.key AND a.partition = b.partition", []string{condition("a")}
+		var extra []string
+		if strings.HasPrefix(join, "ASOF") {
+			on = "a.partition = b.partition AND a.timestamp >= b.timestamp"
+		} else if rng.IntN(2) == 0 {
+			extra = append(extra, condition([]string{"a", "b"}[rng.IntN(2)]))
+		}
+		columns := "count(*) AS n, sum(a.offset) AS a"
+		if join != "SEMI JOIN" && join != "ANTI JOIN" {
+			columns += ", sum(b.offset) AS b"
+			if rng.IntN(2) == 0 {
+				where = append(where, condition("b"))
+			}
+		}
+		build := func(wrap func(string) string) string {
+			q := "SELECT " + columns + " FROM " + tables[0] + " a " + join + " " + tables[1] + " b ON " + on
+			for _, e := range extra {
+				q += " AND " + wrap(e)
+			}
+			q += " WHERE true"
+			for _, w := range where {
+				q += " AND " + wrap(w)
+			}
+			return q
+		}
+		query := build(func(s string) string { return s })
+		got, want := c.ask(query), c.ask(build(opaque))
+		require.Equal(t, want.Rows, got.Rows, query)
+		pruned += got.Stats.FilesPruned
+	}
+	require.Greater(t, pruned, *conditions)
 }

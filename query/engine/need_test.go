@@ -185,3 +185,44 @@ func TestConstantsAreInUTCOnWhateverConnection(t *testing.T) {
 	}
 	require.Equal(t, []string{"2026-11-23T12:00:00Z", "2026-11-23T12:00:00Z", "1.5", "3", "'a'", "'b'", "?", "true", "?", "?"}, shown)
 }
+
+func TestPlansSayWhenFewRowsAreEnough(t *testing.T) {
+	e := open(t, Options{})
+	names := gate.NewNames([]string{"a", "b"})
+	for query, want := range map[string]prune.First{
+		`SELECT * FROM a`:         {Rows: 10},
+		`SELECT * FROM a LIMIT 3`: {Rows: 3},
+		`SELECT x, decode_utf8(value) AS v, x + 1 FROM a LIMIT 3 OFFSET 4`:      {Rows: 7},
+		`SELECT offset, x FROM a ORDER BY offset DESC, x LIMIT 3`:               {Rows: 3, Column: "_offset", Descending: true},
+		`SELECT * EXCLUDE (value) FROM a t ORDER BY t.timestamp LIMIT 3`:        {Rows: 3, Column: "_timestamp"},
+		`SELECT timestamp AS ts FROM a ORDER BY ts LIMIT 3`:                     {Rows: 3, Column: "_timestamp"},
+		`SELECT -offset AS _offset FROM a ORDER BY _offset LIMIT 3`:             {},
+		`SELECT -offset AS offset FROM a ORDER BY offset LIMIT 3`:               {},
+		`SELECT * REPLACE (-_offset AS _offset) FROM a ORDER BY offset LIMIT 3`: {},
+		`SELECT x FROM a ORDER BY x LIMIT 3`:                                    {},
+		`SELECT x FROM a ORDER BY 1 LIMIT 3`:                                    {},
+		`SELECT x FROM a ORDER BY ALL LIMIT 3`:                                  {},
+		`SELECT count(*) FROM a LIMIT 3`:                                        {},
+		`SELECT x, max(y) OVER () FROM a LIMIT 3`:                               {},
+		`SELECT unnest([x]) FROM a LIMIT 3`:                                     {},
+		`SELECT DISTINCT x FROM a LIMIT 3`:                                      {},
+		`SELECT x FROM a GROUP BY x LIMIT 3`:                                    {},
+		`SELECT x FROM a GROUP BY ALL LIMIT 3`:                                  {},
+		`SELECT x FROM a WHERE y = 1 LIMIT 3`:                                   {},
+		`SELECT x FROM a LIMIT 3%`:                                              {},
+		`SELECT x FROM a LIMIT (SELECT 3)`:                                      {},
+		`SELECT x FROM a TABLESAMPLE 50% LIMIT 3`:                               {},
+		`SELECT x FROM a USING SAMPLE 5 LIMIT 3`:                                {},
+		`SELECT x FROM a QUALIFY row_number() OVER () > 5 LIMIT 3`:              {},
+		`SELECT x FROM a, b LIMIT 3`:                                            {},
+		`SELECT x FROM a UNION ALL SELECT x FROM a LIMIT 3`:                     {},
+		`SELECT x FROM (SELECT x FROM a) LIMIT 3`:                               {},
+		`SELECT x, (SELECT count(*) FROM a) FROM a LIMIT 3`:                     {},
+		`SELECT sum(x) FILTER (WHERE y) FROM a LIMIT 3`:                         {},
+		`SELECT COLUMNS(*)::VARCHAR FROM a LIMIT 3`:                             {},
+	} {
+		plan, err := gate.Check(t.Context(), e, names, query, 10)
+		require.NoError(t, err, query)
+		require.Equal(t, want, plan.Tables[0].Need.First, query)
+	}
+}

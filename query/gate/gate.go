@@ -131,6 +131,9 @@ func Check(ctx context.Context, parser Parser, names *Names, sql string, rowsMax
 		return nil, err
 	}
 	w.needs()
+	if first, ok := w.first(statement); ok {
+		w.tables[0].Need.First = first
+	}
 	constants, err := printConstants(ctx, parser, w.constants)
 	if err != nil {
 		return nil, fmt.Errorf("check the query's constants: %w", err)

@@ -97,6 +97,8 @@ type Need struct {
 	// Where holds for every row that matters; nil: all do.
 	Where  Predicate
 	Values Values // the constants in Where
+	// First says that not even all of these rows are wanted.
+	First First
 }
 
 // Everything is the need of a query of which nothing is known.
@@ -107,6 +109,7 @@ func Nothing() Need { return Need{Where: Or{}} }
 
 // Join is a need that covers both; both have the same constants.
 func (n Need) Join(m Need) Need {
+	n.First = First{}
 	n.All = n.All || m.All
 	n.Columns = append(n.Columns[:len(n.Columns):len(n.Columns)], m.Columns...)
 	if n.Where != nil && m.Where != nil {

@@ -47,6 +47,20 @@ func (f *FileFacts) Groups(footer *parquetfile.Footer, groups []int, blooms Bloo
 	return kept, why
 }
 
+// First picks from row groups, of which all rows are the table's, those that hold
+// the first rows.
+func (f *FileFacts) First(footer *parquetfile.Footer, groups []int, first First) (kept []int) {
+	leaves := leavesOf(footer)
+	var all []Some
+	for _, g := range groups {
+		all = append(all, Some{&GroupFacts{f, footer, g, leaves, nil}, footer.Rows(g)})
+	}
+	for _, i := range first.Enough(all) {
+		kept = append(kept, groups[i])
+	}
+	return kept
+}
+
 // Filters are the leaves whose bloom filters may say that a row group has no row
 // that matters.
 func (f *FileFacts) Filters(footer *parquetfile.Footer, n Need) (filters []int) {
