@@ -100,6 +100,9 @@ func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState,
 		}
 		b.cold = append(b.cold, bound)
 	}
+	if !want.planOnly {
+		n.metrics.addFiles(b.stats)
+	}
 	return nil
 }
 

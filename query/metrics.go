@@ -13,6 +13,8 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	rows     prometheus.Counter
+	files    *prometheus.CounterVec
+	needed   prometheus.Counter
 	damaged  prometheus.Counter
 }
 
@@ -31,6 +33,12 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 		rows: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "chronik_query_rows_total", Help: "Rows in answers of SQL queries.",
 		}),
+		files: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "chronik_query_files_total", Help: "Parquet files of the tables that queries name: read, or pruned.",
+		}, []string{"outcome"}),
+		needed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "chronik_query_needed_bytes_total", Help: "Bytes of Parquet files that queries needed, from the bucket or the cache.",
+		}),
 		damaged: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "chronik_query_damaged_objects_total", Help: "Parquet files that a query could not read.",
 		}),
@@ -43,7 +51,7 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 	}
 	var err error
 	for _, c := range []prometheus.Collector{
-		m.requests, m.seconds, m.rows, m.damaged,
+		m.requests, m.seconds, m.rows, m.files, m.needed, m.damaged,
 		gauge("chronik_query_tail_bytes", "Bytes of rows that are not in Parquet yet, on disk and in memory.",
 			func() float64 { return float64(n.tails.Bytes()) }),
 		gauge("chronik_query_cache_bytes", "Bytes of objects kept as local files.",
@@ -76,6 +84,15 @@ func (m *metrics) answered(route string, status int, took time.Duration) {
 func (m *metrics) addRows(n int) {
 	if m != nil {
 		m.rows.Add(float64(n))
+	}
+}
+
+// addFiles counts the files of a topic that a query was bound to.
+func (m *metrics) addFiles(s stats) {
+	if m != nil {
+		m.files.WithLabelValues("pruned").Add(float64(s.FilesPruned))
+		m.files.WithLabelValues("read").Add(float64(s.FilesTotal - s.FilesPruned))
+		m.needed.Add(float64(s.BytesRead))
 	}
 }
 
