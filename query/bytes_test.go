@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -234,5 +236,35 @@ func TestWhatWasLeftOutByMistakeIsReadAfterAll(t *testing.T) {
 		}
 		_, err := c.node.engine.Run(t.Context(), q)
 		require.ErrorIs(t, err, engine.ErrFile, column)
+	}
+}
+
+// Everything in the cache's folder may go at any moment: what is gone is fetched
+// again, whole or in parts.
+func TestTheCacheMayBeDeletedAtAnyMoment(t *testing.T) {
+	for _, whole := range []int64{1, 1 << 30} {
+		c := newCluster(t, 2, func(config *Config) { config.wholeBytes = whole })
+		c.table = func(o *columnar.Options) { o.RowGroupRows = 20 }
+		produce(t, c, rand.New(rand.NewPCG(1, 1)), 200, 100)
+		queries := []string{
+			"SELECT count(city) AS a, max(x) AS b FROM orders_cold",
+			"SELECT max(value) AS a FROM orders_cold WHERE offset BETWEEN 30 AND 50",
+			"SELECT count(city) AS a, max(x) AS b, max(value) AS c FROM orders_cold WHERE offset > 20",
+		}
+		var want []any
+		for _, q := range queries {
+			want = append(want, c.ask(q).Rows)
+		}
+		for range 3 {
+			for i, q := range queries {
+				files, err := os.ReadDir(filepath.Join(c.dir, "objects"))
+				require.NoError(t, err)
+				require.NotEmpty(t, files)
+				for _, f := range files {
+					require.NoError(t, os.Remove(filepath.Join(c.dir, "objects", f.Name())))
+				}
+				require.Equal(t, want[i], any(c.ask(q).Rows))
+			}
+		}
 	}
 }

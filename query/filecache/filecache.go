@@ -173,7 +173,25 @@ func (f *File) Release() { f.once.Do(func() { f.cache.release(f.entry) }) }
 // Errors: those of the bucket; a *format.Error when the bytes are not those
 // that o describes.
 func (c *Cache) Acquire(ctx context.Context, o Object) (*File, error) {
-	return c.await(ctx, o, c.entry(o))
+	return c.present(func() (*File, error) { return c.await(ctx, o, c.entry(o)) })
+}
+
+// present gives up a file that somebody has deleted under us, and acquires it
+// again.
+func (c *Cache) present(acquire func() (*File, error)) (*File, error) {
+	for {
+		f, err := acquire()
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(f.Path); !errors.Is(err, os.ErrNotExist) {
+			return f, nil
+		}
+		c.mu.Lock()
+		c.drop(f.entry)
+		c.mu.Unlock()
+		f.Release()
+	}
 }
 
 // await returns the file of an entry that is, or becomes, ready. It takes over
@@ -278,7 +296,7 @@ func (c *Cache) download(o Object) (crc uint32, size int64, path string, err err
 		return 0, 0, "", err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	out, err := os.CreateTemp(c.options.Dir, "fetch-*.tmp")
+	out, err := c.temporary("fetch-*.tmp")
 	if err != nil {
 		return 0, 0, "", err
 	}
@@ -290,6 +308,18 @@ func (c *Cache) download(o Object) (crc uint32, size int64, path string, err err
 		return 0, 0, "", errors.Join(err, os.Remove(out.Name()))
 	}
 	return sum.Sum32(), size, out.Name(), nil
+}
+
+// temporary makes a file beside the others, and their folder should that be gone.
+func (c *Cache) temporary(pattern string) (*os.File, error) {
+	f, err := os.CreateTemp(c.options.Dir, pattern)
+	if !errors.Is(err, os.ErrNotExist) {
+		return f, err
+	}
+	if err := os.MkdirAll(c.options.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	return os.CreateTemp(c.options.Dir, pattern)
 }
 
 // recheck reads a file of a former process; a damaged one is made again.

@@ -104,7 +104,7 @@ func (a *assembly) covers(p Parts) bool {
 // What the cache has of the object already is not fetched again. Every part is
 // held against its checksum in the footer. Errors are those of Acquire.
 func (c *Cache) AcquireParts(ctx context.Context, o Object, p Parts) (*File, error) {
-	return c.await(ctx, o, c.partsEntry(o, p))
+	return c.present(func() (*File, error) { return c.await(ctx, o, c.partsEntry(o, p)) })
 }
 
 // Whole reports whether the cache has an object whole, or is about to.
@@ -163,7 +163,7 @@ func (c *Cache) covering(object string, p Parts) (best *entry) {
 
 // assemble makes the file of e as planned.
 func (c *Cache) assemble(e *entry, o Object, plan parquetfile.Assembly) (err error) {
-	out, err := os.CreateTemp(c.options.Dir, "parts-*.tmp")
+	out, err := c.temporary("parts-*.tmp")
 	if err != nil {
 		return err
 	}
