@@ -12,6 +12,8 @@ import (
 type use struct {
 	table int             // of walker.tables
 	all   bool            // every column may be read
+	star  bool            // a star of its SELECT stands for every column
+	plain bool            // it is the whole of a subquery, which hands its rows on as they are
 	where prune.Predicate // holds for every row that matters; nil: all do
 
 	// What stands between the topic and the WHERE clause of its SELECT.
@@ -30,7 +32,7 @@ func (w *walker) needs() {
 			if u.table != i {
 				continue
 			}
-			one := prune.Need{All: u.all, Where: u.where}
+			one := prune.Need{All: u.all || u.star && !u.plain, Where: u.where}
 			if first {
 				*need = one
 			} else {
@@ -68,7 +70,13 @@ func (w *walker) reads(names []string, s *scope) {
 func readsAll(relation string, s *scope) {
 	for at := s; at != nil; at = at.outer {
 		for _, src := range at.sources {
-			if src.use != nil && (relation == "" || src.name == strings.ToLower(relation)) {
+			if src.use == nil || relation != "" && src.name != strings.ToLower(relation) {
+				continue
+			}
+			switch {
+			case !src.use.plain:
+				src.use.star = true
+			case src.names == nil: // else the subquery names them
 				src.use.all = true
 			}
 		}
@@ -76,6 +84,47 @@ func readsAll(relation string, s *scope) {
 			return
 		}
 	}
+}
+
+// handedOn makes the source of a subquery one of the topic that it reads, when the
+// subquery hands on rows and columns as they are: what is said of its rows is said
+// of the topic's. It is the last source of s; before is how many uses there were
+// before it was walked.
+func (w *walker) handedOn(n object, before int, s *scope) {
+	node := child(child(n, "subquery"), "node")
+	from := child(node, "from_table")
+	if text(node, "type") != "SELECT_NODE" || text(from, "type") != "BASE_TABLE" || text(from, "schema_name") != Schema ||
+		from["sample"] != nil || n["sample"] != nil || len(list(n, "column_name_alias"))+len(list(from, "column_name_alias")) > 0 ||
+		text(node, "aggregate_handling") != "STANDARD_HANDLING" || len(list(child(node, "cte_map"), "map")) > 0 {
+		return
+	}
+	for _, field := range []string{"group_expressions", "group_sets", "having", "qualify", "sample", "modifiers"} {
+		if !isUnused(node[field]) {
+			return
+		}
+	}
+	src := &s.sources[len(s.sources)-1]
+	names := map[string]string{}
+	for _, item := range list(node, "select_list") {
+		e, _ := item.(object)
+		switch class := text(e, "class"); {
+		case class == "STAR" && len(list(node, "select_list")) == 1 && isRowwise(e, 0) && isUnused(e["exclude_list"]) && isUnused(e["qualified_exclude_list"]):
+			names = nil
+		case class == "COLUMN_REF":
+			name := lastName(e)
+			if alias := text(e, "alias"); alias != "" {
+				name = alias
+			}
+			if _, twice := names[strings.ToLower(name)]; twice {
+				return
+			}
+			names[strings.ToLower(name)] = strings.ToLower(lastName(e))
+		default:
+			return
+		}
+	}
+	src.use, src.names = w.uses[before], names
+	src.use.plain = true
 }
 
 // filter gives the uses of a SELECT what its WHERE clause and the joins say of
@@ -91,7 +140,7 @@ func (w *walker) filter(n object, s *scope) {
 		if !u.unfiltered && !sampled {
 			parts = append(parts, w.predicate(child(n, "where_clause"), s.sources, i))
 		}
-		u.where = both(parts...)
+		u.where = both(append(parts, u.where)...)
 	}
 }
 
@@ -365,9 +414,10 @@ func (p *reader) column(e object) (name string, ok bool) {
 	if text(e, "class") != "COLUMN_REF" || !isTexts {
 		return "", false
 	}
+	own := p.sources[p.at]
 	switch {
 	case len(names) == 1 && len(p.sources) == 1:
-		return strings.ToLower(names[0]), true
+		return own.column(names[0])
 	case len(names) == 2:
 		relation, found := strings.ToLower(names[0]), 0
 		for _, src := range p.sources {
@@ -375,8 +425,8 @@ func (p *reader) column(e object) (name string, ok bool) {
 				found++
 			}
 		}
-		if found == 1 && p.sources[p.at].name == relation {
-			return strings.ToLower(names[1]), true
+		if found == 1 && own.name == relation {
+			return own.column(names[1])
 		}
 	}
 	return "", false

@@ -42,6 +42,19 @@ type source struct {
 	name    string // alias or name, lower case; may be empty
 	columns columns
 	use     *use // of a topic; nil for everything else
+	// names are the topic's columns by the names that a subquery gives them; nil:
+	// their own.
+	names map[string]string
+}
+
+// column is the topic's column that a name stands for.
+func (s source) column(name string) (column string, ok bool) {
+	name = strings.ToLower(name)
+	if s.names == nil {
+		return name, true
+	}
+	column, ok = s.names[name]
+	return column, ok
 }
 
 // scope is what a name can mean at one place of a query.

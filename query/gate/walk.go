@@ -316,11 +316,18 @@ func (w *walker) tableContent(n object, kind string, s *scope) error {
 	case "BASE_TABLE":
 		return w.baseTable(n, s)
 	case "SUBQUERY":
+		before := len(w.uses)
 		cols, err := w.nested(child(n, "subquery"), s)
 		if err != nil {
 			return err
 		}
-		return w.source(n, text(n, "alias"), cols, s)
+		if err := w.source(n, text(n, "alias"), cols, s); err != nil {
+			return err
+		}
+		if w.rewrite {
+			w.handedOn(n, before, s)
+		}
+		return nil
 	case "JOIN":
 		return w.join(n, s)
 	case "TABLE_FUNCTION":
