@@ -65,7 +65,9 @@ type source struct {
 // bindFiles makes those of the manifests' files local that the query needs, or
 // what it needs of them.
 func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState, want parts) error {
-	sources := b.sources(states, want.need)
+	table := prune.NewTable(b.topic.Name, b.columns)
+	want.need = table.Sound(want.need)
+	sources := b.sources(states, table, want.need)
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(16)
 	for i := range sources {
@@ -199,8 +201,7 @@ func newSource(f manifest.File) source {
 
 // sources are the files that may have rows that matter, each behind its masks;
 // the others are put on the list of pruned ones.
-func (b *bound) sources(states []partitionState, need prune.Need) []source {
-	table := prune.NewTable(b.topic.Name, b.columns)
+func (b *bound) sources(states []partitionState, table prune.Table, need prune.Need) []source {
 	var sources []source
 	for _, s := range states {
 		start := s.view.Manifest.LogStart

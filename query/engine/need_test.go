@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -247,4 +248,18 @@ func TestPlansSayWhenFewRowsAreEnough(t *testing.T) {
 		require.NoError(t, err, query)
 		require.Equal(t, want, plan.Tables[0].Need.First, query)
 	}
+}
+
+func TestTheClockIsReadOnlyWhereItMayLag(t *testing.T) {
+	e := open(t, Options{})
+	plan, err := gate.Check(t.Context(), e, gate.NewNames([]string{"a"}),
+		`SELECT 1 FROM a WHERE timestamp > current_timestamp - INTERVAL '1 hour' AND timestamp < current_date AND x = current_time AND timestamp <> now()`, 10)
+	require.NoError(t, err)
+	row, err := e.Evaluate(t.Context(), plan.Constants.SQL)
+	require.NoError(t, err)
+	need := plan.Tables[0].Need
+	require.Equal(t, prune.And{prune.Compare{Column: "_timestamp", Op: prune.Greater}}, need.Where)
+	require.Contains(t, need.Words, "current_timestamp")
+	got := time.UnixMicro(plan.Constants.Values(row, nil)[0].Int64)
+	require.WithinDuration(t, time.Now().Add(-time.Hour), got, time.Minute)
 }

@@ -100,7 +100,7 @@ func (p *reader) constantOf(e object, mayLag bool) (place int, ok bool) {
 	case isConstant(e, 0):
 		k.known = integerOf(e)
 		k.asTime = text(child(child(e, "value"), "type"), "id") == "VARCHAR"
-	case !mayLag || !isClock(e, 0):
+	case !mayLag || !p.isClock(e, 0):
 		return 0, false
 	}
 	p.constants = append(p.constants, k)
@@ -154,8 +154,9 @@ func isConstant(e object, depth int) bool {
 }
 
 // isClock reports whether e grows with the clock: now(), cast to a date or a time,
-// cut by date_trunc, moved by an interval.
-func isClock(e object, depth int) bool {
+// cut by date_trunc, moved by an interval. The words of standard SQL look like
+// columns, and are some in a table that has them.
+func (p *reader) isClock(e object, depth int) bool {
 	if depth > constantDepth {
 		return false
 	}
@@ -165,19 +166,25 @@ func isClock(e object, depth int) bool {
 		arguments = append(arguments, argument)
 	}
 	switch text(e, "class") {
+	case "COLUMN_REF":
+		word := strings.ToLower(lastName(e))
+		if len(list(e, "column_names")) == 1 && (word == "current_timestamp" || word == "current_date") {
+			p.words[word] = true
+			return true
+		}
 	case "CAST":
 		switch text(child(e, "cast_type"), "id") {
 		case "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE":
-			return isClock(child(e, "child"), depth+1)
+			return p.isClock(child(e, "child"), depth+1)
 		}
 	case "FUNCTION":
 		switch strings.ToLower(text(e, "function_name")) {
 		case "now", "transaction_timestamp", "get_current_timestamp", "current_date", "today":
 			return len(arguments) == 0
 		case "+", "-":
-			return len(arguments) == 2 && isClock(arguments[0], depth+1) && isConstant(arguments[1], depth+1)
+			return len(arguments) == 2 && p.isClock(arguments[0], depth+1) && isConstant(arguments[1], depth+1)
 		case "date_trunc", "datetrunc":
-			return len(arguments) == 2 && isConstant(arguments[0], depth+1) && isClock(arguments[1], depth+1)
+			return len(arguments) == 2 && isConstant(arguments[0], depth+1) && p.isClock(arguments[1], depth+1)
 		}
 	}
 	return false

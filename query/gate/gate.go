@@ -123,7 +123,7 @@ func Check(ctx context.Context, parser Parser, names *Names, sql string, rowsMax
 	if err != nil {
 		return nil, err
 	}
-	w := &walker{names: names, rewrite: true, columns: map[string]bool{}}
+	w := &walker{names: names, rewrite: true, columns: map[string]bool{}, words: map[string]bool{}}
 	if err := w.statement(statement); err != nil {
 		return nil, err
 	}

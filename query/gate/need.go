@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -44,6 +45,7 @@ func (w *walker) needs() {
 			need.Columns = append(need.Columns, name)
 		}
 		slices.Sort(need.Columns)
+		need.Words = slices.Sorted(maps.Keys(w.words))
 	}
 }
 

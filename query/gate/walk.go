@@ -22,6 +22,7 @@ type walker struct {
 	uses      []*use
 	columns   map[string]bool // every name in the query that may be a column's
 	constants []constant
+	words     map[string]bool // names that were taken for no columns
 }
 
 // statement checks the tree of one statement.

@@ -97,6 +97,9 @@ type Need struct {
 	// Where holds for every row that matters; nil: all do.
 	Where  Predicate
 	Values Values // the constants in Where
+	// Words are names that Where takes for no columns, such as current_timestamp:
+	// in a table that has one of them, Where says nothing.
+	Words []string
 	// First says that not even all of these rows are wanted.
 	First First
 }

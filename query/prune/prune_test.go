@@ -144,6 +144,9 @@ func TestAManifestSaysWhatItsFilesHave(t *testing.T) {
 		require.True(t, ok)
 		require.Equal(t, want, got, name)
 	}
+	where := Compare{Column: "x"}
+	require.Nil(t, table.Sound(Need{Where: where, Words: []string{"current_date", "late"}}).Where)
+	require.Equal(t, where, table.Sound(Need{Where: where, Words: []string{"current_date"}}).Where)
 	_, ok := f.Column("unknown")
 	require.False(t, ok, "the query means something else by it")
 	far := table.File(manifest.File{Next: 1, MinTimestamp: math.MinInt64, MaxTimestamp: math.MaxInt64}, nil, 0, 0, 1)

@@ -24,6 +24,16 @@ func NewTable(topic string, columns []columnar.Column) Table {
 	return t
 }
 
+// Sound is a need without what this table's columns contradict.
+func (t Table) Sound(n Need) Need {
+	for _, word := range n.Words {
+		if _, is := t.columns[word]; is {
+			n.Where = nil
+		}
+	}
+	return n
+}
+
 // systemKinds are those of the system columns that are compared, with what is
 // known of their nulls.
 var systemKinds = map[string]Fact{
