@@ -42,6 +42,8 @@ type Object struct {
 	Name string
 	Size int64
 	CRC  uint32 // CRC-32C of all bytes; 0: unknown
+	// Convert, when set, makes the local file out of the object's bytes, once.
+	Convert func(ctx context.Context, in *os.File, out io.Writer) error
 }
 
 // Options configure a Cache.
@@ -282,11 +284,39 @@ func (c *Cache) fetch(e *entry, o Object) error {
 		c.count(func(n *Counts) { n.Damaged++ })
 		return errors.Join(err, os.Remove(temp))
 	}
+	c.count(func(n *Counts) { n.BytesFetched += size })
+	if o.Convert != nil {
+		if crc, size, temp, err = c.convert(o, temp); err != nil {
+			return err
+		}
+	}
 	if err := c.place(e, temp, size, crc); err != nil {
 		return errors.Join(err, os.Remove(temp))
 	}
-	c.count(func(n *Counts) { n.BytesFetched += size })
 	return nil
+}
+
+// convert makes another temporary file of one, and removes that.
+func (c *Cache) convert(o Object, path string) (crc uint32, size int64, temp string, err error) {
+	defer func() { err = errors.Join(err, os.Remove(path)) }()
+	in, err := os.Open(path)
+	if err != nil {
+		return 0, 0, "", err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	out, err := c.temporary("fetch-*.tmp")
+	if err != nil {
+		return 0, 0, "", err
+	}
+	sum := crc32.New(format.Castagnoli)
+	err = o.Convert(c.ctx, in, io.MultiWriter(out, sum))
+	if err == nil {
+		size, err = out.Seek(0, io.SeekEnd)
+	}
+	if err = errors.Join(err, out.Close()); err != nil {
+		return 0, 0, "", errors.Join(fmt.Errorf("convert %s: %w", o.Name, err), os.Remove(out.Name()))
+	}
+	return sum.Sum32(), size, out.Name(), nil
 }
 
 // download streams the object into a temporary file beside its place.
@@ -325,6 +355,9 @@ func (c *Cache) temporary(pattern string) (*os.File, error) {
 // recheck reads a file of a former process; a damaged one is made again.
 func (c *Cache) recheck(e *entry, o Object, again func() error) error {
 	_, size, crc, _, _ := parseName(filepath.Base(e.path))
+	if o.Convert != nil {
+		o.Size, o.CRC = size, crc // those of the object say nothing about this file
+	}
 	if err := checkFile(e.path, size, crc); err == nil && checkSame(o, size, crc) == nil {
 		return nil
 	} else if c.options.Log != nil {

@@ -267,3 +267,47 @@ func TestPartsKeepToTheBudget(t *testing.T) {
 	}
 	require.EqualValues(t, w.cache.Counts().Files, total, "what is evicted is found no more")
 }
+
+func TestAConvertedObjectIsMadeOnceAndChecked(t *testing.T) {
+	w := newWorld(t)
+	runs := 0
+	o := w.object
+	o.Convert = func(_ context.Context, in *os.File, out io.Writer) error {
+		runs++
+		b, err := io.ReadAll(in)
+		if err != nil {
+			return err
+		}
+		_, err = out.Write(bytes.Repeat(b, 2))
+		return err
+	}
+	read := func() []byte {
+		f, err := w.cache.Acquire(t.Context(), o)
+		require.NoError(t, err)
+		defer f.Release()
+		b, err := os.ReadFile(f.Path)
+		require.NoError(t, err)
+		return b
+	}
+	want := bytes.Repeat(w.data, 2)
+	require.Equal(t, want, read())
+	require.Equal(t, want, read())
+	require.EqualValues(t, len(want), w.cache.Counts().Bytes)
+	w.open(0)
+	require.Equal(t, want, read(), "also in the next process")
+	require.Equal(t, 1, runs)
+
+	w.cache.Forget(o.Name)
+	o.Convert = func(context.Context, *os.File, io.Writer) error { return errors.New("no way") }
+	_, err := w.cache.Acquire(t.Context(), o)
+	require.ErrorContains(t, err, "convert a.parquet: no way")
+	o.Convert = func(context.Context, *os.File, io.Writer) error { return nil }
+	w.bucket.Bucket = memory.New()
+	_, err = w.bucket.Put(t.Context(), o.Name, objstore.Bytes(append([]byte{w.data[0] ^ 1}, w.data[1:]...)), objstore.Condition{})
+	require.NoError(t, err)
+	_, err = w.cache.Acquire(t.Context(), o)
+	require.ErrorIs(t, err, format.ErrCorrupt, "damage is found before it is converted")
+	left, err := os.ReadDir(w.dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
