@@ -78,19 +78,28 @@ func produce(t *testing.T, c *cluster, rng *rand.Rand, records, fileRecords int)
 				fields[0] = fmt.Sprintf(`"x":%g`, float64(era*10)+rng.Float64()*30)
 			}
 			if rng.IntN(3) > 0 {
-				fields = append(fields, fmt.Sprintf(`"city":"%c%d"`, 'a'+era%8, rng.IntN(5)))
+				fields = append(fields, fmt.Sprintf(`"city":%q`, []string{"", "é", "a", "b", "c", "d", "e", "f", "g", "h"}[rng.IntN(2)*(2+era%8)]+fmt.Sprint(rng.IntN(5))))
 			}
 			if era%4 == 1 {
 				fields = append(fields, fmt.Sprintf(`"mixed":%d`, rng.IntN(100)))
 			} else if era%4 == 2 {
 				fields = append(fields, fmt.Sprintf(`"mixed":"%d"`, rng.IntN(100)))
 			}
+			// Beyond what a double can tell apart, in some files only.
+			big := fmt.Sprintf(`"big":%d`, int64(1)<<53+int64(era)+rng.Int64N(3))
+			if era%5 == 4 {
+				big += ".5"
+			}
+			fields = append(fields, big)
 			if era > 7 {
 				fields = append(fields, fmt.Sprintf(`"late":%v`, rng.IntN(2) == 0), fmt.Sprintf(`"seen":"2026-11-%02dT01:02:03Z"`, 1+era))
 			}
+			key := fmt.Sprintf("k%d", rng.IntN(200))
+			if rng.IntN(4) == 0 {
+				key = string([]byte{byte(200 + era), byte(rng.IntN(256)), 0})
+			}
 			c.broker.ProduceRecords(t, p, tailtest.Record{
-				Timestamp: int64(1_700_000_000_000 + era*3_600_000 + rng.IntN(2_400_000)),
-				Key:       fmt.Sprintf("k%d", rng.IntN(200)), Value: "{" + strings.Join(fields, ",") + "}",
+				Timestamp: int64(1_700_000_000_000 + era*3_600_000 + rng.IntN(2_400_000)), Key: key, Value: "{" + strings.Join(fields, ",") + "}",
 			})
 		}
 		require.Greater(t, c.store.Catalog().Partition(topic.Partition{Topic: c.topic.ID, Index: int32(p)}).Manifest.Marks.Columnar, int64(0))
@@ -111,7 +120,7 @@ func randomCondition(rng *rand.Rand, depth int) string {
 		return pick("'"+text+"'", "TIMESTAMP '"+text+"'", "TIMESTAMPTZ '"+text+"+02'", "DATE '"+text[:10]+"'", "now() - INTERVAL 1 DAY")
 	}
 	key := func() string { return pick("'k", "BLOB 'k") + n(220) + "'" }
-	switch rng.IntN(18) {
+	switch rng.IntN(21) {
 	case 0:
 		return "offset " + op + " " + n(700)
 	case 1:
@@ -142,6 +151,12 @@ func randomCondition(rng *rand.Rand, depth int) string {
 		return pick("key", "decode_utf8(key)") + " = 'k" + n(220) + "'"
 	case 14:
 		return "key " + op + " " + key()
+	case 18:
+		return "big " + op + " " + fmt.Sprint(int64(1)<<53+rng.Int64N(16)) + pick("", ".0", ".5", "e0")
+	case 19:
+		return fmt.Sprintf(`key %s '\x%02X\x%02X'::BLOB`, op, 198+rng.IntN(18), rng.IntN(256))
+	case 20:
+		return "city " + op + " '" + pick("", "é", "é3", "2", "z") + "'"
 	case 15:
 		return "date_trunc('" + pick("minute", "hour", "day", "week", "month") + "', timestamp) " + op + " " + when()
 	case 16:
