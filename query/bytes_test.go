@@ -162,7 +162,6 @@ func TestAQueryFetchesWhatItNeeds(t *testing.T) {
 func TestADamagedPartIsNeverAnAnswer(t *testing.T) {
 	var bucket *counted
 	c := newCluster(t, 2, func(config *Config) {
-		config.wholeBytes = 1
 		bucket = &counted{Bucket: config.Bucket}
 		config.Bucket = bucket
 	})
@@ -224,7 +223,7 @@ func (c *cluster) parquet() (names []string) {
 // Where the analysis missed a column, the engine fails at it, and the second try
 // reads everything.
 func TestWhatWasLeftOutByMistakeIsReadAfterAll(t *testing.T) {
-	c := newCluster(t, 2, func(config *Config) { config.wholeBytes = 1 })
+	c := newCluster(t, 2)
 	produce(t, c, rand.New(rand.NewPCG(1, 1)), 60, 30)
 	b, err := c.node.bind(t.Context(), "orders", parts{cold: true, need: prune.Need{Columns: []string{"_offset"}}}, cold)
 	require.NoError(t, err)

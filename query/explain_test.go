@@ -24,7 +24,6 @@ func (c *cluster) explain(body string) (e explanation) {
 func TestExplainSaysWhichFilesAreReadAndWhyOthersAreNot(t *testing.T) {
 	var bucket *counted
 	c := newCluster(t, 2, func(config *Config) {
-		config.wholeBytes = 1
 		bucket = &counted{Bucket: config.Bucket}
 		config.Bucket = bucket
 	})

@@ -24,8 +24,8 @@ func TestAPrunedAnswerIsTheAnswerOverEverything(t *testing.T) {
 	for name, inParts := range map[string]bool{"whole files": false, "row groups and columns": true} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t, 2, func(config *Config) {
-				if inParts {
-					config.wholeBytes = 1
+				if !inParts {
+					config.wholeBytes = 1 << 30
 				}
 			})
 			c.table = func(o *columnar.Options) {
@@ -167,7 +167,7 @@ func randomCondition(rng *rand.Rand, depth int) string {
 
 // The first rows come from the files and row groups that have them.
 func TestTheFirstRowsTakeNoMoreThanTheyHaveTo(t *testing.T) {
-	c := newCluster(t, 2, func(config *Config) { config.wholeBytes = 1 })
+	c := newCluster(t, 2)
 	c.table = func(o *columnar.Options) { o.RowGroupRows = 10 }
 	rng := rand.New(rand.NewPCG(3, 5))
 	produce(t, c, rng, 400, 40)
@@ -194,7 +194,7 @@ func TestTheFirstRowsTakeNoMoreThanTheyHaveTo(t *testing.T) {
 // What a join does to conditions is kept in mind: the answer is the same as when
 // nothing can be understood of them.
 func TestPrunedJoinsAnswerAsUnprunedOnes(t *testing.T) {
-	c := newCluster(t, 2, func(config *Config) { config.wholeBytes = 1 })
+	c := newCluster(t, 2)
 	c.table = func(o *columnar.Options) { o.RowGroupRows = 10 }
 	rng := rand.New(rand.NewPCG(9, 9))
 	produce(t, c, rng, 200, 40)

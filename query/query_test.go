@@ -72,6 +72,7 @@ func newCluster(t *testing.T, partitions int, edit ...func(*Config)) *cluster {
 		Catalog: store.Catalog(), Bucket: c.bucket, DataDir: c.dir,
 		Seeds:      func() []string { return []string{c.broker.Address()} },
 		Registerer: registry,
+		wholeBytes: 1, // the files of tests are small, and read like large ones
 	}
 	for _, f := range edit {
 		f(&config)
