@@ -258,31 +258,7 @@ func (s record) records(id int16) ([][]byte, error) {
 	return out, r.err
 }
 
-// texts returns the elements of a list of texts.
-func (s record) texts(id int16) ([]string, error) {
-	f, ok := s.find(id)
-	if !ok || f.typ != thriftList {
-		return nil, nil
-	}
-	r := thriftReader{b: f.value}
-	n, typ := r.list()
-	if n > 0 && typ != thriftBinary {
-		r.fail("a list of something else than texts")
-	}
-	var out []string
-	for range n {
-		length := r.uvarint()
-		from := r.at
-		r.skipBytes(length)
-		if r.err != nil {
-			return nil, r.err
-		}
-		out = append(out, string(r.b[from:r.at]))
-	}
-	return out, r.err
-}
-
-// with returns the struct with a number set: in its place, or in order.
+// with returns the struct with a field set: in its place, or in order.
 func (s record) with(id int16, typ byte, value []byte) record {
 	out := make(record, 0, len(s)+1)
 	done := false
