@@ -82,7 +82,7 @@ func (n *Node) explain(ctx context.Context, query string, analyze bool, want fre
 	if err != nil {
 		return nil, err
 	}
-	if err := n.evaluate(ctx, plan); err != nil {
+	if err := n.evaluate(ctx, plan, nil); err != nil {
 		return nil, err
 	}
 	if err := n.running.Acquire(ctx, 1); err != nil {

@@ -123,7 +123,7 @@ func (n *Node) sql(ctx context.Context, query string, limit int64, want freshnes
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := n.evaluate(ctx, plan); err != nil {
+	if err := n.evaluate(ctx, plan, nil); err != nil {
 		return nil, nil, err
 	}
 	if err := n.running.Acquire(ctx, 1); err != nil {
@@ -145,7 +145,7 @@ func (n *Node) sql(ctx context.Context, query string, limit int64, want freshnes
 // evaluate gives the tables' needs the values that they compare with. Where the
 // engine cannot evaluate them they stay unknown, and nothing is pruned by them:
 // the query itself will say what is wrong.
-func (n *Node) evaluate(ctx context.Context, plan *gate.Plan) error {
+func (n *Node) evaluate(ctx context.Context, plan *gate.Plan, parameters []any) error {
 	var row []prune.Value
 	if plan.Constants.SQL != "" {
 		var err error
@@ -153,7 +153,7 @@ func (n *Node) evaluate(ctx context.Context, plan *gate.Plan) error {
 			row = nil
 		}
 	}
-	values := plan.Constants.Values(row, nil)
+	values := plan.Constants.Values(row, parameters)
 	for i := range plan.Tables {
 		plan.Tables[i].Need.Values = values
 	}

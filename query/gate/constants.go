@@ -28,7 +28,7 @@ type Constants struct {
 
 // Values are the constants in the places that the predicates name, given the row
 // that SQL answers and the query's parameters.
-func (c *Constants) Values(row, parameters []prune.Value) prune.Values {
+func (c *Constants) Values(row []prune.Value, parameters []any) prune.Values {
 	values := make(prune.Values, len(c.list))
 	next := func() (v prune.Value) {
 		if len(row) > 0 {
@@ -39,7 +39,7 @@ func (c *Constants) Values(row, parameters []prune.Value) prune.Values {
 	for i, k := range c.list {
 		if k.parameter > 0 {
 			if k.parameter <= len(parameters) {
-				values[i].Value = parameters[k.parameter-1]
+				values[i] = prune.OfParameter(parameters[k.parameter-1])
 			}
 			continue
 		}

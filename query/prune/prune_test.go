@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -152,4 +153,28 @@ func TestAManifestSaysWhatItsFilesHave(t *testing.T) {
 	far := table.File(manifest.File{Next: 1, MinTimestamp: math.MinInt64, MaxTimestamp: math.MaxInt64}, nil, 0, 0, 1)
 	got, _ := far.Column("_timestamp")
 	require.False(t, got.Bounded, "files keep their timestamps within the years that SQL knows")
+}
+
+func TestParametersAreWhatTheEngineMakesOfThem(t *testing.T) {
+	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		parameter any
+		want      Constant
+	}{
+		{int64(5), Constant{Value: OfInt(5)}},
+		{uint64(5), Constant{Value: OfInt(5)}},
+		{uint64(math.MaxUint64), Constant{Value: OfRat(new(big.Rat).SetUint64(math.MaxUint64))}},
+		{1.5, Constant{Value: OfFloat(1.5)}},
+		{true, Constant{Value: OfBool(true)}},
+		{[]byte{1}, Constant{Value: OfBytes([]byte{1})}},
+		{noon, Constant{Value: OfTime(noon.UnixMicro())}},
+		{"x", Constant{Value: OfText("x")}},
+		{"2026-11-23T13:00:00+01:00", Constant{Value: OfText("2026-11-23T13:00:00+01:00"), AsTime: OfTime(noon.UnixMicro())}},
+		{"2026-11-23", Constant{Value: OfText("2026-11-23")}}, // read by the engine in a way of its own
+		{nil, Constant{}},
+		{struct{}{}, Constant{}},
+		{math.NaN(), Constant{}},
+	} {
+		require.Equal(t, c.want, OfParameter(c.parameter))
+	}
 }
