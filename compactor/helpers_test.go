@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/columnar"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/segment"
@@ -354,9 +355,7 @@ func (w *world) readTable(section manifest.Section) map[int64]string {
 	w.t.Helper()
 	got := make(map[int64]string)
 	for _, f := range section.Columnar {
-		data, err := w.bucket.Get(w.t.Context(), f.Object, 0, -1)
-		require.NoError(w.t, err)
-		require.Len(w.t, data, int(f.Size))
+		data := w.parquet(f)
 		type line struct {
 			Offset int64  `parquet:"_offset"`
 			Value  []byte `parquet:"_value,optional"`
@@ -371,6 +370,20 @@ func (w *world) readTable(section manifest.Section) map[int64]string {
 		}
 	}
 	return got
+}
+
+// parquet is a columnar file as a query node reads it.
+func (w *world) parquet(f manifest.File) []byte {
+	w.t.Helper()
+	data, err := w.bucket.Get(w.t.Context(), f.Object, 0, -1)
+	require.NoError(w.t, err)
+	require.Len(w.t, data, int(f.Size))
+	if f.Format != "arrow" {
+		return data
+	}
+	var out bytes.Buffer
+	require.NoError(w.t, columnar.FromArrow(w.t.Context(), bytes.NewReader(data), &out))
+	return out.Bytes()
 }
 
 // objects lists the bucket.

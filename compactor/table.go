@@ -88,7 +88,7 @@ func (p *pass) tableOptions() (columnar.Options, error) {
 	if o.Partitioning, err = columnar.ParsePartitioning(c.Partitioning); err != nil {
 		return o, err
 	}
-	o.Compression, o.CompressionLevel = c.Compression, c.CompressionLevel
+	o.Format, o.Compression, o.CompressionLevel = c.Format, c.Compression, c.CompressionLevel
 	o.RowGroupRows, o.PageBytes = c.RowGroupRows, c.PageBytes
 	o.NoDictionary, o.BloomColumns = !c.Dictionary, nil
 	if c.BloomFilter {
@@ -139,7 +139,7 @@ func (p *pass) writeTable(ctx context.Context, in *input, options columnar.Optio
 	}
 	files := make([]manifest.File, len(result.Files))
 	for i, f := range result.Files {
-		if files[i], err = p.storeTable(ctx, f); err != nil {
+		if files[i], err = p.storeTable(ctx, f, options.Format); err != nil {
 			return nil, result, err
 		}
 	}
@@ -148,7 +148,7 @@ func (p *pass) writeTable(ctx context.Context, in *input, options columnar.Optio
 	return files, result, nil
 }
 
-func (p *pass) storeTable(ctx context.Context, f columnar.File) (manifest.File, error) {
+func (p *pass) storeTable(ctx context.Context, f columnar.File, format string) (manifest.File, error) {
 	o, ok := f.Writer.(*object)
 	if !ok {
 		return manifest.File{}, fmt.Errorf("a file was written to a %T", f.Writer)
@@ -161,8 +161,11 @@ func (p *pass) storeTable(ctx context.Context, f columnar.File) (manifest.File, 
 		MinTimestamp:  f.MinTimestamp,
 		MaxTimestamp:  f.MaxTimestamp,
 		TimePartition: f.TimePartition,
-		Format:        "parquet",
+		Format:        format,
 		CreatedAt:     p.now.UnixMilli(),
+	}
+	if format == "arrow" {
+		out.Object = objstore.ArrowName(p.section.Partition, o.id)
 	}
 	for _, c := range f.Columns {
 		out.Columns = append(out.Columns, manifest.Column{Name: c.Name, Type: c.Type.String()})

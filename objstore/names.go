@@ -19,6 +19,7 @@ import (
 //	segments/<ulid>-merged.segment
 //	topics/<topic id>/<partition>/log/<ulid>.log
 //	topics/<topic id>/<partition>/parquet/<ulid>.parquet
+//	topics/<topic id>/<partition>/arrow/<ulid>.arrow
 //	topics/<topic id>/<partition>/page/<ulid>.page
 //	topics/<topic id>/<partition>/damaged/<first>-<next>-<ulid>.bytes
 //	manifests/<ulid>.manifest
@@ -40,6 +41,7 @@ const (
 	KindSegment  Kind = "segment"
 	KindLog      Kind = "log"
 	KindParquet  Kind = "parquet"
+	KindArrow    Kind = "arrow"
 	KindPage     Kind = "page" // of a manifest
 	KindManifest Kind = "manifest"
 )
@@ -61,7 +63,7 @@ type Name struct {
 	Broker    int32           // KindSegment
 	Session   int64           // KindSegment: in which the offsets were given
 	Merged    bool            // KindSegment: a compactor made it of several; it has no broker and no session
-	Partition topic.Partition // KindLog, KindParquet, KindPage
+	Partition topic.Partition // KindLog, KindParquet, KindArrow, KindPage
 }
 
 // SegmentName names a segment of a broker's session.
@@ -82,6 +84,11 @@ func LogFileName(p topic.Partition, id ulid.ULID) string {
 // ParquetName names a Parquet file of a partition.
 func ParquetName(p topic.Partition, id ulid.ULID) string {
 	return Name{Kind: KindParquet, ID: id, Partition: p}.String()
+}
+
+// ArrowName names an Arrow IPC file of a partition.
+func ArrowName(p topic.Partition, id ulid.ULID) string {
+	return Name{Kind: KindArrow, ID: id, Partition: p}.String()
 }
 
 // PageName names a page of a partition's manifest.
@@ -180,7 +187,7 @@ func parseName(name string) (n Name, err error) {
 		return n, errors.Join(errB, errS)
 	case KindManifest:
 		return n, nil
-	case KindLog, KindParquet, KindPage:
+	case KindLog, KindParquet, KindArrow, KindPage:
 		n.Partition, err = parsePartition(directory)
 		return n, err
 	default:

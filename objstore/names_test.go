@@ -31,6 +31,8 @@ func TestNamesParseBack(t *testing.T) {
 			objstore.Name{Kind: objstore.KindSegment, ID: id, Merged: true}},
 		ofTopic + "log/01KAQ5Z3M0ABCDEFGHJKMNPQRS.log": {objstore.LogFileName(partition, id),
 			objstore.Name{Kind: objstore.KindLog, ID: id, Partition: partition}},
+		ofTopic + "arrow/01KAQ5Z3M0ABCDEFGHJKMNPQRS.arrow": {objstore.ArrowName(partition, id),
+			objstore.Name{Kind: objstore.KindArrow, ID: id, Partition: partition}},
 		ofTopic + "parquet/01KAQ5Z3M0ABCDEFGHJKMNPQRS.parquet": {objstore.ParquetName(partition, id),
 			objstore.Name{Kind: objstore.KindParquet, ID: id, Partition: partition}},
 		ofTopic + "page/01KAQ5Z3M0ABCDEFGHJKMNPQRS.page": {objstore.PageName(partition, id),

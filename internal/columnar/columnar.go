@@ -50,14 +50,15 @@ type Options struct {
 	Partitioning Partitioning
 	Only         *string // write this time partition and leave out the others
 
-	Compression       string // zstd, snappy, lz4, gzip, none; default zstd
+	Format            string // parquet, arrow (an IPC file; options from CompressionLevel on but for row groups are Parquet's alone); default parquet
+	Compression       string // zstd, snappy, lz4, gzip, none; default zstd. Arrow knows zstd, lz4 and none
 	CompressionLevel  int    // of zstd; default 1
 	RowGroupRows      int    // default 100,000
 	RowGroupBytesMax  int    // of values, unencoded; a row group ends early at it; default 128 MiB
 	PageBytes         int    // default 1 MiB
 	BloomColumns      []string
 	NoDictionary      bool
-	DictionaryColumns []string // the columns of text that may have one; nil: all but _value
+	DictionaryColumns []string // the columns of text, or _key, that may have one; nil: all but _value
 	Statistics        Statistics
 
 	Fixed      []Column // JSON columns whose type is given; Name is ignored
@@ -77,7 +78,7 @@ func TableOptions(name string, p topic.Partition) Options {
 // TailOptions are for short-lived local files that are read at once: quick to
 // write, one file whatever the timestamps.
 func TailOptions(name string, p topic.Partition) Options {
-	return Options{Topic: name, Partition: p, Compression: "none", NoDictionary: true, Statistics: ChunkStatistics}
+	return Options{Topic: name, Partition: p, Compression: "none", DictionaryColumns: []string{colTopic}, Statistics: ChunkStatistics}
 }
 
 func (o Options) withDefaults() Options {
@@ -95,6 +96,9 @@ func (o Options) withDefaults() Options {
 	if o.Compression == "" {
 		o.Compression = "zstd"
 	}
+	if o.Format == "" {
+		o.Format = "parquet"
+	}
 	if o.Next == 0 {
 		o.Next = math.MaxInt64
 	}
@@ -102,6 +106,20 @@ func (o Options) withDefaults() Options {
 		o.Pause = func() {}
 	}
 	return o
+}
+
+func (o Options) check() error {
+	_, inParquet := compressions[o.Compression]
+	_, inArrow := arrowCompressions[o.Compression]
+	switch {
+	case o.Format != "parquet" && o.Format != "arrow":
+		return fmt.Errorf("format %q: want parquet or arrow", o.Format)
+	case o.Format == "arrow" && !inArrow:
+		return fmt.Errorf("compression %q in arrow: want zstd, lz4 or none", o.Compression)
+	case !inParquet:
+		return fmt.Errorf("compression %q: want zstd, snappy, lz4, gzip or none", o.Compression)
+	}
+	return nil
 }
 
 // File describes a file that was written.
@@ -185,8 +203,8 @@ type Create func(timePartition string) (io.Writer, error)
 // what was written is worthless.
 func Write(ctx context.Context, batches Batches, decoder *batch.Decoder, options Options, create Create) (Result, error) {
 	o := options.withDefaults()
-	if _, ok := compressions[o.Compression]; !ok {
-		return Result{}, fmt.Errorf("compression %q: want zstd, snappy, lz4, gzip or none", o.Compression)
+	if err := o.check(); err != nil {
+		return Result{}, err
 	}
 	p, err := survey(ctx, batches, decoder, o)
 	if err != nil {

@@ -2,22 +2,19 @@ package columnar
 
 import (
 	"bytes"
-	"fmt"
-
-	"github.com/apache/arrow-go/v18/parquet/file"
 
 	"github.com/chronik-stream/chronik/internal/batch"
 )
 
-// output is a Parquet file that is being written, with its current row group.
+// output is a file that is being written, with its current row group.
 type output struct {
-	number  int64
-	part    *part
-	out     File
-	sink    *sink
-	parquet *file.Writer
-	bytes   int // an upper estimate of what the row group takes
-	perRow  int // what a row takes besides its bytes
+	number int64
+	part   *part
+	out    File
+	sink   *sink
+	file   encoder
+	bytes  int // an upper estimate of what the row group takes
+	perRow int // what a row takes besides its bytes
 
 	topic      texts
 	partition  int32
@@ -32,6 +29,12 @@ type output struct {
 	cells      []cells
 }
 
+// encoder is a file format: rows come in as row groups.
+type encoder interface {
+	rowGroup(f *output) error // writes all rows of f
+	close() error             // writes the footer
+}
+
 // begin opens the file and makes room for its first row group.
 func (f *output) begin(o Options, p *plan, create Create) error {
 	out, err := create(f.part.name)
@@ -40,18 +43,18 @@ func (f *output) begin(o Options, p *plan, create Create) error {
 	}
 	f.out.Writer = out
 	f.sink = &sink{out: out}
-	root, err := fileSchema(f.out.Columns)
-	if err != nil {
-		return err
-	}
 	valueBytes := max(1, p.bytes/p.result.Records)
-	f.parquet, err = file.NewParquetWriterWithError(f.sink, root, file.WithWriterProps(properties(o, f.out.Columns, f.part.records, valueBytes)))
+	if o.Format == "arrow" {
+		f.file, err = newArrowFile(f.sink, o, f.out.Columns)
+	} else {
+		f.file, err = newParquetFile(f.sink, properties(o, f.out.Columns, f.part.records, valueBytes), f.out.Columns)
+	}
 	if err != nil {
 		return err
 	}
 
 	f.partition = o.Partition.Index
-	f.topic = newTexts(true)
+	f.topic = newTexts(o.dictionary(colTopic))
 	f.topic.append([]byte(o.Topic))
 	f.keys, f.values = newTexts(o.dictionary(colKey)), newTexts(false)
 	f.cells = make([]cells, len(f.out.Columns))
@@ -133,17 +136,8 @@ func (f *output) appendFields(in *inference) {
 
 // flush writes the current row group and begins a new one.
 func (f *output) flush() error {
-	group, err := f.parquet.AppendRowGroupChecked()
-	if err != nil {
-		return fmt.Errorf("begin row group: %w", err)
-	}
-	w := groupWriter{group: group, sink: f.sink, rows: len(f.offsets), batch: int(f.parquet.Properties().WriteBatchSize())}
-	f.write(&w)
-	if w.err != nil {
-		return fmt.Errorf("write row group: %w", w.err)
-	}
-	if err := group.Close(); err != nil {
-		return fmt.Errorf("close row group: %w", err)
+	if err := f.file.rowGroup(f); err != nil {
+		return err
 	}
 	f.reset()
 	return nil
@@ -151,61 +145,11 @@ func (f *output) flush() error {
 
 // close writes the footer.
 func (f *output) close() error {
-	place := placeholder(f.parquet.NumRowGroups(), f.parquet.NumColumns())
-	if err := f.parquet.AppendKeyValueMetadata(ChecksumsKey, place); err != nil {
-		return err
-	}
-	f.sink.holds = true
-	if err := f.parquet.Close(); err != nil {
-		return err
-	}
-	meta, err := f.parquet.FileMetadata()
-	if err != nil {
-		return err
-	}
-	if err := f.sink.release(meta, place); err != nil {
+	if err := f.file.close(); err != nil {
 		return err
 	}
 	f.out.Size, f.out.CRC = f.sink.size, f.sink.crc
 	return nil
-}
-
-// write hands over the columns in the order of the schema.
-func (f *output) write(w *groupWriter) {
-	f.topic.indices = zeros(f.topic.indices, w.rows)
-	w.texts(&f.topic, nil)
-	w.int32s(repeat(f.partition, w.rows))
-	w.int64s(f.offsets, nil)
-	w.int64s(f.timestamps, nil)
-	w.int32s(f.types)
-	f.keyLevels.pad(w.rows)
-	w.texts(&f.keys, f.keyLevels.all())
-	f.valLevels.pad(w.rows)
-	w.texts(&f.values, f.valLevels.all())
-	keyDefs, valueDefs, reps := f.headers.levels()
-	w.nested(&f.headers.keys, keyDefs, reps)
-	w.nested(&f.headers.values, valueDefs, reps)
-	for i := range f.cells {
-		c := &f.cells[i]
-		c.levels.pad(w.rows)
-		switch defs := c.levels.all(); c.typ {
-		case Bool:
-			w.bools(c.bools, defs)
-		case Int64, Timestamp:
-			w.int64s(c.ints, defs)
-		case Double:
-			w.doubles(c.doubles, defs)
-		default:
-			w.texts(&c.texts, defs)
-		}
-	}
-}
-
-func zeros(s []int32, n int) []int32 {
-	for len(s) < n {
-		s = append(s, 0)
-	}
-	return s[:n]
 }
 
 func repeat(v int32, n int) []int32 {

@@ -45,7 +45,6 @@ func properties(o Options, columns []Column, records, valueBytes int64) *parquet
 		// The writer looks at a page's size only between batches of rows.
 		parquet.WithBatchSize(max(64, min(8192, int64(o.PageBytes)/valueBytes))),
 		parquet.WithDictionaryDefault(false),
-		parquet.WithDictionaryFor(colTopic, true),
 		parquet.WithStats(o.Statistics != NoStatistics),
 		parquet.WithPageIndexEnabled(o.Statistics == FullStatistics),
 		parquet.WithSortingColumns([]parquet.SortingColumn{{ColumnIdx: offsetColumn}}),
@@ -58,7 +57,7 @@ func properties(o Options, columns []Column, records, valueBytes int64) *parquet
 	}
 	// Numbers that lie close together: an eighth of plain for the offsets.
 	delta := []string{colPartition, colOffset, colTimestamp, colTimestampType}
-	texts := []string{colKey}
+	texts := []string{colTopic, colKey}
 	for _, c := range columns {
 		switch c.Type {
 		case Int64, Timestamp:
@@ -75,7 +74,7 @@ func properties(o Options, columns []Column, records, valueBytes int64) *parquet
 	}
 	distinct := min(records, int64(o.RowGroupRows))
 	for _, name := range o.BloomColumns {
-		if name == colKey || slices.ContainsFunc(columns, func(c Column) bool { return c.Name == name && c.Type != Bool }) {
+		if name != colHeaders && slices.Contains(SystemColumns(), name) || slices.ContainsFunc(columns, func(c Column) bool { return c.Name == name && c.Type != Bool }) {
 			out = append(out,
 				parquet.WithBloomFilterEnabledFor(name, true),
 				parquet.WithBloomFilterFPPFor(name, bloomFalsePositives),
@@ -83,6 +82,87 @@ func properties(o Options, columns []Column, records, valueBytes int64) *parquet
 		}
 	}
 	return parquet.NewWriterProperties(out...)
+}
+
+// parquetFile writes a Parquet file.
+type parquetFile struct {
+	sink   *sink
+	writer *file.Writer
+}
+
+func newParquetFile(out *sink, properties *parquet.WriterProperties, columns []Column) (*parquetFile, error) {
+	root, err := fileSchema(columns)
+	if err != nil {
+		return nil, err
+	}
+	w, err := file.NewParquetWriterWithError(out, root, file.WithWriterProps(properties))
+	if err != nil {
+		return nil, fmt.Errorf("begin parquet file: %w", err)
+	}
+	return &parquetFile{out, w}, nil
+}
+
+func (p *parquetFile) rowGroup(f *output) error {
+	group, err := p.writer.AppendRowGroupChecked()
+	if err != nil {
+		return fmt.Errorf("begin row group: %w", err)
+	}
+	w := groupWriter{group: group, sink: p.sink, rows: len(f.offsets), batch: int(p.writer.Properties().WriteBatchSize())}
+	f.write(&w)
+	if w.err != nil {
+		return fmt.Errorf("write row group: %w", w.err)
+	}
+	if err := group.Close(); err != nil {
+		return fmt.Errorf("close row group: %w", err)
+	}
+	return nil
+}
+
+func (p *parquetFile) close() error {
+	place := placeholder(p.writer.NumRowGroups(), p.writer.NumColumns())
+	if err := p.writer.AppendKeyValueMetadata(ChecksumsKey, place); err != nil {
+		return fmt.Errorf("write footer: %w", err)
+	}
+	p.sink.holds = true
+	if err := p.writer.Close(); err != nil {
+		return fmt.Errorf("write footer: %w", err)
+	}
+	meta, err := p.writer.FileMetadata()
+	if err != nil {
+		return fmt.Errorf("write footer: %w", err)
+	}
+	return p.sink.release(meta, place)
+}
+
+// write hands over the columns in the order of the schema.
+func (f *output) write(w *groupWriter) {
+	f.topic.repeat(w.rows)
+	w.texts(&f.topic, nil)
+	w.int32s(repeat(f.partition, w.rows))
+	w.int64s(f.offsets, nil)
+	w.int64s(f.timestamps, nil)
+	w.int32s(f.types)
+	f.keyLevels.pad(w.rows)
+	w.texts(&f.keys, f.keyLevels.all())
+	f.valLevels.pad(w.rows)
+	w.texts(&f.values, f.valLevels.all())
+	keyDefs, valueDefs, reps := f.headers.levels()
+	w.nested(&f.headers.keys, keyDefs, reps)
+	w.nested(&f.headers.values, valueDefs, reps)
+	for i := range f.cells {
+		c := &f.cells[i]
+		c.levels.pad(w.rows)
+		switch defs := c.levels.all(); c.typ {
+		case Bool:
+			w.bools(c.bools, defs)
+		case Int64, Timestamp:
+			w.int64s(c.ints, defs)
+		case Double:
+			w.doubles(c.doubles, defs)
+		default:
+			w.texts(&c.texts, defs)
+		}
+	}
 }
 
 // groupWriter writes one row group, column after column. It keeps the first error.

@@ -53,6 +53,22 @@ func (t *texts) append(v []byte) {
 	}
 }
 
+// repeat makes n of the one value there is.
+func (t *texts) repeat(n int) {
+	if t.plain {
+		for t.values.len() < n {
+			t.values.append(t.values.at(0))
+		}
+		t.values.data = t.values.data[:n*len(t.values.at(0))]
+		t.values.offsets = t.values.offsets[:n+1]
+		return
+	}
+	for len(t.indices) < n {
+		t.indices = append(t.indices, 0)
+	}
+	t.indices = t.indices[:n]
+}
+
 // overflows says whether a dictionary of so many entries does not pay.
 func (t *texts) overflows(entries int) bool {
 	return entries > dictionaryEntriesMax || len(t.values.data) > dictionaryBytesMax ||

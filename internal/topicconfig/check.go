@@ -122,6 +122,15 @@ var columnSpellings = map[string]string{
 	"timestamp_type": "_timestamp_type", "key": "_key", "value": "_value", "headers": "_headers",
 }
 
+// filterColumns are columns that a bloom filter can be for.
+func filterColumns(value string) (string, string) {
+	canonical, refused := columns(value)
+	if slices.Contains(items(canonical), "_headers") {
+		return "", "it must be a comma list of columns with one value in each row, which headers are not"
+	}
+	return canonical, refused
+}
+
 func columns(value string) (string, string) {
 	list := items(value)
 	for i, name := range list {

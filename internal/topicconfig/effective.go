@@ -130,7 +130,7 @@ func (v values) columnar() Columnar {
 	return Columnar{
 		Enabled:           v.boolean("columnar.enabled"),
 		Format:            v.text("columnar.format"),
-		Compression:       v.text("columnar.compression"),
+		Compression:       v.columnarCompression(),
 		CompressionLevel:  int(v.integer("columnar.compression.level")),
 		RowGroupRows:      int(v.integer("columnar.row_group_size")),
 		PageBytes:         int(v.integer("columnar.page_size")),
@@ -143,6 +143,19 @@ func (v values) columnar() Columnar {
 		JSONSchema:        v.jsonSchema(),
 		Iceberg:           v.boolean("columnar.iceberg"),
 	}
+}
+
+// columnarCompression is zstd where the cluster's defaults go together as no
+// topic's own settings may: Arrow files know neither snappy nor gzip.
+func (v values) columnarCompression() string {
+	if v.unknownToArrow() {
+		return "zstd"
+	}
+	return v.text("columnar.compression")
+}
+
+func (v values) unknownToArrow() bool {
+	return v.text("columnar.format") == "arrow" && slices.Contains([]string{"snappy", "gzip"}, v.text("columnar.compression"))
 }
 
 func (v values) vector() Vector {
@@ -292,6 +305,9 @@ func consistent(v values) error {
 	}
 	if v.text("columnar.format") == "arrow" && v.set["columnar.iceberg"] == "true" {
 		return refuse("columnar.format", "columnar.iceberg=true needs parquet")
+	}
+	if _, set := v.set["columnar.compression"]; v.unknownToArrow() && set {
+		return refuse("columnar.compression", "Arrow files, as columnar.format says, are compressed with zstd or lz4, or none")
 	}
 	if least, most := v.integer("min.compaction.lag.ms"), v.integer("max.compaction.lag.ms"); least > most {
 		return refuse("min.compaction.lag.ms", "it must be at most max.compaction.lag.ms, which is %d", most)

@@ -102,6 +102,8 @@ func TestValidateRefusesWithKeyValueAndWhatIsAllowed(t *testing.T) {
 		{map[string]string{"columnar.json_schema": `null`}, "JSON object"},
 		{map[string]string{"columnar.json_schema": `[1]`}, "JSON object"},
 		{map[string]string{"columnar.format": "arrow", "columnar.iceberg": "true"}, "needs parquet"},
+		{map[string]string{"columnar.bloom_filter.columns": "key,headers"}, "headers are not"},
+		{map[string]string{"columnar.format": "arrow", "columnar.compression": "gzip"}, "zstd or lz4, or none"},
 		{map[string]string{"cleanup.policy": "delete,delete"}, "delete, compact, or both"},
 		{map[string]string{"cleanup.policy": ""}, "delete, compact, or both"},
 		{map[string]string{"retention.ms": "-2"}, "at least -1"},
