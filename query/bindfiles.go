@@ -2,9 +2,12 @@ package query
 
 import (
 	"context"
+	"io"
+	"os"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/chronik-stream/chronik/internal/columnar"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/parquetfile"
 	"github.com/chronik-stream/chronik/query/filecache"
@@ -126,7 +129,7 @@ func (n *Node) acquire(ctx context.Context, src *source, want parts) error {
 		src.why = "other files have the first rows"
 		return nil
 	}
-	whole := src.facts == nil || src.file.Size <= n.config.wholeBytes || want.need.All && want.need.Where == nil && want.need.First.Rows == 0 && !want.planOnly || n.cache.Whole(src.object)
+	whole := src.facts == nil || src.object.Convert != nil || src.file.Size <= n.config.wholeBytes || want.need.All && want.need.Where == nil && want.need.First.Rows == 0 && !want.planOnly || n.cache.Whole(src.object)
 	if !whole {
 		footer, err := n.cache.Footer(ctx, src.object)
 		if err != nil {
@@ -196,7 +199,11 @@ func filterBytes(footer *parquetfile.Footer, leaf int, groups []int) (bytes int6
 }
 
 func newSource(f manifest.File) source {
-	return source{file: f, object: filecache.Object{Name: f.Object, Size: f.Size, CRC: f.CRC}}
+	object := filecache.Object{Name: f.Object, Size: f.Size, CRC: f.CRC}
+	if f.Format == "arrow" {
+		object.Convert = func(ctx context.Context, in *os.File, out io.Writer) error { return columnar.FromArrow(ctx, in, out) }
+	}
+	return source{file: f, object: object}
 }
 
 // sources are the files that may have rows that matter, each behind its masks;

@@ -4,6 +4,7 @@ package query
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -112,7 +113,10 @@ func (c *cluster) compact(partition int32, next int64) string {
 	require.NoError(c.t, err)
 	require.Len(c.t, result.Files, 1)
 	file := result.Files[0]
-	name := objstore.ParquetName(p, ulid.Make())
+	name, format := objstore.ParquetName(p, ulid.Make()), cmp.Or(options.Format, "parquet")
+	if format == "arrow" {
+		name = objstore.ArrowName(p, ulid.Make())
+	}
 	_, err = c.bucket.Put(ctx, name, objstore.Bytes(out.Bytes()), objstore.Condition{IfAbsent: true})
 	require.NoError(c.t, err)
 
@@ -124,7 +128,7 @@ func (c *cluster) compact(partition int32, next int64) string {
 	section.Version++
 	section.Marks.Columnar = next
 	added := manifest.File{
-		Object: name, Size: file.Size, First: first, Next: next, Records: file.Records, Format: "parquet",
+		Object: name, Size: file.Size, First: first, Next: next, Records: file.Records, Format: format, CRC: file.CRC,
 		MinTimestamp: file.MinTimestamp, MaxTimestamp: file.MaxTimestamp, TimePartition: file.TimePartition, CreatedAt: 1,
 	}
 	for _, col := range file.Columns {
