@@ -387,6 +387,9 @@ func (p Policy) mergeParts(files []manifest.File, logStart, spanMaxMs int64) []m
 			run = p.merge(byPart[part], logStart, spanMaxMs)
 		}
 		if run == nil {
+			run = p.mergeLarge(byPart[part], spanMaxMs)
+		}
+		if run == nil {
 			continue
 		}
 		first, next := run[0].First, run[len(run)-1].Next
@@ -449,4 +452,27 @@ func (p Policy) merge(files []manifest.File, logStart, spanMaxMs int64) []manife
 		}
 	}
 	return best
+}
+
+// mergeLarge finds neighbours that merge leaves as they are and that make a file
+// of at least half of FileBytesMax. Such a file is in no further merge, so this
+// rewrites a byte once at most.
+func (p Policy) mergeLarge(files []manifest.File, spanMaxMs int64) []manifest.File {
+	for i := range files {
+		var bytes int64
+		var time stretch
+		n := 0
+		for _, f := range files[i:] {
+			time = time.with(f)
+			if f.Size <= p.FileBytesMax/int64(p.MergeFiles) || f.Size >= p.FileBytesMax/2 || bytes+f.Size > p.FileBytesMax || !time.within(spanMaxMs) {
+				break
+			}
+			bytes += f.Size
+			n++
+		}
+		if n > 1 && bytes >= p.FileBytesMax/2 {
+			return files[i : i+n]
+		}
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -203,6 +204,42 @@ func TestMergesRewriteAByteFewTimes(t *testing.T) {
 		require.Less(t, float64(rewritten)/float64(arrived), grown+1, "seed %d: files up to %d bytes", seed, scale)
 		t.Logf("files of up to %d bytes: %d of them make %d, each byte was rewritten %.1f times", scale, 2000, len(files), float64(rewritten)/float64(arrived))
 		require.Less(t, len(files), 60+int(2*arrived/(policy.FileBytesMax/int64(policy.MergeFiles))), "seed %d", seed)
+	}
+}
+
+// Of columnar files no two neighbours are left that would make one file of a
+// good size, and that costs one rewriting more at most.
+func TestColumnarFilesGrowToHalfOfTheirBoundAtLeast(t *testing.T) {
+	policy := Policy{}.withDefaults()
+	for seed := range uint64(10) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		var files []manifest.File
+		var arrived, rewritten int64
+		for i := range int64(3000) {
+			size := 1<<20 + r.Int64N(7<<20)
+			files = append(files, manifest.File{Size: size, First: i, Next: i + 1})
+			arrived += size
+			for run := policy.mergeParts(files, 0, 0); run != nil; run = policy.mergeParts(files, 0, 0) {
+				merged := manifest.File{First: run[0].First, Next: run[len(run)-1].Next}
+				for _, f := range run {
+					merged.Size += f.Size
+				}
+				require.LessOrEqual(t, merged.Size, policy.FileBytesMax)
+				rewritten += merged.Size
+				files = slices.DeleteFunc(slices.Clone(files), func(f manifest.File) bool { return f.First > merged.First && f.First < merged.Next })
+				files[slices.IndexFunc(files, func(f manifest.File) bool { return f.First == merged.First })] = merged
+			}
+		}
+		var large int64
+		for _, f := range files {
+			if f.Size >= policy.FileBytesMax/2 {
+				large += f.Size
+			}
+		}
+		amplification := float64(rewritten) / float64(arrived)
+		t.Logf("%d files, %.1f %% of the bytes in large ones, each byte rewritten %.1f times", len(files), 100*float64(large)/float64(arrived), amplification)
+		require.Greater(t, float64(large)/float64(arrived), 0.9)
+		require.Less(t, amplification, 3.0)
 	}
 }
 
