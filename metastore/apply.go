@@ -71,6 +71,8 @@ func (v *View) applyEvent(e kv.Event) error {
 		return v.applyQuota(rest, e)
 	case dirSlots:
 		return v.applySlot(rest, e)
+	case dirIceberg:
+		return v.applyIceberg(rest, e)
 	case dirQueries:
 		return applyMember(v.queries, rest, e)
 	}

@@ -26,6 +26,7 @@ const (
 	dirQuotas     = "quotas/"
 	dirDraining   = "draining/"
 	dirSlots      = "slots/"
+	dirIceberg    = "iceberg/"
 
 	nameProducerIDs    = "producer-ids"
 	nameTopicDeletions = "topic-deletions"
@@ -66,6 +67,7 @@ func (k keys) query(id string) string        { return k.under(dirQueries) + id }
 func (k keys) lock(name string) string       { return k.under(name) }
 func (k keys) deletion(object string) string { return k.under(dirDeletions) + object }
 func (k keys) slot(n int) string             { return k.under(dirSlots) + strconv.Itoa(n) }
+func (k keys) iceberg(id topic.ID) string    { return k.under(dirIceberg) + id.String() }
 func (k keys) producerIDs() string           { return k.under(nameProducerIDs) }
 func (k keys) topicDeletions() string        { return k.under(nameTopicDeletions) }
 

@@ -191,13 +191,18 @@ func (s *Store) SweepTopics(ctx context.Context) error {
 				unknown[p.Topic] = true
 			}
 		}
+		for id := range v.iceberg {
+			if v.topicsByID[id] == nil {
+				unknown[id] = true
+			}
+		}
 	})
 	return errors.Join(broken, s.deletePartitions(ctx, "sweep deleted topics",
 		func(p topic.Partition) bool { return unknown[p.Topic] }))
 }
 
 // deletePartitions deletes owners and manifests of those partitions, all of
-// deleted topics, that the catalog knows.
+// deleted topics, that the catalog knows, and the tables of Iceberg of theirs.
 func (s *Store) deletePartitions(ctx context.Context, what string, match func(topic.Partition) bool) error {
 	var gone []kv.Op
 	s.catalog.View(func(v *View) {
@@ -210,6 +215,11 @@ func (s *Store) deletePartitions(ctx context.Context, what string, match func(to
 			}
 			if known.manifest.ModRevision != 0 {
 				gone = append(gone, kv.Delete(s.keys.manifest(p)))
+			}
+		}
+		for id := range v.iceberg {
+			if match(topic.Partition{Topic: id}) {
+				gone = append(gone, kv.Delete(s.keys.iceberg(id)))
 			}
 		}
 	})

@@ -29,6 +29,7 @@ type View struct {
 	segments   map[string]*segmentEntry
 	partial    map[string][]segmentPart // parts of segments that are not whole yet
 	partitions map[topic.Partition]*partition
+	iceberg    map[topic.ID]IcebergTable
 }
 
 // partition holds what is known of a partition. ranges is sorted by First and
@@ -64,6 +65,7 @@ func newView(k keys, anomaly func(string, ...any)) *View {
 		segments:   make(map[string]*segmentEntry),
 		partial:    make(map[string][]segmentPart),
 		partitions: make(map[topic.Partition]*partition),
+		iceberg:    make(map[topic.ID]IcebergTable),
 	}
 }
 

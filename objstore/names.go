@@ -22,6 +22,10 @@ import (
 //	topics/<topic id>/<partition>/arrow/<ulid>.arrow
 //	topics/<topic id>/<partition>/page/<ulid>.page
 //	topics/<topic id>/<partition>/damaged/<first>-<next>-<ulid>.bytes
+//	topics/<topic id>/iceberg/<ulid>.metadata.json
+//	topics/<topic id>/iceberg/<ulid>.list.avro
+//	topics/<topic id>/iceberg/<ulid>.manifest.avro
+//	topics/<topic id>/iceberg/<ulid>-<masked>-<cut>.deletes.parquet
 //	manifests/<ulid>.manifest
 //
 // A ULID names one attempt, so no name is ever used twice, and its time says
@@ -44,7 +48,15 @@ const (
 	KindArrow    Kind = "arrow"
 	KindPage     Kind = "page" // of a manifest
 	KindManifest Kind = "manifest"
+
+	KindIcebergMetadata Kind = "metadata.json"
+	KindIcebergList     Kind = "list.avro"
+	KindIcebergManifest Kind = "manifest.avro"
+	KindIcebergDeletes  Kind = "deletes.parquet"
 )
+
+// icebergFolder is where a topic's Iceberg metadata lies.
+const icebergFolder = "iceberg/"
 
 // merged stands where another segment's name has broker and session.
 const merged = "merged"
@@ -64,6 +76,9 @@ type Name struct {
 	Session   int64           // KindSegment: in which the offsets were given
 	Merged    bool            // KindSegment: a compactor made it of several; it has no broker and no session
 	Partition topic.Partition // KindLog, KindParquet, KindArrow, KindPage
+	Topic     topic.ID        // of Iceberg's
+	Masked    int64           // KindIcebergDeletes: rows that masks take out of the data file
+	Cut       int64           // KindIcebergDeletes: the log start, where that lies in the data file
 }
 
 // SegmentName names a segment of a broker's session.
@@ -102,6 +117,16 @@ func DamagedName(p topic.Partition, first, next int64, id ulid.ULID) string {
 	return fmt.Sprintf("%sdamaged/%d-%d-%s.bytes", PartitionPrefix(p), first, next, id)
 }
 
+// IcebergName names an object of a topic's Iceberg metadata.
+func IcebergName(id topic.ID, kind Kind, object ulid.ULID) string {
+	return Name{Kind: kind, ID: object, Topic: id}.String()
+}
+
+// IcebergDeletesName names a file of the rows of a data file that are no more.
+func IcebergDeletesName(id topic.ID, object ulid.ULID, masked, cut int64) string {
+	return Name{Kind: KindIcebergDeletes, ID: object, Topic: id, Masked: masked, Cut: cut}.String()
+}
+
 // ManifestName names a manifest object, which may hold many partitions.
 func ManifestName(id ulid.ULID) string {
 	return Name{Kind: KindManifest, ID: id}.String()
@@ -127,6 +152,9 @@ func ParseTopicPrefix(prefix string) (topic.ID, error) {
 	return id, nil
 }
 
+// OfIceberg reports that the object belongs to the Iceberg table of n.Topic.
+func (n Name) OfIceberg() bool { return !n.Topic.IsZero() }
+
 // OfPartition reports that the object belongs to one partition alone.
 func (n Name) OfPartition() bool { return !n.Partition.Topic.IsZero() }
 
@@ -140,6 +168,10 @@ func (n Name) String() string {
 		return fmt.Sprintf("%s%s-%d-%d.%s", SegmentPrefix, n.ID, n.Broker, n.Session, n.Kind)
 	case KindManifest:
 		return fmt.Sprintf("%s%s.%s", ManifestPrefix, n.ID, n.Kind)
+	case KindIcebergMetadata, KindIcebergList, KindIcebergManifest:
+		return fmt.Sprintf("%s%s%s.%s", PrefixOfTopic(n.Topic), icebergFolder, n.ID, n.Kind)
+	case KindIcebergDeletes:
+		return fmt.Sprintf("%s%s%s-%d-%d.%s", PrefixOfTopic(n.Topic), icebergFolder, n.ID, n.Masked, n.Cut, n.Kind)
 	default:
 		return fmt.Sprintf("%s%s/%s.%s", PartitionPrefix(n.Partition), n.Kind, n.ID, n.Kind)
 	}
@@ -187,6 +219,15 @@ func parseName(name string) (n Name, err error) {
 		return n, errors.Join(errB, errS)
 	case KindManifest:
 		return n, nil
+	case KindIcebergMetadata, KindIcebergList, KindIcebergManifest, KindIcebergDeletes:
+		if n.Topic, err = ParseTopicPrefix(strings.TrimSuffix(directory, icebergFolder)); err != nil || n.Kind != KindIcebergDeletes {
+			return n, err
+		}
+		masked, cut, _ := strings.Cut(rest, "-")
+		m, errM := strconv.ParseInt(masked, 10, 64)
+		c, errC := strconv.ParseInt(cut, 10, 64)
+		n.Masked, n.Cut = m, c
+		return n, errors.Join(errM, errC)
 	case KindLog, KindParquet, KindArrow, KindPage:
 		n.Partition, err = parsePartition(directory)
 		return n, err

@@ -74,20 +74,31 @@ func fileSchema(columns []Column) (*schema.GroupNode, error) {
 	b.add(colKey, optional, parquet.Types.ByteArray, schema.NoLogicalType{}, idKey)
 	b.add(colValue, optional, parquet.Types.ByteArray, schema.NoLogicalType{}, idValue)
 	b.addHeaders()
-	used := make(map[int32]bool)
-	for _, c := range columns {
-		id := jsonFieldID(c)
-		for used[id] {
-			id++
-		}
-		used[id] = true
+	ids := FieldIDs(columns)
+	for i, c := range columns {
 		physical, logical := columnType(c.Type)
-		b.add(c.Name, optional, physical, logical, id)
+		b.add(c.Name, optional, physical, logical, ids[i])
 	}
 	if b.err != nil {
 		return nil, fmt.Errorf("build schema: %w", b.err)
 	}
 	return schema.NewGroupNode("schema", parquet.Repetitions.Required, b.nodes, -1)
+}
+
+// FieldIDs are the Parquet field ids of a file's JSON columns, given in the
+// order in which the file has them.
+func FieldIDs(columns []Column) []int32 {
+	used := make(map[int32]bool)
+	ids := make([]int32, len(columns))
+	for i, c := range columns {
+		id := jsonFieldID(c)
+		for used[id] {
+			id++
+		}
+		used[id] = true
+		ids[i] = id
+	}
+	return ids
 }
 
 // schemaBuilder keeps the first error, so that a schema reads as a table.

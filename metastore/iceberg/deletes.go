@@ -1,0 +1,216 @@
+package iceberg
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
+	pfile "github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/schema"
+	ice "github.com/apache/iceberg-go"
+
+	"github.com/chronik-stream/chronik/objstore"
+)
+
+// The columns of position deletes, as Iceberg reserves them.
+const (
+	fieldDeletePath     = 2147483546
+	fieldDeletePosition = 2147483545
+)
+
+// addDeletes stores the positions of a data file's rows that are no more.
+func (m *manifestMaker) addDeletes(ctx context.Context, f *file) error {
+	positions, err := m.positions(ctx, f)
+	if err != nil {
+		return fmt.Errorf("read the rows of %s that are no more: %w", f.Object, err)
+	}
+	if len(positions) == 0 {
+		return fmt.Errorf("%s has %d masked rows and is cut at %d, and none of its rows is", f.Object, f.Masked, f.cut)
+	}
+	path := m.location + f.Object
+	data, err := writePositions(path, positions)
+	if err != nil {
+		return err
+	}
+	name := objstore.IcebergDeletesName(m.src.Topic.ID, m.NewID(), f.Masked, f.cut)
+	if err := m.put(ctx, name, data); err != nil {
+		return err
+	}
+	b, err := ice.NewDataFileBuilder(m.specs[f.spec], ice.EntryContentPosDeletes, m.location+name, ice.ParquetFile,
+		partitionValues(f.spec, f.value), nil, nil, int64(len(positions)), int64(len(data)))
+	if err != nil {
+		return fmt.Errorf("describe %s: %w", name, err)
+	}
+	bounds := func(position int64) map[int][]byte {
+		return map[int][]byte{fieldDeletePath: []byte(path), fieldDeletePosition: int64Bytes(position)}
+	}
+	deletes := b.ReferencedDataFile(path).LowerBoundValues(bounds(positions[0])).UpperBoundValues(bounds(positions[len(positions)-1])).Build()
+	m.addedDeletes = append(m.addedDeletes, deletes)
+	m.addedTotals.add(deletes)
+	return nil
+}
+
+// positions are those of the rows below the cut and of the masked ones. Rows lie
+// in order of offset.
+func (c *commit) positions(ctx context.Context, f *file) ([]int64, error) {
+	masked := make(map[int64]bool)
+	for i := range c.src.Sections {
+		if c.src.Sections[i].Partition != f.partition {
+			continue
+		}
+		for _, mask := range c.src.Sections[i].Masks {
+			if f.Masked == 0 || mask.First >= f.Next || mask.Next <= f.First {
+				continue
+			}
+			offsets, err := c.offsets(ctx, mask.Object, mask.Size)
+			if err != nil {
+				return nil, err
+			}
+			for _, offset := range offsets {
+				masked[offset] = true
+			}
+		}
+	}
+	offsets, err := c.offsets(ctx, f.Object, f.Size)
+	if err != nil {
+		return nil, err
+	}
+	var positions []int64
+	for i, offset := range offsets {
+		if offset < f.cut || masked[offset] {
+			positions = append(positions, int64(i))
+		}
+	}
+	return positions, nil
+}
+
+// offsets reads the column _offset of a file, and no other.
+func (c *commit) offsets(ctx context.Context, object string, size int64) ([]int64, error) {
+	r, err := pfile.NewParquetReader(&objectReader{ctx: ctx, bucket: c.Bucket, name: object, size: size})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", object, err)
+	}
+	at := -1
+	for i := range r.MetaData().Schema.NumColumns() {
+		if r.MetaData().Schema.Column(i).SchemaNode().FieldID() == fieldOffset {
+			at = i
+		}
+	}
+	if at < 0 {
+		return nil, fmt.Errorf("%s has no column of offsets", object)
+	}
+	var all []int64
+	for g := range r.NumRowGroups() {
+		chunk, err := r.RowGroup(g).Column(at)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", object, err)
+		}
+		offsets, ok := chunk.(*pfile.Int64ColumnChunkReader)
+		if !ok {
+			return nil, fmt.Errorf("%s: offsets are read by a %T", object, chunk)
+		}
+		rows := make([]int64, r.RowGroup(g).NumRows())
+		for have := 0; have < len(rows); {
+			_, n, err := offsets.ReadBatch(int64(len(rows)-have), rows[have:], nil, nil)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", object, err)
+			}
+			if n == 0 {
+				return nil, fmt.Errorf("%s: %w", object, io.ErrUnexpectedEOF)
+			}
+			have += n
+		}
+		all = append(all, rows...)
+	}
+	return all, nil
+}
+
+// writePositions writes a file of position deletes of one data file.
+func writePositions(path string, positions []int64) ([]byte, error) {
+	text, err := schema.NewPrimitiveNodeLogical("file_path", parquet.Repetitions.Required, schema.StringLogicalType{}, parquet.Types.ByteArray, -1, fieldDeletePath)
+	if err != nil {
+		return nil, fmt.Errorf("write positions: %w", err)
+	}
+	position, err := schema.NewPrimitiveNodeLogical("pos", parquet.Repetitions.Required, schema.NewIntLogicalType(64, true), parquet.Types.Int64, -1, fieldDeletePosition)
+	if err != nil {
+		return nil, fmt.Errorf("write positions: %w", err)
+	}
+	root, err := schema.NewGroupNode("schema", parquet.Repetitions.Required, schema.FieldList{text, position}, -1)
+	if err != nil {
+		return nil, fmt.Errorf("write positions: %w", err)
+	}
+	paths := make([]parquet.ByteArray, len(positions))
+	for i := range paths {
+		paths[i] = parquet.ByteArray(path)
+	}
+	var out bytes.Buffer
+	w := pfile.NewParquetWriter(&out, root, pfile.WithWriterProps(parquet.NewWriterProperties(
+		parquet.WithCompression(compress.Codecs.Zstd), parquet.WithDictionaryFor("pos", false), parquet.WithEncodingFor("pos", parquet.Encodings.DeltaBinaryPacked))))
+	group := w.AppendRowGroup()
+	for range 2 {
+		column, err := group.NextColumn()
+		if err != nil {
+			return nil, fmt.Errorf("write positions: %w", err)
+		}
+		switch column := column.(type) {
+		case *pfile.ByteArrayColumnChunkWriter:
+			_, err = column.WriteBatch(paths, nil, nil)
+		case *pfile.Int64ColumnChunkWriter:
+			_, err = column.WriteBatch(positions, nil, nil)
+		}
+		if err == nil {
+			err = column.Close()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("write positions: %w", err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("write positions: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// objectReader reads ranges of an object, one request each.
+type objectReader struct {
+	ctx    context.Context
+	bucket objstore.Bucket
+	name   string
+	size   int64
+	at     int64
+}
+
+func (r *objectReader) ReadAt(p []byte, offset int64) (int, error) {
+	n := min(int64(len(p)), r.size-offset)
+	if n <= 0 {
+		return 0, io.EOF
+	}
+	data, err := r.bucket.Get(r.ctx, r.name, offset, n)
+	if err != nil {
+		return 0, err
+	}
+	if copied := copy(p, data); copied < len(p) {
+		return copied, io.EOF
+	}
+	return len(p), nil
+}
+
+func (r *objectReader) Read(p []byte) (int, error) {
+	n, err := r.ReadAt(p, r.at)
+	r.at += int64(n)
+	return n, err
+}
+
+func (r *objectReader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.at
+	case io.SeekEnd:
+		offset += r.size
+	}
+	r.at = offset
+	return offset, nil
+}
