@@ -67,6 +67,9 @@ type Config struct {
 	OrphanEvery       time.Duration // between two sweeps; default 6 h
 	FailurePauseMin   time.Duration // before a failed partition is tried again; default 1 s, doubled up to FailurePauseMax
 	FailurePauseMax   time.Duration // default 5 m
+	IcebergEvery      time.Duration // between two commits of an Iceberg table; default 1 m
+	IcebergRetention  time.Duration // for which a snapshot is kept after it was superseded; default 3 h
+	IcebergLocation   string        // of the bucket as readers of tables see it; empty: no tables
 	manifestsInFlight int           // of one read of manifests
 	sweepAtOnce       int           // names that a sweep holds in memory
 	historyMax        int64         // revisions that the metadata store should not keep
@@ -89,6 +92,8 @@ func (c Config) withDefaults() Config {
 	c.PassTimeout = min(c.PassTimeout, c.OrphanAge/4) // [attempts-end]
 	c.FailurePauseMin = cmp.Or(c.FailurePauseMin, time.Second)
 	c.FailurePauseMax = cmp.Or(c.FailurePauseMax, 5*time.Minute)
+	c.IcebergEvery = cmp.Or(c.IcebergEvery, time.Minute)
+	c.IcebergRetention = cmp.Or(c.IcebergRetention, 3*time.Hour)
 	c.manifestsInFlight = 16
 	c.historyMax = cmp.Or(c.historyMax, 500_000) // days of a cluster with a few brokers
 	c.sweepAtOnce = cmp.Or(c.sweepAtOnce, 20_000)
@@ -196,6 +201,9 @@ func (c *Compactor) Run(ctx context.Context) error {
 	c.workers = startWorkers(c.config.Workers, c.log)
 	var janitor sync.WaitGroup
 	janitor.Go(func() { c.janitor(ctx) })
+	if c.config.IcebergLocation != "" {
+		janitor.Go(func() { c.icebergs(ctx) })
+	}
 
 	c.rounds(ctx)
 

@@ -109,7 +109,7 @@ func (c *Compactor) deleteMarked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	marked = slices.DeleteFunc(marked, func(d metastore.Deletion) bool { return c.now().Before(d.NotBefore) })
+	marked = slices.DeleteFunc(marked, func(d metastore.Deletion) bool { return c.now().Before(d.NotBefore) || c.heldByIceberg(d) })
 	if len(marked) == 0 {
 		return nil
 	}
@@ -207,6 +207,9 @@ func (c *Compactor) namedByKeys() map[string]bool {
 			used[s.Object] = true
 		}
 		for _, t := range v.Topics() {
+			if table, ok := v.Iceberg(t.ID); ok {
+				used[table.Object] = true
+			}
 			for i := range t.Partitions {
 				used[v.Partition(topic.Partition{Topic: t.ID, Index: i}).Manifest.Object] = true
 			}

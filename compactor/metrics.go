@@ -25,14 +25,16 @@ type metrics struct {
 	unreadable   prometheus.Counter
 	fieldsLost   prometheus.Counter
 	segments     prometheus.Counter
-	deleted      *prometheus.CounterVec // by reason
-	failing      prometheus.Gauge
-	longHistory  prometheus.Gauge
-	lagBytes     prometheus.Gauge
-	lagRecords   *prometheus.GaugeVec // by kind
-	lagSeconds   prometheus.Gauge
-	all          []prometheus.Collector
-	registered   prometheus.Registerer
+
+	icebergCommits *prometheus.CounterVec // by outcome
+	deleted        *prometheus.CounterVec // by reason
+	failing        prometheus.Gauge
+	longHistory    prometheus.Gauge
+	lagBytes       prometheus.Gauge
+	lagRecords     *prometheus.GaugeVec // by kind
+	lagSeconds     prometheus.Gauge
+	all            []prometheus.Collector
+	registered     prometheus.Registerer
 }
 
 func newMetrics() *metrics {
@@ -54,6 +56,7 @@ func newMetrics() *metrics {
 	}
 	m.passes = counters("outcome", "passes_total", "Passes over a partition: done, failed, or partly when one of their parts failed.")
 	m.passSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "chronik_compactor_pass_seconds", Help: "Time that a pass took, without the swap of the manifest.", Buckets: prometheus.ExponentialBuckets(0.005, 4, 9)})
+	m.icebergCommits = counters("outcome", "iceberg_commits_total", "Commits of Iceberg tables: done or failed.")
 	m.bytesRead = counter("read_bytes_total", "Bytes of batches read from segments and log files.")
 	m.files = counters("kind", "files_total", "Objects written, by kind.")
 	m.bytesWritten = counters("kind", "written_bytes_total", "Bytes of the objects written, by kind.")

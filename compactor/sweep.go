@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"golang.org/x/sync/errgroup"
 
@@ -61,10 +62,15 @@ func (c *Compactor) sweepSome(ctx context.Context, old []objstore.Name) error {
 		return failed
 	}
 	var g errgroup.Group
+	var marks []metastore.Deletion
 	g.SetLimit(deletesAtOnce)
 	for _, name := range old {
 		object := name.String()
 		if used(name) {
+			continue
+		}
+		if c.mayBeInTable(name) {
+			marks = append(marks, c.deletion(object)) // a snapshot may have it: the janitor knows when not
 			continue
 		}
 		g.Go(func() error {
@@ -76,7 +82,7 @@ func (c *Compactor) sweepSome(ctx context.Context, old []objstore.Name) error {
 			return nil
 		})
 	}
-	return errors.Join(failed, g.Wait())
+	return errors.Join(failed, g.Wait(), c.store.SwapManifests(ctx, nil, marks))
 }
 
 // namedAmong returns a function that says which of the objects the metadata
@@ -100,6 +106,11 @@ func (c *Compactor) namedAmong(ctx context.Context, old []objstore.Name) (used f
 		}
 		section.Objects(func(object string) bool { named[object] = true; return true })
 	}
+	tables, broken, err := c.icebergObjects(ctx, old)
+	if err != nil {
+		failed = append(failed, err)
+	}
+	maps.Copy(named, tables)
 	marked, err := c.store.Deletions(ctx)
 	if err != nil {
 		return nil, errors.Join(append(failed, err)...)
@@ -107,7 +118,9 @@ func (c *Compactor) namedAmong(ctx context.Context, old []objstore.Name) (used f
 	for _, d := range marked {
 		named[d.Object] = true // it will go when its time has come
 	}
-	return func(n objstore.Name) bool { return named[n.String()] || n.OfPartition() && shielded[n.Partition] }, errors.Join(failed...)
+	return func(n objstore.Name) bool {
+		return named[n.String()] || n.OfPartition() && shielded[n.Partition] || n.OfIceberg() && broken[n.Topic]
+	}, errors.Join(failed...)
 }
 
 // manifestsOf returns the manifests of the partitions that the objects are of.

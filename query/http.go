@@ -16,7 +16,7 @@ import (
 
 // later are the first path segments of surfaces that are not built yet.
 var later = map[string]string{
-	"_vector": "vector search", "_query": "the orchestrated query", "_arrow": "Arrow over HTTP", "iceberg": "the Iceberg catalog",
+	"_vector": "vector search", "_query": "the orchestrated query", "_arrow": "Arrow over HTTP",
 	"_search": "text search", "_msearch": "text search", "_count": "text search", "_bulk": "writing by HTTP", "_cat": "text search",
 	"_cluster": "text search", "_mapping": "text search", "_doc": "text search",
 	"admin": "the admin API", "topics": "the admin API", "subjects": "the schema registry", "schemas": "the schema registry",
@@ -60,6 +60,7 @@ func (n *Node) routes() http.Handler {
 	r.POST("/_sql", n.postSQL)
 	r.POST("/_sql/explain", n.postExplain)
 	r.GET("/_sql/tables", n.getTables)
+	n.icebergRoutes(r)
 	r.GET("/_sql/describe/:table", n.getDescribe)
 	return r
 }

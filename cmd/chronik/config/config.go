@@ -165,6 +165,11 @@ type Config struct {
 		OrphanAge     time.Duration
 		OrphanEvery   time.Duration
 	}
+	Iceberg struct {
+		Location  string
+		Every     time.Duration
+		Retention time.Duration
+	}
 	Query struct {
 		TimeoutSeconds int
 		Concurrent     int

@@ -275,6 +275,12 @@ func (c *Config) compactorSettings() []*Setting {
 			Doc: "Age at which an object that no metadata names is swept."},
 		{Key: "compactor.orphan_every", Default: "6h", Value: durationValue{&c.Compactor.OrphanEvery, time.Minute},
 			Doc: "Time between two sweeps."},
+		{Key: "iceberg.location", Default: "", Value: textValue{&c.Iceberg.Location},
+			Doc: "Where readers of Iceberg tables find the bucket, such as `s3://bucket/prefix`; set alike on all compactors. Empty is as `objstore` says: `s3://<bucket>/<prefix>`, or `file://<folder>`. Altering it makes the tables anew, without their old snapshots."},
+		{Key: "iceberg.commit_every", Default: "1m", Value: durationValue{&c.Iceberg.Every, time.Millisecond},
+			Doc: "Time between two commits of one Iceberg table."},
+		{Key: "iceberg.snapshot_retention", Default: "3h", Value: durationValue{&c.Iceberg.Retention, time.Millisecond},
+			Doc: "How long a snapshot of an Iceberg table, and the files that only it has, are kept after another took its place."},
 	}
 }
 

@@ -2,6 +2,9 @@ package node
 
 import (
 	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
 
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
 	"github.com/chronik-stream/chronik/compactor"
@@ -9,7 +12,11 @@ import (
 )
 
 func startCompactor(_ context.Context, n *Node) (running, error) {
-	c, err := compactor.New(compactorConfig(n.cfg, n.memberID(), n.address()), compactor.Deps{
+	tables, err := icebergLocation(n.cfg)
+	if err != nil {
+		return running{}, err
+	}
+	c, err := compactor.New(compactorConfig(n.cfg, n.memberID(), n.address(), tables), compactor.Deps{
 		Store: n.parts.metadata, Bucket: n.parts.bucket, Log: n.log.With("role", RoleCompactor), Registerer: n.registry,
 	})
 	if err != nil {
@@ -19,7 +26,7 @@ func startCompactor(_ context.Context, n *Node) (running, error) {
 	return background(c.Run), nil
 }
 
-func compactorConfig(c *config.Config, id, address string) compactor.Config {
+func compactorConfig(c *config.Config, id, address, tables string) compactor.Config {
 	return compactor.Config{
 		ID: id, Address: address, Version: version.String(), Defaults: c.TopicDefaults(),
 		Policy: compactor.Policy{
@@ -29,5 +36,25 @@ func compactorConfig(c *config.Config, id, address string) compactor.Config {
 		CleanBytesMax: int64(c.Compactor.CleanBytes),
 		Workers:       c.Compactor.Workers, LookEvery: c.Compactor.LookEvery,
 		ProducerExpiry: c.Producer.Expiry, DeletionGrace: c.Compactor.DeletionGrace, OrphanAge: c.Compactor.OrphanAge, OrphanEvery: c.Compactor.OrphanEvery,
+		IcebergEvery: c.Iceberg.Every, IcebergRetention: c.Iceberg.Retention, IcebergLocation: tables,
 	}
+}
+
+// icebergLocation is where readers of Iceberg tables find the bucket.
+func icebergLocation(cfg *config.Config) (string, error) {
+	if cfg.Iceberg.Location != "" {
+		return cfg.Iceberg.Location, nil
+	}
+	c, err := BucketConfig(cfg)
+	if err != nil {
+		return "", err
+	}
+	if c.Provider != "local" {
+		return strings.TrimSuffix("s3://"+c.Bucket+"/"+c.Prefix, "/"), nil
+	}
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return "", fmt.Errorf("find the bucket's folder: %w", err)
+	}
+	return "file://" + filepath.ToSlash(filepath.Join(dir, c.Prefix)), nil
 }

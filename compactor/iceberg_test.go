@@ -1,0 +1,117 @@
+package compactor
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/metastore/iceberg"
+	"github.com/chronik-stream/chronik/objstore"
+)
+
+// icebergMetadata is the part of a metadata file that tests look at.
+type icebergMetadata struct {
+	Version   int `json:"format-version"`
+	Snapshots []struct {
+		ID      int64             `json:"snapshot-id"`
+		Summary map[string]string `json:"summary"`
+	} `json:"snapshots"`
+	Current int64 `json:"current-snapshot-id"`
+	Schemas []struct {
+		Fields []struct {
+			ID   int    `json:"id"`
+			Name string `json:"name"`
+		} `json:"fields"`
+	} `json:"schemas"`
+}
+
+// published is a topic's table as its key names it.
+func (w *world) published(id topic.ID) (icebergMetadata, metastore.IcebergTable) {
+	var table metastore.IcebergTable
+	w.store.Catalog().View(func(v *metastore.View) { table, _ = v.Iceberg(id) })
+	require.NotEmpty(w.t, table.Object)
+	data, location, err := iceberg.Metadata(w.t.Context(), w.bucket, table.Object)
+	require.NoError(w.t, err)
+	require.Equal(w.t, "s3://b/"+table.Object, location)
+	var m icebergMetadata
+	require.NoError(w.t, json.Unmarshal(data, &m))
+	require.Equal(w.t, 2, m.Version)
+	return m, table
+}
+
+func TestTablesOfIcebergFollowTheManifests(t *testing.T) {
+	w := newWorld(t)
+	orders := w.topic("orders", 2, asTable)
+	w.topic("plain", 1, nil)
+	config := w.quick()
+	config.IcebergRetention = time.Hour
+	c := w.start(config, w.store, w.bucket)
+	c.config.IcebergLocation = "s3://b" // published by the test, step by step
+	publish := func() icebergMetadata {
+		t.Helper()
+		tasks := c.icebergTasks()
+		require.Len(t, tasks, 1, "what is no table is not published")
+		require.NoError(t, c.publish(t.Context(), tasks[0]))
+		m, _ := w.published(orders.ID)
+		return m
+	}
+	require.Empty(t, publish().Snapshots, "a table without records has a schema and no snapshot")
+
+	w.commit(rows{p: part(orders.ID, 0), n: 25}, rows{p: part(orders.ID, 1), n: 7})
+	w.settle(c)
+	stale := c.icebergTasks()[0]
+	m := publish()
+	require.Len(t, m.Snapshots, 1)
+	first := m.Snapshots[0].Summary
+	require.Equal(t, "append", first["operation"])
+	require.Equal(t, "32", first["total-records"])
+	require.Equal(t, "25", first["kafka.end-offset.0"])
+	require.ErrorIs(t, c.publish(t.Context(), stale), metastore.ErrConflict, "of two at once one wins")
+
+	before, _ := w.published(orders.ID)
+	require.Equal(t, before, publish(), "what is published is not published again")
+
+	object := func() string { s, _ := w.section(part(orders.ID, 0)); return s.Columnar[0].Object }
+	live := object()
+	require.True(t, c.heldByIceberg(metastore.Deletion{Object: live, ModRevision: w.store.Catalog().Revision() + 1}),
+		"a mark that comes after all snapshots is held by them")
+	require.False(t, c.heldByIceberg(metastore.Deletion{Object: live, ModRevision: 1}))
+
+	require.NoError(t, w.update("orders", "columnar.iceberg", "false"))
+	w.sync()
+	tasks := c.icebergTasks()
+	require.Len(t, tasks, 1)
+	require.True(t, tasks[0].drop)
+	require.NoError(t, c.store.DropIceberg(t.Context(), orders.ID, tasks[0].src.Seen))
+	require.Empty(t, c.icebergTasks())
+}
+
+func TestObjectsOfTablesAreNoOrphans(t *testing.T) {
+	w := newWorld(t)
+	orders := w.topic("orders", 1, asTable)
+	w.commit(rows{p: part(orders.ID, 0), n: 25})
+	c := w.start(w.quick(), w.store, w.bucket)
+	w.settle(c)
+	c.config.IcebergLocation = "s3://b"
+	require.NoError(t, c.publish(t.Context(), c.icebergTasks()[0]))
+	var names []objstore.Name
+	for a, err := range w.bucket.List(t.Context(), objstore.PrefixOfTopic(orders.ID)) {
+		require.NoError(t, err)
+		n, err := objstore.ParseName(a.Name)
+		require.NoError(t, err)
+		if n.OfIceberg() {
+			names = append(names, n)
+		}
+	}
+	require.Len(t, names, 3, "metadata, a list and a manifest")
+	named, broken, err := c.icebergObjects(t.Context(), names)
+	require.NoError(t, err)
+	require.Empty(t, broken)
+	for _, n := range names {
+		require.True(t, named[n.String()], n.String())
+	}
+}
