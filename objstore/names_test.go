@@ -21,6 +21,7 @@ var (
 
 func TestNamesParseBack(t *testing.T) {
 	const ofTopic = "topics/ab000000-0000-0000-0000-000000000001/7/"
+	topicPrefix := objstore.PrefixOfTopic(partition.Topic)
 	for name, want := range map[string]struct {
 		built string
 		name  objstore.Name
@@ -37,6 +38,10 @@ func TestNamesParseBack(t *testing.T) {
 			objstore.Name{Kind: objstore.KindParquet, ID: id, Partition: partition}},
 		ofTopic + "page/01KAQ5Z3M0ABCDEFGHJKMNPQRS.page": {objstore.PageName(partition, id),
 			objstore.Name{Kind: objstore.KindPage, ID: id, Partition: partition}},
+		topicPrefix + "iceberg/01KAQ5Z3M0ABCDEFGHJKMNPQRS.metadata.json": {objstore.IcebergName(partition.Topic, objstore.KindIcebergMetadata, id),
+			objstore.Name{Kind: objstore.KindIcebergMetadata, ID: id, Topic: partition.Topic}},
+		topicPrefix + "iceberg/01KAQ5Z3M0ABCDEFGHJKMNPQRS-3-70.deletes.parquet": {objstore.IcebergDeletesName(partition.Topic, id, 3, 70),
+			objstore.Name{Kind: objstore.KindIcebergDeletes, ID: id, Topic: partition.Topic, Masked: 3, Cut: 70}},
 		"manifests/01KAQ5Z3M0ABCDEFGHJKMNPQRS.manifest": {objstore.ManifestName(id),
 			objstore.Name{Kind: objstore.KindManifest, ID: id}},
 	} {
@@ -62,6 +67,7 @@ func TestForeignNamesAreNotOurs(t *testing.T) {
 		"manifests/01KAQ5Z3M0ABCDEFGHJKMNPQRS.log",
 		"topics/ab000000-0000-0000-0000-000000000001/7/log/01KAQ5Z3M0ABCDEFGHJKMNPQRS.parquet",
 		"topics/ab000000-0000-0000-0000-000000000001/+7/log/01KAQ5Z3M0ABCDEFGHJKMNPQRS.log",
+		"topics/nonsense/iceberg/01KAQ5Z3M0ABCDEFGHJKMNPQRS.metadata.json",
 		"topics/nonsense/7/log/01KAQ5Z3M0ABCDEFGHJKMNPQRS.log",
 	} {
 		_, err := objstore.ParseName(name)
