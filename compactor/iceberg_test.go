@@ -115,3 +115,28 @@ func TestObjectsOfTablesAreNoOrphans(t *testing.T) {
 		require.True(t, named[n.String()], n.String())
 	}
 }
+
+func TestRowsBelowTheLogStartAreInPositionDeletes(t *testing.T) {
+	w := newWorld(t)
+	orders := w.topic("orders", 1, asTable)
+	p := part(orders.ID, 0)
+	w.commit(rows{p: p, n: 25})
+	c := w.start(w.quick(), w.store, w.bucket)
+	w.settle(c)
+	c.config.IcebergLocation = "s3://b"
+	for _, start := range []int64{0, 10, 12} {
+		_, err := w.store.SetLogStart(t.Context(), p, start)
+		require.NoError(t, err)
+		w.sync()
+		require.NoError(t, c.publish(t.Context(), c.icebergTasks()[0]))
+	}
+	m, _ := w.published(orders.ID)
+	require.Len(t, m.Snapshots, 3)
+	for i, want := range []string{"0", "10", "12"} {
+		require.Equal(t, want, m.Snapshots[i].Summary["total-position-deletes"])
+	}
+	last := m.Snapshots[2].Summary
+	require.Equal(t, "delete", last["operation"])
+	require.Equal(t, "1", last["total-delete-files"], "a file of deletes takes the place of the one before")
+	require.Equal(t, "25", last["total-records"])
+}

@@ -41,10 +41,12 @@ func (c *commit) readLive(ctx context.Context) error {
 			}
 			object := c.object(f.FilePath())
 			name, err := objstore.ParseName(object)
-			if err != nil || f.ReferencedDataFile() == nil {
+			// In version 2 the bounds of the paths name the one data file.
+			path := f.LowerBoundValues()[fieldDeletePath]
+			if err != nil || len(path) == 0 {
 				return fmt.Errorf("%s is not a file of deletes of ours", f.FilePath())
 			}
-			deletes[c.object(*f.ReferencedDataFile())] = &liveDeletes{
+			deletes[c.object(string(path))] = &liveDeletes{
 				object: object, masked: name.Masked, cut: name.Cut, records: f.Count(), size: f.FileSizeBytes(),
 			}
 			c.deletes[object] = e
