@@ -73,6 +73,7 @@ type History struct {
 	sessions   map[int64]int64 // last commit of each session
 	commits    int64           // how many were seen
 	reads      int64           // records that readers got
+	queries    int64           // that were answered
 	trims      int64           // DeleteRecords that were acknowledged
 	found      map[Kind]*finding
 }
@@ -82,6 +83,7 @@ type partition struct {
 	seen      map[int64]sight // what readers got, by offset
 	changed   []change        // what readers got where another record was seen before
 	gaps      []gap           // offsets that a reader was not given
+	acked     []*Send         // at a known offset
 	readable  int64           // below it all is acknowledged so that it can be read
 	committed int64           // below it all is committed
 	final     *Final
@@ -223,6 +225,7 @@ func (s *Send) Acked(offset int64) {
 		return
 	}
 	p, t := h.partition(s.p), h.topics[s.p.Topic]
+	p.acked = append(p.acked, s)
 	if t.Object && s.w.o.Acks != AcksAll {
 		return // it may be read once it is committed
 	}
@@ -267,7 +270,12 @@ func (h *History) Read(reader string, p Partition, from int64, items ...Item) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.tick()
-	part := h.partition(p)
+	h.read(reader, h.partition(p), from, items)
+}
+
+// read returns what is next for the reader; the caller holds the lock.
+func (h *History) read(reader string, part *partition, from int64, items []Item) (next int64) {
+	p := part.p
 	for _, item := range items {
 		h.reads++
 		if from != None && item.Offset > from {
@@ -289,6 +297,7 @@ func (h *History) Read(reader string, p Partition, from int64, items ...Item) {
 			part.changed = append(part.changed, change{item.Offset, sight{id, reader}})
 		}
 	}
+	return from
 }
 
 // Latest is a question for the end of the log.

@@ -17,6 +17,8 @@ const (
 	Moved        Kind = "moved"                      // at another offset than was acknowledged
 	Dirty        Kind = "dirty reads"                // read, and then changed or gone
 	Skipped      Kind = "skipped by a reader"        // there, and not given to who read past it
+	Unseen       Kind = "missing in an answer"       // acknowledged before the query that says it covers it
+	Uncovered    Kind = "untrue coverage"            // an answer says that it covers what it does not
 	Garbled      Kind = "garbled"                    // bytes that nobody wrote
 	Phantom      Kind = "never sent"                 // in the log, and not sent there, or refused
 	Hole         Kind = "holes"                      // an offset without a record
@@ -41,7 +43,7 @@ const (
 )
 
 var kinds = []Kind{
-	Lost, Duplicated, Reordered, Moved, Dirty, Skipped, Garbled, Phantom, Hole, Disorder, Undeleted, Stale, EarlyAck,
+	Lost, Duplicated, Reordered, Moved, Dirty, Skipped, Unseen, Uncovered, Garbled, Phantom, Hole, Disorder, Undeleted, Stale, EarlyAck,
 	CommitTwice, CommitGap, CommitOrder, GroupBack, GroupPhantom, Missing, Leaked, Unread, Twice, Other,
 }
 
@@ -100,6 +102,7 @@ func (h *History) result(c *counts) Result {
 	add("refused", c.refused, false)
 	add("sent without acks", c.unacked, false)
 	add("read", h.reads, false)
+	add("queries answered", h.queries, false)
 	add("segments committed", h.commits, false)
 	add("expired", c.expired, false)
 	add("deleted by request", h.trims, false)

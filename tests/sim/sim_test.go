@@ -51,6 +51,9 @@ func planOf(seed uint64) Plan {
 	if life&2 != 0 {
 		p.Topics = append(p.Topics, TopicPlan{Name: "keyed", Partitions: 1 + rng.Int32N(2), Object: object, Keys: 3 + rng.IntN(20)})
 	}
+	if queriesRun {
+		p.Queries = rng.IntN(3)
+	}
 	return p
 }
 

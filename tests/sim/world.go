@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +44,7 @@ type Plan struct {
 	Seed       uint64
 	Brokers    int
 	Compactors int
+	Queries    int // query nodes; the topics are tables then
 	Topics     []TopicPlan
 	Producers  int
 	Consumers  int
@@ -99,7 +101,7 @@ type World struct {
 	healers sync.WaitGroup
 }
 
-// server is a broker or a compactor: one life after another.
+// server is a broker, a compactor or a query node: one life after another.
 type server struct {
 	w     *World
 	name  string
@@ -109,6 +111,8 @@ type server struct {
 	id   metastore.BrokerID // of a broker
 	addr *net.TCPAddr
 	disk *disk.Memory
+
+	queries atomic.Pointer[queryLife] // of a query node
 
 	mu       sync.Mutex
 	running  bool
@@ -139,6 +143,9 @@ func Run(t *testing.T, plan Plan) (result history.Result, fingerprint, tail stri
 	for i := range plan.Compactors {
 		w.nodes = append(w.nodes, w.newCompactor(i+1))
 	}
+	for i := range plan.Queries {
+		w.nodes = append(w.nodes, w.newQuery(i+1))
+	}
 	for _, s := range w.nodes {
 		s.up()
 	}
@@ -154,6 +161,7 @@ func Run(t *testing.T, plan Plan) (result history.Result, fingerprint, tail stri
 	if err := w.readBack(ctx); err != nil {
 		w.history.Report(history.Unread, "%v", err)
 	}
+	w.askAll(ctx)
 	pass(ctx, orphanAge+5*time.Minute) // what nothing names is swept
 	w.audit()
 	for _, s := range w.nodes {
@@ -220,6 +228,9 @@ func (w *World) prepare() {
 		if plan.Keys > 0 {
 			t.Config["cleanup.policy"], t.Config["min.cleanable.dirty.ratio"] = "compact", "0.01"
 			maps.Copy(t.Config, w.plan.Planted.Config)
+		}
+		if w.plan.Queries > 0 {
+			t.Config["columnar.enabled"] = "true"
 		}
 		if _, err := w.observer.CreateTopic(context.Background(), t); err != nil {
 			w.t.Fatal(err)
@@ -314,6 +325,9 @@ func (w *World) work(ctx context.Context) {
 	}
 	if w.plan.Remade {
 		w.clients.Go(func() { w.remaker(ctx, "m1") })
+	}
+	if w.plan.Queries > 0 {
+		w.clients.Go(func() { w.asker(ctx, "a1") })
 	}
 	for i := range w.plan.Groups {
 		w.clients.Go(func() { w.committer(ctx, fmt.Sprintf("g%d", i+1), fmt.Sprintf("group-%d", i+1)) })
