@@ -115,13 +115,13 @@ func (n *Node) bind(ctx context.Context, name string, parts parts, want freshnes
 	if !settings.Enabled {
 		return nil, disabled(fmt.Sprintf("topic %q is no table: its setting columnar.enabled is false", name))
 	}
-	ends, err := n.ends(ctx, t, want)
+	log, err := n.logs(ctx, t, want)
 	if err != nil {
 		return nil, err
 	}
 	for attempt := 1; ; attempt++ {
 		revision := n.config.Catalog.Revision()
-		b, err := n.snapshot(ctx, t, settings, parts, want, ends, attempt > 2)
+		b, err := n.snapshot(ctx, t, settings, parts, want, log, attempt > 2)
 		moved := errors.Is(err, tail.ErrTrimmed) || errors.Is(err, objstore.ErrNotFound)
 		if !moved || attempt == bindAttempts || ctx.Err() != nil {
 			return b, err
@@ -138,37 +138,55 @@ func (n *Node) awaitNews(ctx context.Context, revision int64) {
 	_ = n.config.Catalog.WaitRevision(ctx, revision+1)
 }
 
-// ends asks the brokers for the log's ends. Only latest depends on the answer;
-// the others mention it, and do without when it does not come at once.
-func (n *Node) ends(ctx context.Context, t *metastore.Topic, want freshness) (map[int32]int64, error) {
+// logs is what the brokers say of a topic's partitions, by partition.
+type logs struct {
+	starts map[int32]int64 // asked for with latest alone
+	ends   map[int32]int64
+}
+
+// logs asks the brokers where the logs begin and end. Only latest depends on the
+// answer: it has what was acknowledged, and not what was deleted, even while this
+// node's catalog is behind. The others mention the ends, and do without when they
+// do not come at once.
+func (n *Node) logs(ctx context.Context, t *metastore.Topic, want freshness) (l logs, err error) {
 	if want == latest {
-		return n.tails.Ends(ctx, t.Name, t.Partitions)
+		group, inner := errgroup.WithContext(ctx)
+		group.Go(func() (err error) {
+			l.starts, err = n.tails.Starts(inner, t.Name, t.Partitions)
+			return err
+		})
+		group.Go(func() (err error) {
+			l.ends, err = n.tails.Ends(inner, t.Name, t.Partitions)
+			return err
+		})
+		return l, group.Wait()
 	}
 	short, cancel := context.WithTimeout(ctx, coldEndsWait)
 	defer cancel()
-	ends, err := n.tails.Ends(short, t.Name, t.Partitions)
+	l.ends, err = n.tails.Ends(short, t.Name, t.Partitions)
 	if err != nil {
 		n.config.Log.Debug("the log's ends are not known", "topic", t.Name, "err", err)
 	}
-	return ends, ctx.Err()
+	return l, ctx.Err()
 }
 
 // partitionState is what one revision of the catalog says of a partition.
 type partitionState struct {
 	index   int32
 	view    metastore.PartitionView
+	start   int64 // of the log
 	mark    int64 // below it, records are in files
 	section manifest.Section
 }
 
 // snapshot binds to one revision of the catalog.
-func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicconfig.Columnar, parts parts, want freshness, ends map[int32]int64, restart bool) (*bound, error) {
-	states, err := n.states(ctx, t)
+func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicconfig.Columnar, parts parts, want freshness, log logs, restart bool) (*bound, error) {
+	states, err := n.states(ctx, t, log.starts)
 	if err != nil {
 		return nil, err
 	}
 	b := &bound{topic: t, objects: map[string]string{}, coverage: topicCoverage{Partitions: map[int32]partitionCoverage{}}}
-	if err := n.bindTail(ctx, b, states, settings, want, ends, restart); err != nil {
+	if err := n.bindTail(ctx, b, states, settings, want, log.ends, restart); err != nil {
 		b.Release()
 		return nil, err
 	}
@@ -184,22 +202,24 @@ func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicc
 		if !parts.cold {
 			c.From = s.mark
 		}
-		c.HighWatermark = max(c.To, ends[s.index], s.view.Next())
+		c.HighWatermark = max(c.To, log.ends[s.index], s.view.Next())
 		b.coverage.Partitions[s.index] = c
 		b.coverage.LagRecords += c.HighWatermark - c.To
 	}
 	return b, nil
 }
 
-// states reads the manifests of all partitions, as of one revision.
-func (n *Node) states(ctx context.Context, t *metastore.Topic) ([]partitionState, error) {
+// states reads the manifests of all partitions, as of one revision. Logs that are
+// known to start above where the catalog says do.
+func (n *Node) states(ctx context.Context, t *metastore.Topic, starts map[int32]int64) ([]partitionState, error) {
 	states := make([]partitionState, t.Partitions)
 	n.config.Catalog.View(func(v *metastore.View) {
 		for i := range states {
 			s := &states[i]
 			s.index = int32(i)
 			s.view = v.Partition(topic.Partition{Topic: t.ID, Index: s.index})
-			s.mark = max(s.view.Manifest.Marks.Columnar, s.view.Manifest.LogStart)
+			s.start = max(s.view.Manifest.LogStart, starts[s.index])
+			s.mark = max(s.view.Manifest.Marks.Columnar, s.start)
 		}
 	})
 	group, ctx := errgroup.WithContext(ctx)
@@ -222,7 +242,7 @@ func (n *Node) states(ctx context.Context, t *metastore.Topic) ([]partitionState
 func described(states []partitionState) (files []relation.File) {
 	for _, s := range states {
 		for _, f := range s.section.Columnar {
-			if f.Next > s.view.Manifest.LogStart && f.First < s.mark {
+			if f.Next > s.start && f.First < s.mark {
 				files = append(files, relation.File{Columns: columnsOf(f.Columns)})
 			}
 		}
@@ -253,7 +273,7 @@ func (n *Node) bindTail(ctx context.Context, b *bound, states []partitionState, 
 		}
 		end, known := ends[s.index]
 		behind = behind || !known || end > s.mark
-		b.coverage.Partitions[s.index] = partitionCoverage{From: s.view.Manifest.LogStart, To: s.mark}
+		b.coverage.Partitions[s.index] = partitionCoverage{From: s.start, To: s.mark}
 	}
 	if want == cold || !behind {
 		return nil

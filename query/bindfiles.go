@@ -211,7 +211,7 @@ func newSource(f manifest.File) source {
 func (b *bound) sources(states []partitionState, table prune.Table, need prune.Need) []source {
 	var sources []source
 	for _, s := range states {
-		start := s.view.Manifest.LogStart
+		start := s.start
 		masks := map[string]int{}
 		for _, f := range s.section.Columnar {
 			if f.Next <= start || f.First >= s.mark {

@@ -311,6 +311,18 @@ func TestRowsBelowTheLogStartAreGoneAtOnce(t *testing.T) {
 	require.Equal(t, partitionCoverage{2, 4, 4}, a.Coverage["orders"].Partitions["0"])
 }
 
+func TestLatestHidesWhatTheBrokersDeletedBeforeTheCatalogSaysSo(t *testing.T) {
+	c := newCluster(t, 1)
+	c.broker.Produce(t, 0, 0, "a", "b", "c", "d")
+	c.compact(0, 4)
+	c.broker.StartAt(0, 3)
+	a := c.ask("SELECT offset FROM orders ORDER BY 1")
+	require.Equal(t, []map[string]any{{"offset": 3.0}}, a.Rows)
+	require.Equal(t, partitionCoverage{3, 4, 4}, a.Coverage["orders"].Partitions["0"])
+	a = c.ask("SELECT offset FROM orders ORDER BY 1", `,"freshness":"available"`)
+	require.Len(t, a.Rows, 4, "without the brokers there is what the catalog says")
+}
+
 func TestWhenBrokersAreAwayLatestNamesThePartitionsAndOthersAnswer(t *testing.T) {
 	c := newCluster(t, 2)
 	c.broker.Produce(t, 0, 0, "a")

@@ -49,14 +49,14 @@ func (n *Node) tableInfo(ctx context.Context, t *metastore.Topic, names *gate.Na
 	if info.Collides {
 		info.Name = t.Name
 	}
-	states, err := n.states(ctx, t)
+	states, err := n.states(ctx, t, nil)
 	if err != nil {
 		return info, err
 	}
 	var files []relation.File
 	for _, s := range states {
 		for _, f := range s.section.Columnar {
-			if f.Next <= s.view.Manifest.LogStart {
+			if f.Next <= s.start {
 				continue
 			}
 			info.Files++

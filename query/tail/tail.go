@@ -332,37 +332,46 @@ func (t *Tails) Bytes() int64 { return t.budget.used() }
 // again and again until it has them all or ctx ends, and then returns what it
 // has with a *LaggingError that names the rest.
 func (t *Tails) Ends(ctx context.Context, name string, partitions int32) (map[int32]int64, error) {
+	return t.list(ctx, name, partitions, (*kadm.Client).ListCommittedOffsets)
+}
+
+// Starts is Ends for where the logs begin: below it everything is deleted.
+func (t *Tails) Starts(ctx context.Context, name string, partitions int32) (map[int32]int64, error) {
+	return t.list(ctx, name, partitions, (*kadm.Client).ListStartOffsets)
+}
+
+func (t *Tails) list(ctx context.Context, name string, partitions int32, ask func(*kadm.Client, context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
 	client, err := t.adminClient()
 	if err != nil {
 		return nil, err
 	}
-	ends := make(map[int32]int64, partitions)
+	offsets := make(map[int32]int64, partitions)
 	for {
-		listed, err := kadm.NewClient(client).ListCommittedOffsets(ctx, name)
+		listed, err := ask(kadm.NewClient(client), ctx, name)
 		if err == nil {
 			err = listed.Error()
 		}
 		for p := range partitions {
 			if o, ok := listed.Lookup(name, p); ok && o.Err == nil && o.Offset >= 0 {
-				ends[p] = o.Offset
+				offsets[p] = o.Offset
 			}
 		}
-		if len(ends) == int(partitions) {
-			return ends, nil
+		if len(offsets) == int(partitions) {
+			return offsets, nil
 		}
 		t.reseed(client)
 		select {
 		case <-ctx.Done():
-			return ends, missing(name, partitions, ends, errors.Join(ctx.Err(), err))
+			return offsets, missing(name, partitions, offsets, errors.Join(ctx.Err(), err))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
 
-func missing(name string, partitions int32, ends map[int32]int64, cause error) error {
+func missing(name string, partitions int32, known map[int32]int64, cause error) error {
 	e := &LaggingError{Topic: name, Cause: cause}
 	for p := range partitions {
-		if _, ok := ends[p]; !ok {
+		if _, ok := known[p]; !ok {
 			e.Partitions = append(e.Partitions, Lag{Partition: p, Next: -1, Target: -1})
 		}
 	}

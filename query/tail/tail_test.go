@@ -283,3 +283,13 @@ func TestManySmallSealsLeaveFewFiles(t *testing.T) {
 	p.close()
 	require.Zero(t, p.budget.used())
 }
+
+func TestStartsAreWhereTheLogsBegin(t *testing.T) {
+	b := tailtest.New(t, "orders", 2)
+	b.StartAt(1, 100)
+	b.Produce(t, 1, 0, "a")
+	tails := open(t, b, 0)
+	starts, err := tails.Starts(within(t, 10*time.Second), "orders", 2)
+	require.NoError(t, err)
+	require.Equal(t, map[int32]int64{0: 0, 1: 100}, starts)
+}

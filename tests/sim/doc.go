@@ -1,9 +1,11 @@
 // Package sim runs a whole cluster in one process, over virtual time and seams
-// that fail: brokers, compactors and clients, each with a metadata store, a
-// bucket, a disk and a network that delay, lose, cut, tear and lie at the seed's
-// word. Some plans have topics that live: whose records clients delete, that are
-// compacted by key, or that are deleted and made again under the same name. What
-// the clients were told is held against the promises by tests/history.
+// that fail: brokers, compactors, query nodes and clients, each with a metadata
+// store, a bucket, a disk and a network that delay, lose, cut, tear and lie at the
+// seed's word. Some plans have topics that live: whose records clients delete,
+// that are compacted by key, or that are deleted and made again under the same
+// name. Query nodes are asked in SQL for whole topics all the while; their engine
+// takes time of the machine, and none of the world's. What the clients were told
+// is held against the promises by tests/history.
 //
 // Every call of a seam parks at one scheduler. When nothing in the process can go
 // on by itself (synctest.Wait), the scheduler sorts what has come, draws for each
@@ -15,7 +17,7 @@
 //	go test ./tests/sim -run TestTheClusterKeepsItsPromises -sim.for=2h -timeout=0
 //
 // Go itself decides some things by chance, as which of several ready channels a
-// select takes. So hardly ever, and more often on a busy machine, two runs of a
+// select takes, and so does the Kafka client of the query nodes. So hardly ever, and more often on a busy machine, two runs of a
 // seed differ; then it helps to run the seed a few times.
 //
 // What it cannot show: a real kernel, a real etcd, a real network, and anything

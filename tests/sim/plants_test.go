@@ -105,6 +105,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 					{Name: "trimmed", Partitions: 1, Object: true, Trimmed: true}, {Name: "keyed", Partitions: 1, Object: true, Keys: 200},
 				}
 				plan.Brokers, plan.Compactors, plan.Groups, plan.Delay, plan.Remade = 3, 2, 2, 0, false
+				plan.Queries = 0
 				result, _, _ := play(t, plan)
 				return result, slices.ContainsFunc(c.kinds, func(k history.Kind) bool { return result.Count(string(k)) > 0 })
 			}
