@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/batch"
@@ -79,11 +80,19 @@ func BenchmarkSQL(b *testing.B) {
 			for b.Loop() {
 				plan, err := gate.Check(b.Context(), e, names, query, 1001)
 				require.NoError(b, err)
-				_, err = e.Run(b.Context(), engine.Query{
+				rows, err := e.Stream(b.Context(), engine.Query{
 					SQL: plan.SQL, Files: paths, RowsMax: 1000,
 					Views: []engine.View{{Name: plan.Tables[0].View, SQL: relation.SQL(files)}},
 				})
 				require.NoError(b, err)
+				for err == nil {
+					var batch arrow.RecordBatch
+					if batch, err = rows.Next(); err == nil {
+						batch.Release()
+					}
+				}
+				require.ErrorIs(b, err, io.EOF)
+				require.NoError(b, rows.Close())
 			}
 		})
 		b.Run(name+"/duckdb", func(b *testing.B) {

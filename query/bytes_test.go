@@ -171,7 +171,7 @@ func TestADamagedPartIsNeverAnAnswer(t *testing.T) {
 		"SELECT max(x) AS a, count(city) AS b FROM orders_cold WHERE offset BETWEEN 30 AND 90",
 		"SELECT count(*) AS a, max(value) AS b FROM orders_cold WHERE key = 'k7'",
 	}
-	var want [2]answer
+	var want [2]reply
 	for i, q := range queries {
 		want[i] = c.ask(q)
 	}
@@ -196,7 +196,7 @@ func TestADamagedPartIsNeverAnAnswer(t *testing.T) {
 				failed++
 				continue
 			}
-			var a answer
+			var a reply
 			require.NoError(t, json.Unmarshal(body, &a))
 			require.Equal(t, want[i].Rows, a.Rows)
 			right++
@@ -233,7 +233,11 @@ func TestWhatWasLeftOutByMistakeIsReadAfterAll(t *testing.T) {
 		for _, f := range b.cold {
 			q.Files = append(q.Files, f.Path)
 		}
-		_, err := c.node.engine.Run(t.Context(), q)
+		rows, err := c.node.engine.Stream(t.Context(), q)
+		if err == nil {
+			_, err = rows.Next()
+			rows.Close()
+		}
 		require.ErrorIs(t, err, engine.ErrFile, column)
 	}
 }

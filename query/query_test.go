@@ -155,7 +155,7 @@ func (c *cluster) swap(seen metastore.ManifestRef, section manifest.Section) {
 }
 
 // answer is a body of POST /_sql.
-type answer struct {
+type reply struct {
 	Columns   []string         `json:"columns"`
 	Types     []string         `json:"column_types"`
 	Rows      []map[string]any `json:"rows"`
@@ -188,13 +188,13 @@ func (c *cluster) do(method, path, body string) (int, []byte, http.Header) {
 	return response.StatusCode, got, response.Header
 }
 
-func (c *cluster) ask(query string, more ...string) answer {
+func (c *cluster) ask(query string, more ...string) reply {
 	c.t.Helper()
 	text, err := json.Marshal(query)
 	require.NoError(c.t, err)
 	status, body, _ := c.do("POST", "/_sql", `{"query":`+string(text)+strings.Join(more, "")+`}`)
 	require.Equal(c.t, 200, status, string(body))
-	var a answer
+	var a reply
 	require.NoError(c.t, json.Unmarshal(body, &a))
 	return a
 }
@@ -247,7 +247,7 @@ func TestHotAndColdAreTheTableTogetherAndEachSaysWhatItCovers(t *testing.T) {
 	c := newCluster(t, 2)
 	c.broker.Produce(t, 0, 0, `{"a":1}`, `{"a":2}`, `{"a":3}`)
 	c.broker.Produce(t, 1, 0, `{"a":4}`)
-	hot := func(more ...string) answer {
+	hot := func(more ...string) reply {
 		return c.ask("SELECT partition, offset FROM orders_hot ORDER BY ALL", more...)
 	}
 	require.Len(t, hot().Rows, 4)

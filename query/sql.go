@@ -1,11 +1,11 @@
 package query
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"strings"
@@ -13,10 +13,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/chronik-stream/chronik/query/answer"
 	"github.com/chronik-stream/chronik/query/engine"
-	"github.com/chronik-stream/chronik/query/gate"
-	"github.com/chronik-stream/chronik/query/prune"
-	"github.com/chronik-stream/chronik/query/relation"
 )
 
 // sqlRequest is the body of POST /_sql.
@@ -91,17 +89,18 @@ func (n *Node) postSQL(c *gin.Context) {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), within)
 	defer cancel()
-	answer, bounds, err := n.sql(ctx, request.Query, limit, request.Freshness)
+	cursor, err := n.open(ctx, statement{SQL: request.Query, Limit: limit, Freshness: request.Freshness})
 	if err != nil {
 		n.fail(c, timeoutNamed(err, within))
 		return
 	}
-	n.metrics.addRows(len(answer.Rows))
-	body, err := encodeAnswer(answer, bounds, time.Since(began))
+	defer cursor.Close()
+	body, rows, err := collect(cursor, began)
 	if err != nil {
-		n.fail(c, err)
+		n.fail(c, timeoutNamed(err, within))
 		return
 	}
+	n.metrics.addRows(int(rows))
 	c.Data(http.StatusOK, "application/json; charset=utf-8", body)
 }
 
@@ -114,246 +113,57 @@ func timeoutNamed(err error, within time.Duration) error {
 	return f
 }
 
-// sql runs one query: gate, snapshot, engine.
-func (n *Node) sql(ctx context.Context, query string, limit int64, want freshness) (*engine.Answer, []*bound, error) {
-	if n.engine == nil {
-		return nil, nil, engine.ErrDisabled
-	}
-	plan, err := gate.Check(ctx, n.engine, gate.NewNames(n.topicNames()), query, limit+1)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := n.evaluate(ctx, plan, nil); err != nil {
-		return nil, nil, err
-	}
-	if err := n.running.Acquire(ctx, 1); err != nil {
-		return nil, nil, unavailable("the node is busy with other queries")
-	}
-	defer n.running.Release(1)
+// answerBytesMax bounds the JSON of an answer, which is put together before the
+// first byte goes out. The streamed forms have no bound.
+const answerBytesMax = 256 << 20
 
-	for attempt := 1; ; attempt++ {
-		answer, bounds, err := n.attempt(ctx, plan, limit, want)
-		if !errors.Is(err, engine.ErrFile) || attempt > 1 || ctx.Err() != nil {
-			return answer, bounds, err
-		}
-		// The damage may be in the local copy alone: attempt has dropped it. Or
-		// the engine wants what was left out of that.
-		plan.Widen()
-	}
-}
-
-// evaluate gives the tables' needs the values that they compare with. Where the
-// engine cannot evaluate them they stay unknown, and nothing is pruned by them:
-// the query itself will say what is wrong.
-func (n *Node) evaluate(ctx context.Context, plan *gate.Plan, parameters []any) error {
-	var row []prune.Value
-	if plan.Constants.SQL != "" {
-		var err error
-		if row, err = n.engine.Evaluate(ctx, plan.Constants.SQL); err != nil {
-			row = nil
-		}
-	}
-	values := plan.Constants.Values(row, parameters)
-	for i := range plan.Tables {
-		plan.Tables[i].Need.Values = values
-	}
-	return ctx.Err()
-}
-
-// attempt binds the plan's topics and runs it. The bounds it returns are
-// released; they serve the answer's coverage.
-func (n *Node) attempt(ctx context.Context, plan *gate.Plan, limit int64, want freshness) (*engine.Answer, []*bound, error) {
-	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, want, false)
-	defer func() {
-		for _, b := range bounds {
-			b.Release()
-		}
-	}()
-	if err != nil {
-		return nil, nil, err
-	}
-	q := engineQuery(plan, byTopic)
-	q.RowsMax = limit
-	answer, err := n.engine.Run(ctx, q)
-	if err != nil {
-		return nil, nil, n.nameObjects(err, bounds)
-	}
-	return answer, bounds, nil
-}
-
-// engineQuery is what the engine is to run.
-func engineQuery(plan *gate.Plan, byTopic map[string]*bound) engine.Query {
-	q := engine.Query{SQL: plan.SQL}
-	for _, t := range plan.Tables {
-		b := byTopic[t.Topic]
-		files := b.files(t.Kind)
-		q.Views = append(q.Views, engine.View{Name: t.View, SQL: relation.Select(b.columns, files)})
-		for _, f := range files {
-			q.Files = append(append(q.Files, f.Path), f.Masks...)
-		}
-	}
-	return q
-}
-
-// bindAll binds each topic of the plan once, with the parts that its tables are
-// of, so that they are one snapshot: no record is in t_cold and in t_hot.
-func (n *Node) bindAll(ctx context.Context, tables []gate.Table, want freshness, planOnly bool) (bounds []*bound, byTopic map[string]*bound, err error) {
-	byTopic = map[string]*bound{}
-	for _, t := range tables {
-		if byTopic[t.Topic] != nil {
-			continue
-		}
-		parts := parts{planOnly: planOnly}
-		for _, other := range tables {
-			if other.Topic == t.Topic {
-				parts.add(other.Kind, other.Need)
-			}
-		}
-		b, err := n.bind(ctx, t.Topic, parts, want)
-		if err != nil {
-			return bounds, nil, err
-		}
-		byTopic[t.Topic] = b
-		bounds = append(bounds, b)
-	}
-	return bounds, byTopic, nil
-}
-
-// nameObjects puts the names of objects in the place of local paths in an error
-// of the engine, and drops the local copies of files that it could not read.
-func (n *Node) nameObjects(err error, bounds []*bound) error {
-	message := err.Error()
-	for _, b := range bounds {
-		for path, object := range b.objects {
-			if !strings.Contains(message, path) {
-				continue
-			}
-			message = strings.ReplaceAll(message, path, object)
-			if errors.Is(err, engine.ErrFile) {
-				n.cache.Forget(object)
-				n.metrics.addDamaged()
-				n.config.Log.Error("a Parquet file cannot be read", "topic", b.topic.Name, "object", object, "err", err)
-			}
-		}
-	}
-	return &renamed{message, err}
-}
-
-// renamed is an error with another text.
-type renamed struct {
-	message string
-	error
-}
-
-func (r *renamed) Error() string { return r.message }
-func (r *renamed) Unwrap() error { return r.error }
-
-func (n *Node) topicNames() []string {
-	topics := n.config.Catalog.Topics()
-	names := make([]string, len(topics))
-	for i, t := range topics {
-		names[i] = t.Name
-	}
-	return names
-}
-
-// encodeAnswer writes the body of a 200. Rows are objects with their fields in
-// the order of the columns.
-func encodeAnswer(a *engine.Answer, bounds []*bound, took time.Duration) ([]byte, error) {
-	coverage := map[string]topicCoverage{}
-	var s stats
-	for _, b := range bounds {
-		coverage[b.topic.Name] = b.coverage
-		s.add(b.stats)
-	}
-	names := columnNames(a.Columns)
-	types := make([]string, len(a.Columns))
-	for i, c := range a.Columns {
-		types[i] = c.Type.Arrow()
-	}
+// collect reads a cursor to its end and writes the body of a 200. Rows are
+// objects with their fields in the order of the columns.
+func collect(c *cursor, began time.Time) (body []byte, rows int64, err error) {
+	schema := c.Schema()
+	names := answer.Names(schema)
 	e := &encoder{}
 	e.field(`{"columns":`, names)
-	e.field(`,"column_types":`, types)
-	e.rows(names, a.Rows)
-	e.field(`,"row_count":`, len(a.Rows))
-	e.field(`,"execution_time_ms":`, float64(took.Microseconds())/1000)
-	e.field(`,"truncated":`, a.Truncated)
-	e.field(`,"coverage":`, coverage)
-	e.field(`,"stats":`, s)
-	e.buffer.WriteByte('}')
-	return e.buffer.Bytes(), e.err
-}
-
-// columnNames makes the names of an answer's columns distinct, so that no value
-// of a row hides another: a, a, b → a, a_1, b.
-func columnNames(columns []engine.Column) []string {
-	names := make([]string, len(columns))
-	used := map[string]bool{}
-	for _, c := range columns {
-		used[c.Name] = true
-	}
-	given := map[string]bool{}
-	for i, c := range columns {
-		name := c.Name
-		for n := 1; given[name]; n++ {
-			if next := fmt.Sprintf("%s_%d", c.Name, n); !used[next] {
-				name = next
-				used[next] = true
-			}
+	e.field(`,"column_types":`, answer.Types(schema))
+	e.buffer = append(e.buffer, `,"rows":[`...)
+	writer := answer.NewJSON(names, answer.Text)
+	for {
+		batch, err := c.Next()
+		if errors.Is(err, io.EOF) {
+			break
 		}
-		given[name] = true
-		names[i] = name
+		if err != nil {
+			return nil, 0, err
+		}
+		if rows > 0 {
+			e.buffer = append(e.buffer, ',')
+		}
+		e.buffer = writer.Append(e.buffer, batch, ',')
+		rows += batch.NumRows()
+		batch.Release()
+		if len(e.buffer) > answerBytesMax {
+			return nil, 0, fmt.Errorf("%w: the answer is larger than %d bytes of JSON; ask for it as %s, which have no bound",
+				engine.ErrTooLarge, answerBytesMax, strings.Join(streamed, ", "))
+		}
 	}
-	return names
+	e.field(`],"row_count":`, rows)
+	e.field(`,"execution_time_ms":`, float64(time.Since(began).Microseconds())/1000)
+	e.field(`,"truncated":`, c.Truncated())
+	e.field(`,"coverage":`, c.Coverage())
+	e.field(`,"stats":`, c.Stats())
+	return append(e.buffer, '}'), rows, e.err
 }
 
 // encoder writes JSON and keeps the first error.
 type encoder struct {
-	buffer bytes.Buffer
+	buffer []byte
 	err    error
 }
 
 func (e *encoder) field(name string, value any) {
-	e.buffer.WriteString(name)
-	e.value(value)
-}
-
-func (e *encoder) value(v any) {
-	if e.err != nil {
-		return
-	}
-	text, err := json.Marshal(v)
-	if err != nil {
+	text, err := json.Marshal(value)
+	if err != nil && e.err == nil {
 		e.err = fmt.Errorf("write the answer: %w", err)
-		return
 	}
-	e.buffer.Write(text)
-}
-
-func (e *encoder) rows(names []string, rows [][]any) {
-	keys := make([]string, len(names))
-	for i, name := range names {
-		text, err := json.Marshal(name)
-		if err != nil {
-			e.err = fmt.Errorf("write the answer: %w", err)
-			return
-		}
-		keys[i] = string(text) + ":"
-	}
-	e.buffer.WriteString(`,"rows":[`)
-	for r, row := range rows {
-		if r > 0 {
-			e.buffer.WriteByte(',')
-		}
-		e.buffer.WriteByte('{')
-		for i, v := range row {
-			if i > 0 {
-				e.buffer.WriteByte(',')
-			}
-			e.buffer.WriteString(keys[i])
-			e.value(v)
-		}
-		e.buffer.WriteByte('}')
-	}
-	e.buffer.WriteByte(']')
+	e.buffer = append(append(e.buffer, name...), text...)
 }

@@ -5,6 +5,8 @@ package engine
 import (
 	"context"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/chronik-stream/chronik/query/prune"
 )
 
@@ -26,11 +28,26 @@ func (*Engine) Serialize(context.Context, string) ([]byte, error) { return nil, 
 // Deserialize fails with ErrDisabled.
 func (*Engine) Deserialize(context.Context, []byte) (string, error) { return "", ErrDisabled }
 
-// Run fails with ErrDisabled.
-func (*Engine) Run(context.Context, Query) (*Answer, error) { return nil, ErrDisabled }
-
 // Evaluate fails with ErrDisabled.
 func (*Engine) Evaluate(context.Context, string) ([]prune.Value, error) { return nil, ErrDisabled }
 
 // Explain fails with ErrDisabled.
 func (*Engine) Explain(context.Context, Query, bool) (*Explained, error) { return nil, ErrDisabled }
+
+// Stream fails with ErrDisabled.
+func (*Engine) Stream(context.Context, Query) (*Rows, error) { return nil, ErrDisabled }
+
+// Rows of a build without DuckDB do not exist.
+type Rows struct{}
+
+// Schema describes nothing.
+func (*Rows) Schema() *arrow.Schema { return nil }
+
+// Truncated says nothing.
+func (*Rows) Truncated() bool { return false }
+
+// Next fails with ErrDisabled.
+func (*Rows) Next() (arrow.RecordBatch, error) { return nil, ErrDisabled }
+
+// Close does nothing.
+func (*Rows) Close() error { return nil }

@@ -7,17 +7,15 @@
 // alone is no sandbox (an allowed file may be written, a setting that is not
 // locked may have effects), so only SQL that passed package gate belongs here.
 //
-// Promises: a query ends soon after its context does; its answer never exceeds
-// the asked rows and Options.AnswerBytesMax; times are UTC. DuckDB's memory
-// limit is soft, so a query can use more for a moment.
+// Promises: an answer is a stream of Arrow batches that takes a few megabytes
+// whatever its size; a query ends soon after its context does, also while
+// nobody reads; its answer never exceeds the asked rows; times are UTC.
+// DuckDB's memory limit is soft, so a query can use more for a moment.
 package engine
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"log/slog"
-	"unicode/utf8"
 )
 
 // Errors of a query, to be tested with errors.Is. An error that is none of them
@@ -39,7 +37,6 @@ var (
 type Options struct {
 	Threads        int    // of one query; default: one per core
 	MemoryBytesMax int64  // of one query, soft; default 1 GiB
-	AnswerBytesMax int64  // of one answer, as values; default 256 MiB
 	SpillDir       string // for what does not fit into memory; required, emptied by Open
 	SpillBytesMax  int64  // of one query; default 8 GiB
 	Log            *slog.Logger
@@ -53,38 +50,9 @@ type View struct {
 
 // Query is what runs in one instance.
 type Query struct {
-	Views   []View
-	Files   []string // every file that the views read, and no other
-	SQL     string
-	RowsMax int64
-}
-
-// Column is one column of an answer.
-type Column struct {
-	Name string
-	Type Type
-}
-
-// Answer holds a query's rows. Values are ready for encoding/json: nil, bool,
-// integers, floats, *big.Int, json.Number, string, Binary, []any and
-// map[string]any.
-type Answer struct {
-	Columns   []Column
-	Rows      [][]any
-	Truncated bool // there were more than RowsMax
-}
-
-// Binary is a value of type BLOB. In JSON it is text when it is valid UTF-8,
-// else {"$binary": base64}.
-type Binary []byte
-
-// MarshalJSON implements json.Marshaler.
-func (b Binary) MarshalJSON() ([]byte, error) {
-	if b == nil {
-		return []byte("null"), nil
-	}
-	if utf8.Valid(b) {
-		return json.Marshal(string(b))
-	}
-	return json.Marshal(map[string]string{"$binary": base64.StdEncoding.EncodeToString(b)})
+	Views      []View
+	Files      []string // every file that the views read, and no other
+	SQL        string
+	Parameters []any // of ? and $1: nil, bool, int64, float64, string, []byte
+	RowsMax    int64 // further ones are left out, and Rows.Truncated says so
 }

@@ -4,7 +4,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"strings"
 )
 
 // Explain says how a query is run; with analyze it is run, and its rows thrown
@@ -32,16 +35,27 @@ func (e *Engine) Explain(ctx context.Context, q Query, analyze bool) (*Explained
 func (e *Engine) plans(ctx context.Context, q Query, prefix string) (map[string]string, error) {
 	const plansMax = 10
 	q.SQL, q.RowsMax = prefix+q.SQL, plansMax
-	answer, err := e.Run(ctx, q)
+	rows, err := e.Stream(ctx, q)
 	if err != nil {
 		return nil, err
 	}
+	defer rows.Close()
 	plans := map[string]string{}
-	for _, row := range answer.Rows {
-		if len(row) != 2 {
-			return nil, fmt.Errorf("explain: a row of %d columns", len(row))
+	for {
+		batch, err := rows.Next()
+		if errors.Is(err, io.EOF) {
+			return plans, nil
 		}
-		plans[fmt.Sprint(row[0])] = fmt.Sprint(row[1])
+		if err != nil {
+			return nil, err
+		}
+		if batch.NumCols() != 2 {
+			return nil, fmt.Errorf("explain: a row of %d columns", batch.NumCols())
+		}
+		for row := range int(batch.NumRows()) {
+			// The batch's texts go with it.
+			plans[strings.Clone(batch.Column(0).ValueStr(row))] = strings.Clone(batch.Column(1).ValueStr(row))
+		}
+		batch.Release()
 	}
-	return plans, nil
 }

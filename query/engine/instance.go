@@ -1,0 +1,129 @@
+//go:build !nosql
+
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	bindings "github.com/duckdb/duckdb-go-bindings"
+)
+
+// instance is an in-memory DuckDB with one connection. It runs one query, and
+// all that the query can do to it ends with it.
+type instance struct {
+	db   bindings.Database
+	conn bindings.Connection
+}
+
+// start makes an instance with every setting but the files.
+func (e *Engine) start() (*instance, error) {
+	var config bindings.Config
+	if bindings.CreateConfig(&config) == bindings.StateError {
+		return nil, errors.New("start duckdb: it has no memory for its settings")
+	}
+	defer bindings.DestroyConfig(&config)
+	// These hold before anything runs: without them the first function of an
+	// unknown name would look for an extension to load.
+	for name, value := range startSettings {
+		if bindings.SetConfig(config, name, value) == bindings.StateError {
+			return nil, fmt.Errorf("start duckdb: it refuses %s = %s", name, value)
+		}
+	}
+	i := &instance{}
+	var message string
+	if bindings.OpenExt(":memory:", &i.db, config, &message) == bindings.StateError {
+		bindings.Close(&i.db)
+		return nil, fmt.Errorf("start duckdb: %w", failed(message))
+	}
+	if bindings.Connect(i.db, &i.conn) == bindings.StateError {
+		bindings.Close(&i.db)
+		return nil, errors.New("start duckdb: it refuses a connection")
+	}
+	for _, statement := range append(e.settings(), macros...) {
+		if err := i.exec(statement); err != nil {
+			i.close()
+			return nil, fmt.Errorf("set duckdb up: %q: %w", statement, err)
+		}
+	}
+	return i, nil
+}
+
+var startSettings = map[string]string{
+	"autoinstall_known_extensions": "false",
+	"autoload_known_extensions":    "false",
+	"allow_community_extensions":   "false",
+}
+
+func (e *Engine) settings() []string {
+	return []string{
+		"SET GLOBAL TimeZone = 'UTC'", // of every connection
+		fmt.Sprintf("SET threads = %d", e.options.Threads),
+		fmt.Sprintf("SET memory_limit = '%dB'", e.options.MemoryBytesMax),
+		fmt.Sprintf("SET temp_directory = %s", literal(e.options.SpillDir)),
+		fmt.Sprintf("SET max_temp_directory_size = '%dB'", e.options.SpillBytesMax),
+		"SET explain_output = 'all'",
+		"CREATE SCHEMA topics",
+	}
+}
+
+// macros are Chronik's functions. Typed macros cost half of what Go functions
+// do, and the built-in json_extract_string answers NULL for binary without a
+// word. There is no overload for JSON: it would make binary ambiguous.
+var macros = []string{
+	`CREATE MACRO json_extract_string(v BLOB, p VARCHAR) AS try(system.main.json_extract_string(decode(v), p)),
+		(v VARCHAR, p VARCHAR) AS try(system.main.json_extract_string(v, p))`,
+	`CREATE MACRO decode_utf8(v BLOB) AS try(decode(v))`,
+}
+
+// close ends what still runs and frees the instance.
+func (i *instance) close() {
+	bindings.Disconnect(&i.conn)
+	bindings.Close(&i.db)
+}
+
+// exec runs one of our own statements.
+func (i *instance) exec(statement string) error {
+	var result bindings.Result
+	defer bindings.DestroyResult(&result)
+	if bindings.Query(i.conn, statement, &result) == bindings.StateError {
+		return failed(bindings.ResultError(&result))
+	}
+	return nil
+}
+
+// lock confines the instance to reading files, for good.
+func (i *instance) lock(files []string) error {
+	quoted := make([]string, len(files))
+	for n, f := range files {
+		quoted[n] = literal(f)
+	}
+	for _, statement := range []string{
+		"SET allowed_paths = [" + strings.Join(quoted, ", ") + "]",
+		"SET enable_external_access = false",
+		"SET lock_configuration = true",
+	} {
+		if err := i.exec(statement); err != nil {
+			return fmt.Errorf("lock duckdb down: %w", err)
+		}
+	}
+	return nil
+}
+
+// bind gives the instance the query's tables.
+func (i *instance) bind(q Query) error {
+	if err := i.lock(q.Files); err != nil {
+		return err
+	}
+	for _, v := range q.Views {
+		if err := i.exec("CREATE VIEW topics." + identifier(v.Name) + " AS " + v.SQL); err != nil {
+			return fmt.Errorf("bind %s: %w", v.Name, err)
+		}
+	}
+	return nil
+}
+
+// literal writes a text as SQL quotes it, identifier a name.
+func literal(s string) string    { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+func identifier(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }

@@ -1,0 +1,249 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/chronik-stream/chronik/query/engine"
+	"github.com/chronik-stream/chronik/query/gate"
+	"github.com/chronik-stream/chronik/query/prune"
+	"github.com/chronik-stream/chronik/query/relation"
+)
+
+// statement is one query as a client asked it, whatever the protocol.
+type statement struct {
+	SQL        string
+	Parameters []any // as engine.Query has them
+	Limit      int64 // most rows of the answer
+	Freshness  freshness
+}
+
+// cursor is the answer of a statement as it comes. It holds the files and the
+// rows of the tail that it reads, and a place among the running queries, until
+// it is closed. One goroutine reads it.
+type cursor struct {
+	rows    *engine.Rows
+	first   arrow.RecordBatch // read ahead; nil when it is out
+	end     error             // that came instead of a first batch
+	bounds  []*bound
+	node    *Node
+	release func()
+}
+
+// open runs a statement up to its first rows: gate, snapshot, engine. What can
+// be mended by trying again, such as a damaged local copy of a file, is mended
+// here, before anybody has seen a row.
+func (n *Node) open(ctx context.Context, s statement) (*cursor, error) {
+	if n.engine == nil {
+		return nil, engine.ErrDisabled
+	}
+	plan, err := gate.Check(ctx, n.engine, gate.NewNames(n.topicNames()), s.SQL, s.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.evaluate(ctx, plan, s.Parameters); err != nil {
+		return nil, err
+	}
+	if err := n.running.Acquire(ctx, 1); err != nil {
+		return nil, unavailable("the node is busy with other queries")
+	}
+	for attempt := 1; ; attempt++ {
+		c, err := n.attempt(ctx, plan, s)
+		if err == nil {
+			c.release = func() { n.running.Release(1) }
+			return c, nil
+		}
+		if !errors.Is(err, engine.ErrFile) || attempt > 1 || ctx.Err() != nil {
+			n.running.Release(1)
+			return nil, err
+		}
+		// The damage may be in the local copy alone: attempt has dropped it. Or
+		// the engine wants what was left out of that.
+		plan.Widen()
+	}
+}
+
+// attempt binds the plan's topics, starts it and reads its first batch.
+func (n *Node) attempt(ctx context.Context, plan *gate.Plan, s statement) (*cursor, error) {
+	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, s.Freshness, false)
+	c := &cursor{node: n, bounds: bounds}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	q := engineQuery(plan, byTopic)
+	q.Parameters, q.RowsMax = s.Parameters, s.Limit
+	if c.rows, err = n.engine.Stream(ctx, q); err != nil {
+		err = n.nameObjects(err, bounds)
+		c.Close()
+		return nil, err
+	}
+	c.first, err = c.rows.Next()
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = n.nameObjects(err, bounds)
+		c.Close()
+		return nil, err
+	}
+	c.end = err
+	return c, nil
+}
+
+// Schema describes the batches.
+func (c *cursor) Schema() *arrow.Schema { return c.rows.Schema() }
+
+// Next returns the next rows, at least one, or io.EOF behind the last. The
+// caller releases the batch.
+func (c *cursor) Next() (arrow.RecordBatch, error) {
+	if first := c.first; first != nil {
+		c.first = nil
+		return first, nil
+	}
+	if c.end != nil {
+		return nil, c.end
+	}
+	batch, err := c.rows.Next()
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = c.node.nameObjects(err, c.bounds)
+	}
+	return batch, err
+}
+
+// Truncated reports, behind the last row, whether the limit cut others off.
+func (c *cursor) Truncated() bool { return c.rows.Truncated() }
+
+// Coverage says, by topic, what the answer is computed over.
+func (c *cursor) Coverage() map[string]topicCoverage {
+	coverage := map[string]topicCoverage{}
+	for _, b := range c.bounds {
+		coverage[b.topic.Name] = b.coverage
+	}
+	return coverage
+}
+
+// Stats says what the answer took.
+func (c *cursor) Stats() stats {
+	var s stats
+	for _, b := range c.bounds {
+		s.add(b.stats)
+	}
+	return s
+}
+
+// Close stops the query and releases what it holds. It may be called again.
+// Coverage and Stats still answer.
+func (c *cursor) Close() error {
+	if c.first != nil {
+		c.first.Release()
+		c.first = nil
+	}
+	var err error
+	if c.rows != nil {
+		err = c.rows.Close()
+	}
+	for _, b := range c.bounds {
+		b.Release()
+	}
+	if c.release != nil {
+		c.release()
+		c.release = nil
+	}
+	return err
+}
+
+// evaluate gives the tables' needs the values that they compare with. Where the
+// engine cannot evaluate them they stay unknown, and nothing is pruned by them:
+// the query itself will say what is wrong.
+func (n *Node) evaluate(ctx context.Context, plan *gate.Plan, parameters []any) error {
+	var row []prune.Value
+	if plan.Constants.SQL != "" {
+		var err error
+		if row, err = n.engine.Evaluate(ctx, plan.Constants.SQL); err != nil {
+			row = nil
+		}
+	}
+	values := plan.Constants.Values(row, parameters)
+	for i := range plan.Tables {
+		plan.Tables[i].Need.Values = values
+	}
+	return ctx.Err()
+}
+
+// engineQuery is what the engine is to run.
+func engineQuery(plan *gate.Plan, byTopic map[string]*bound) engine.Query {
+	q := engine.Query{SQL: plan.SQL}
+	for _, t := range plan.Tables {
+		b := byTopic[t.Topic]
+		files := b.files(t.Kind)
+		q.Views = append(q.Views, engine.View{Name: t.View, SQL: relation.Select(b.columns, files)})
+		for _, f := range files {
+			q.Files = append(append(q.Files, f.Path), f.Masks...)
+		}
+	}
+	return q
+}
+
+// bindAll binds each topic of the plan once, with the parts that its tables are
+// of, so that they are one snapshot: no record is in t_cold and in t_hot.
+func (n *Node) bindAll(ctx context.Context, tables []gate.Table, want freshness, planOnly bool) (bounds []*bound, byTopic map[string]*bound, err error) {
+	byTopic = map[string]*bound{}
+	for _, t := range tables {
+		if byTopic[t.Topic] != nil {
+			continue
+		}
+		parts := parts{planOnly: planOnly}
+		for _, other := range tables {
+			if other.Topic == t.Topic {
+				parts.add(other.Kind, other.Need)
+			}
+		}
+		b, err := n.bind(ctx, t.Topic, parts, want)
+		if err != nil {
+			return bounds, nil, err
+		}
+		byTopic[t.Topic] = b
+		bounds = append(bounds, b)
+	}
+	return bounds, byTopic, nil
+}
+
+// nameObjects puts the names of objects in the place of local paths in an error
+// of the engine, and drops the local copies of files that it could not read.
+func (n *Node) nameObjects(err error, bounds []*bound) error {
+	message := err.Error()
+	for _, b := range bounds {
+		for path, object := range b.objects {
+			if !strings.Contains(message, path) {
+				continue
+			}
+			message = strings.ReplaceAll(message, path, object)
+			if errors.Is(err, engine.ErrFile) {
+				n.cache.Forget(object)
+				n.metrics.addDamaged()
+				n.config.Log.Error("a Parquet file cannot be read", "topic", b.topic.Name, "object", object, "err", err)
+			}
+		}
+	}
+	return &renamed{message, err}
+}
+
+// renamed is an error with another text.
+type renamed struct {
+	message string
+	error
+}
+
+func (r *renamed) Error() string { return r.message }
+func (r *renamed) Unwrap() error { return r.error }
+
+func (n *Node) topicNames() []string {
+	topics := n.config.Catalog.Topics()
+	names := make([]string, len(topics))
+	for i, t := range topics {
+		names[i] = t.Name
+	}
+	return names
+}
