@@ -89,7 +89,11 @@ func (n *Node) observe(c *gin.Context) {
 // recoverPanics answers 500 where a handler has a bug, and keeps the node up.
 func (n *Node) recoverPanics(c *gin.Context) {
 	defer func() {
-		if cause := recover(); cause != nil {
+		cause := recover()
+		if cause == http.ErrAbortHandler {
+			panic(cause) // no bug: the client's connection is to be cut
+		}
+		if cause != nil {
 			n.config.Log.Error("a request handler panicked", "id", c.GetString(requestIDHeader), "path", c.Request.URL.Path, "cause", cause)
 			n.fail(c, newFailure(http.StatusInternalServerError, "INTERNAL_ERROR", "InternalError", "internal error"))
 		}
@@ -117,15 +121,28 @@ func (n *Node) fail(c *gin.Context, err error) {
 
 // readJSON reads a body into v, strictly: one value, known fields.
 func readJSON(c *gin.Context, v any) error {
+	body, err := readBody(c)
+	if err != nil {
+		return err
+	}
+	return decodeJSON(body, v)
+}
+
+// readBody reads a body whole.
+func readBody(c *gin.Context) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, bodyBytesMax))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return newFailure(http.StatusRequestEntityTooLarge, "TOO_LARGE", "InvalidRequest",
+		return nil, newFailure(http.StatusRequestEntityTooLarge, "TOO_LARGE", "InvalidRequest",
 			fmt.Sprintf("the body is larger than %d bytes", bodyBytesMax))
 	case err != nil:
-		return badRequest("the body could not be read: " + err.Error())
+		return nil, badRequest("the body could not be read: " + err.Error())
 	}
+	return body, nil
+}
+
+func decodeJSON(body []byte, v any) error {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(v); err != nil {

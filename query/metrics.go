@@ -54,6 +54,15 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 		m.requests, m.seconds, m.rows, m.files, m.needed, m.damaged,
 		gauge("chronik_query_tail_bytes", "Bytes of rows that are not in Parquet yet, on disk and in memory.",
 			func() float64 { return float64(n.tails.Bytes()) }),
+		gauge("chronik_query_running", "Queries that run now.", func() float64 { return float64(n.active.Load()) }),
+		gauge("chronik_query_results_bytes", "Bytes of answers that are kept.",
+			func() float64 { return float64(n.results.Counts().Bytes) }),
+		counter("chronik_query_results_hits_total", "Queries answered by an answer that was kept.",
+			func() float64 { return float64(n.results.Counts().Hits) }),
+		counter("chronik_query_results_misses_total", "Queries whose answer was looked for and not kept.",
+			func() float64 { return float64(n.results.Counts().Misses) }),
+		counter("chronik_query_results_evictions_total", "Kept answers removed for room or for their age.",
+			func() float64 { return float64(n.results.Counts().Evictions) }),
 		gauge("chronik_query_cache_bytes", "Bytes of objects kept as local files.",
 			func() float64 { return float64(n.cache.Counts().Bytes) }),
 		counter("chronik_query_cache_hits_total", "Objects found as local files.",
@@ -66,6 +75,13 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 			func() float64 { return float64(n.cache.Counts().Evictions) }),
 	} {
 		err = errors.Join(err, registerer.Register(c))
+	}
+	if n.peers != nil {
+		err = errors.Join(err,
+			registerer.Register(counter("chronik_query_handed_on_total", "Queries that another query node answered for this one.",
+				func() float64 { return float64(n.peers.Forwarded()) })),
+			registerer.Register(counter("chronik_query_declined_total", "Queries that another query node did not answer, so that this one did.",
+				func() float64 { return float64(n.peers.Declined()) })))
 	}
 	return m, err
 }

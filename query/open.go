@@ -12,6 +12,7 @@ import (
 	"github.com/chronik-stream/chronik/query/gate"
 	"github.com/chronik-stream/chronik/query/prune"
 	"github.com/chronik-stream/chronik/query/relation"
+	"github.com/chronik-stream/chronik/query/resultcache"
 )
 
 // statement is one query as a client asked it, whatever the protocol.
@@ -20,13 +21,16 @@ type statement struct {
 	Parameters []any // as engine.Query has them
 	Limit      int64 // most rows of the answer
 	Freshness  freshness
+	Principal  string // who asks; empty: nobody in particular
+	Place      place
 }
 
 // cursor is the answer of a statement as it comes. It holds the files and the
 // rows of the tail that it reads, and a place among the running queries, until
 // it is closed. One goroutine reads it.
 type cursor struct {
-	rows    *engine.Rows
+	rows    resultcache.Rows
+	cached  bool              // the rows were kept from another time
 	first   arrow.RecordBatch // read ahead; nil when it is out
 	end     error             // that came instead of a first batch
 	bounds  []*bound
@@ -45,20 +49,23 @@ func (n *Node) open(ctx context.Context, s statement) (*cursor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := n.elsewhere(plan, s.Place); err != nil {
+		return nil, err
+	}
 	if err := n.evaluate(ctx, plan, s.Parameters); err != nil {
 		return nil, err
 	}
-	if err := n.running.Acquire(ctx, 1); err != nil {
-		return nil, unavailable("the node is busy with other queries")
+	if err := n.admit(ctx, s.Place); err != nil {
+		return nil, err
 	}
 	for attempt := 1; ; attempt++ {
 		c, err := n.attempt(ctx, plan, s)
 		if err == nil {
-			c.release = func() { n.running.Release(1) }
+			c.release = n.leave
 			return c, nil
 		}
 		if !errors.Is(err, engine.ErrFile) || attempt > 1 || ctx.Err() != nil {
-			n.running.Release(1)
+			n.leave()
 			return nil, err
 		}
 		// The damage may be in the local copy alone: attempt has dropped it. Or
@@ -77,7 +84,7 @@ func (n *Node) attempt(ctx context.Context, plan *gate.Plan, s statement) (*curs
 	}
 	q := engineQuery(plan, byTopic)
 	q.Parameters, q.RowsMax = s.Parameters, s.Limit
-	if c.rows, err = n.engine.Stream(ctx, q); err != nil {
+	if c.rows, c.cached, err = n.rows(ctx, question(plan, s, q, byTopic), q); err != nil {
 		err = n.nameObjects(err, bounds)
 		c.Close()
 		return nil, err
@@ -130,7 +137,29 @@ func (c *cursor) Stats() stats {
 	for _, b := range c.bounds {
 		s.add(b.stats)
 	}
+	if c.cached {
+		s.RowsScanned, s.Cached = 0, true
+	}
 	return s
+}
+
+// admit waits for a place among the running queries. What another node handed on
+// does not wait: that node can answer it as well.
+func (n *Node) admit(ctx context.Context, at place) error {
+	if at == handedOn && !n.running.TryAcquire(1) {
+		return unavailable("the node is busy with other queries")
+	}
+	if at != handedOn && n.running.Acquire(ctx, 1) != nil {
+		return unavailable("the node is busy with other queries")
+	}
+	n.active.Add(1)
+	return nil
+}
+
+// leave gives the place to the next one.
+func (n *Node) leave() {
+	n.active.Add(-1)
+	n.running.Release(1)
 }
 
 // Close stops the query and releases what it holds. It may be called again.

@@ -2,14 +2,16 @@
 //
 // It holds nothing but caches. A query passes the gate (package gate), is bound
 // to one snapshot of every topic that it names, and runs in an engine of its own
-// (package engine). A snapshot is, for each partition, the Parquet files of its
+// (package engine), unless the same question was answered from the same files
+// before (package resultcache). A snapshot is, for each partition, the Parquet files of its
 // manifest (kept locally by package filecache) up to the columnar mark, and the
 // rows from there on that package tail reads from the brokers: every record
 // once, and with freshness "latest" every record that was acknowledged before
 // the request came. The answer says which offsets it covers.
 //
-// If a node dies, its requests fail and any other node answers them; what it
-// left on disk is checked or thrown away by its next life.
+// Any node answers any query; one that another node is likely to have at hand is
+// handed on to that (package peers). If a node dies, its requests fail and any
+// other node answers them; what it left on disk is checked or thrown away by its next life.
 //
 // The HTTP contract: routes /_sql, /_sql/tables, /_sql/describe/{table}; one
 // error envelope; a closed connection ends the work behind it. Health and
@@ -27,6 +29,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +42,8 @@ import (
 	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/filecache"
+	"github.com/chronik-stream/chronik/query/peers"
+	"github.com/chronik-stream/chronik/query/resultcache"
 	"github.com/chronik-stream/chronik/query/tail"
 )
 
@@ -76,6 +81,14 @@ type Config struct {
 	CacheBytesMax  int64         // of local Parquet files; default 8 GiB
 	TailBytesMax   int64         // of rows that are not in Parquet yet; default 1 GiB
 
+	ResultBytesMax       int64         // of answers that are kept; 0: none are
+	ResultAnswerBytesMax int64         // of one of them
+	ResultAge            time.Duration // for which one is kept
+
+	// Self is the node's id among the query nodes of the catalog; with it, what
+	// another one is preferred for is handed on. Empty: every query is answered here.
+	Self string
+
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 
@@ -89,7 +102,10 @@ type Node struct {
 	cache     *filecache.Cache
 	tails     *tail.Tails
 	engine    *engine.Engine // nil in a build without one
+	results   *resultcache.Cache
+	peers     *peers.Peers // nil: there are none
 	running   *semaphore.Weighted
+	active    atomic.Int64 // queries that run
 	metrics   *metrics
 	handler   http.Handler
 }
@@ -106,6 +122,10 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{
 		config: c, manifests: committed.NewReader(c.Catalog, c.Bucket, committed.Options{}),
 		running: semaphore.NewWeighted(int64(c.ConcurrentMax)),
+		results: resultcache.New(resultcache.Options{BytesMax: c.ResultBytesMax, AnswerBytesMax: c.ResultAnswerBytesMax, Age: c.ResultAge}),
+	}
+	if c.Self != "" {
+		n.peers = peers.New(peers.Options{Self: c.Self, Members: c.Catalog.Queries, Log: c.Log})
 	}
 	if n.cache, err = filecache.Open(c.Bucket, filecache.Options{
 		Dir: filepath.Join(c.DataDir, "objects"), BytesMax: c.CacheBytesMax, Log: c.Log,
@@ -224,6 +244,9 @@ func (n *Node) SQL() bool { return n.engine != nil }
 func (n *Node) close() error {
 	n.tails.Close()
 	n.cache.Close()
+	if n.peers != nil {
+		n.peers.Close()
+	}
 	if n.engine != nil {
 		return n.engine.Close()
 	}

@@ -72,7 +72,11 @@ func (r *sqlRequest) check(timeout time.Duration) (limit int64, within time.Dura
 func (n *Node) postSQL(c *gin.Context) {
 	began := time.Now()
 	var request sqlRequest
-	if err := readJSON(c, &request); err != nil {
+	text, err := readBody(c)
+	if err == nil {
+		err = decodeJSON(text, &request)
+	}
+	if err != nil {
 		n.fail(c, err)
 		return
 	}
@@ -89,9 +93,14 @@ func (n *Node) postSQL(c *gin.Context) {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), within)
 	defer cancel()
-	cursor, err := n.open(ctx, statement{SQL: request.Query, Limit: limit, Freshness: request.Freshness})
+	cursor, err := n.openFor(c, func(at place) (*cursor, error) {
+		return n.open(ctx, statement{SQL: request.Query, Limit: limit, Freshness: request.Freshness, Place: at})
+	}, text)
 	if err != nil {
 		n.fail(c, timeoutNamed(err, within))
+		return
+	}
+	if cursor == nil {
 		return
 	}
 	defer cursor.Close()

@@ -32,8 +32,8 @@ func (p *Peers) Forward(w http.ResponseWriter, r *http.Request, body []byte, m m
 	defer p.watch(ctx, cancel, m)()
 	response, err := p.transport.RoundTrip(request)
 	if err != nil {
-		p.declined.Add(1)
-		if r.Context().Err() == nil {
+		if r.Context().Err() == nil { // else it is the client that is gone
+			p.declined.Add(1)
 			p.Avoid(m, errors.Join(context.Cause(ctx), err))
 		}
 		return false

@@ -17,6 +17,7 @@ import (
 	"container/list"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"hash"
 	"sync"
 	"time"
@@ -32,7 +33,7 @@ type Options struct {
 // Question is what an answer is computed from.
 type Question struct {
 	SQL        string // checked and printed
-	Parameters []byte // their values with their types, encoded
+	Parameters []any  // nil, bool, int64, uint64, float64, string, []byte, time.Time
 	Principal  string // who asks
 	RowsMax    int64  // of the answer
 	Tables     []Table
@@ -47,11 +48,22 @@ type Table struct {
 // Key stands for a Question; two that differ have different keys.
 type Key [sha256.Size]byte
 
-// Key digests the question.
-func (q Question) Key() Key {
+// Key digests the question; false: it has a parameter of a type that is not
+// known here, and its answer is not kept.
+func (q Question) Key() (Key, bool) {
 	h := sha256.New()
 	add(h, q.SQL)
-	add(h, string(q.Parameters))
+	number(h, uint64(len(q.Parameters)))
+	for _, p := range q.Parameters {
+		switch p := p.(type) {
+		case nil, bool, int64, uint64, float64, string, []byte:
+			add(h, fmt.Sprintf("%T %v", p, p))
+		case time.Time:
+			add(h, "time "+p.UTC().Format(time.RFC3339Nano))
+		default:
+			return Key{}, false
+		}
+	}
 	add(h, q.Principal)
 	number(h, uint64(q.RowsMax))
 	number(h, uint64(len(q.Tables)))
@@ -59,7 +71,7 @@ func (q Question) Key() Key {
 		add(h, t.Name)
 		add(h, t.Definition)
 	}
-	return Key(h.Sum(nil))
+	return Key(h.Sum(nil)), true
 }
 
 // add puts the length in front, so that no two lists of texts are written alike.
@@ -89,9 +101,10 @@ type Cache struct {
 }
 
 type answer struct {
-	key   Key
-	body  []byte // never changed
-	until time.Time
+	key       Key
+	body      []byte // never changed
+	truncated bool
+	until     time.Time
 }
 
 // overhead is what an answer takes besides its bytes, about.
@@ -111,8 +124,8 @@ func (c *Cache) Counts() Counts {
 	return c.counts
 }
 
-// get returns the bytes of an answer that is not too old. They must not be changed.
-func (c *Cache) get(key Key) ([]byte, bool) {
+// get returns an answer that is not too old. It must not be changed.
+func (c *Cache) get(key Key) (*answer, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.answers[key]
@@ -126,12 +139,12 @@ func (c *Cache) get(key Key) ([]byte, bool) {
 	}
 	c.counts.Hits++
 	c.used.MoveToFront(e)
-	return e.Value.(*answer).body, true
+	return e.Value.(*answer), true
 }
 
 // put keeps an answer. The bytes are the cache's from now on.
-func (c *Cache) put(key Key, body []byte) {
-	a := &answer{key: key, body: body, until: time.Now().Add(c.options.Age)}
+func (c *Cache) put(key Key, body []byte, truncated bool) {
+	a := &answer{key: key, body: body, truncated: truncated, until: time.Now().Add(c.options.Age)}
 	if !c.fits(a.bytes()) {
 		return
 	}

@@ -22,6 +22,7 @@ type rows struct {
 	batches [][]string
 	err     error // at the end, in the place of io.EOF
 	closed  int
+	more    bool
 }
 
 var schema = arrow.NewSchema([]arrow.Field{{Name: "text", Type: arrow.BinaryTypes.String, Nullable: true}}, nil)
@@ -43,6 +44,8 @@ func (r *rows) Next() (arrow.RecordBatch, error) {
 	r.batches = r.batches[1:]
 	return b.NewRecordBatch(), nil
 }
+
+func (r *rows) Truncated() bool { return r.more }
 
 func (r *rows) Close() error {
 	r.closed++
@@ -68,7 +71,10 @@ func read(t *testing.T, from Rows) (texts []string, err error) {
 	}
 }
 
-func key(sql string) Key { return Question{SQL: sql}.Key() }
+func key(sql string) Key {
+	k, _ := Question{SQL: sql}.Key()
+	return k
+}
 
 func newCache(o Options) *Cache {
 	if o.Age == 0 {
@@ -95,7 +101,7 @@ func TestAnAnswerIsPlayedAsItWasRecorded(t *testing.T) {
 	c := newCache(Options{BytesMax: 1 << 20, AnswerBytesMax: 1 << 20})
 	_, known := c.Play(key("a"))
 	require.False(t, known)
-	from := &rows{alloc: alloc, batches: [][]string{{"x", "y"}, {}, {"z"}}}
+	from := &rows{alloc: alloc, batches: [][]string{{"x", "y"}, {}, {"z"}}, more: true}
 	texts, err := read(t, c.Record(key("a"), from))
 	require.NoError(t, err)
 	require.Equal(t, []string{"x", "y", "z"}, texts)
@@ -107,6 +113,8 @@ func TestAnAnswerIsPlayedAsItWasRecorded(t *testing.T) {
 		texts, err = read(t, played)
 		require.NoError(t, err)
 		require.Equal(t, []string{"x", "y", "z"}, texts)
+		require.True(t, played.Truncated())
+		require.NoError(t, played.Close())
 	}
 	keep(t, c, key("nothing"))
 	played, known := c.Play(key("nothing"))
@@ -188,26 +196,46 @@ func TestNothingIsKeptWithoutABudget(t *testing.T) {
 }
 
 func TestQuestionsThatDifferHaveDifferentKeys(t *testing.T) {
-	base := Question{SQL: "s", Parameters: []byte("p"), Principal: "u", RowsMax: 5, Tables: []Table{{"a", "one"}, {"b", "two"}}}
-	seen := map[Key]string{base.Key(): "base"}
-	require.Equal(t, base.Key(), base.Key())
+	base := Question{SQL: "s", Parameters: []any{int64(1), "p"}, Principal: "u", RowsMax: 5, Tables: []Table{{"a", "one"}, {"b", "two"}}}
+	digest := func(q Question) Key {
+		k, ok := q.Key()
+		require.True(t, ok)
+		return k
+	}
+	seen := map[Key]string{digest(base): "base"}
+	require.Equal(t, digest(base), digest(base))
+	parameters := func(all ...any) func(*Question) { return func(q *Question) { q.Parameters = all } }
 	for what, change := range map[string]func(*Question){
-		"text":       func(q *Question) { q.SQL = "S" },
-		"parameters": func(q *Question) { q.Parameters = []byte("q") },
-		"none":       func(q *Question) { q.Parameters = nil },
-		"principal":  func(q *Question) { q.Principal = "" },
-		"rows":       func(q *Question) { q.RowsMax = 6 },
-		"definition": func(q *Question) { q.Tables = []Table{{"a", "one"}, {"b", "two, more"}} },
-		"name":       func(q *Question) { q.Tables = []Table{{"a", "one"}, {"c", "two"}} },
-		"fewer":      func(q *Question) { q.Tables = q.Tables[:1] },
-		"moved":      func(q *Question) { q.SQL, q.Parameters = "sp", nil },
-		"joined":     func(q *Question) { q.Tables = []Table{{"a", "oneb"}, {"", "two"}} },
+		"text":          func(q *Question) { q.SQL = "S" },
+		"none":          parameters(),
+		"another value": parameters(int64(2), "p"),
+		"another type":  parameters(uint64(1), "p"),
+		"a float":       parameters(float64(1), "p"),
+		"bytes":         parameters(int64(1), []byte("p")),
+		"a null":        parameters(int64(1), nil),
+		"as text":       parameters("1", "p"),
+		"a time":        parameters(time.Unix(1, 1000), "p"),
+		"another time":  parameters(time.Unix(1, 2000), "p"),
+		"joined":        parameters("int64 1string p"),
+		"principal":     func(q *Question) { q.Principal = "" },
+		"rows":          func(q *Question) { q.RowsMax = 6 },
+		"definition":    func(q *Question) { q.Tables = []Table{{"a", "one"}, {"b", "two, more"}} },
+		"name":          func(q *Question) { q.Tables = []Table{{"a", "one"}, {"c", "two"}} },
+		"fewer":         func(q *Question) { q.Tables = q.Tables[:1] },
+		"tables joined": func(q *Question) { q.Tables = []Table{{"a", "oneb"}, {"", "two"}} },
 	} {
 		q := base
 		change(&q)
-		require.Empty(t, seen[q.Key()], what)
-		seen[q.Key()] = what
+		require.Empty(t, seen[digest(q)], what)
+		seen[digest(q)] = what
 	}
+	utc, elsewhere := base, base
+	at := time.Unix(1700000000, 0)
+	utc.Parameters, elsewhere.Parameters = []any{at.UTC()}, []any{at.In(time.FixedZone("", 3600))}
+	require.Equal(t, digest(utc), digest(elsewhere))
+	base.Parameters = []any{struct{}{}}
+	_, ok := base.Key()
+	require.False(t, ok)
 }
 
 func TestManyAskAtOnce(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 type Rows interface {
 	Schema() *arrow.Schema
 	Next() (arrow.RecordBatch, error)
+	// Truncated reports, behind the last batch, whether there were more rows.
+	Truncated() bool
 	Close() error
 }
 
@@ -23,19 +25,23 @@ func (c *Cache) Play(key Key) (Rows, bool) {
 	if c.options.BytesMax == 0 {
 		return nil, false
 	}
-	body, ok := c.get(key)
+	a, ok := c.get(key)
 	if !ok {
 		return nil, false
 	}
-	reader, err := ipc.NewReader(bytes.NewReader(body))
+	reader, err := ipc.NewReader(bytes.NewReader(a.body))
 	if err != nil {
 		return nil, false // it was written by this process, and is asked for again
 	}
-	return &played{reader}, true
+	return &played{reader: reader, truncated: a.truncated}, true
 }
 
 // played reads an answer back.
-type played struct{ reader *ipc.Reader }
+type played struct {
+	reader    *ipc.Reader
+	truncated bool
+	closed    bool
+}
 
 func (p *played) Schema() *arrow.Schema { return p.reader.Schema() }
 
@@ -48,8 +54,13 @@ func (p *played) Next() (arrow.RecordBatch, error) {
 	return batch, nil
 }
 
+func (p *played) Truncated() bool { return p.truncated }
+
 func (p *played) Close() error {
-	p.reader.Release()
+	if !p.closed {
+		p.closed = true
+		p.reader.Release()
+	}
 	return nil
 }
 
@@ -95,7 +106,7 @@ func (r *recorder) finish() {
 	writer := r.writer
 	r.writer = nil
 	if writer.Close() == nil {
-		r.cache.put(r.key, bytes.Clone(r.body.Bytes()))
+		r.cache.put(r.key, bytes.Clone(r.body.Bytes()), r.Rows.Truncated())
 	}
 	r.body = bytes.Buffer{}
 }

@@ -171,12 +171,17 @@ type Config struct {
 		Retention time.Duration
 	}
 	Query struct {
-		TimeoutSeconds int
-		Concurrent     int
-		Threads        int
-		MemoryBytes    Bytes
-		CacheBytes     Bytes
-		TailBytes      Bytes
+		TimeoutSeconds     int
+		Concurrent         int
+		Threads            int
+		MemoryBytes        Bytes
+		CacheBytes         Bytes
+		TailBytes          Bytes
+		ResultsBytes       Bytes
+		ResultsAnswerBytes Bytes
+		ResultsAge         time.Duration
+		Affinity           string    // topic, none
+		Advertised         *Listener // nil: as HTTP.Bind says; port 0: the one listened on
 	}
 	Topic struct {
 		AutoCreate    bool

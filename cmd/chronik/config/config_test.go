@@ -358,6 +358,7 @@ func TestAddressesShowThemselvesSoThatTheyAreReadAgain(t *testing.T) {
 	for key, texts := range map[string][]string{
 		"kafka.internal.listen":     {"", ":9094", "0.0.0.0:9094", "[::1]:0", "localhost:1"},
 		"kafka.internal.advertised": {"", "broker-1", "broker-1:9094", "[::1]:9094", "::1"},
+		"query.advertised":          {"", "query-1", "query-1:6092"},
 		"kafka.proxy_trusted":       {"", "10.0.0.0/8", "192.0.2.7,2001:db8::/32"},
 	} {
 		for _, text := range texts {

@@ -298,6 +298,16 @@ func (c *Config) querySettings() []*Setting {
 			Doc: "Disk for copies of Parquet files. They can be deleted at any moment."},
 		{Key: "query.tail_bytes_max", Default: "1GiB", Value: bytesValue{&c.Query.TailBytes, 1 << 20},
 			Doc: "Disk for records that are not in a Parquet file of the bucket yet."},
+		{Key: "query.results_bytes_max", Default: "64MiB", Value: bytesValue{&c.Query.ResultsBytes, 0},
+			Doc: "Memory for answers that are kept. One is given again to the same question over the same records, and never to another; 0B keeps none."},
+		{Key: "query.results_answer_bytes_max", Default: "1MiB", Value: bytesValue{&c.Query.ResultsAnswerBytes, 1},
+			Doc: "Largest answer that is kept."},
+		{Key: "query.results_age", Default: "5m", Value: durationValue{&c.Query.ResultsAge, time.Second},
+			Doc: "Time after which one is forgotten, whether it is asked for or not."},
+		{Key: "query.affinity", Default: "topic", Value: choiceValue{&c.Query.Affinity, []string{"topic", "none"}},
+			Doc: "Whether a query node hands a query on to the node that answers all about its topic, and so has its files and newest records at hand (`topic`), as long as that one lives and has time; or answers everything itself (`none`)."},
+		{Key: "query.advertised", Default: "", Value: addressValue{to: &c.Query.Advertised},
+			Doc: "Where the other query nodes reach this one; a host alone keeps the port. Empty is `http.bind`, or for a wildcard address this machine's name."},
 	}
 }
 

@@ -1,8 +1,11 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"time"
 
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
@@ -22,12 +25,15 @@ func startQuery(ctx context.Context, n *Node) (running, error) {
 	c := queryConfig(n.cfg)
 	c.Catalog, c.Bucket = n.parts.metadata.Catalog(), n.parts.bucket
 	c.Log, c.Registerer = n.log.With("role", RoleQuery), n.registry
+	if n.cfg.Query.Affinity == "topic" {
+		c.Self = n.memberID()
+	}
 	q, err := query.Open(ctx, c)
 	if err != nil {
 		return running{}, err
 	}
 	member, err := n.parts.metadata.RegisterQuery(ctx, metastore.Member{
-		ID: n.memberID(), Address: n.address(), Version: version.String(), StartedAt: time.Now(),
+		ID: n.memberID(), Address: n.queryAddress(), Version: version.String(), StartedAt: time.Now(),
 	}, memberTTL)
 	if err != nil {
 		return running{}, errors.Join(err, q.Close())
@@ -45,10 +51,20 @@ func startQuery(ctx context.Context, n *Node) (running, error) {
 	return r, nil
 }
 
+// queryAddress is where the other query nodes reach this one.
+func (n *Node) queryAddress() string {
+	given := n.cfg.Query.Advertised
+	if given == nil {
+		return n.address()
+	}
+	return net.JoinHostPort(given.Host, fmt.Sprint(cmp.Or(given.Port, n.httpPort)))
+}
+
 func queryConfig(c *config.Config) query.Config {
 	return query.Config{
 		DataDir: c.Path("query"), TopicDefaults: c.TopicDefaults(),
 		Timeout: time.Duration(c.Query.TimeoutSeconds) * time.Second, ConcurrentMax: c.Query.Concurrent, Threads: c.Query.Threads,
 		MemoryBytesMax: int64(c.Query.MemoryBytes), CacheBytesMax: int64(c.Query.CacheBytes), TailBytesMax: int64(c.Query.TailBytes),
+		ResultBytesMax: int64(c.Query.ResultsBytes), ResultAnswerBytesMax: int64(c.Query.ResultsAnswerBytes), ResultAge: c.Query.ResultsAge,
 	}
 }
