@@ -79,11 +79,12 @@ func (n *Node) observe(c *gin.Context) {
 	c.Header(requestIDHeader, id)
 	c.Set(requestIDHeader, id)
 	began := time.Now()
+	defer func() { // an answer that breaks off counts too
+		took, status := time.Since(began), c.Writer.Status()
+		n.metrics.answered(c.FullPath(), status, took)
+		n.config.Log.Debug("http request", "id", id, "method", c.Request.Method, "path", c.Request.URL.Path, "status", status, "took", took)
+	}()
 	c.Next()
-	took := time.Since(began)
-	status := c.Writer.Status()
-	n.metrics.answered(c.FullPath(), status, took)
-	n.config.Log.Debug("http request", "id", id, "method", c.Request.Method, "path", c.Request.URL.Path, "status", status, "took", took)
 }
 
 // recoverPanics answers 500 where a handler has a bug, and keeps the node up.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -19,10 +20,22 @@ import (
 type statement struct {
 	SQL        string
 	Parameters []any // as engine.Query has them
-	Limit      int64 // most rows of the answer
+	Limit      int64 // most rows of the answer, or unlimited
 	Freshness  freshness
 	Principal  string // who asks; empty: nobody in particular
 	Place      place
+}
+
+// unlimited is the Limit of an answer that may have any number of rows.
+const unlimited = -1
+
+// rowsMax are the rows that the gate lets through: one more than is answered
+// tells that there are more.
+func (s statement) rowsMax() int64 {
+	if s.Limit == unlimited {
+		return -1
+	}
+	return s.Limit + 1
 }
 
 // cursor is the answer of a statement as it comes. It holds the files and the
@@ -45,7 +58,7 @@ func (n *Node) open(ctx context.Context, s statement) (*cursor, error) {
 	if n.engine == nil {
 		return nil, engine.ErrDisabled
 	}
-	plan, err := gate.Check(ctx, n.engine, gate.NewNames(n.topicNames()), s.SQL, s.Limit+1)
+	plan, err := gate.Check(ctx, n.engine, gate.NewNames(n.topicNames()), s.SQL, s.rowsMax())
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +97,9 @@ func (n *Node) attempt(ctx context.Context, plan *gate.Plan, s statement) (*curs
 	}
 	q := engineQuery(plan, byTopic)
 	q.Parameters, q.RowsMax = s.Parameters, s.Limit
+	if s.Limit == unlimited {
+		q.RowsMax = math.MaxInt64
+	}
 	if c.rows, c.cached, err = n.rows(ctx, question(plan, s, q, byTopic), q); err != nil {
 		err = n.nameObjects(err, bounds)
 		c.Close()

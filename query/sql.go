@@ -19,30 +19,17 @@ import (
 
 // sqlRequest is the body of POST /_sql.
 type sqlRequest struct {
-	Query     string    `json:"query"`
-	Limit     *int64    `json:"limit"`
-	Timeout   *float64  `json:"timeout_secs"`
-	Freshness freshness `json:"freshness"`
-
-	// Of the contract, and refused by name until they are built.
-	Parameters   json.RawMessage `json:"parameters"`
-	RowFormat    json.RawMessage `json:"row_format"`
-	BinaryFormat json.RawMessage `json:"binary_format"`
+	Query        string            `json:"query"`
+	Parameters   []json.RawMessage `json:"parameters"`
+	Limit        *int64            `json:"limit"`
+	Timeout      *float64          `json:"timeout_secs"`
+	Freshness    freshness         `json:"freshness"`
+	RowFormat    *string           `json:"row_format"`
+	BinaryFormat *string           `json:"binary_format"`
 }
-
-// streamed are the formats that come later.
-var streamed = []string{"application/vnd.apache.arrow.stream", "application/x-ndjson", "text/csv"}
 
 // check fills in defaults.
 func (r *sqlRequest) check(timeout time.Duration) (limit int64, within time.Duration, err error) {
-	for _, field := range []struct {
-		name string
-		set  bool
-	}{{"parameters", r.Parameters != nil}, {"row_format", r.RowFormat != nil}, {"binary_format", r.BinaryFormat != nil}} {
-		if field.set {
-			return 0, 0, disabled(field.name + " is not available yet")
-		}
-	}
 	limit, within = limitDefault, timeout
 	if strings.TrimSpace(r.Query) == "" {
 		return 0, 0, badRequest("query is required")
@@ -76,8 +63,16 @@ func (n *Node) postSQL(c *gin.Context) {
 	if err == nil {
 		err = decodeJSON(text, &request)
 	}
+	var format answer.Format
+	if err == nil {
+		format, err = formatOf(c)
+	}
 	if err != nil {
 		n.fail(c, err)
+		return
+	}
+	if format != answer.FormatJSON {
+		n.postStream(c, format, &request, text)
 		return
 	}
 	limit, within, err := request.check(n.config.Timeout)
@@ -85,16 +80,20 @@ func (n *Node) postSQL(c *gin.Context) {
 		n.fail(c, err)
 		return
 	}
-	for _, format := range streamed {
-		if strings.Contains(c.GetHeader("Accept"), format) {
-			n.fail(c, disabled("answers as "+format+" are not available yet"))
-			return
-		}
+	options, err := request.options(format)
+	if err != nil {
+		n.fail(c, err)
+		return
+	}
+	parameters, err := parametersOf(request.Parameters)
+	if err != nil {
+		n.fail(c, err)
+		return
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), within)
 	defer cancel()
 	cursor, err := n.openFor(c, func(at place) (*cursor, error) {
-		return n.open(ctx, statement{SQL: request.Query, Limit: limit, Freshness: request.Freshness, Place: at})
+		return n.open(ctx, statement{SQL: request.Query, Parameters: parameters, Limit: limit, Freshness: request.Freshness, Place: at})
 	}, text)
 	if err != nil {
 		n.fail(c, timeoutNamed(err, within))
@@ -104,7 +103,7 @@ func (n *Node) postSQL(c *gin.Context) {
 		return
 	}
 	defer cursor.Close()
-	body, rows, err := collect(cursor, began)
+	body, rows, err := collect(cursor, options, began)
 	if err != nil {
 		n.fail(c, timeoutNamed(err, within))
 		return
@@ -126,16 +125,15 @@ func timeoutNamed(err error, within time.Duration) error {
 // first byte goes out. The streamed forms have no bound.
 const answerBytesMax = 256 << 20
 
-// collect reads a cursor to its end and writes the body of a 200. Rows are
-// objects with their fields in the order of the columns.
-func collect(c *cursor, began time.Time) (body []byte, rows int64, err error) {
+// collect reads a cursor to its end and writes the body of a 200.
+func collect(c *cursor, o answer.Options, began time.Time) (body []byte, rows int64, err error) {
 	schema := c.Schema()
 	names := answer.Names(schema)
 	e := &encoder{}
 	e.field(`{"columns":`, names)
 	e.field(`,"column_types":`, answer.Types(schema))
 	e.buffer = append(e.buffer, `,"rows":[`...)
-	writer := answer.NewJSON(names, answer.Text)
+	writer := answer.NewJSON(schema, o)
 	for {
 		batch, err := c.Next()
 		if errors.Is(err, io.EOF) {
@@ -152,7 +150,7 @@ func collect(c *cursor, began time.Time) (body []byte, rows int64, err error) {
 		batch.Release()
 		if len(e.buffer) > answerBytesMax {
 			return nil, 0, fmt.Errorf("%w: the answer is larger than %d bytes of JSON; ask for it as %s, which have no bound",
-				engine.ErrTooLarge, answerBytesMax, strings.Join(streamed, ", "))
+				engine.ErrTooLarge, answerBytesMax, strings.Join(answer.Streamed, ", "))
 		}
 	}
 	e.field(`],"row_count":`, rows)

@@ -25,6 +25,12 @@ const (
 	Base64               // base64, always
 )
 
+// Options are a client's choices among the forms of values.
+type Options struct {
+	Arrays bool // rows of JSON are arrays and not objects
+	Binary Binary
+}
+
 // Names are the names of the columns, made distinct, so that no value of a row
 // hides another: a, a, b → a, a_1, b.
 func Names(schema *arrow.Schema) []string {

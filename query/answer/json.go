@@ -13,14 +13,15 @@ type JSON struct {
 	keys   [][]byte // "name": of each column; nil: rows are arrays
 }
 
-// NewJSON makes a writer of rows. Without names, rows are arrays.
-func NewJSON(names []string, binary Binary) *JSON {
-	j := &JSON{binary: binary}
-	for _, name := range names {
-		j.keys = append(j.keys, append(appendString(nil, name), ':'))
+// NewJSON makes a writer of rows.
+func NewJSON(schema *arrow.Schema, o Options) *JSON {
+	j := &JSON{binary: o.Binary}
+	if o.Arrays {
+		return j
 	}
-	if names != nil && j.keys == nil {
-		j.keys = [][]byte{}
+	j.keys = [][]byte{}
+	for _, name := range Names(schema) {
+		j.keys = append(j.keys, append(appendString(nil, name), ':'))
 	}
 	return j
 }

@@ -16,6 +16,9 @@ package engine
 import (
 	"errors"
 	"log/slog"
+	"math/big"
+
+	"github.com/apache/arrow-go/v18/arrow"
 )
 
 // Errors of a query, to be tested with errors.Is. An error that is none of them
@@ -48,11 +51,26 @@ type View struct {
 	SQL  string
 }
 
+// Decimal is a parameter with Scale digits behind the point. The other types of
+// parameters are nil, bool, int64, uint64, float64, string, []byte, time.Time
+// for a moment, arrow.Timestamp for microseconds without a zone, arrow.Date32,
+// and arrow.Time64 for microseconds.
+type Decimal struct {
+	Unscaled         *big.Int
+	Precision, Scale uint8
+}
+
+// Description is what is known of a query before it runs.
+type Description struct {
+	Schema     *arrow.Schema
+	Parameters []arrow.DataType
+}
+
 // Query is what runs in one instance.
 type Query struct {
 	Views      []View
 	Files      []string // every file that the views read, and no other
 	SQL        string
-	Parameters []any // of ? and $1: nil, bool, int64, float64, string, []byte
+	Parameters []any // of ? and $1, see Decimal
 	RowsMax    int64 // further ones are left out, and Rows.Truncated says so
 }

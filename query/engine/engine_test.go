@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -86,7 +87,7 @@ func run(ctx context.Context, e *Engine, q Query) (*answered, error) {
 		if a.rows > 0 {
 			text = append(text, ',')
 		}
-		text = answer.NewJSON(nil, answer.Text).Append(text, batch, ',')
+		text = answer.NewJSON(batch.Schema(), answer.Options{Arrays: true}).Append(text, batch, ',')
 		a.rows += batch.NumRows()
 		batch.Release()
 	}
@@ -133,6 +134,81 @@ func TestQueriesOfTheContractAnswer(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, got.json)
 		})
+	}
+}
+
+func TestChroniksFunctionsTakeBinaryAndText(t *testing.T) {
+	e := open(t, Options{})
+	for expression, want := range map[string]string{
+		`json_extract(v, '$.o')`:                  `{"a":[1,null]}`,
+		`json_extract(v, '$.o.a[0]')`:             `1`,
+		`json_extract(v, '$.s')`:                  `"12"`,
+		`json_extract(v, '$.none')`:               ``,
+		`json_extract_string(v, '$.s')`:           `12`,
+		`json_extract_int(v, '$.i')`:              `9007199254740993`,
+		`json_extract_int(v, '$.s')`:              `12`,
+		`json_extract_int(v, '$.whole')`:          `-3`,
+		`json_extract_int(v, '$.f')`:              ``, // never rounded
+		`json_extract_int(v, '$.big')`:            ``,
+		`json_extract_int(v, '$.t')`:              ``,
+		`json_extract_int(v, '$.none')`:           ``,
+		`json_extract_int(v, '$.o')`:              ``,
+		`typeof(json_extract_int(v, '$.i'))`:      `BIGINT`,
+		`json_extract_float(v, '$.f')`:            `12.5`,
+		`json_extract_float(v, '$.i') > 9e15`:     `true`,
+		`json_extract_float(v, '$.s')`:            `12.0`,
+		`json_extract_float(v, '$.t')`:            ``,
+		`json_extract_float(v, '$.null')`:         ``,
+		`typeof(json_extract_float(v, '$.none'))`: `DOUBLE`,
+		`decode_utf8(decode_base64(v64))`:         `hé`,
+		`typeof(decode_base64(v64))`:              `BLOB`,
+		`decode_base64(broken64)`:                 ``,
+		`json_extract(broken, '$.a')`:             ``,
+		`json_extract_int(broken, '$.a')`:         ``,
+		`json_extract_float(broken, '$.a')`:       ``,
+	} {
+		const text = `{"o":{"a":[1,null]},"s":"12","i":9007199254740993,"whole":-3.0,"f":12.5,"big":9223372036854775808,"t":true,"null":null}`
+		for _, kind := range []string{"VARCHAR", "BLOB"} {
+			got, err := run(t.Context(), e, Query{RowsMax: 1, SQL: `SELECT CAST(` + expression + ` AS VARCHAR) FROM (SELECT '` + text + `'::` + kind +
+				` v, 'aMOp'::` + kind + ` v64, '{"a'::` + kind + ` broken, '%%'::` + kind + ` broken64)`})
+			require.NoError(t, err, expression)
+			answer, err := json.Marshal(want)
+			require.NoError(t, err)
+			if want == "" {
+				answer = []byte("null")
+			}
+			require.Equal(t, "[["+string(answer)+"]]", got.json, "%s of %s", expression, kind)
+		}
+	}
+	got, err := run(t.Context(), e, Query{RowsMax: 1, SQL: `SELECT json_extract_int('{"a":1}', '$.a'), json_extract_int(NULL, '$.a'), decode_base64('YQ=='), decode_base64(NULL),
+		json_extract_int('\xFF'::BLOB, '$.a'), decode_base64('\xFF'::BLOB)`})
+	require.NoError(t, err)
+	require.Equal(t, `[[1,null,"a",null,null,null]]`, got.json)
+}
+
+func TestVectorDistanceIsLowerForWhatIsNearer(t *testing.T) {
+	e := open(t, Options{})
+	for expression, want := range map[string]string{
+		`vector_distance([1, 0], [0, 1], 'cosine')`:                                                     `1`,
+		`vector_distance([1.0, 2.0], [2.0, 4.0], 'cosine') < 1e-9`:                                      `true`,
+		`vector_distance([0, 3]::FLOAT[2], [4, 0]::DOUBLE[], 'euclidean')`:                              `5`,
+		`vector_distance([1, 2]::FLOAT[], [3, 4]::FLOAT[2], 'dot')`:                                     `-11`,
+		`vector_distance([1], [1], 'Dot')`:                                                              `-1`,
+		`vector_distance(NULL, [1], 'dot')`:                                                             `null`,
+		`(SELECT max(vector_distance([x], [1], m)) FROM (VALUES (2, 'dot'), (4, 'euclidean')) t(x, m))`: `3`,
+	} {
+		got, err := run(t.Context(), e, Query{SQL: `SELECT ` + expression, RowsMax: 1})
+		require.NoError(t, err, expression)
+		require.Equal(t, "[["+want+"]]", got.json, expression)
+	}
+	for expression, reason := range map[string]string{
+		`vector_distance([1, 2], [1], 'dot')`:    "dimension",
+		`vector_distance([1], [1], 'manhattan')`: "cosine, euclidean or dot",
+		`vector_distance([1], [1], NULL)`:        "cosine, euclidean or dot",
+	} {
+		_, err := run(t.Context(), e, Query{SQL: `SELECT ` + expression, RowsMax: 1})
+		require.ErrorIs(t, err, ErrQuery, expression)
+		require.ErrorContains(t, err, reason)
 	}
 }
 
@@ -259,21 +335,21 @@ func TestRefusalsNameTheirReason(t *testing.T) {
 		`SELECT * FROM orders GROUP BY GROUPING SETS ((getenv('x')))`:                                {gate.ErrInvalid, "getenv"},
 		`WITH RECURSIVE r AS (SELECT 1 i UNION ALL SELECT i FROM r WHERE getenv('x') = '') SELECT 1`: {gate.ErrInvalid, "getenv"},
 		`SELECT * FROM information_schema.tables`:                                                    {gate.ErrInvalid, "without schema"},
-		`SELECT * FROM topics.latest_0`:                                                              {gate.ErrInvalid, "without schema"},
-		`SELECT * FROM orders, topics.latest_0`:                                                      {gate.ErrInvalid, "without schema"},
+		`SELECT * FROM topics.latest_0`:                                                              {gate.ErrUnknownTable, "latest_0"},
+		`SELECT * FROM orders, topics.latest_0`:                                                      {gate.ErrUnknownTable, "latest_0"},
+		`SELECT * FROM chronik.main.orders`:                                                          {gate.ErrInvalid, "without schema"},
+		`SELECT * FROM memory.topics.orders`:                                                         {gate.ErrInvalid, "without schema"},
+		`WITH c AS (SELECT 1) SELECT * FROM topics.c`:                                                {gate.ErrUnknownTable, "does not exist"},
 		`SELECT * FROM latest_0`:                                                                     {gate.ErrUnknownTable, "does not exist"},
 		`SELECT * FROM sqlite_master`:                                                                {gate.ErrUnknownTable, "does not exist"},
 		`SELECT * FROM pg_catalog.pg_tables`:                                                         {gate.ErrInvalid, "without schema"},
 		`SELECT * FROM nowhere`:                                                                      {gate.ErrUnknownTable, "nowhere"},
 		`SELECT * FROM A_b`:                                                                          {gate.ErrInvalid, "ambiguous"},
 		`SELECT * FROM orders AT (VERSION => 1)`:                                                     {gate.ErrInvalid, "at_clause"},
-		`SELECT * FROM orders WHERE offset = ?`:                                                      {gate.ErrLater, "parameters"},
-		`SELECT * FROM orders WHERE offset = $1`:                                                     {gate.ErrLater, "parameters"},
-		`SELECT json_extract(value, '$.a') FROM orders`:                                              {gate.ErrLater, "json_extract "},
-		`SELECT json_extract_int(value, '$.a') FROM orders`:                                          {gate.ErrLater, "json_extract_int"},
-		`SELECT json_extract_float(value, '$.a') FROM orders`:                                        {gate.ErrLater, "json_extract_float"},
-		`SELECT decode_base64('YQ==')`:                                                               {gate.ErrLater, "decode_base64"},
-		`SELECT vector_distance([1], [1], 'dot')`:                                                    {gate.ErrLater, "vector_distance"},
+		`SELECT * FROM orders WHERE offset = ?`:                                                      {ErrQuery, "1 parameters, 0 values"},
+		`SELECT * FROM orders WHERE offset = $1`:                                                     {ErrQuery, "1 parameters, 0 values"},
+		`SELECT * FROM orders WHERE offset = $name`:                                                  {gate.ErrInvalid, "parameters are ?"},
+		`SELECT $100000`:                                                                             {gate.ErrInvalid, "parameters are ?"},
 		`SELECT value -> '$.a' FROM orders`:                                                          {gate.ErrLater, "json_extract_string"},
 		`SELECT json_type(value) FROM orders`:                                                        {gate.ErrLater, "json_type"},
 		`SELECT 1::regclass`:                                                                         {gate.ErrInvalid, "regclass"},

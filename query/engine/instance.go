@@ -68,13 +68,31 @@ func (e *Engine) settings() []string {
 	}
 }
 
+// wholeNumber is what an integer of JSON may look like.
+const wholeNumber = `^-?\d+(\.0*)?$`
+
 // macros are Chronik's functions. Typed macros cost half of what Go functions
 // do, and the built-in json_extract_string answers NULL for binary without a
 // word. There is no overload for JSON: it would make binary ambiguous.
 var macros = []string{
 	`CREATE MACRO json_extract_string(v BLOB, p VARCHAR) AS try(system.main.json_extract_string(decode(v), p)),
 		(v VARCHAR, p VARCHAR) AS try(system.main.json_extract_string(v, p))`,
+	`CREATE MACRO json_extract(v BLOB, p VARCHAR) AS try(system.main.json_extract(decode(v), p)),
+		(v VARCHAR, p VARCHAR) AS try(system.main.json_extract(v, p))`,
+	// What is no whole number is null: a cast would round.
+	`CREATE MACRO json_extract_int(v BLOB, p VARCHAR) AS
+			TRY_CAST(regexp_extract(try(system.main.json_extract_string(decode(v), p)), '` + wholeNumber + `') AS BIGINT),
+		(v VARCHAR, p VARCHAR) AS TRY_CAST(regexp_extract(try(system.main.json_extract_string(v, p)), '` + wholeNumber + `') AS BIGINT)`,
+	`CREATE MACRO json_extract_float(v BLOB, p VARCHAR) AS TRY_CAST(try(system.main.json_extract_string(decode(v), p)) AS DOUBLE),
+		(v VARCHAR, p VARCHAR) AS TRY_CAST(try(system.main.json_extract_string(v, p)) AS DOUBLE)`,
 	`CREATE MACRO decode_utf8(v BLOB) AS try(decode(v))`,
+	`CREATE MACRO decode_base64(v BLOB) AS try(from_base64(decode(v))), (v VARCHAR) AS try(from_base64(v))`,
+	// Lower is nearer, whatever the metric. Lists and arrays of any numbers.
+	`CREATE MACRO vector_distance(a, b, metric) AS CASE lower(metric)
+		WHEN 'cosine' THEN list_cosine_distance(a::DOUBLE[], b::DOUBLE[])
+		WHEN 'euclidean' THEN list_distance(a::DOUBLE[], b::DOUBLE[])
+		WHEN 'dot' THEN list_negative_inner_product(a::DOUBLE[], b::DOUBLE[])
+		ELSE error('vector_distance: the metric is cosine, euclidean or dot') END`,
 }
 
 // close ends what still runs and frees the instance.

@@ -120,6 +120,18 @@ func integerOf(e object) prune.Value {
 	return prune.Value{}
 }
 
+// parametersMax bounds the numbers of parameters: $1000000000 alone would ask
+// for as many values.
+const parametersMax = 1000
+
+// parameter checks how a query names a parameter.
+func parameter(name string) error {
+	if n, err := strconv.Atoi(name); err != nil || n < 1 || n > parametersMax {
+		return invalid("parameter $%s: parameters are ? or $1 to $%d", name, parametersMax)
+	}
+	return nil
+}
+
 func parameterNumber(e object) (int, bool) {
 	n, err := strconv.Atoi(text(e, "identifier"))
 	return n, err == nil && n > 0

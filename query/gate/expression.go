@@ -51,9 +51,6 @@ func (w *walker) expression(v any, s *scope) error {
 	class := text(n, "class")
 	known, ok := expressionShapes[class]
 	if !ok {
-		if class == "PARAMETER" {
-			return later("parameters in a query are not available yet: write the values into it")
-		}
 		return invalid("%s expressions are not supported", strings.ToLower(class))
 	}
 	if err := w.content(n, class, s); err != nil {
@@ -67,6 +64,8 @@ func (w *walker) content(n object, class string, s *scope) error {
 	switch class {
 	case "COLUMN_REF":
 		return w.columnRef(n, s)
+	case "PARAMETER":
+		return parameter(text(n, "identifier"))
 	case "FUNCTION":
 		return w.function(n, s)
 	case "WINDOW":
@@ -202,8 +201,6 @@ func (w *walker) functionName(n object) error {
 	case allowed[lower]:
 		w.volatile = w.volatile || volatile[lower]
 		return nil
-	case comesLater[lower]:
-		return later("function %s is not available yet", lower)
 	case strings.HasPrefix(lower, "json"):
 		return later("function %s is not available yet: use json_extract_string(value, path)", lower)
 	}

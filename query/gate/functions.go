@@ -11,9 +11,6 @@ var functionsText string
 // allowed are the functions that a query may call, in lower case.
 var allowed = readFunctions(functionsText)
 
-// comesLater are functions of the contract that this version refuses by name.
-var comesLater = set("json_extract", "json_extract_int", "json_extract_float", "decode_base64", "vector_distance")
-
 // volatile are those of the allowed functions whose value is not settled by
 // their arguments: chance and the moment of the query have a part in it.
 var volatile = set(

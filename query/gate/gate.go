@@ -39,9 +39,13 @@ const (
 	offsetsMax    = 64        // of bare words "offset" that are columns
 )
 
-// Schema holds the views that the engine binds for a plan's tables. No CTE can
-// capture a name in it, since a query cannot name a schema.
-const Schema = "topics"
+// Schema holds the views that the engine binds for a plan's tables. A query that
+// writes it, or Catalog before it, means a topic by its name, and never a view or
+// a CTE.
+const (
+	Schema  = "topics"
+	Catalog = "chronik"
+)
 
 // Kinds of refusal, to be tested with errors.Is. The message says what was
 // refused; it is meant for the person who wrote the query.
@@ -108,7 +112,7 @@ type Table struct {
 }
 
 // Check parses sql and returns the plan to run, or the reason why not. The plan
-// answers at most rowsMax rows unless the query has a LIMIT that is not a plain
+// answers at most rowsMax rows, any number if that is negative, unless the query has a LIMIT that is not a plain
 // number; then whoever reads the answer has to stop.
 func Check(ctx context.Context, parser Parser, names *Names, sql string, rowsMax int64) (*Plan, error) {
 	switch {

@@ -57,7 +57,7 @@ var tableShapes = map[string]shape{
 	"EMPTY": {"type": plain, "alias": plain, "sample": special, "query_location": plain},
 	"BASE_TABLE": {
 		"type": plain, "alias": plain, "sample": special, "query_location": plain, "column_name_alias": special,
-		"schema_name": special, "table_name": special, "catalog_name": unused, "at_clause": unused,
+		"schema_name": special, "table_name": special, "catalog_name": special, "at_clause": unused,
 	},
 	"SUBQUERY": {
 		"type": plain, "alias": plain, "sample": special, "query_location": plain, "column_name_alias": special,
@@ -104,6 +104,7 @@ var expressionShapes = map[string]shape{
 	}),
 	"LAMBDA":               base(shape{"lhs": special, "expr": special}),
 	"OPERATOR":             base(shape{"children": expressions}),
+	"PARAMETER":            base(shape{"identifier": special}),
 	"POSITIONAL_REFERENCE": base(shape{"index": plain}),
 	"STAR": base(shape{
 		"relation_name": plain, "exclude_list": special, "replace_list": special, "columns": plain,
@@ -197,6 +198,9 @@ func isUnused(v any) bool {
 // limitRows makes the statement answer at most rowsMax rows, by the LIMIT of
 // its outermost node. A LIMIT that is not a plain number stays as it is.
 func limitRows(statement object, rowsMax int64) error {
+	if rowsMax < 0 {
+		return nil
+	}
 	node := child(statement, "node")
 	modifiers := list(node, "modifiers")
 	bound := object{

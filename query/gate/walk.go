@@ -38,8 +38,11 @@ func (w *walker) nested(n object, outer *scope) (columns, error) {
 			return nil, invalid("a statement with %q is not supported", field)
 		}
 	}
-	if len(list(n, "named_param_map")) > 0 {
-		return nil, later("parameters in a query are not available yet: write the values into it")
+	for _, entry := range list(n, "named_param_map") {
+		e, _ := entry.(object)
+		if err := parameter(text(e, "key")); err != nil {
+			return nil, err
+		}
 	}
 	return w.query(child(n, "node"), outer)
 }
@@ -361,19 +364,22 @@ func (w *walker) source(n object, name string, cols columns, s *scope) error {
 
 // baseTable checks a table that is named: a CTE, or a topic.
 func (w *walker) baseTable(n object, s *scope) error {
-	name, schema, alias := text(n, "table_name"), text(n, "schema_name"), text(n, "alias")
+	name, schema, catalog, alias := text(n, "table_name"), text(n, "schema_name"), text(n, "catalog_name"), text(n, "alias")
 	if !w.rewrite {
-		if schema == Schema && slices.ContainsFunc(w.tables, func(t Table) bool { return t.View == name }) {
+		if catalog == "" && schema == Schema && slices.ContainsFunc(w.tables, func(t Table) bool { return t.View == name }) {
 			return nil
 		}
 	}
-	if schema != "" {
-		return invalid("table %s: a table is named without schema or database; a topic whose name has a dot is written in quotes", quote(schema+"."+name))
+	// Tools that go by a catalog write chronik.topics.orders. That is never a CTE.
+	qualified := strings.EqualFold(schema, Schema) && (catalog == "" || strings.EqualFold(catalog, Catalog))
+	if !qualified && (schema != "" || catalog != "") {
+		return invalid("table %s: a table is named without schema or database, or as %s.%s.name; a topic whose name has a dot is written in quotes",
+			quote(schema+"."+name), Catalog, Schema)
 	}
 	if alias == "" {
 		alias = name
 	}
-	if cols, ok := s.cte(name); ok {
+	if cols, ok := s.cte(name); ok && !qualified {
 		return w.source(n, alias, cols, s)
 	}
 	if !w.rewrite {
@@ -383,7 +389,7 @@ func (w *walker) baseTable(n object, s *scope) error {
 	if err != nil {
 		return err
 	}
-	n["schema_name"], n["table_name"], n["alias"] = Schema, w.tables[table].View, alias
+	n["catalog_name"], n["schema_name"], n["table_name"], n["alias"] = "", Schema, w.tables[table].View, alias
 	if err := w.source(n, alias, systemColumns, s); err != nil {
 		return err
 	}
