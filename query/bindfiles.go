@@ -22,9 +22,9 @@ type stats struct {
 	FilesPruned int   `json:"files_pruned"` // of these, that were not opened
 	BytesRead   int64 `json:"bytes_read"`   // that the others hold for the query, in the bucket or in the cache
 	RowsScanned int64 `json:"rows_scanned"` // in them
-	// Cached: the same question was answered from the same files before, and its
-	// rows had been kept.
-	Cached bool `json:"cached,omitempty"`
+	// CachedResults is 1 when the same question was answered from the same files
+	// before, and its rows had been kept.
+	CachedResults int `json:"cached_results,omitempty"`
 }
 
 func (s *stats) add(t stats) {

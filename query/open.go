@@ -154,7 +154,7 @@ func (c *cursor) Stats() stats {
 		s.add(b.stats)
 	}
 	if c.cached {
-		s.RowsScanned, s.Cached = 0, true
+		s.RowsScanned, s.CachedResults = 0, 1
 	}
 	return s
 }
