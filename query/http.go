@@ -16,7 +16,7 @@ import (
 
 // later are the first path segments of surfaces that are not built yet.
 var later = map[string]string{
-	"_vector": "vector search", "_query": "the orchestrated query", "_arrow": "Arrow over HTTP",
+	"_vector": "vector search", "_query": "the orchestrated query",
 	"_search": "text search", "_msearch": "text search", "_count": "text search", "_bulk": "writing by HTTP", "_cat": "text search",
 	"_cluster": "text search", "_mapping": "text search", "_doc": "text search",
 	"admin": "the admin API", "topics": "the admin API", "subjects": "the schema registry", "schemas": "the schema registry",
@@ -59,6 +59,7 @@ func (n *Node) routes() http.Handler {
 
 	r.POST("/_sql", n.postSQL)
 	r.POST("/_sql/explain", n.postExplain)
+	r.POST("/_arrow/query", n.postArrow)
 	r.GET("/_sql/tables", n.getTables)
 	n.icebergRoutes(r)
 	r.GET("/_sql/describe/:table", n.getDescribe)
@@ -87,7 +88,8 @@ func (n *Node) observe(c *gin.Context) {
 	c.Next()
 }
 
-// recoverPanics answers 500 where a handler has a bug, and keeps the node up.
+// recoverPanics answers 500 where a handler has a bug, and keeps the node up. An
+// answer that is cut off in the middle does not end as if it were whole.
 func (n *Node) recoverPanics(c *gin.Context) {
 	defer func() {
 		cause := recover()
@@ -96,6 +98,9 @@ func (n *Node) recoverPanics(c *gin.Context) {
 		}
 		if cause != nil {
 			n.config.Log.Error("a request handler panicked", "id", c.GetString(requestIDHeader), "path", c.Request.URL.Path, "cause", cause)
+			if c.Writer.Written() {
+				panic(http.ErrAbortHandler) // the bug is logged; this cuts the connection
+			}
 			n.fail(c, newFailure(http.StatusInternalServerError, "INTERNAL_ERROR", "InternalError", "internal error"))
 		}
 	}()

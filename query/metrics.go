@@ -24,10 +24,10 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 	}
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "chronik_query_requests_total", Help: "HTTP requests answered, by route and status.",
+			Name: "chronik_query_requests_total", Help: "Requests answered, by route and status; calls of Arrow Flight by their gRPC code.",
 		}, []string{"route", "status"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "chronik_query_request_seconds", Help: "Time to answer an HTTP request, by route.",
+			Name: "chronik_query_request_seconds", Help: "Time to answer a request, by route.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 		}, []string{"route"}),
 		rows: prometheus.NewCounter(prometheus.CounterOpts{
@@ -94,6 +94,15 @@ func (m *metrics) answered(route string, status int, took time.Duration) {
 		route = "unknown"
 	}
 	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+}
+
+// called counts a call that is no HTTP request: its outcome is a word.
+func (m *metrics) called(route, outcome string, took time.Duration) {
+	if m == nil {
+		return
+	}
+	m.requests.WithLabelValues(route, outcome).Inc()
 	m.seconds.WithLabelValues(route).Observe(took.Seconds())
 }
 

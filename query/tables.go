@@ -44,11 +44,17 @@ func (n *Node) getTables(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{"tables": tables})
 }
 
-func (n *Node) tableInfo(ctx context.Context, t *metastore.Topic, names *gate.Names) (tableInfo, error) {
-	info := tableInfo{Name: gate.BareName(t.Name), Topic: t.Name, Type: "TOPIC", Collides: names.Collides(t.Name)}
-	if info.Collides {
-		info.Name = t.Name
+// tableName is the name by which a topic is listed: one that needs no quotes,
+// unless it collides.
+func tableName(names *gate.Names, topic string) string {
+	if names.Collides(topic) {
+		return topic
 	}
+	return gate.BareName(topic)
+}
+
+func (n *Node) tableInfo(ctx context.Context, t *metastore.Topic, names *gate.Names) (tableInfo, error) {
+	info := tableInfo{Name: tableName(names, t.Name), Topic: t.Name, Type: "TOPIC", Collides: names.Collides(t.Name)}
 	states, err := n.states(ctx, t, nil)
 	if err != nil {
 		return info, err
@@ -86,8 +92,8 @@ func (n *Node) getDescribe(c *gin.Context) {
 	defer b.Release()
 	columns, schema := []gin.H{}, []gin.H{}
 	for _, d := range relation.Describe(b.columns) {
-		columns = append(columns, gin.H{"name": d.Name, "data_type": d.Type, "nullable": d.Nullable})
-		schema = append(schema, gin.H{"name": d.Name, "type": d.Type, "nullable": d.Nullable})
+		columns = append(columns, gin.H{"name": d.Name, "data_type": d.Type.String(), "nullable": d.Nullable})
+		schema = append(schema, gin.H{"name": d.Name, "type": d.Type.String(), "nullable": d.Nullable})
 	}
 	c.JSON(http.StatusOK, gin.H{"table": name, "columns": columns, "schema": schema})
 }

@@ -34,6 +34,9 @@ func (*Engine) Evaluate(context.Context, string) ([]prune.Value, error) { return
 // Explain fails with ErrDisabled.
 func (*Engine) Explain(context.Context, Query, bool) (*Explained, error) { return nil, ErrDisabled }
 
+// Describe fails with ErrDisabled.
+func (*Engine) Describe(context.Context, Query) (*Description, error) { return nil, ErrDisabled }
+
 // Stream fails with ErrDisabled.
 func (*Engine) Stream(context.Context, Query) (*Rows, error) { return nil, ErrDisabled }
 

@@ -58,6 +58,19 @@ type Rows struct {
 // Stream starts a query. It returns once the first rows are ready, or none are
 // to come.
 func (e *Engine) Stream(ctx context.Context, q Query) (*Rows, error) {
+	r, err := e.rows(ctx, q.RowsMax)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.run(q); err != nil {
+		r.Close()
+		return nil, classify(ctx, err)
+	}
+	return r, nil
+}
+
+// rows takes an instance, under the watch of ctx, for one query.
+func (e *Engine) rows(ctx context.Context, rowsMax int64) (*Rows, error) {
 	if err := e.begin(); err != nil {
 		return nil, err
 	}
@@ -67,12 +80,8 @@ func (e *Engine) Stream(ctx context.Context, q Query) (*Rows, error) {
 		return nil, classify(ctx, err)
 	}
 	e.prepareSpare()
-	r := &Rows{engine: e, ctx: ctx, instance: i, left: q.RowsMax, stop: make(chan struct{})}
+	r := &Rows{engine: e, ctx: ctx, instance: i, left: rowsMax, stop: make(chan struct{})}
 	r.watcher.Go(r.watch)
-	if err := r.run(q); err != nil {
-		r.Close()
-		return nil, classify(ctx, err)
-	}
 	return r, nil
 }
 
@@ -96,13 +105,24 @@ func (r *Rows) watch() {
 }
 
 func (r *Rows) run(q Query) error {
+	if err := r.prepare(q); err != nil {
+		return err
+	}
+	return r.execute(q.Parameters)
+}
+
+func (r *Rows) prepare(q Query) error {
 	if err := r.instance.bind(q); err != nil {
 		return err
 	}
 	if bindings.Prepare(r.instance.conn, q.SQL, &r.prepared) == bindings.StateError {
 		return failed(bindings.PrepareError(r.prepared))
 	}
-	if err := bindParameters(r.prepared, q.Parameters); err != nil {
+	return nil
+}
+
+func (r *Rows) execute(parameters []any) error {
+	if err := bindParameters(r.prepared, parameters); err != nil {
 		return err
 	}
 	var pending bindings.PendingResult

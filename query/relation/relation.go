@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/chronik-stream/chronik/internal/columnar"
 )
 
@@ -186,26 +188,27 @@ func empty(columns []columnar.Column) string {
 // Described is a column as GET /_sql/describe shows it.
 type Described struct {
 	Name     string
-	Type     string // of Arrow
+	Type     arrow.DataType
 	Nullable bool
 }
 
 // Describe lists all columns of a table with these JSON columns.
 func Describe(columns []columnar.Column) []Described {
 	out := []Described{
-		{"_topic", "utf8", false}, {"_partition", "int32", false}, {"_offset", "int64", false},
-		{"_timestamp", "timestamp[us, tz=UTC]", false}, {"_timestamp_type", "int8", false},
-		{"_key", "binary", true}, {"_value", "binary", true}, {"_headers", "map<utf8, binary, items_nullable>", false},
+		{"_topic", arrow.BinaryTypes.String, false}, {"_partition", arrow.PrimitiveTypes.Int32, false}, {"_offset", arrow.PrimitiveTypes.Int64, false},
+		{"_timestamp", arrow.FixedWidthTypes.Timestamp_us, false}, {"_timestamp_type", arrow.PrimitiveTypes.Int8, false},
+		{"_key", arrow.BinaryTypes.Binary, true}, {"_value", arrow.BinaryTypes.Binary, true},
+		{"_headers", arrow.MapOf(arrow.BinaryTypes.String, arrow.BinaryTypes.Binary), false},
 	}
 	for _, c := range columns {
-		out = append(out, Described{c.Name, arrowNames[c.Type], true})
+		out = append(out, Described{c.Name, arrowTypes[c.Type], true})
 	}
 	return out
 }
 
-var arrowNames = map[columnar.Type]string{
-	columnar.Bool: "bool", columnar.Int64: "int64", columnar.Double: "float64",
-	columnar.Timestamp: "timestamp[us, tz=UTC]", columnar.Text: "utf8",
+var arrowTypes = map[columnar.Type]arrow.DataType{
+	columnar.Bool: arrow.FixedWidthTypes.Boolean, columnar.Int64: arrow.PrimitiveTypes.Int64, columnar.Double: arrow.PrimitiveTypes.Float64,
+	columnar.Timestamp: arrow.FixedWidthTypes.Timestamp_us, columnar.Text: arrow.BinaryTypes.String,
 }
 
 // typeName is DuckDB's name of a JSON column's type.

@@ -1,6 +1,6 @@
-// Package admin is what every process answers over HTTP, whatever its roles:
-// health, readiness, metrics, and the admin API. What a role serves besides is
-// attached to it, and taken off again before the role ends.
+// Package admin is what every process answers over HTTP and gRPC, whatever its
+// roles: health, readiness, metrics, and the admin API. What a role serves
+// besides is attached to it, and taken off again before the role ends.
 //
 // It answers from the first moment of a process to the last, so that an
 // orchestrator can tell one that waits for etcd from one that is dead, and a
@@ -18,9 +18,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc"
 
 	"github.com/chronik-stream/chronik/internal/envelope"
 	"github.com/chronik-stream/chronik/metastore"
@@ -49,6 +51,7 @@ type Options struct {
 type Surface struct {
 	o     Options
 	mux   *http.ServeMux
+	rpc   *grpc.Server
 	began time.Time
 
 	mu       sync.Mutex
@@ -58,6 +61,7 @@ type Surface struct {
 // attachment is a role's handler and the requests that it has under way.
 type attachment struct {
 	handler http.Handler
+	flight  flight.FlightServer
 	sql     bool
 	under   sync.WaitGroup
 	ended   context.Context // for requests that outlast a stop
@@ -75,6 +79,7 @@ func New(o Options) *Surface {
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{}))
 	s.administration()
 	s.mux.HandleFunc("/", s.pass)
+	s.rpc = s.newRPC()
 	return s
 }
 
@@ -95,12 +100,13 @@ func (s *Surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// Attach makes a role answer every path that is not the surface's own.
-func (s *Surface) Attach(h http.Handler, sql bool) {
+// Attach makes a role answer every path that is not the surface's own, and
+// Arrow Flight.
+func (s *Surface) Attach(h http.Handler, f flight.FlightServer, sql bool) {
 	ended, end := context.WithCancel(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.attached = &attachment{handler: h, sql: sql, ended: ended, end: end}
+	s.attached = &attachment{handler: h, flight: f, sql: sql, ended: ended, end: end}
 }
 
 // Detach sends nothing more to the role, and returns when what it had to do is
@@ -140,7 +146,7 @@ func (s *Surface) enter() *attachment {
 func (s *Surface) pass(w http.ResponseWriter, r *http.Request) {
 	a := s.enter()
 	if a == nil {
-		s.fail(w, r, s.nobody(r))
+		s.fail(w, r, s.nobody(r.URL.Path))
 		return
 	}
 	defer a.under.Done()
@@ -151,7 +157,7 @@ func (s *Surface) pass(w http.ResponseWriter, r *http.Request) {
 }
 
 // nobody is why no role answers a request.
-func (s *Surface) nobody(r *http.Request) *envelope.Failure {
+func (s *Surface) nobody(what string) *envelope.Failure {
 	for _, role := range s.o.Roles {
 		if role == "query" {
 			reasons := strings.Join(s.o.Reasons(), "; ")
@@ -159,7 +165,7 @@ func (s *Surface) nobody(r *http.Request) *envelope.Failure {
 		}
 	}
 	return envelope.New(http.StatusNotFound, "INVALID_REQUEST", "InvalidRequest",
-		fmt.Sprintf("nothing is served at %s: this process has no query role (it is %s)", r.URL.Path, strings.Join(s.o.Roles, ", ")))
+		fmt.Sprintf("nothing is served at %s: this process has no query role (it is %s)", what, strings.Join(s.o.Roles, ", ")))
 }
 
 func (s *Surface) health(w http.ResponseWriter, _ *http.Request) {

@@ -83,7 +83,7 @@ func TestARoleAnswersFromAttachToDetach(t *testing.T) {
 	if status, body, header := c.get("/_sql/tables"); status != 503 || body["error_code"] != "UNAVAILABLE" || header.Get("Retry-After") == "" || !strings.Contains(body["error"].(string), "starting") {
 		t.Errorf("%d %v", status, body)
 	}
-	c.s.Attach(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, 200, map[string]any{"path": r.URL.Path}) }), true)
+	c.s.Attach(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, 200, map[string]any{"path": r.URL.Path}) }), nil, true)
 	if status, body, header := c.get("/_sql/tables"); status != 200 || body["path"] != "/_sql/tables" || len(header.Get("X-Request-Id")) != 26 {
 		t.Errorf("%d %v %v", status, body, header)
 	}
@@ -118,7 +118,7 @@ func TestDetachWaitsForRequestsAndThenCancelsThem(t *testing.T) {
 		case <-r.Context().Done():
 			cancelled <- struct{}{}
 		}
-	}), false)
+	}), nil, false)
 	status := make(chan int, 1)
 	ask := func() {
 		got, _, _ := c.get("/slow")
@@ -142,7 +142,7 @@ func TestDetachWaitsForRequestsAndThenCancelsThem(t *testing.T) {
 	}
 	<-detached
 
-	c.s.Attach(attached.handler, false)
+	c.s.Attach(attached.handler, nil, false)
 	go ask()
 	<-entered
 	over, cancel := context.WithCancel(context.Background())

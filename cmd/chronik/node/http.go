@@ -14,6 +14,7 @@ import (
 
 	"github.com/chronik-stream/chronik/cmd/chronik/admin"
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
+	"github.com/chronik-stream/chronik/cmd/chronik/sniff"
 	"github.com/chronik-stream/chronik/internal/version"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/objstore"
@@ -37,7 +38,7 @@ func startHTTP(_ context.Context, n *Node) (running, error) {
 	n.HTTP = shown(n.cfg.HTTP.Bind, listeners[0])
 	n.httpPort = portOf(listeners[0])
 	n.probe = probeHTTP(listeners)
-	return background(func(ctx context.Context) error { return serveHTTP(ctx, n.surface, n.log, listeners) }), nil
+	return background(func(ctx context.Context) error { return servePort(ctx, n.surface, n.log, listeners) }), nil
 }
 
 // nodeID is what /admin/health calls the process: a broker's number, else the
@@ -69,20 +70,32 @@ func (n *Node) degraded() []string {
 	return nil
 }
 
-// serveHTTP serves until ctx ends, and lets requests under way finish.
-func serveHTTP(ctx context.Context, h http.Handler, log *slog.Logger, listeners []net.Listener) error {
+// helloWithin bounds how long a client may take to say what it speaks, and to
+// send the head of a request.
+const helloWithin = 10 * time.Second
+
+// servePort serves HTTP/1.1 and gRPC until ctx ends, and lets requests under way
+// finish.
+func servePort(ctx context.Context, s *admin.Surface, log *slog.Logger, listeners []net.Listener) error {
 	server := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
+		Handler:           s,
+		ReadHeaderTimeout: helloWithin,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	group, inner := errgroup.WithContext(ctx)
 	for _, l := range listeners {
+		rpc, other := sniff.Split(l, helloWithin)
 		group.Go(func() error {
-			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := server.Serve(other); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err)
+			}
+			return nil
+		})
+		group.Go(func() error {
+			if err := s.RPC().Serve(rpc); err != nil {
+				return fmt.Errorf("serve gRPC on %s: %w", l.Addr(), err)
 			}
 			return nil
 		})
@@ -91,10 +104,18 @@ func serveHTTP(ctx context.Context, h http.Handler, log *slog.Logger, listeners 
 		<-inner.Done()
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestsWithin)
 		defer cancel()
-		if err := server.Shutdown(drain); err != nil {
-			return errors.Join(fmt.Errorf("drain HTTP requests: %w", err), server.Close())
+		rpcs := make(chan struct{})
+		go func() {
+			defer close(rpcs)
+			s.RPC().GracefulStop()
+		}()
+		defer context.AfterFunc(drain, s.RPC().Stop)() // what is not done then is cut off
+		err := server.Shutdown(drain)
+		if err != nil {
+			err = errors.Join(fmt.Errorf("drain HTTP requests: %w", err), server.Close())
 		}
-		return nil
+		<-rpcs
+		return err
 	})
 	return group.Wait()
 }

@@ -38,7 +38,7 @@ func startQuery(ctx context.Context, n *Node) (running, error) {
 	if err != nil {
 		return running{}, errors.Join(err, q.Close())
 	}
-	n.surface.Attach(q.Handler(), q.SQL())
+	n.surface.Attach(q.Handler(), q.Flight(), q.SQL())
 	r := background(func(ctx context.Context) error { return q.Run(ctx) })
 	end := r.stop
 	r.stop = func(ctx context.Context) error {

@@ -1,0 +1,22 @@
+package query
+
+import (
+	"github.com/gin-gonic/gin"
+
+	"github.com/chronik-stream/chronik/query/answer"
+)
+
+// postArrow is POST /_arrow/query: a query that is answered as an Arrow IPC
+// stream whatever the client accepts, for clients without gRPC.
+func (n *Node) postArrow(c *gin.Context) {
+	var request sqlRequest
+	body, err := readBody(c)
+	if err == nil {
+		err = decodeJSON(body, &request)
+	}
+	if err != nil {
+		n.fail(c, err)
+		return
+	}
+	n.postStream(c, answer.FormatArrow, &request, body)
+}
