@@ -2,8 +2,13 @@ package compactor
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"maps"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/internal/dynamicconfig"
 	"github.com/chronik-stream/chronik/internal/rendezvous"
@@ -18,92 +23,140 @@ import (
 type published struct {
 	at      time.Time // of the last try
 	failure           // tries that failed in a row
+
+	shown  [sha256.Size]byte // what the table shows: see icebergTask.shows
+	result iceberg.Result    // of the last try that went well
 }
 
 // icebergTask is a topic that has a table, or should have one or none.
 type icebergTask struct {
-	src    iceberg.Source
-	views  []metastore.PartitionView
-	config topicconfig.Columnar
-	drop   bool
+	src   iceberg.Source
+	views []metastore.PartitionView
+	drop  bool
 }
+
+// tablesAtOnce bounds the Iceberg tables that are worked on.
+const tablesAtOnce = 4
 
 // icebergs publishes tables until ctx ends, each at most every IcebergEvery.
 func (c *Compactor) icebergs(ctx context.Context) {
 	known := make(map[topic.ID]*published)
 	for ctx.Err() == nil {
-		tasks := c.icebergTasks()
 		present := make(map[topic.ID]bool)
-		for _, t := range tasks {
-			id := t.src.Topic.ID
+		var g errgroup.Group
+		g.SetLimit(tablesAtOnce)
+		for _, id := range c.icebergTopics() {
 			present[id] = true
 			if known[id] == nil {
 				known[id] = &published{}
 			}
-			c.iceberg(ctx, t, known[id])
-		}
-		for id := range known {
-			if !present[id] {
-				delete(known, id)
+			p := known[id]
+			if now := c.now(); now.Before(p.until) || !p.at.IsZero() && now.Sub(p.at) < c.config.IcebergEvery {
+				continue
 			}
+			g.Go(func() error {
+				c.iceberg(ctx, id, p)
+				return nil
+			})
 		}
+		_ = g.Wait() // failures are in known
+		maps.DeleteFunc(known, func(id topic.ID, _ *published) bool { return !present[id] })
 		pause(ctx, c.config.LookEvery)
 	}
 }
 
-// icebergTasks are this compactor's share of the topics that are tables of
-// Iceberg, or were, all at one revision.
-func (c *Compactor) icebergTasks() []icebergTask {
-	var tasks []icebergTask
+// columnarOf returns the settings of topics as they are in force.
+func (c *Compactor) columnarOf(v *metastore.View) func(*metastore.Topic) topicconfig.Columnar {
+	defaults := topicconfig.Merge(
+		topicconfig.Layer{Set: dynamicconfig.TopicDefaults(v.Configs().Of(metastore.ConfigResource{Kind: metastore.ConfigBrokers}))},
+		topicconfig.Layer{Set: c.config.Defaults},
+	)
+	return func(t *metastore.Topic) topicconfig.Columnar { return topicconfig.Resolve(t.Config, defaults).Columnar }
+}
+
+// icebergTopics are this compactor's share of the topics that are tables of
+// Iceberg, or were.
+func (c *Compactor) icebergTopics() []topic.ID {
+	var ids []topic.ID
 	c.catalog.View(func(v *metastore.View) {
-		members := make([]string, 0, 4)
+		var members []string
 		for _, m := range v.Compactors() {
 			members = append(members, m.ID)
 		}
-		defaults := topicconfig.Merge(
-			topicconfig.Layer{Set: dynamicconfig.TopicDefaults(v.Configs().Of(metastore.ConfigResource{Kind: metastore.ConfigBrokers}))},
-			topicconfig.Layer{Set: c.config.Defaults},
-		)
+		columnar := c.columnarOf(v)
 		for _, t := range v.Topics() {
-			if rendezvous.Pick(t.ID.String(), members) != c.config.ID {
-				continue
+			_, exists := v.Iceberg(t.ID)
+			if (exists || iceberg.Wanted(columnar(t))) && rendezvous.Pick(t.ID.String(), members) == c.config.ID {
+				ids = append(ids, t.ID)
 			}
-			config := topicconfig.Resolve(t.Config, defaults).Columnar
-			seen, exists := v.Iceberg(t.ID)
-			wanted := iceberg.Wanted(config)
-			if !exists && !wanted {
-				continue
-			}
-			task := icebergTask{config: config, drop: !wanted, src: iceberg.Source{
-				Topic: t, Revision: v.Revision(), Seen: seen, Partitioning: config.Partitioning, Fixed: config.JSONSchema,
-			}}
-			for i := range t.Partitions {
-				task.views = append(task.views, v.Partition(topic.Partition{Topic: t.ID, Index: i}))
-			}
-			tasks = append(tasks, task)
 		}
 	})
-	return tasks
+	return ids
 }
 
-// iceberg brings one table up to date, if that is due.
-func (c *Compactor) iceberg(ctx context.Context, t icebergTask, p *published) {
-	now := c.now()
-	if now.Before(p.until) || !p.at.IsZero() && now.Sub(p.at) < c.config.IcebergEvery && t.src.Seen.Object != "" && !t.drop {
+// icebergTask is what is to be done for a topic, all at one revision.
+func (c *Compactor) icebergTask(id topic.ID) (task icebergTask, ok bool) {
+	c.catalog.View(func(v *metastore.View) {
+		t, exists := v.TopicByID(id)
+		if !exists {
+			return
+		}
+		config := c.columnarOf(v)(t)
+		seen, exists := v.Iceberg(id)
+		wanted := iceberg.Wanted(config)
+		if ok = exists || wanted; !ok {
+			return
+		}
+		task = icebergTask{drop: !wanted, src: iceberg.Source{
+			Topic: t, Revision: v.Revision(), Seen: seen, Partitioning: config.Partitioning, Fixed: config.JSONSchema,
+		}}
+		for i := range t.Partitions {
+			task.views = append(task.views, v.Partition(topic.Partition{Topic: id, Index: i}))
+		}
+	})
+	return task, ok
+}
+
+// shows is a digest of all that a table is made from.
+func (t *icebergTask) shows() (sum [sha256.Size]byte) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q\n", t.src.Partitioning, t.src.Fixed)
+	for _, v := range t.views {
+		fmt.Fprintf(h, "%d %q %d\n", v.Partition.Index, v.Manifest.Object, v.Manifest.LogStart)
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+// unchanged reports that the table is as this compactor left it, that it was made
+// from the same, and that no snapshot of it is to go yet.
+func (p *published) unchanged(t *icebergTask, now time.Time) bool {
+	return t.src.Seen.Object != "" && t.src.Seen.Object == p.result.Object && t.shows() == p.shown &&
+		(p.result.Expires.IsZero() || now.Before(p.result.Expires))
+}
+
+// iceberg brings one table up to date.
+func (c *Compactor) iceberg(ctx context.Context, id topic.ID, p *published) {
+	t, ok := c.icebergTask(id)
+	if !ok {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(c.config.PassTimeout, max(c.config.DeletionGrace/2, 10*time.Second))) // [attempts-end]
+	working, cancel := context.WithTimeout(ctx, c.config.PassTimeout) // [attempts-end]
 	defer cancel()
+	now := c.now()
+	p.at = now
 	var err error
 	if t.drop {
-		err = c.store.DropIceberg(ctx, t.src.Topic.ID, t.src.Seen)
+		err = c.store.DropIceberg(working, id, t.src.Seen)
 	} else {
-		err = c.publish(ctx, t)
+		err = c.publish(working, t, p)
 	}
-	p.at = now
 	switch {
 	case err == nil:
 		p.failure = failure{}
+		if p.result.Created && !t.drop {
+			p.at = time.Time{} // its files are next
+		}
 	case ctx.Err() != nil, errors.Is(err, metastore.ErrConflict):
 		c.log.Info("the Iceberg table is left to another try", "topic", t.src.Topic.Name, "err", err)
 	default:
@@ -113,9 +166,13 @@ func (c *Compactor) iceberg(ctx context.Context, t icebergTask, p *published) {
 	}
 }
 
-func (c *Compactor) publish(ctx context.Context, t icebergTask) error {
+// publish commits what is new, and reads nothing if nothing is.
+func (c *Compactor) publish(ctx context.Context, t icebergTask, p *published) error {
+	if p.unchanged(&t, c.now()) {
+		return nil
+	}
 	for _, v := range t.views {
-		if v.Manifest.Object == "" {
+		if v.Manifest.Object == "" || t.src.Seen.Object == "" { // a new table begins empty
 			continue
 		}
 		s, err := readSection(ctx, c.bucket, v.Partition, v.Manifest)
@@ -125,15 +182,24 @@ func (c *Compactor) publish(ctx context.Context, t icebergTask) error {
 		s.LogStart = max(s.LogStart, v.Manifest.LogStart)
 		t.src.Sections = append(t.src.Sections, s)
 	}
-	publisher := iceberg.Publisher{
+	result, err := c.publisher().Publish(ctx, t.src)
+	if err != nil {
+		return err
+	}
+	if p.result = result; !result.Created {
+		p.shown = t.shows()
+	}
+	if result.Changed {
+		c.metrics.icebergCommits.WithLabelValues("done").Inc()
+	}
+	return nil
+}
+
+func (c *Compactor) publisher() *iceberg.Publisher {
+	return &iceberg.Publisher{
 		Bucket: c.bucket, Store: c.store, Location: c.config.IcebergLocation, Retention: c.config.IcebergRetention,
 		Grace: c.config.DeletionGrace, Now: c.now, NewID: c.newID,
 	}
-	changed, err := publisher.Publish(ctx, t.src)
-	if err == nil && changed {
-		c.metrics.icebergCommits.WithLabelValues("done").Inc()
-	}
-	return err
 }
 
 // heldByIceberg tells whether a snapshot of an Iceberg table may still have the

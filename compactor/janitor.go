@@ -109,10 +109,14 @@ func (c *Compactor) deleteMarked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	marked = slices.DeleteFunc(marked, func(d metastore.Deletion) bool { return c.now().Before(d.NotBefore) || c.heldByIceberg(d) })
+	marked = slices.DeleteFunc(marked, func(d metastore.Deletion) bool { return c.now().Before(d.NotBefore) })
 	if len(marked) == 0 {
 		return nil
 	}
+	if err := c.store.CatchUp(ctx); err != nil { // a table that the catalog does not know yet holds files too
+		return err
+	}
+	marked = slices.DeleteFunc(marked, c.heldByIceberg)
 	used := c.namedByKeys()
 	var failed []error
 	for some := range slices.Chunk(marked, forgetAtOnce) {

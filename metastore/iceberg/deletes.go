@@ -70,7 +70,9 @@ func (c *commit) positions(ctx context.Context, f *file) ([]int64, error) {
 				return nil, err
 			}
 			for _, offset := range offsets {
-				masked[offset] = true
+				if offset >= f.First && offset < f.Next { // a mask may be of many files
+					masked[offset] = true
+				}
 			}
 		}
 	}
@@ -149,7 +151,10 @@ func writePositions(path string, positions []int64) ([]byte, error) {
 	var out bytes.Buffer
 	w := pfile.NewParquetWriter(&out, root, pfile.WithWriterProps(parquet.NewWriterProperties(
 		parquet.WithCompression(compress.Codecs.Zstd), parquet.WithDictionaryFor("pos", false), parquet.WithEncodingFor("pos", parquet.Encodings.DeltaBinaryPacked))))
-	group := w.AppendRowGroup()
+	group, err := w.AppendRowGroupChecked()
+	if err != nil {
+		return nil, fmt.Errorf("write positions: %w", err)
+	}
 	for range 2 {
 		column, err := group.NextColumn()
 		if err != nil {

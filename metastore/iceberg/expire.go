@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	ice "github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
@@ -12,42 +13,44 @@ import (
 
 // expire takes the snapshots out that were superseded long ago, and discards what
 // only they had. It reports whether there were any. The history is one line, so
-// what a snapshot has and its successor has not, no later one has.
+// what a snapshot has and its successor has not, no later one has. The last one
+// that was there before this commit stays: its successors are of this moment.
 func (c *commit) expire(ctx context.Context) (bool, error) {
-	if c.base == nil {
+	old := c.kept
+	n := expired(old, c.now, c.Retention)
+	if n == 0 {
 		return false, nil
 	}
-	old := c.base.Snapshots()
-	var ids []int64
-	for i := range old {
-		if old[i].SnapshotID == c.snapshot.SnapshotID {
-			break
-		}
-		superseded := c.now.UnixMilli()
-		if i+1 < len(old) {
-			superseded = old[i+1].TimestampMs
-		}
-		if c.now.UnixMilli()-superseded < c.Retention.Milliseconds() {
-			break
-		}
-		ids = append(ids, old[i].SnapshotID)
-	}
-	if len(ids) == 0 {
-		return false, nil
-	}
-	for i := range ids {
-		next := c.snapshot
-		if i+1 < len(old) {
-			next = &old[i+1]
-		}
-		if err := c.discardSnapshot(ctx, &old[i], next); err != nil {
+	ids := make([]int64, n)
+	for i := range n {
+		ids[i] = old[i].SnapshotID
+		if err := c.discardSnapshot(ctx, &old[i], &old[i+1]); err != nil {
 			return false, err
 		}
 	}
 	if err := c.build.RemoveSnapshots(ids, true); err != nil {
 		return false, fmt.Errorf("expire snapshots: %w", err)
 	}
+	c.kept = old[n:]
 	return true, nil
+}
+
+// expired counts the snapshots, from the oldest on, whose successor is as old as
+// superseded snapshots are kept for.
+func expired(all []table.Snapshot, now time.Time, retention time.Duration) int {
+	n := 0
+	for n+1 < len(all) && !now.Before(time.UnixMilli(all[n+1].TimestampMs).Add(retention)) {
+		n++
+	}
+	return n
+}
+
+// nextExpiry is when the oldest snapshot is to go; zero: it is the only one.
+func (c *commit) nextExpiry(m table.Metadata) time.Time {
+	if all := m.Snapshots(); len(all) > 1 {
+		return time.UnixMilli(all[1].TimestampMs).Add(c.Retention)
+	}
+	return time.Time{}
 }
 
 // discardSnapshot discards what s has and next has not: manifests, files of

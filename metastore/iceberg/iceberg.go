@@ -65,17 +65,30 @@ const (
 	summaryStart    = "kafka.start-offset."
 )
 
-// Publish brings a topic's table up to the source, and reports whether there was
-// anything to do. Errors: metastore.ErrConflict when somebody else was first.
-func (p *Publisher) Publish(ctx context.Context, src Source) (changed bool, err error) {
+// Result is a table after Publish.
+type Result struct {
+	Object  string // its metadata file
+	Changed bool
+	Created bool      // it is new and shows nothing of the source yet
+	Expires time.Time // when its oldest snapshot is to go; zero: it is the only one
+}
+
+// Publish brings a topic's table up to the source. Errors: metastore.ErrConflict
+// when somebody else was first.
+//
+// A topic without a table gets an empty one, whatever the source has. From then
+// on no data file goes that is named at the revision of a later source; before
+// that one could go between the source and the commit. [table-first]
+func (p *Publisher) Publish(ctx context.Context, src Source) (Result, error) {
 	c := &commit{Publisher: p, src: src, now: p.Now(), location: strings.TrimSuffix(p.Location, "/") + "/"}
-	if err := c.begin(ctx); err != nil {
-		return false, fmt.Errorf("publish %s: %w", src.Topic.Name, err)
+	err := c.begin(ctx)
+	if err == nil {
+		err = c.run(ctx)
 	}
-	if changed, err = c.run(ctx); err != nil {
-		return false, fmt.Errorf("publish %s: %w", src.Topic.Name, err)
+	if err != nil {
+		return Result{}, fmt.Errorf("publish %s: %w", src.Topic.Name, err)
 	}
-	return changed, nil
+	return c.result, nil
 }
 
 // commit is one attempt at one table.
@@ -93,8 +106,10 @@ type commit struct {
 	live      []liveFile
 	deletes   map[string]ice.ManifestEntry // of live files of deletes, by object
 	totals    totals
-	snapshot  *table.Snapshot // the newest
+	snapshot  *table.Snapshot  // the newest
+	kept      []table.Snapshot // of base's
 	deletions []metastore.Deletion
+	result    Result
 }
 
 // begin reads the table as it is.
@@ -119,7 +134,7 @@ func (c *commit) begin(ctx context.Context) error {
 		return err
 	}
 	c.schema, c.specs = base.CurrentSchema(), base.PartitionSpecs()
-	c.snapshot = base.CurrentSnapshot()
+	c.snapshot, c.kept = base.CurrentSnapshot(), base.Snapshots()
 	return c.readLive(ctx)
 }
 
@@ -161,28 +176,34 @@ func (c *commit) create() error {
 }
 
 // run carries out what there is to do.
-func (c *commit) run(ctx context.Context) (bool, error) {
+func (c *commit) run(ctx context.Context) error {
+	c.result.Created = c.src.Seen.Object == ""
+	if c.result.Created {
+		c.src.Sections = nil // [table-first]
+	}
 	wanted, err := wantedFiles(c.src)
 	if err != nil {
-		return false, err
+		return err
 	}
-	changed := c.base == nil
 	evolved, err := c.evolve(wanted)
 	if err != nil {
-		return false, err
+		return err
 	}
-	changed = changed || evolved
-	for _, s := range changes(c.live, wanted) {
+	steps := changes(c.live, wanted)
+	for _, s := range steps {
 		if err := c.snap(ctx, s); err != nil {
-			return false, err
+			return err
 		}
-		changed = true
 	}
 	expired, err := c.expire(ctx)
-	if err != nil || !changed && !expired {
-		return false, err
+	if err != nil {
+		return err
 	}
-	return true, c.commit(ctx)
+	if c.base == nil || evolved || len(steps) > 0 || expired {
+		return c.commit(ctx)
+	}
+	c.result.Object, c.result.Expires = c.src.Seen.Object, c.nextExpiry(c.base)
+	return nil
 }
 
 // wantedFiles are the data files that the manifests name.
@@ -234,6 +255,9 @@ func (c *commit) evolve(wanted []file) (bool, error) {
 
 // commit stores the metadata and swaps the table's key.
 func (c *commit) commit(ctx context.Context) error {
+	if err := c.forgetSchemas(); err != nil {
+		return err
+	}
 	built, err := c.build.Build()
 	if err != nil {
 		return fmt.Errorf("build metadata: %w", err)
@@ -253,7 +277,34 @@ func (c *commit) commit(ctx context.Context) error {
 	if c.src.Seen.Object != "" {
 		c.discard(c.src.Seen.Object)
 	}
-	return c.Store.SwapIceberg(ctx, c.src.Topic.ID, c.src.Seen, next, c.deletions)
+	if err := c.Store.SwapIceberg(ctx, c.src.Topic.ID, c.src.Seen, next, c.deletions); err != nil {
+		return err
+	}
+	c.result.Object, c.result.Changed, c.result.Expires = name, true, c.nextExpiry(built)
+	return nil
+}
+
+// forgetSchemas takes those out of the metadata that no snapshot has any more.
+func (c *commit) forgetSchemas() error {
+	if c.base == nil {
+		return nil
+	}
+	used := map[int]bool{c.build.CurrentSchema().ID: true}
+	for _, s := range c.kept {
+		if s.SchemaID != nil {
+			used[*s.SchemaID] = true
+		}
+	}
+	var unused []int
+	for _, s := range c.base.Schemas() {
+		if !used[s.ID] {
+			unused = append(unused, s.ID)
+		}
+	}
+	if err := c.build.RemoveSchemas(unused); err != nil {
+		return fmt.Errorf("forget schemas: %w", err)
+	}
+	return nil
 }
 
 // discard marks an object for deletion with the commit.

@@ -91,18 +91,15 @@ func (c *commit) liveFile(f ice.DataFile) (liveFile, error) {
 // totals are what a snapshot's summary counts.
 type totals struct{ files, records, size, deleteFiles, positionDeletes int64 }
 
-func (t *totals) add(f ice.DataFile)    { t.count(f, 1) }
-func (t *totals) remove(f ice.DataFile) { t.count(f, -1) }
-
-func (t *totals) count(f ice.DataFile, sign int64) {
-	t.size += sign * f.FileSizeBytes()
+func (t *totals) add(f ice.DataFile) {
+	t.size += f.FileSizeBytes()
 	if f.ContentType() == ice.EntryContentData {
-		t.files += sign
-		t.records += sign * f.Count()
+		t.files++
+		t.records += f.Count()
 		return
 	}
-	t.deleteFiles += sign
-	t.positionDeletes += sign * f.Count()
+	t.deleteFiles++
+	t.positionDeletes += f.Count()
 }
 
 // summary tells the totals after a snapshot, and what it added and removed.

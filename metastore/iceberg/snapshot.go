@@ -6,19 +6,24 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/apache/arrow-go/v18/parquet/metadata"
 	ice "github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/objstore"
 )
 
-// mergeFrom is how many manifests of one spec with free room are made one.
 const (
+	// mergeFrom is how many manifests of one kind with free room are merged.
 	mergeFrom         = 16
 	manifestBytesFull = 8 << 20
+	// manifestFilesMax bounds the files that a new manifest names.
+	manifestFilesMax = 2000
+	footersAtOnce    = 16
 )
 
 // snap makes a step the newest snapshot.
@@ -34,12 +39,12 @@ func (c *commit) snap(ctx context.Context, s step) error {
 	for _, d := range s.redone {
 		m.removed[d.object] = true
 	}
-	for _, f := range s.add {
-		data, err := c.dataFile(ctx, f)
-		if err != nil {
-			return err
-		}
-		m.addData(f.spec, data)
+	described, err := c.dataFiles(ctx, s.add)
+	if err != nil {
+		return err
+	}
+	for i, f := range s.add {
+		m.addData(f.spec, described[i])
 		if f.gone() {
 			if err := m.addDeletes(ctx, f); err != nil {
 				return err
@@ -100,6 +105,24 @@ func (c *commit) addSnapshot(ctx context.Context, id int64, operation table.Oper
 		c.totals.positionDeletes + added.positionDeletes - removed.positionDeletes,
 	}
 	return err
+}
+
+// dataFiles describes files, some at once: a topic that becomes a table may have
+// thousands.
+func (c *commit) dataFiles(ctx context.Context, files []*file) ([]ice.DataFile, error) {
+	out := make([]ice.DataFile, len(files))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(footersAtOnce)
+	for i, f := range files {
+		g.Go(func() (err error) {
+			out[i], err = c.dataFile(ctx, f)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // dataFile describes a Parquet file by its footer.
@@ -175,20 +198,19 @@ func (m *manifestMaker) addData(spec int, f ice.DataFile) {
 func (m *manifestMaker) make(ctx context.Context) ([]ice.ManifestFile, error) {
 	var out []ice.ManifestFile
 	for spec := range m.specs {
-		if len(m.added[spec]) == 0 {
-			continue
+		for files := range slices.Chunk(m.added[spec], manifestFilesMax) {
+			var entries []ice.ManifestEntry
+			for _, f := range files {
+				entries = append(entries, ice.NewManifestEntry(ice.EntryStatusADDED, &m.id, nil, nil, f))
+			}
+			made, err := m.write(ctx, spec, ice.ManifestContentData, entries)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, made)
 		}
-		var entries []ice.ManifestEntry
-		for _, f := range m.added[spec] {
-			entries = append(entries, ice.NewManifestEntry(ice.EntryStatusADDED, &m.id, nil, nil, f))
-		}
-		made, err := m.write(ctx, spec, ice.ManifestContentData, entries)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, made)
 	}
-	free := make(map[int][]ice.ManifestFile) // to be merged, if they are many
+	free := make(map[manifestKind][]ice.ManifestFile) // to be merged, if they are many
 	for _, old := range m.manifests {
 		if !old.HasAddedFiles() && !old.HasExistingFiles() {
 			continue // it told the last snapshot what that removed
@@ -203,9 +225,9 @@ func (m *manifestMaker) make(ctx context.Context) ([]ice.ManifestFile, error) {
 				return nil, err
 			}
 			out = append(out, made)
-		case old.Length() < manifestBytesFull && old.ManifestContent() == ice.ManifestContentData:
-			spec := int(old.PartitionSpecID())
-			free[spec] = append(free[spec], old)
+		case old.Length() < manifestBytesFull:
+			kind := manifestKind{int(old.PartitionSpecID()), old.ManifestContent()}
+			free[kind] = append(free[kind], old)
 		default:
 			out = append(out, old)
 		}
@@ -217,8 +239,8 @@ func (m *manifestMaker) make(ctx context.Context) ([]ice.ManifestFile, error) {
 		}
 		out = append(out, made...)
 	}
-	for spec, manifests := range free {
-		merged, err := m.merge(ctx, spec, manifests)
+	for kind, manifests := range free {
+		merged, err := m.merge(ctx, kind, manifests)
 		if err != nil {
 			return nil, err
 		}
@@ -249,27 +271,38 @@ func (m *manifestMaker) without(ctx context.Context, old ice.ManifestFile) (entr
 	return entries, touched, nil
 }
 
-// merge makes one manifest of many.
-func (m *manifestMaker) merge(ctx context.Context, spec int, manifests []ice.ManifestFile) ([]ice.ManifestFile, error) {
+// manifestKind are manifests that can be one.
+type manifestKind struct {
+	spec    int
+	content ice.ManifestContent
+}
+
+// merge makes full manifests of many small ones.
+func (m *manifestMaker) merge(ctx context.Context, kind manifestKind, manifests []ice.ManifestFile) ([]ice.ManifestFile, error) {
 	if len(manifests) < mergeFrom {
 		return manifests, nil
 	}
-	var all []ice.ManifestEntry
-	for _, old := range manifests {
-		entries, err := m.readManifest(ctx, old)
+	var out []ice.ManifestFile
+	for len(manifests) > 0 {
+		var entries []ice.ManifestEntry
+		for size := int64(0); len(manifests) > 0 && size < manifestBytesFull; manifests = manifests[1:] {
+			read, err := m.readManifest(ctx, manifests[0])
+			if err != nil {
+				return nil, err
+			}
+			for _, e := range read {
+				sequence, snapshot := e.SequenceNum(), e.SnapshotID()
+				entries = append(entries, ice.NewManifestEntry(ice.EntryStatusEXISTING, &snapshot, &sequence, e.FileSequenceNum(), e.DataFile()))
+			}
+			size += manifests[0].Length()
+		}
+		made, err := m.write(ctx, kind.spec, kind.content, entries)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range entries {
-			sequence, snapshot := e.SequenceNum(), e.SnapshotID()
-			all = append(all, ice.NewManifestEntry(ice.EntryStatusEXISTING, &snapshot, &sequence, e.FileSequenceNum(), e.DataFile()))
-		}
+		out = append(out, made)
 	}
-	made, err := m.write(ctx, spec, ice.ManifestContentData, all)
-	if err != nil {
-		return nil, err
-	}
-	return []ice.ManifestFile{made}, nil
+	return out, nil
 }
 
 // writeDeletes makes a manifest for each spec of the new files of deletes.
