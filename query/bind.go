@@ -98,7 +98,12 @@ type partitionCoverage struct {
 
 // bindAttempts bounds how often a snapshot is tried when compaction moves files
 // and marks on under it. Each failure means that the catalog has news.
-const bindAttempts = 5
+const bindAttempts = 50
+
+// catchUpWait bounds how long the latest waits to know all that is in the
+// metadata store. Without it a topic may be taken for its predecessor of the
+// same name, and no more: whose log it is that ends there, the epochs tell.
+const catchUpWait = time.Second
 
 // bind takes a snapshot of some parts of one topic. With latest it waits for
 // the brokers until ctx ends, if the hot part is among them. The caller releases
@@ -107,26 +112,78 @@ func (n *Node) bind(ctx context.Context, name string, parts parts, want freshnes
 	if !parts.hot {
 		want = cold
 	}
-	t, ok := n.config.Catalog.Topic(name)
-	if !ok {
-		return nil, unknownTable(fmt.Sprintf("topic %q does not exist", name))
-	}
-	settings := topicconfig.Resolve(t.Config, n.config.TopicDefaults).Columnar
-	if !settings.Enabled {
-		return nil, disabled(fmt.Sprintf("topic %q is no table: its setting columnar.enabled is false", name))
-	}
-	log, err := n.logs(ctx, t, want)
-	if err != nil {
-		return nil, err
-	}
 	for attempt := 1; ; attempt++ {
 		revision := n.config.Catalog.Revision()
-		b, err := n.snapshot(ctx, t, settings, parts, want, log, attempt > 2)
-		moved := errors.Is(err, tail.ErrTrimmed) || errors.Is(err, objstore.ErrNotFound)
+		b, err := n.tryBind(ctx, name, parts, want, attempt > 4)
+		moved := errors.Is(err, tail.ErrTrimmed) || errors.Is(err, tail.ErrGone) || errors.Is(err, objstore.ErrNotFound) || errors.Is(err, errStale)
 		if !moved || attempt == bindAttempts || ctx.Err() != nil {
 			return b, err
 		}
 		n.awaitNews(ctx, revision)
+	}
+}
+
+// errStale means: brokers and catalog do not speak of the same ownership.
+var errStale = errors.New("ownership of a partition has changed")
+
+func (n *Node) tryBind(ctx context.Context, name string, parts parts, want freshness, restart bool) (*bound, error) {
+	t, settings, log, err := n.present(ctx, name, want)
+	if err != nil {
+		return nil, err
+	}
+	return n.snapshot(ctx, t, settings, parts, want, log, restart)
+}
+
+// table finds the topic of that name, and its settings.
+func (n *Node) table(name string) (*metastore.Topic, topicconfig.Columnar, error) {
+	t, ok := n.config.Catalog.Topic(name)
+	if !ok {
+		return nil, topicconfig.Columnar{}, unknownTable(fmt.Sprintf("topic %q does not exist", name))
+	}
+	settings := topicconfig.Resolve(t.Config, n.config.TopicDefaults).Columnar
+	if !settings.Enabled {
+		return nil, settings, disabled(fmt.Sprintf("topic %q is no table: its setting columnar.enabled is false", name))
+	}
+	return t, settings, nil
+}
+
+// present finds the topic that has that name now, and where its logs begin and
+// end. For the latest, now is not before the call: the catalog catches up with the
+// metadata store while the brokers are asked.
+func (n *Node) present(ctx context.Context, name string, want freshness) (*metastore.Topic, topicconfig.Columnar, logs, error) {
+	caught := make(chan struct{})
+	go func() {
+		defer close(caught)
+		n.catchUp(ctx, want)
+	}()
+	asked, _, _ := n.table(name) // why there is none is seen below
+	var log logs
+	var failed error
+	if asked != nil {
+		log, failed = n.logs(ctx, asked, want)
+	}
+	<-caught
+	t, settings, err := n.table(name)
+	if err != nil {
+		return nil, settings, logs{}, err
+	}
+	if asked == nil || t.ID != asked.ID || t.Partitions != asked.Partitions {
+		log, failed = n.logs(ctx, t, want)
+	}
+	return t, settings, log, failed
+}
+
+// catchUp waits until the catalog has all that was in the metadata store when
+// the latest was asked for. Where that store is away brokers go on for a while,
+// and so do queries.
+func (n *Node) catchUp(ctx context.Context, want freshness) {
+	if want != latest || n.config.CatchUp == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, catchUpWait)
+	defer cancel()
+	if err := n.config.CatchUp(ctx); err != nil {
+		n.config.Log.Debug("a query goes on with the metadata that it has", "err", err)
 	}
 }
 
@@ -141,7 +198,7 @@ func (n *Node) awaitNews(ctx context.Context, revision int64) {
 // logs is what the brokers say of a topic's partitions, by partition.
 type logs struct {
 	starts map[int32]int64 // asked for with latest alone
-	ends   map[int32]int64
+	ends   map[int32]tail.End
 }
 
 // logs asks the brokers where the logs begin and end. Only latest depends on the
@@ -152,18 +209,18 @@ func (n *Node) logs(ctx context.Context, t *metastore.Topic, want freshness) (l 
 	if want == latest {
 		group, inner := errgroup.WithContext(ctx)
 		group.Go(func() (err error) {
-			l.starts, err = n.tails.Starts(inner, t.Name, t.Partitions)
+			l.starts, err = n.tails.Starts(inner, t.Name, t.ID, t.Partitions)
 			return err
 		})
 		group.Go(func() (err error) {
-			l.ends, err = n.tails.Ends(inner, t.Name, t.Partitions)
+			l.ends, err = n.tails.Ends(inner, t.Name, t.ID, t.Partitions)
 			return err
 		})
 		return l, group.Wait()
 	}
 	short, cancel := context.WithTimeout(ctx, coldEndsWait)
 	defer cancel()
-	l.ends, err = n.tails.Ends(short, t.Name, t.Partitions)
+	l.ends, err = n.tails.Ends(short, t.Name, t.ID, t.Partitions)
 	if err != nil {
 		n.config.Log.Debug("the log's ends are not known", "topic", t.Name, "err", err)
 	}
@@ -185,12 +242,20 @@ func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicc
 	if err != nil {
 		return nil, err
 	}
+	if want == latest && !sameEpochs(states, log.ends) {
+		return nil, errStale
+	}
 	b := &bound{topic: t, objects: map[string]string{}, coverage: topicCoverage{Partitions: map[int32]partitionCoverage{}}}
 	if err := n.bindTail(ctx, b, states, settings, want, log.ends, restart); err != nil {
 		b.Release()
 		return nil, err
 	}
-	b.columns = relation.Columns(append(described(states), b.tail...))
+	fixed, err := fixedColumns(settings.JSONSchema)
+	if err != nil {
+		b.Release()
+		return nil, err
+	}
+	b.columns = relation.Columns(append(append(described(states), relation.File{Columns: fixed}), b.tail...))
 	if parts.cold {
 		if err := n.bindFiles(ctx, b, states, parts); err != nil {
 			b.Release()
@@ -202,11 +267,24 @@ func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicc
 		if !parts.cold {
 			c.From = s.mark
 		}
-		c.HighWatermark = max(c.To, log.ends[s.index], s.view.Next())
+		c.HighWatermark = max(c.To, log.ends[s.index].Offset, s.view.Next())
 		b.coverage.Partitions[s.index] = c
 		b.coverage.LagRecords += c.HighWatermark - c.To
 	}
 	return b, nil
+}
+
+// sameEpochs reports whether the brokers that said where the logs end owned them
+// as the catalog knows it. Else one of the two is behind, and records that a
+// change of owners cut off could be taken for the log's.
+func sameEpochs(states []partitionState, ends map[int32]tail.End) bool {
+	for _, s := range states {
+		end, known := ends[s.index]
+		if owner := s.view.Owner; known && end.Epoch >= 0 && owner.ModRevision > 0 && owner.Epoch != metastore.Epoch(end.Epoch) {
+			return false
+		}
+	}
+	return true
 }
 
 // states reads the manifests of all partitions, as of one revision. Logs that are
@@ -263,16 +341,19 @@ func columnsOf(columns []manifest.Column) []columnar.Column {
 }
 
 // bindTail adds the rows from the marks on, and says what is covered.
-func (n *Node) bindTail(ctx context.Context, b *bound, states []partitionState, settings topicconfig.Columnar, want freshness, ends map[int32]int64, restart bool) error {
+func (n *Node) bindTail(ctx context.Context, b *bound, states []partitionState, settings topicconfig.Columnar, want freshness, ends map[int32]tail.End, restart bool) error {
 	wants := make([]tail.Want, len(states))
 	behind := false // some records are in no file
 	for i, s := range states {
 		wants[i] = tail.Want{Partition: s.index, First: s.mark}
 		if want == latest {
-			wants[i].Target = ends[s.index]
+			wants[i].Target = ends[s.index].Offset
+		}
+		if owner := s.view.Owner; owner.ModRevision > 0 {
+			wants[i].EpochEnd = func(epoch int32) (int64, bool) { return owner.EpochEnd(metastore.Epoch(epoch)) }
 		}
 		end, known := ends[s.index]
-		behind = behind || !known || end > s.mark
+		behind = behind || !known || end.Offset > s.mark
 		b.coverage.Partitions[s.index] = partitionCoverage{From: s.start, To: s.mark}
 	}
 	if want == cold || !behind {
@@ -314,7 +395,7 @@ func fixedColumns(schema map[string]string) ([]columnar.Column, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read columnar.json_schema: %w", err)
 		}
-		fixed = append(fixed, columnar.Column{Field: field, Type: t})
+		fixed = append(fixed, columnar.Column{Field: field, Name: columnar.ColumnName(field), Type: t})
 	}
 	return fixed, nil
 }

@@ -36,6 +36,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/committed"
@@ -68,6 +69,9 @@ type Config struct {
 
 	// TopicDefaults are the cluster's defaults of topic settings.
 	TopicDefaults topicconfig.Defaults
+	// CatchUp waits until Catalog has all that is in the metadata store. Without
+	// it the catalog is taken as it is.
+	CatchUp func(context.Context) error
 	// Seeds returns addresses of brokers; default: those of the live brokers
 	// in the catalog.
 	Seeds func() []string
@@ -134,6 +138,10 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	}
 	if n.tails, err = tail.Open(tail.Options{
 		Dir: filepath.Join(c.DataDir, "tail"), BytesMax: c.TailBytesMax, Seeds: c.Seeds, Client: c.Kafka, Log: c.Log,
+		Exists: func(name string, id topic.ID) bool {
+			t, ok := c.Catalog.Topic(name)
+			return ok && t.ID == id
+		},
 	}); err != nil {
 		n.cache.Close()
 		return nil, fmt.Errorf("open the query node: %w", err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -40,12 +41,19 @@ type part struct {
 	mu      sync.Mutex
 	first   int64 // rows below it are gone
 	next    int64 // the reader's position: every committed record below it is here
+	epochs  []run // of the records from first on, rising
 	chunks  []*chunk
 	pending []byte // batches that are in no file yet
 	sealed  int64  // pending begins here
 	builder batch.Builder
 	decoder *batch.Decoder
 	closed  bool
+}
+
+// run is where the records of a leader epoch end.
+type run struct {
+	epoch int32
+	next  int64
 }
 
 // chunk is a file, with the batches that it was made of while it may still be
@@ -79,16 +87,20 @@ func (p *part) append(records []*kgo.Record) error {
 	}
 	defer func() { p.at.Store(p.next) }()
 	for len(records) > 0 {
-		if r := records[0]; r.Offset < p.next || r.Attrs.IsControl() {
-			p.next = max(p.next, r.Offset+1)
+		r := records[0]
+		if r.Offset < p.next {
 			records = records[1:]
 			continue
 		}
-		n := alike(records)
-		if err := p.build(records[:n]); err != nil {
-			return err
+		n := 1
+		if !r.Attrs.IsControl() {
+			n = alike(records)
+			if err := p.build(records[:n]); err != nil {
+				return err
+			}
 		}
 		p.next = records[n-1].Offset + 1
+		p.note(r.LeaderEpoch)
 		records = records[n:]
 	}
 	if len(p.pending) >= sealBytes {
@@ -97,14 +109,32 @@ func (p *part) append(records []*kgo.Record) error {
 	return nil
 }
 
+// note keeps the epoch of the records that were read last.
+func (p *part) note(epoch int32) {
+	if last := len(p.epochs) - 1; last >= 0 && p.epochs[last].epoch == epoch {
+		p.epochs[last].next = p.next
+		return
+	}
+	p.epochs = append(p.epochs, run{epoch, p.next})
+}
+
+// cutOff reports whether records are here that a change of leaders has taken
+// out of the log.
+func (p *part) cutOff(epochEnd func(int32) (int64, bool)) bool {
+	return epochEnd != nil && slices.ContainsFunc(p.epochs, func(r run) bool {
+		end, ended := epochEnd(r.epoch)
+		return ended && end < r.next
+	})
+}
+
 // alike counts the leading records that one batch can hold: offsets without a
-// gap, one timestamp type, and one time when the broker gave it.
+// gap, one epoch, one timestamp type, and one time when the broker gave it.
 func alike(records []*kgo.Record) int {
 	head := records[0]
 	n := 1
 	for ; n < min(len(records), batchRecords); n++ {
 		r := records[n]
-		if r.Offset != head.Offset+int64(n) || r.Attrs.IsControl() || r.Attrs.TimestampType() != head.Attrs.TimestampType() {
+		if r.Offset != head.Offset+int64(n) || r.Attrs.IsControl() || r.LeaderEpoch != head.LeaderEpoch || r.Attrs.TimestampType() != head.Attrs.TimestampType() {
 			break
 		}
 		if head.Attrs.TimestampType() == logAppendTime && !r.Timestamp.Equal(head.Timestamp) {
@@ -142,22 +172,24 @@ func (p *part) build(records []*kgo.Record) error {
 	return nil
 }
 
-// hold returns the files that have rows from first on, and the offset up to
+// hold returns the files that have rows from w.First on, and the offset up to
 // which they are complete. The caller releases each.
-func (p *part) hold(ctx context.Context, first int64) (held []*chunk, next int64, err error) {
+func (p *part) hold(ctx context.Context, w Want) (held []*chunk, next int64, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	switch {
+	case p.closed:
 		return nil, 0, errRestarted
-	}
-	if first < p.first {
-		return nil, 0, fmt.Errorf("%w: %s begins at %d, not at %d", ErrTrimmed, p.options.Partition, p.first, first)
+	case w.First < p.first:
+		return nil, 0, fmt.Errorf("%w: %s begins at %d, not at %d", ErrTrimmed, p.options.Partition, p.first, w.First)
+	case p.cutOff(w.EpochEnd):
+		return nil, 0, fmt.Errorf("%w: records of %s were cut off", errRestarted, p.options.Partition)
 	}
 	if err := p.seal(ctx); err != nil {
 		return nil, 0, err
 	}
 	for _, c := range p.chunks {
-		if c.Next > first {
+		if c.Next > w.First {
 			c.users++
 			held = append(held, c)
 		}
@@ -270,6 +302,7 @@ func (p *part) trim(mark int64) (overtaken bool) {
 	if len(p.chunks) > 0 {
 		p.first = p.chunks[0].First
 	}
+	p.epochs = slices.DeleteFunc(p.epochs, func(r run) bool { return r.next <= p.first })
 	return overtaken
 }
 

@@ -78,6 +78,18 @@ func (r *reader) run() {
 			return
 		}
 		var failed error
+		fetches.EachTopic(func(f kgo.FetchTopic) {
+			// A broker told the client which topic has the name: it may know of
+			// the one before, or already of the next.
+			if f.TopicID != (topic.ID{}) && f.TopicID != r.id {
+				failed = fmt.Errorf("records came of another topic of that name, %s", topic.ID(f.TopicID))
+			}
+		})
+		if failed != nil {
+			r.tails.options.Log.Info("the tail of a topic begins anew", "topic", r.name, "err", failed)
+			r.end(errRestarted)
+			return
+		}
 		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 			if p := r.part(f.Partition); p != nil {
 				failed = errors.Join(failed, p.append(f.Records))
@@ -186,7 +198,7 @@ func (r *reader) snapshot(request Request) (*Snapshot, error) {
 		}
 	}
 	for _, w := range request.Wants {
-		chunks, next, err := r.part(w.Partition).hold(r.ctx, w.First)
+		chunks, next, err := r.part(w.Partition).hold(r.ctx, w)
 		if err != nil {
 			s.Release()
 			return nil, err

@@ -24,12 +24,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/chronik-stream/chronik/internal/columnar"
@@ -48,6 +46,8 @@ type Options struct {
 	Seeds func() []string
 	// Client holds what else a client needs: TLS, SASL, a dialer.
 	Client []ClientOption
+	// Exists reports whether the topic of that name still has that ID; nil: yes.
+	Exists func(name string, id topic.ID) bool
 
 	Log *slog.Logger
 }
@@ -69,6 +69,16 @@ type Want struct {
 	Partition int32
 	First     int64 // the columnar mark: rows below it are in the table's files
 	Target    int64 // wait until every committed record below it is here
+	// EpochEnd returns the offset at which a leader epoch ended, if it did. Records
+	// of it from there on, which were read before it ended, are not of the log any
+	// more. Nil: no epoch has ended.
+	EpochEnd func(epoch int32) (end int64, ended bool)
+}
+
+// End is where a partition's log ends, and in which leader epoch that was.
+type End struct {
+	Offset int64
+	Epoch  int32 // −1: not known
 }
 
 // Request asks for the rows of one topic.
@@ -105,6 +115,9 @@ func (s *Snapshot) Release() { s.once.Do(s.release) }
 // manifest covers them. Ask again with the newer mark; if that is not newer,
 // with Restart.
 var ErrTrimmed = errors.New("tail trimmed")
+
+// ErrGone means: the topic of that name has another ID now, or is no more.
+var ErrGone = errors.New("topic is gone")
 
 // ErrClosed: the node is going away.
 var ErrClosed = errors.New("tail closed")
@@ -175,7 +188,7 @@ func (t *Tails) Close() {
 
 // Read returns a snapshot of the topic's tail once it has reached every target.
 // A target of 0 waits for nothing. Errors: *LaggingError when ctx ends first;
-// ErrTrimmed; ErrClosed.
+// ErrTrimmed; ErrGone; ErrClosed.
 func (t *Tails) Read(ctx context.Context, request Request) (*Snapshot, error) {
 	for {
 		r, err := t.reader(request)
@@ -214,6 +227,9 @@ func (t *Tails) reader(request Request) (*reader, error) {
 	defer t.mu.Unlock()
 	if t.closed {
 		return nil, ErrClosed
+	}
+	if t.gone(request.Topic, request.ID) {
+		return nil, ErrGone
 	}
 	r := t.readers[request.ID]
 	if r == nil {
@@ -305,8 +321,13 @@ func (t *Tails) Drop(id topic.ID) {
 	r := t.readers[id]
 	t.mu.Unlock()
 	if r != nil {
+		r.end(ErrGone)
 		t.forget(r)
 	}
+}
+
+func (t *Tails) gone(name string, id topic.ID) bool {
+	return t.options.Exists != nil && !t.options.Exists(name, id)
 }
 
 // Expire ends the readers of topics that no query asked for since.
@@ -326,58 +347,6 @@ func (t *Tails) Expire(since time.Time) {
 
 // Bytes is what the tails hold now, on disk and in memory.
 func (t *Tails) Bytes() int64 { return t.budget.used() }
-
-// Ends returns, for each of a topic's partitions, the offset below which every
-// acknowledged record can be read: the last stable offset. It asks the brokers
-// again and again until it has them all or ctx ends, and then returns what it
-// has with a *LaggingError that names the rest.
-func (t *Tails) Ends(ctx context.Context, name string, partitions int32) (map[int32]int64, error) {
-	return t.list(ctx, name, partitions, (*kadm.Client).ListCommittedOffsets)
-}
-
-// Starts is Ends for where the logs begin: below it everything is deleted.
-func (t *Tails) Starts(ctx context.Context, name string, partitions int32) (map[int32]int64, error) {
-	return t.list(ctx, name, partitions, (*kadm.Client).ListStartOffsets)
-}
-
-func (t *Tails) list(ctx context.Context, name string, partitions int32, ask func(*kadm.Client, context.Context, ...string) (kadm.ListedOffsets, error)) (map[int32]int64, error) {
-	client, err := t.adminClient()
-	if err != nil {
-		return nil, err
-	}
-	offsets := make(map[int32]int64, partitions)
-	for {
-		listed, err := ask(kadm.NewClient(client), ctx, name)
-		if err == nil {
-			err = listed.Error()
-		}
-		for p := range partitions {
-			if o, ok := listed.Lookup(name, p); ok && o.Err == nil && o.Offset >= 0 {
-				offsets[p] = o.Offset
-			}
-		}
-		if len(offsets) == int(partitions) {
-			return offsets, nil
-		}
-		t.reseed(client)
-		select {
-		case <-ctx.Done():
-			return offsets, missing(name, partitions, offsets, errors.Join(ctx.Err(), err))
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-func missing(name string, partitions int32, known map[int32]int64, cause error) error {
-	e := &LaggingError{Topic: name, Cause: cause}
-	for p := range partitions {
-		if _, ok := known[p]; !ok {
-			e.Partitions = append(e.Partitions, Lag{Partition: p, Next: -1, Target: -1})
-		}
-	}
-	slices.SortFunc(e.Partitions, func(a, b Lag) int { return int(a.Partition - b.Partition) })
-	return e
-}
 
 func (t *Tails) adminClient() (*kgo.Client, error) {
 	t.mu.Lock()

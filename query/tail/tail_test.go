@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,11 +81,11 @@ func TestEveryRecordFromTheMarkToTheTargetIsThereOnce(t *testing.T) {
 	}
 	tails := open(t, b, 0)
 	ctx := within(t, 10*time.Second)
-	ends, err := tails.Ends(ctx, "orders", 2)
+	ends, err := tails.Ends(ctx, "orders", id, 2)
 	require.NoError(t, err)
-	require.Equal(t, map[int32]int64{0: 30, 1: 30}, ends)
+	require.Equal(t, map[int32]End{0: {30, 0}, 1: {30, 0}}, ends)
 
-	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 7, 30}, {1, 0, 30}}})
+	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 7, Target: 30}, {Partition: 1, First: 0, Target: 30}}})
 	require.NoError(t, err)
 	defer s.Release()
 	require.Equal(t, map[int32]int64{0: 30, 1: 30}, s.Next)
@@ -102,7 +103,7 @@ func TestARecordIsThereAsSoonAsItWasAcknowledged(t *testing.T) {
 	ctx := within(t, 20*time.Second)
 	for n := int64(1); n <= 60; n++ {
 		b.Produce(t, 0, 0, "v")
-		s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, n}}})
+		s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 0, Target: n}}})
 		require.NoError(t, err)
 		offsets, _ := rows(t, s, 0, 0)
 		require.Equal(t, sequence(0, n), offsets)
@@ -116,7 +117,7 @@ func TestMarkersOfTransactionsMoveThePositionOnly(t *testing.T) {
 	b.Produce(t, 0, 0, "a")
 	b.Produce(t, 0, batch.Control|batch.Transactional, "\x00\x00\x00\x00\x00\x00")
 	tails := open(t, b, 0)
-	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 2}}})
+	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 0, Target: 2}}})
 	require.NoError(t, err)
 	defer s.Release()
 	offsets, _ := rows(t, s, 0, 0)
@@ -128,14 +129,14 @@ func TestAPartitionThatLagsIsNamed(t *testing.T) {
 	b := tailtest.New(t, "orders", 2)
 	b.Produce(t, 0, 0, "a")
 	tails := open(t, b, 0)
-	_, err := tails.Read(within(t, 2*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 1}, {1, 0, 5}}})
+	_, err := tails.Read(within(t, 2*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 0, Target: 1}, {Partition: 1, First: 0, Target: 5}}})
 	var lagging *LaggingError
 	require.ErrorAs(t, err, &lagging)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Equal(t, []Lag{{1, 0, 5}}, lagging.Partitions)
 
 	b.Mute(true)
-	ends, err := tails.Ends(within(t, 300*time.Millisecond), "orders", 2)
+	ends, err := tails.Ends(within(t, 300*time.Millisecond), "orders", id, 2)
 	require.Empty(t, ends)
 	require.ErrorAs(t, err, &lagging)
 	require.Len(t, lagging.Partitions, 2)
@@ -144,7 +145,7 @@ func TestAPartitionThatLagsIsNamed(t *testing.T) {
 func TestWithoutATargetNothingIsAwaited(t *testing.T) {
 	b := tailtest.New(t, "orders", 1)
 	tails := open(t, b, 0)
-	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 3, 0}}})
+	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 3, Target: 0}}})
 	require.NoError(t, err)
 	require.Equal(t, map[int32]int64{0: 3}, s.Next)
 	s.Release()
@@ -155,7 +156,7 @@ func TestTrimmedRowsStayForTheirSnapshotAndAreRefusedToOthers(t *testing.T) {
 	b.Produce(t, 0, 0, "a", "b", "c")
 	tails := open(t, b, 0)
 	ctx := within(t, 10*time.Second)
-	request := Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 3}}}
+	request := Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 0, Target: 3}}}
 	held, err := tails.Read(ctx, request)
 	require.NoError(t, err)
 	tails.Trim(id, map[int32]int64{0: 3})
@@ -170,7 +171,7 @@ func TestTrimmedRowsStayForTheirSnapshotAndAreRefusedToOthers(t *testing.T) {
 	require.Zero(t, tails.Bytes())
 
 	b.Produce(t, 0, 0, "d")
-	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 3, 4}}})
+	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 3, Target: 4}}})
 	require.NoError(t, err)
 	offsets, _ = rows(t, s, 0, 0)
 	require.Equal(t, []int64{3}, offsets)
@@ -188,12 +189,12 @@ func TestAMarkThatOvertakesTheReaderMovesIt(t *testing.T) {
 	b := tailtest.New(t, "orders", 1)
 	tails := open(t, b, 0)
 	ctx := within(t, 10*time.Second)
-	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 0}}})
+	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 0, Target: 0}}})
 	require.NoError(t, err)
 	s.Release()
 	tails.Trim(id, map[int32]int64{0: 5})
 	b.Produce(t, 0, 0, "0", "1", "2", "3", "4", "5", "6")
-	s, err = tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{0, 5, 7}}})
+	s, err = tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 5, Target: 7}}})
 	require.NoError(t, err)
 	offsets, _ := rows(t, s, 0, 0)
 	require.Equal(t, []int64{5, 6}, offsets)
@@ -205,7 +206,7 @@ func TestALogThatBeginsLaterIsReadFromItsStart(t *testing.T) {
 	b.StartAt(0, 100)
 	b.Produce(t, 0, 0, "a")
 	tails := open(t, b, 0)
-	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 40, 101}}})
+	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 40, Target: 101}}})
 	require.NoError(t, err)
 	offsets, _ := rows(t, s, 0, 0)
 	require.Equal(t, []int64{100}, offsets)
@@ -218,14 +219,14 @@ func TestPastTheBudgetReadingStopsAndTheReasonIsSaid(t *testing.T) {
 		b.Produce(t, 0, 0, strings.Repeat("x", 100_000))
 	}
 	tails := open(t, b, 1<<20)
-	_, err := tails.Read(within(t, 500*time.Millisecond), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 64}}})
+	_, err := tails.Read(within(t, 500*time.Millisecond), Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 0, Target: 64}}})
 	var lagging *LaggingError
 	require.ErrorAs(t, err, &lagging)
 	require.True(t, lagging.Full)
 	require.Less(t, tails.Bytes(), int64(8<<20), "what a client has under way")
 
 	tails.Trim(id, map[int32]int64{0: 60})
-	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 60, 64}}})
+	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 60, Target: 64}}})
 	require.NoError(t, err)
 	offsets, _ := rows(t, s, 0, 60)
 	require.Equal(t, sequence(60, 64), offsets)
@@ -236,7 +237,7 @@ func TestATopicThatNobodyAsksForIsLetGo(t *testing.T) {
 	b := tailtest.New(t, "orders", 1)
 	b.Produce(t, 0, 0, "a")
 	tails := open(t, b, 0)
-	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 1}}})
+	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 0, Target: 1}}})
 	require.NoError(t, err)
 	tails.Expire(time.Now().Add(-time.Hour))
 	require.Len(t, tails.Active(), 1)
@@ -251,7 +252,7 @@ func TestATopicThatNobodyAsksForIsLetGo(t *testing.T) {
 	require.Empty(t, left)
 
 	tails.Close()
-	_, err = tails.Read(t.Context(), Request{Topic: "orders", ID: id, Wants: []Want{{0, 0, 1}}})
+	_, err = tails.Read(t.Context(), Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 0, Target: 1}}})
 	require.True(t, errors.Is(err, ErrClosed))
 }
 
@@ -268,7 +269,7 @@ func TestManySmallSealsLeaveFewFiles(t *testing.T) {
 	var held []*chunk
 	for n := range 200 {
 		require.NoError(t, p.append(someRecords(int64(n)*10, 10)))
-		chunks, next, err := p.hold(t.Context(), 0)
+		chunks, next, err := p.hold(t.Context(), Want{})
 		require.NoError(t, err)
 		require.EqualValues(t, (n+1)*10, next)
 		require.LessOrEqual(t, len(chunks), 6)
@@ -289,7 +290,63 @@ func TestStartsAreWhereTheLogsBegin(t *testing.T) {
 	b.StartAt(1, 100)
 	b.Produce(t, 1, 0, "a")
 	tails := open(t, b, 0)
-	starts, err := tails.Starts(within(t, 10*time.Second), "orders", 2)
+	starts, err := tails.Starts(within(t, 10*time.Second), "orders", id, 2)
 	require.NoError(t, err)
 	require.Equal(t, map[int32]int64{0: 0, 1: 100}, starts)
+}
+
+func TestRecordsThatAChangeOfLeadersCutOffAreNoPartOfASnapshot(t *testing.T) {
+	p := newPart(t.TempDir(), columnar.TailOptions("t", topic.Partition{}), 0, newBudget(1<<40))
+	defer p.close()
+	records := someRecords(0, 20)
+	for _, r := range records[10:] {
+		r.LeaderEpoch = 3
+	}
+	require.NoError(t, p.append(records))
+	for _, c := range []struct {
+		ends map[int32]int64
+		cut  bool
+	}{
+		{map[int32]int64{0: 10}, false},
+		{map[int32]int64{0: 10, 3: 20}, false},
+		{map[int32]int64{0: 10, 3: 19}, true},
+		{map[int32]int64{0: 9, 3: 9}, true},
+	} {
+		held, _, err := p.hold(t.Context(), Want{EpochEnd: func(epoch int32) (int64, bool) { end, ok := c.ends[epoch]; return end, ok }})
+		require.Equal(t, c.cut, errors.Is(err, errRestarted), c.ends)
+		for _, chunk := range held {
+			chunk.release()
+		}
+	}
+	p.trim(20)
+	_, _, err := p.hold(t.Context(), Want{First: 20, EpochEnd: func(int32) (int64, bool) { return 0, true }})
+	require.NoError(t, err, "what is in files is not asked again")
+}
+
+func TestATopicThatIsGoneIsNotReadByItsName(t *testing.T) {
+	b := tailtest.New(t, "orders", 1)
+	b.Produce(t, 0, 0, "a")
+	var remade atomic.Bool
+	tails, err := Open(Options{
+		Dir: filepath.Join(t.TempDir(), "tail"), Seeds: func() []string { return []string{b.Address()} },
+		Exists: func(string, topic.ID) bool { return !remade.Load() },
+	})
+	require.NoError(t, err)
+	defer tails.Close()
+	ctx := within(t, 10*time.Second)
+	request := Request{Topic: "orders", ID: id, Wants: []Want{{Target: 5}}}
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := tails.Read(ctx, request)
+		waiting <- err
+	}()
+	require.Eventually(t, func() bool { return len(tails.Active()) == 1 }, 10*time.Second, time.Millisecond)
+	remade.Store(true)
+	tails.Drop(id)
+	require.ErrorIs(t, <-waiting, ErrGone)
+	require.Empty(t, tails.Active())
+	_, err = tails.Read(ctx, request)
+	require.ErrorIs(t, err, ErrGone)
+	_, err = tails.Ends(ctx, "orders", id, 1)
+	require.ErrorIs(t, err, ErrGone)
 }
