@@ -56,7 +56,7 @@ const (
 	timeoutMax     = 24 * time.Hour
 	describeWait   = 5 * time.Second
 	coldEndsWait   = time.Second // for the log's end, which a cold answer only mentions
-	tailIdle       = 10 * time.Minute
+	tailIdle       = time.Minute
 	drainWait      = 10 * time.Second
 	trimIntervalMs = 200
 )
