@@ -25,7 +25,7 @@ type sqlAnswer struct {
 			HighWatermark int64 `json:"high_watermark"`
 		} `json:"partitions"`
 	} `json:"coverage"`
-	Stats map[string]int64 `json:"stats"`
+	Stats map[string]any `json:"stats"`
 }
 
 var httpClient = &http.Client{Timeout: shortly}
