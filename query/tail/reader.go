@@ -31,6 +31,7 @@ type reader struct {
 	mu      sync.Mutex
 	parts   map[int32]*part
 	used    time.Time
+	waiting int           // queries
 	err     error         // the brokers' last, for those who wait in vain
 	over    error         // set once: why this reader serves no more
 	changed chan struct{} // closed and replaced at each change of the above
@@ -63,10 +64,24 @@ func (r *reader) use(request Request, now time.Time) {
 	}
 }
 
-func (r *reader) lastUse() time.Time {
+// idle reports whether no query waits, or came or waited since then.
+func (r *reader) idle(since time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.used
+	return r.waiting == 0 && r.used.Before(since)
+}
+
+// await counts a query that waits, until it calls what is returned.
+func (r *reader) await() (done func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting++
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.waiting--
+		r.used = time.Now()
+	}
 }
 
 // run reads until the reader is closed or has to begin anew.
@@ -157,6 +172,7 @@ func (r *reader) close() {
 
 // wait blocks until every target is reached.
 func (r *reader) wait(ctx context.Context, request Request) error {
+	defer r.await()()
 	for {
 		r.mu.Lock()
 		over, changed, lastErr := r.over, r.changed, r.err

@@ -330,12 +330,12 @@ func (t *Tails) gone(name string, id topic.ID) bool {
 	return t.options.Exists != nil && !t.options.Exists(name, id)
 }
 
-// Expire ends the readers of topics that no query asked for since.
+// Expire ends the readers of topics that no query asked for since, nor waits for.
 func (t *Tails) Expire(since time.Time) {
 	t.mu.Lock()
 	var idle []*reader
 	for _, r := range t.readers {
-		if r.lastUse().Before(since) {
+		if r.idle(since) {
 			idle = append(idle, r)
 		}
 	}

@@ -350,3 +350,27 @@ func TestATopicThatIsGoneIsNotReadByItsName(t *testing.T) {
 	_, err = tails.Ends(ctx, "orders", id, 1)
 	require.ErrorIs(t, err, ErrGone)
 }
+
+func TestATopicThatAQueryWaitsForIsNotLetGo(t *testing.T) {
+	b := tailtest.New(t, "orders", 1)
+	tails := open(t, b, 0)
+	ctx, cancel := context.WithCancel(within(t, 10*time.Second))
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{Target: 1}}})
+		waiting <- err
+	}()
+	waits := func() bool {
+		tails.mu.Lock()
+		defer tails.mu.Unlock()
+		r := tails.readers[id]
+		return r != nil && !r.idle(time.Now().Add(time.Hour))
+	}
+	require.Eventually(t, waits, 10*time.Second, time.Millisecond)
+	tails.Expire(time.Now().Add(time.Hour))
+	require.Len(t, tails.Active(), 1)
+	cancel()
+	require.ErrorIs(t, <-waiting, context.Canceled)
+	tails.Expire(time.Now().Add(time.Hour))
+	require.Empty(t, tails.Active())
+}
