@@ -1,7 +1,8 @@
 // Command cluster measures a cluster of processes (etcd, MinIO, brokers) that it
 // starts itself, beside what the stores under it take in the same run: the
 // acknowledgement of durability=object, cold reads, what the metadata store and the
-// bucket are asked, and what it costs that many groups commit. It prints Markdown tables for docs/benchmarks.
+// bucket are asked, what it costs that many groups commit, what SQL clients cost
+// producers, and what a fleet of query nodes does. It prints Markdown tables for docs/benchmarks.
 //
 //	make build tools && go run ./tests/bench/cluster
 //	go run ./tests/bench/cluster -only cold -time 30s
@@ -32,6 +33,9 @@ type bench struct {
 	chronik string
 	seconds time.Duration
 	brokers int
+	think   time.Duration
+	nice    bool
+	note    string // about the cluster that is measured
 	only    []string
 	rows    []row
 }
@@ -45,7 +49,9 @@ func main() {
 	flag.StringVar(&b.chronik, "chronik", "bin/chronik", "the binary")
 	flag.DurationVar(&b.seconds, "time", 20*time.Second, "how long each load lasts")
 	flag.IntVar(&b.brokers, "brokers", 3, "brokers")
-	flag.StringVar(&only, "only", "", "comma list of: object, cold, metadata, failover, moves, groups")
+	flag.StringVar(&only, "only", "", "comma list of: object, cold, metadata, failover, moves, groups, load, fleet")
+	flag.DurationVar(&b.think, "think", time.Second, "how long a SQL client pauses behind an answer")
+	flag.BoolVar(&b.nice, "nice", false, "let query nodes run at the lowest priority, as a stand-in for machines of their own")
 	flag.Parse()
 	if only != "" {
 		b.only = strings.Split(only, ",")
@@ -75,9 +81,12 @@ func (b *bench) run(ctx context.Context) error {
 		if b.only != nil && !slices.Contains(b.only, part.name) {
 			continue
 		}
-		if err := b.in(ctx, part.settings, part.f); err != nil {
+		if err := b.in(ctx, harness.Options{Settings: part.settings}, part.f); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
+	}
+	if err := b.queries(ctx); err != nil {
+		return err
 	}
 	fmt.Println("| what | figure | beside it, in the same run |\n|---|---|---|")
 	for _, r := range b.rows {
@@ -86,8 +95,44 @@ func (b *bench) run(ctx context.Context) error {
 	return nil
 }
 
+// queries runs the parts with query nodes, which stand behind HAProxy.
+func (b *bench) queries(ctx context.Context) error {
+	wanted := func(name string) bool { return b.only == nil || slices.Contains(b.only, name) }
+	if !wanted("load") && !wanted("fleet") {
+		return nil
+	}
+	haproxy, err := harness.FindHAProxy()
+	if err != nil {
+		return err
+	}
+	// Files soon: what is measured is files and tail together.
+	o := harness.Options{Queries: 2, Compactors: 1, HAProxy: haproxy, Settings: []string{"compactor.first_age=10s"}}
+	if wanted("load") {
+		if err := b.in(ctx, o, b.load); err != nil {
+			return fmt.Errorf("load: %w", err)
+		}
+	}
+	if !wanted("fleet") {
+		return nil
+	}
+	settings := o.Settings
+	for _, way := range []struct {
+		queries  int
+		affinity string
+	}{{1, "topic"}, {2, "topic"}, {3, "topic"}, {3, "none"}} {
+		o.Queries, o.Settings, b.note = way.queries, append(slices.Clip(settings), "query.affinity="+way.affinity), ""
+		if way.affinity == "none" {
+			b.note = " without affinity"
+		}
+		if err := b.in(ctx, o, b.fleet); err != nil {
+			return fmt.Errorf("fleet of %d: %w", way.queries, err)
+		}
+	}
+	return nil
+}
+
 // in runs a part in a cluster of its own.
-func (b *bench) in(ctx context.Context, settings []string, f func(context.Context, *harness.Cluster) error) (err error) {
+func (b *bench) in(ctx context.Context, o harness.Options, f func(context.Context, *harness.Cluster) error) (err error) {
 	dir, err := os.MkdirTemp("", "chronik-bench-")
 	if err != nil {
 		return err
@@ -97,13 +142,20 @@ func (b *bench) in(ctx context.Context, settings []string, f func(context.Contex
 	if err != nil {
 		return err
 	}
-	c, err := harness.Start(ctx, harness.Options{
-		Dir: dir, Chronik: binary, MinIO: true, Brokers: b.brokers, Settings: settings,
-	})
+	o.Dir, o.Chronik, o.MinIO, o.Brokers = dir, binary, true, b.brokers
+	c, err := harness.New(o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
+	for _, n := range c.Queries {
+		if b.nice {
+			n.Args = append([]string{"nice", "-n", "19"}, n.Args...)
+		}
+	}
+	if err := c.Start(ctx); err != nil {
+		return err
+	}
 	return f(ctx, c)
 }
 
