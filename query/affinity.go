@@ -3,6 +3,7 @@ package query
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -17,8 +18,12 @@ type place int
 const (
 	here     place = iota // this one
 	anywhere              // this one or another: who asks can hand it on
-	handedOn              // this one, at once or not at all: another one handed it on
+	handedOn              // this one, soon or not at all: another one handed it on
 )
+
+// handedOnWait is how long a query waits for a place where its topic is at hand:
+// longer than most queries run. Elsewhere its topic has to be read anew.
+const handedOnWait = 250 * time.Millisecond
 
 // elsewhereError says that another node is to answer.
 type elsewhereError struct{ member metastore.Member }

@@ -85,10 +85,10 @@ func (n *Node) explain(ctx context.Context, query string, analyze bool, want fre
 	if err := n.evaluate(ctx, plan, nil); err != nil {
 		return nil, err
 	}
-	if err := n.running.Acquire(ctx, 1); err != nil {
-		return nil, unavailable("the node is busy with other queries")
+	if err := n.admit(ctx, here); err != nil {
+		return nil, err
 	}
-	defer n.running.Release(1)
+	defer n.leave()
 
 	for attempt := 1; ; attempt++ {
 		answer, err := n.explainOnce(ctx, plan, analyze, want)

@@ -160,12 +160,14 @@ func (c *cursor) Stats() stats {
 }
 
 // admit waits for a place among the running queries. What another node handed on
-// does not wait: that node can answer it as well.
+// does not wait for long: that node can answer it as well.
 func (n *Node) admit(ctx context.Context, at place) error {
-	if at == handedOn && !n.running.TryAcquire(1) {
-		return unavailable("the node is busy with other queries")
+	if at == handedOn {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, handedOnWait)
+		defer cancel()
 	}
-	if at != handedOn && n.running.Acquire(ctx, 1) != nil {
+	if n.running.Acquire(ctx, 1) != nil {
 		return unavailable("the node is busy with other queries")
 	}
 	n.active.Add(1)

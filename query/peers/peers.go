@@ -29,7 +29,7 @@ import (
 )
 
 // HopHeader is set on a request that was handed on, to the node that did it. It
-// asks to be answered at once or not at all.
+// asks to be answered soon or not at all.
 const HopHeader = "X-Chronik-Hop"
 
 const (

@@ -229,6 +229,9 @@ func brokers(c *harness.Cluster) []string {
 }
 
 func quantiles(all []time.Duration) (p50, p99 time.Duration) {
+	if len(all) == 0 {
+		return 0, 0
+	}
 	slices.Sort(all)
 	at := func(q float64) time.Duration {
 		return all[min(int(q*float64(len(all))), len(all)-1)].Round(10 * time.Microsecond)
