@@ -2,22 +2,25 @@ package query
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/chronik-stream/chronik/query/answer"
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/gate"
 )
 
 // explainRequest is the body of POST /_sql/explain.
 type explainRequest struct {
-	Query     string    `json:"query"`
-	Analyze   bool      `json:"analyze"`
-	Timeout   *float64  `json:"timeout_secs"`
-	Freshness freshness `json:"freshness"`
+	Query      string            `json:"query"`
+	Parameters []json.RawMessage `json:"parameters"`
+	Analyze    bool              `json:"analyze"`
+	Timeout    *float64          `json:"timeout_secs"`
+	Freshness  freshness         `json:"freshness"`
 }
 
 // explanation is the answer to it.
@@ -51,38 +54,38 @@ func (n *Node) postExplain(c *gin.Context) {
 		return
 	}
 	// What is asked for here is checked as the query itself would be.
-	asked := sqlRequest{Query: request.Query, Timeout: request.Timeout, Freshness: request.Freshness}
-	_, within, err := asked.check(n.config.Timeout)
+	query := sqlRequest{Query: request.Query, Parameters: request.Parameters, Timeout: request.Timeout, Freshness: request.Freshness}
+	a, err := query.asked(answer.FormatJSON, n.config.Timeout)
 	if err != nil {
 		n.fail(c, err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), within)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), a.within)
 	defer cancel()
-	answer, err := n.explain(ctx, request.Query, request.Analyze, asked.Freshness)
+	explained, err := n.explain(ctx, a.statement, request.Analyze)
 	if err != nil {
-		f := failureOf(timeoutNamed(err, within))
+		f := failureOf(timeoutNamed(err, a.within))
 		if f.Code == "INVALID_QUERY" {
 			f.Type = "ExplainError"
 		}
 		n.fail(c, f)
 		return
 	}
-	answer.Took = float64(time.Since(began).Microseconds()) / 1000
-	c.JSON(http.StatusOK, answer)
+	explained.Took = float64(time.Since(began).Microseconds()) / 1000
+	c.JSON(http.StatusOK, explained)
 }
 
 // explain binds a query as if it were to be run, and asks the engine for its
 // plan. Unless it is run, no values are fetched of large files.
-func (n *Node) explain(ctx context.Context, query string, analyze bool, want freshness) (*explanation, error) {
+func (n *Node) explain(ctx context.Context, s statement, analyze bool) (*explanation, error) {
 	if n.engine == nil {
 		return nil, engine.ErrDisabled
 	}
-	plan, err := gate.Check(ctx, n.engine, gate.NewNames(n.topicNames()), query, limitMax)
+	plan, err := gate.Check(ctx, n.engine, gate.NewNames(n.topicNames()), s.SQL, limitMax)
 	if err != nil {
 		return nil, err
 	}
-	if err := n.evaluate(ctx, plan, nil); err != nil {
+	if err := n.evaluate(ctx, plan, s.Parameters); err != nil {
 		return nil, err
 	}
 	if err := n.admit(ctx, here); err != nil {
@@ -91,15 +94,15 @@ func (n *Node) explain(ctx context.Context, query string, analyze bool, want fre
 	defer n.leave()
 
 	for attempt := 1; ; attempt++ {
-		answer, err := n.explainOnce(ctx, plan, analyze, want)
+		explained, err := n.explainOnce(ctx, plan, s, analyze)
 		if !errors.Is(err, engine.ErrFile) || attempt > 1 || ctx.Err() != nil {
-			return answer, err
+			return explained, err
 		}
 	}
 }
 
-func (n *Node) explainOnce(ctx context.Context, plan *gate.Plan, analyze bool, want freshness) (*explanation, error) {
-	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, want, !analyze)
+func (n *Node) explainOnce(ctx context.Context, plan *gate.Plan, s statement, analyze bool) (*explanation, error) {
+	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, s.Freshness, !analyze)
 	defer func() {
 		for _, b := range bounds {
 			b.Release()
@@ -108,7 +111,9 @@ func (n *Node) explainOnce(ctx context.Context, plan *gate.Plan, analyze bool, w
 	if err != nil {
 		return nil, err
 	}
-	explained, err := n.engine.Explain(ctx, engineQuery(plan, byTopic), analyze)
+	q := engineQuery(plan, byTopic)
+	q.Parameters = s.Parameters
+	explained, err := n.engine.Explain(ctx, q, analyze)
 	if err != nil {
 		return nil, n.nameObjects(err, bounds)
 	}

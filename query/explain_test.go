@@ -65,6 +65,12 @@ func TestExplainSaysWhichFilesAreReadAndWhyOthersAreNot(t *testing.T) {
 	require.NotContains(t, e.Plan, c.dir)
 	require.Regexp(t, `READ_PARQUET \(\d+ rows, `, e.Plan)
 
+	// Parameters prune as constants do.
+	written := c.explain(`{"query":"SELECT city FROM orders_cold WHERE offset < 1","analyze":true}`)
+	given := c.explain(`{"query":"SELECT city FROM orders_cold WHERE offset < ?","parameters":[1],"analyze":true}`)
+	require.NotEmpty(t, written.Files.Pruned)
+	require.Equal(t, written.Files, given.Files)
+	require.NotEmpty(t, given.Plan)
 	e = c.explain(`{"query":"SELECT count(*) FROM orders_cold WHERE city IS NULL AND offset < 0"}`)
 	require.Empty(t, e.Files.Read)
 	require.Len(t, e.Files.Pruned, 8)

@@ -56,60 +56,88 @@ func (r *sqlRequest) check(timeout time.Duration) (limit int64, within time.Dura
 	return limit, within, nil
 }
 
+// asked is a request that was checked.
+type asked struct {
+	statement statement
+	options   answer.Options
+	within    time.Duration
+}
+
+// asked checks the request for an answer in a format. A stream has no limit but
+// the one that is asked for, of any size.
+func (r *sqlRequest) asked(format answer.Format, timeout time.Duration) (a asked, err error) {
+	limit := r.Limit
+	streams := format != answer.FormatJSON
+	if streams && limit != nil && *limit > limitMax {
+		r.Limit = nil
+	}
+	if a.statement.Limit, a.within, err = r.check(timeout); err != nil {
+		return a, err
+	}
+	switch {
+	case streams && limit == nil:
+		a.statement.Limit = unlimited
+	case streams:
+		a.statement.Limit = *limit
+	}
+	a.statement.SQL, a.statement.Freshness = r.Query, r.Freshness
+	if a.statement.Parameters, err = parametersOf(r.Parameters); err != nil {
+		return a, err
+	}
+	a.options, err = r.options(format)
+	return a, err
+}
+
 func (n *Node) postSQL(c *gin.Context) {
 	began := time.Now()
+	body, err := readBody(c)
 	var request sqlRequest
-	text, err := readBody(c)
 	if err == nil {
-		err = decodeJSON(text, &request)
+		err = decodeJSON(body, &request)
 	}
 	var format answer.Format
 	if err == nil {
 		format, err = formatOf(c)
+	}
+	var a asked
+	if err == nil {
+		a, err = request.asked(format, n.config.Timeout)
 	}
 	if err != nil {
 		n.fail(c, err)
 		return
 	}
 	if format != answer.FormatJSON {
-		n.postStream(c, format, &request, text)
-		return
+		defer boundSending(c, a.within)()
 	}
-	limit, within, err := request.check(n.config.Timeout)
-	if err != nil {
-		n.fail(c, err)
-		return
-	}
-	options, err := request.options(format)
-	if err != nil {
-		n.fail(c, err)
-		return
-	}
-	parameters, err := parametersOf(request.Parameters)
-	if err != nil {
-		n.fail(c, err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), within)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), a.within)
 	defer cancel()
 	cursor, err := n.openFor(c, func(at place) (*cursor, error) {
-		return n.open(ctx, statement{SQL: request.Query, Parameters: parameters, Limit: limit, Freshness: request.Freshness, Place: at})
-	}, text)
+		s := a.statement
+		s.Place = at
+		return n.open(ctx, s)
+	}, body)
 	if err != nil {
-		n.fail(c, timeoutNamed(err, within))
+		n.fail(c, timeoutNamed(err, a.within))
 		return
 	}
 	if cursor == nil {
 		return
 	}
 	defer cursor.Close()
-	body, rows, err := collect(cursor, options, began)
+	if format != answer.FormatJSON {
+		if err := n.stream(c, cursor, format, a.options); err != nil {
+			n.breakOff(c, format, timeoutNamed(err, a.within))
+		}
+		return
+	}
+	text, rows, err := collect(cursor, a.options, began)
 	if err != nil {
-		n.fail(c, timeoutNamed(err, within))
+		n.fail(c, timeoutNamed(err, a.within))
 		return
 	}
 	n.metrics.addRows(int(rows))
-	c.Data(http.StatusOK, "application/json; charset=utf-8", body)
+	c.Data(http.StatusOK, "application/json; charset=utf-8", text)
 }
 
 // timeoutNamed says how long the request had.

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,58 +69,21 @@ func (r *sqlRequest) options(format answer.Format) (o answer.Options, err error)
 	return o, nil
 }
 
-// postStream answers POST /_sql as a stream: without a limit unless one is asked
-// for, and with as little memory however many rows there are.
-func (n *Node) postStream(c *gin.Context, format answer.Format, request *sqlRequest, body []byte) {
-	limit := int64(unlimited)
-	if request.Limit != nil && *request.Limit > limitMax {
-		limit, request.Limit = *request.Limit, nil // none is too large for a stream
-	} else if request.Limit != nil {
-		limit = *request.Limit
-	}
-	_, within, err := request.check(n.config.Timeout)
-	if err != nil {
-		n.fail(c, err)
-		return
-	}
-	options, err := request.options(format)
-	if err != nil {
-		n.fail(c, err)
-		return
-	}
-	parameters, err := parametersOf(request.Parameters)
-	if err != nil {
-		n.fail(c, err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(c.Request.Context(), within)
-	defer cancel()
-	// Of what another node answers, too: a client that does not read holds both.
+// boundSending ends an answer that the client does not read: what another node
+// answers, too. The function that it returns makes the connection good for the
+// next request.
+func boundSending(c *gin.Context, within time.Duration) (done func()) {
 	connection := http.NewResponseController(c.Writer)
-	if err := connection.SetWriteDeadline(time.Now().Add(within + sendGrace)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		n.fail(c, fmt.Errorf("bound the time to send: %w", err))
-		return
+	if connection.SetWriteDeadline(time.Now().Add(within+sendGrace)) != nil {
+		return func() {} // no connection of the network
 	}
-	defer func() {
-		_ = connection.SetWriteDeadline(time.Time{}) // for the next request; a connection that is gone has none
-	}()
-	cursor, err := n.openFor(c, func(at place) (*cursor, error) {
-		return n.open(ctx, statement{SQL: request.Query, Parameters: parameters, Limit: limit, Freshness: request.Freshness, Place: at})
-	}, body)
-	if err != nil {
-		n.fail(c, timeoutNamed(err, within))
-		return
-	}
-	if cursor == nil {
-		return
-	}
-	defer cursor.Close()
-	if err := n.stream(c, cursor, format, options); err != nil {
-		n.breakOff(c, format, timeoutNamed(err, within))
+	return func() {
+		_ = connection.SetWriteDeadline(time.Time{}) // one that is gone has no next request
 	}
 }
 
-// stream sends a cursor's rows as they come.
+// stream sends a cursor's rows as they come, and takes as little memory however
+// many there are.
 func (n *Node) stream(c *gin.Context, cursor *cursor, format answer.Format, o answer.Options) error {
 	schema, err := withCoverage(cursor.Schema(), cursor.Coverage())
 	if err != nil {
