@@ -8,15 +8,4 @@ import (
 
 // postArrow is POST /_arrow/query: a query that is answered as an Arrow IPC
 // stream whatever the client accepts, for clients without gRPC.
-func (n *Node) postArrow(c *gin.Context) {
-	var request sqlRequest
-	body, err := readBody(c)
-	if err == nil {
-		err = decodeJSON(body, &request)
-	}
-	if err != nil {
-		n.fail(c, err)
-		return
-	}
-	n.postStream(c, answer.FormatArrow, &request, body)
-}
+func (n *Node) postArrow(c *gin.Context) { n.answer(c, answer.FormatArrow) }

@@ -89,15 +89,21 @@ func (r *sqlRequest) asked(format answer.Format, timeout time.Duration) (a asked
 }
 
 func (n *Node) postSQL(c *gin.Context) {
+	format, err := formatOf(c)
+	if err != nil {
+		n.fail(c, err)
+		return
+	}
+	n.answer(c, format)
+}
+
+// answer reads a sqlRequest and answers it in the format.
+func (n *Node) answer(c *gin.Context, format answer.Format) {
 	began := time.Now()
 	body, err := readBody(c)
 	var request sqlRequest
 	if err == nil {
 		err = decodeJSON(body, &request)
-	}
-	var format answer.Format
-	if err == nil {
-		format, err = formatOf(c)
 	}
 	var a asked
 	if err == nil {
