@@ -19,7 +19,7 @@ BENCH    ?= .
 E2E      ?= .
 SIM      ?= 1m
 
-.PHONY: help build test e2e sim compat demo cluster bench lint check fuzz tools race clean
+.PHONY: help build test e2e sim compat flight demo cluster bench lint check fuzz tools race clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ cluster: build ## a whole cluster of processes behind HAProxy, killed and checke
 compat: build ## real Kafka clients against the binary, minutes; UPDATE=1 writes docs/compatibility.md
 	go run ./tests/compat -chronik $(BIN) $(if $(UPDATE),-update)
 
+flight: build ## real clients of Arrow Flight SQL against the binary, a minute; tests/flight
+	go run ./tests/flight -chronik $(BIN)
+
 bench: ## Go benchmarks; BENCH=regexp chooses. Whole-system figures: docs/benchmarks
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(UNIT)
 
@@ -73,7 +76,7 @@ tools: ## what tests and lint run beside Go: MinIO, versitygw, etcd, staticcheck
 $(TOOLS)/staticcheck: tools/go.mod
 	GOBIN=$(TOOLS) go -C tools install honnef.co/go/tools/cmd/staticcheck
 
-check: lint test e2e demo cluster compat ## what CI runs on every change
+check: lint test e2e demo cluster compat flight ## what CI runs on every change
 
 clean: ## remove what was built
 	rm -rf bin .tools coverage.out

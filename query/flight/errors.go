@@ -20,7 +20,7 @@ const errorDomain = "chronik"
 var codeOf = map[string]codes.Code{
 	"INVALID_QUERY": codes.InvalidArgument, "INVALID_REQUEST": codes.InvalidArgument,
 	"UNAUTHORIZED": codes.Unauthenticated, "FORBIDDEN": codes.PermissionDenied,
-	"TOPIC_NOT_FOUND": codes.NotFound, "FEATURE_DISABLED": codes.FailedPrecondition,
+	"TOPIC_NOT_FOUND": codes.NotFound, "FEATURE_DISABLED": codes.Unimplemented,
 	"TOO_LARGE": codes.ResourceExhausted, "RATE_LIMITED": codes.ResourceExhausted,
 	"INTERNAL_ERROR": codes.Internal, "EMBEDDING_ERROR": codes.Unavailable,
 	"UNAVAILABLE": codes.Unavailable, "TIMEOUT": codes.DeadlineExceeded,

@@ -79,6 +79,9 @@ func (b *backend) Describe(_ context.Context, s chronikflight.Statement) (*chron
 	for range strings.Count(s.SQL, "?") {
 		d.Parameters = append(d.Parameters, arrow.BinaryTypes.String)
 	}
+	if strings.HasSuffix(s.SQL, "when") {
+		d.Parameters[0] = arrow.FixedWidthTypes.Timestamp_us
+	}
 	return d, nil
 }
 
@@ -258,7 +261,7 @@ func TestTicketsWrittenByHand(t *testing.T) {
 		"sql:":                      {codes.InvalidArgument, "INVALID_REQUEST"},
 		"sql:  ":                    {codes.InvalidArgument, "INVALID_REQUEST"},
 		"sql:bad":                   {codes.InvalidArgument, "INVALID_QUERY"},
-		`vector:orders:{"query":1}`: {codes.FailedPrecondition, "FEATURE_DISABLED"},
+		`vector:orders:{"query":1}`: {codes.Unimplemented, "FEATURE_DISABLED"},
 		"something else":            {codes.InvalidArgument, "INVALID_REQUEST"},
 		"":                          {codes.InvalidArgument, "INVALID_REQUEST"},
 	} {
@@ -394,6 +397,9 @@ func TestAPreparedStatementTellsItsParameters(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, p.ParameterSchema().NumFields())
 	require.Equal(t, arrow.BinaryTypes.String, p.ParameterSchema().Field(1).Type)
+	p, err = client.Prepare(withTimeout(t), "rows 1 1 ? when")
+	require.NoError(t, err)
+	require.Equal(t, arrow.FixedWidthTypes.Timestamp_us, p.ParameterSchema().Field(0).Type)
 }
 
 func TestOptionsAreHeadersOfTheCall(t *testing.T) {
@@ -530,7 +536,7 @@ func TestWhatWritesIsRefusedByName(t *testing.T) {
 	ctx := withTimeout(t)
 	refused := func(err error, why string) {
 		t.Helper()
-		require.Equal(t, codes.FailedPrecondition, status.Code(err), "%v", err)
+		require.Equal(t, codes.Unimplemented, status.Code(err), "%v", err)
 		require.Equal(t, "FEATURE_DISABLED", reasonOf(err))
 		require.ErrorContains(t, err, why)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/flight"
@@ -12,6 +13,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/oklog/ulid/v2"
+	"google.golang.org/grpc/metadata"
 )
 
 // flightInfo describes the answer to a query and gives the ticket for it. The
@@ -100,10 +102,21 @@ func (s *server) CreatePreparedStatement(ctx context.Context, r flightsql.Action
 	out.IsUpdate, out.DatasetSchema = &update, description.Schema
 	fields := make([]arrow.Field, len(description.Parameters))
 	for i, t := range description.Parameters {
+		if moment, ok := t.(*arrow.TimestampType); ok && isJava(ctx) {
+			t = &arrow.TimestampType{Unit: arrow.Millisecond, TimeZone: moment.TimeZone}
+		}
 		fields[i] = arrow.Field{Name: fmt.Sprintf("$%d", i+1), Type: t, Nullable: true}
 	}
 	out.ParameterSchema = arrow.NewSchema(fields, nil)
 	return out, nil
+}
+
+// isJava reports whether the client is Java's, by which JDBC's driver speaks: it
+// writes milliseconds into timestamps of any unit (as of 18.3), so those are what
+// it is told to write.
+func isJava(ctx context.Context) bool {
+	headers, _ := metadata.FromIncomingContext(ctx)
+	return strings.Contains(strings.Join(headers.Get("user-agent"), " "), "grpc-java")
 }
 
 // DoPutPreparedStatementQuery implements flightsql.Server: the parameters become
