@@ -34,6 +34,7 @@ type bench struct {
 	seconds time.Duration
 	brokers int
 	think   time.Duration
+	share   float64
 	nice    bool
 	note    string // about the cluster that is measured
 	only    []string
@@ -51,6 +52,7 @@ func main() {
 	flag.IntVar(&b.brokers, "brokers", 3, "brokers")
 	flag.StringVar(&only, "only", "", "comma list of: object, cold, metadata, failover, moves, groups, load, fleet")
 	flag.DurationVar(&b.think, "think", time.Second, "how long a SQL client pauses behind an answer")
+	flag.Float64Var(&b.share, "share", 0.3, "part of the most records per second at which SQL clients are added")
 	flag.BoolVar(&b.nice, "nice", false, "let query nodes run at the lowest priority, as a stand-in for machines of their own")
 	flag.Parse()
 	if only != "" {
