@@ -13,10 +13,21 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal asks; once it was heard, a second one kills as usual.
-	context.AfterFunc(ctx, stop)
-	os.Exit(cli.Main(ctx, os.Args[1:], cli.Process{
+	os.Exit(cli.Main(untilAsked(), os.Args[1:], cli.Process{
 		Environment: config.Environ(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 	}))
+}
+
+// untilAsked ends with the first signal, which asks; a second one kills as usual,
+// from before anything shows that the first was heard.
+func untilAsked() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-asked
+		signal.Stop(asked)
+		cancel()
+	}()
+	return ctx
 }
