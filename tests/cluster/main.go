@@ -87,7 +87,9 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	defer s.Close()
 	s.say("all of it answers after %s: kafka=%s http=%s", short(time.Since(s.began)), s.Kafka, s.HTTP)
 	if err := s.act(bounded); err != nil {
-		return errors.Join(err, s.logs())
+		// The reason comes last: what prints this may keep only the end.
+		fmt.Fprintln(os.Stderr, s.logs())
+		return err
 	}
 	if !o.keep {
 		s.say("stop all nodes")
@@ -149,7 +151,7 @@ func (s *show) act(ctx context.Context) (err error) {
 		return err
 	}
 	if !result.OK() || s.load.Failed() > 0 {
-		return errors.New("a promise was broken")
+		return fmt.Errorf("a promise was broken\n%s\n%d records were given up: %v", result, s.load.Failed(), s.load.Failures())
 	}
 	return nil
 }
@@ -253,12 +255,12 @@ func (s *show) pids() string {
 }
 
 // logs are the ends of the logs of Chronik's processes.
-func (s *show) logs() error {
-	var texts []error
+func (s *show) logs() string {
+	var b strings.Builder
 	for _, n := range slices.Backward(s.Nodes()) {
-		texts = append(texts, fmt.Errorf("---- %s (%s)\n%s", n.Name, n.State(), n.Log(4<<10)))
+		fmt.Fprintf(&b, "---- %s (%s)\n%s\n", n.Name, n.State(), n.Log(4<<10))
 	}
-	return errors.Join(texts...)
+	return b.String()
 }
 
 func (s *show) say(format string, args ...any) {

@@ -238,12 +238,17 @@ func (w *Workload) read(t Topic, name string) {
 	}
 }
 
-// rest waits between two questions; false when the workload ends.
+// pause waits between two questions; false when the workload ends.
 func (w *Workload) pause(d time.Duration) bool {
+	return sleep(w.running, d)
+}
+
+// sleep waits; false when ctx ends.
+func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
 		return true
-	case <-w.running.Done():
+	case <-ctx.Done():
 		return false
 	}
 }
@@ -386,15 +391,37 @@ func (w *Workload) Close() error {
 	return nil
 }
 
+// bounds are where the partitions of a topic begin and end. A partition that is
+// just being handed to another broker has no leader for a moment, which admin
+// clients report instead of asking again: it is asked again here.
+func (w *Workload) bounds(ctx context.Context, t Topic) (starts, ends kadm.ListedOffsets, err error) {
+	for {
+		starts, err = w.admin.ListStartOffsets(ctx, t.Name)
+		if err == nil {
+			ends, err = w.admin.ListEndOffsets(ctx, t.Name)
+		}
+		if err == nil {
+			err = errors.Join(starts.Error(), ends.Error())
+		}
+		if err == nil {
+			return starts, ends, nil
+		}
+		// Errors of single brokers come wrapped, and only kadm's own type opens them.
+		var shards *kadm.ShardErrors
+		if errors.As(err, &shards) && len(shards.Errs) > 0 {
+			err = shards.Errs[0].Err
+		}
+		if !kerr.IsRetriable(err) || !sleep(ctx, 200*time.Millisecond) {
+			return nil, nil, fmt.Errorf("ask where %s begins and ends: %w", t.Name, err)
+		}
+	}
+}
+
 // readBack reads a topic whole.
 func (w *Workload) readBack(ctx context.Context, t Topic) error {
-	starts, err := w.admin.ListStartOffsets(ctx, t.Name)
-	ends, err2 := w.admin.ListEndOffsets(ctx, t.Name)
-	if err = errors.Join(err, err2); err == nil {
-		err = errors.Join(starts.Error(), ends.Error())
-	}
+	starts, ends, err := w.bounds(ctx, t)
 	if err != nil {
-		return fmt.Errorf("ask where %s begins and ends: %w", t.Name, err)
+		return err
 	}
 	client, err := w.client(kgo.ConsumeTopics(t.Name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
