@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -44,8 +45,8 @@ type key struct{ pkg, test string }
 // passed on: they are what the go command itself has to say.
 func report(in io.Reader, out io.Writer, verbose bool) (failed bool, err error) {
 	said := make(map[key]*strings.Builder)
-	var skipped []string
-	passed, broken := 0, 0
+	var skipped, broken []string
+	passed := 0
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadString('\n')
@@ -72,7 +73,7 @@ func report(in io.Reader, out io.Writer, verbose bool) (failed bool, err error) 
 		case "fail":
 			failed = true
 			if e.Test != "" {
-				broken++
+				broken = append(broken, fmt.Sprintf("%s %s: %s", short(e.Package), e.Test, complaints(told(said[k]))))
 			}
 			fmt.Fprintf(out, "FAIL  %s %s (%s)\n%s", short(e.Package), e.Test, seconds(e.Elapsed), told(said[k]))
 		case "skip":
@@ -96,7 +97,10 @@ func report(in io.Reader, out io.Writer, verbose bool) (failed bool, err error) 
 	for _, s := range skipped {
 		fmt.Fprintln(out, "skipped:", s)
 	}
-	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", passed, broken, len(skipped))
+	for _, s := range broken {
+		fmt.Fprintln(out, "failed:", s)
+	}
+	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", passed, len(broken), len(skipped))
 	return failed, nil
 }
 
@@ -117,6 +121,27 @@ func reason(said string) string {
 		}
 	}
 	return last
+}
+
+// complaintsMax bounds, in bytes, what is said once more of one failed test.
+const complaintsMax = 400
+
+var complaint = regexp.MustCompile(`^\s*\w+_test\.go:\d+: `)
+
+// complaints are the lines that a test logged in its own file, the last ones if
+// there are many: a test complains at its end, after what it logged on its way.
+func complaints(said string) string {
+	var lines []string
+	for line := range strings.Lines(said) {
+		if complaint.MatchString(line) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	text := strings.Join(lines, "; ")
+	if over := len(text) - complaintsMax; over > 0 {
+		text = "…" + strings.ToValidUTF8(text[over:], "")
+	}
+	return text
 }
 
 func short(pkg string) string {

@@ -23,7 +23,7 @@ go: something else
 	if err != nil || !failed {
 		t.Errorf("failed %v, %v", failed, err)
 	}
-	want := "FAIL  a TestThree (1s)\n    a_test.go:3: it broke\nFAIL  a  (2s)\ngo: something else\nskipped: a TestTwo: a_test.go:2: no such tool\n1 passed, 1 failed, 1 skipped\n"
+	want := "FAIL  a TestThree (1s)\n    a_test.go:3: it broke\nFAIL  a  (2s)\ngo: something else\nskipped: a TestTwo: a_test.go:2: no such tool\nfailed: a TestThree: a_test.go:3: it broke\n1 passed, 1 failed, 1 skipped\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
@@ -39,5 +39,13 @@ func TestReportOfGoodTestsIsShort(t *testing.T) {
 	}
 	if want := "ok    a (600ms)\n1 passed, 0 failed, 0 skipped\n"; out.String() != want {
 		t.Errorf("got %q", out.String())
+	}
+}
+
+func TestALongComplaintKeepsItsEnd(t *testing.T) {
+	said := "    a_test.go:7: on its way\n" + "    what a server logged\n" + "    a_test.go:9: " + strings.Repeat("ä", complaintsMax) + " is the end\n"
+	got := complaints(said)
+	if len(got) > complaintsMax+len("…") || !strings.HasSuffix(got, " is the end") || strings.Contains(got, "on its way") {
+		t.Errorf("%d bytes: %s", len(got), got)
 	}
 }
