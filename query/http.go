@@ -51,9 +51,17 @@ func (n *Node) routes() http.Handler {
 			n.fail(c, disabled(what+" is not available yet"))
 			return
 		}
+		if ofIceberg(c.Request.URL.Path) {
+			icebergFail(c, http.StatusNotFound, "NotFoundException", "this catalog has nothing at "+c.Request.URL.Path)
+			return
+		}
 		n.fail(c, newFailure(http.StatusNotFound, "INVALID_REQUEST", "InvalidRequest", "nothing is served at "+c.Request.URL.Path))
 	})
 	r.NoMethod(func(c *gin.Context) {
+		if ofIceberg(c.Request.URL.Path) {
+			icebergReadOnly(c)
+			return
+		}
 		n.fail(c, newFailure(http.StatusMethodNotAllowed, "INVALID_REQUEST", "InvalidRequest", c.Request.Method+" is not allowed here"))
 	})
 
@@ -100,6 +108,10 @@ func (n *Node) recoverPanics(c *gin.Context) {
 			n.config.Log.Error("a request handler panicked", "id", c.GetString(requestIDHeader), "path", c.Request.URL.Path, "cause", cause)
 			if c.Writer.Written() {
 				panic(http.ErrAbortHandler) // the bug is logged; this cuts the connection
+			}
+			if ofIceberg(c.Request.URL.Path) {
+				icebergFail(c, http.StatusInternalServerError, "InternalServerError", "internal error")
+				return
 			}
 			n.fail(c, newFailure(http.StatusInternalServerError, "INTERNAL_ERROR", "InternalError", "internal error"))
 		}

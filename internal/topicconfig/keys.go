@@ -56,7 +56,7 @@ func columnarKeys() []Key {
 			Doc: "Time partition that a file never crosses, by record timestamp in UTC."},
 		{Name: "columnar.json_schema", Type: String, Default: "", Values: `a JSON object: field to int64, double, bool, text or timestamp`, check: jsonSchema,
 			Doc: "Fixes the columns of JSON fields instead of inferring them file by file."},
-		{Name: "columnar.iceberg", Type: Boolean, Default: "", Values: trueOrFalse, check: boolean, Effect: Stored,
+		{Name: "columnar.iceberg", Type: Boolean, Default: "", Values: trueOrFalse, check: boolean,
 			Doc: "Whether the topic is published as an Iceberg table; true by default where columnar is on in Parquet."},
 	}
 }

@@ -157,6 +157,15 @@ func TestManifestsAreMergedAndOldSnapshotsGo(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, merged, int64(mergeFrom))
 
+	metadata, _, err := Metadata(t.Context(), w.p.Bucket, c.src.Seen.Object)
+	require.NoError(t, err)
+	metadata, err = OnlyReferenced(metadata)
+	require.NoError(t, err)
+	now, err := table.ParseMetadataBytes(metadata)
+	require.NoError(t, err)
+	require.Len(t, now.Snapshots(), 1)
+	require.Equal(t, c.snapshot.SnapshotID, now.CurrentSnapshot().SnapshotID)
+
 	oldest := c.src.Seen.Revision
 	w.p.Retention, w.now = 0, w.now.Add(time.Second)
 	r := w.publish()

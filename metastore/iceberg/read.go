@@ -2,6 +2,8 @@ package iceberg
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -27,6 +29,46 @@ func Metadata(ctx context.Context, bucket objstore.Bucket, object string) (data 
 	}
 	root, err := rootOf(m.Location())
 	return data, root + object, err
+}
+
+// OnlyReferenced is a metadata file without the snapshots that no branch or tag
+// names: what a client reads that wants the table as it is now.
+func OnlyReferenced(data []byte) ([]byte, error) {
+	var m map[string]json.RawMessage
+	var snapshots []json.RawMessage
+	var refs map[string]struct {
+		ID int64 `json:"snapshot-id"`
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("read metadata: %w", err)
+	}
+	if len(m["snapshots"]) == 0 {
+		return data, nil
+	}
+	if err := errors.Join(json.Unmarshal(m["snapshots"], &snapshots), json.Unmarshal(m["refs"], &refs)); err != nil {
+		return nil, fmt.Errorf("read metadata: %w", err)
+	}
+	named := make(map[int64]bool)
+	for _, r := range refs {
+		named[r.ID] = true
+	}
+	kept := make([]json.RawMessage, 0, len(named))
+	for _, s := range snapshots {
+		var snapshot struct {
+			ID int64 `json:"snapshot-id"`
+		}
+		if err := json.Unmarshal(s, &snapshot); err != nil {
+			return nil, fmt.Errorf("read metadata: %w", err)
+		}
+		if named[snapshot.ID] {
+			kept = append(kept, s)
+		}
+	}
+	var err error
+	if m["snapshots"], err = json.Marshal(kept); err != nil {
+		return nil, fmt.Errorf("write metadata: %w", err)
+	}
+	return json.Marshal(m)
 }
 
 // rootOf is the location of the bucket that a table's location lies in.
