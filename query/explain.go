@@ -12,6 +12,7 @@ import (
 	"github.com/chronik-stream/chronik/query/answer"
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/gate"
+	"github.com/chronik-stream/chronik/query/peers"
 )
 
 // explainRequest is the body of POST /_sql/explain.
@@ -88,7 +89,7 @@ func (n *Node) explain(ctx context.Context, s statement, analyze bool) (*explana
 	if err := n.evaluate(ctx, plan, s.Parameters); err != nil {
 		return nil, err
 	}
-	if err := n.admit(ctx, here); err != nil {
+	if err := n.admit(ctx, peers.Here); err != nil {
 		return nil, err
 	}
 	defer n.leave()

@@ -9,11 +9,16 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
+	arrowflight "github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/chronik-stream/chronik/metastore"
 )
@@ -38,6 +43,7 @@ func (c *cluster) join(id string, change func(*Config)) *member {
 	require.NoError(c.t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(c.t, err)
+	front, closeFront := serveWhole(node)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -46,9 +52,10 @@ func (c *cluster) join(id string, change func(*Config)) *member {
 			c.t.Errorf("%s: %v", id, err)
 		}
 	}()
-	registered, err := c.store.RegisterQuery(c.t.Context(), metastore.Member{ID: id, Address: listener.Addr().String()}, 10*time.Second)
+	registered, err := c.store.RegisterQuery(c.t.Context(), metastore.Member{ID: id, Address: front}, 10*time.Second)
 	require.NoError(c.t, err)
 	kill := func() {
+		closeFront()
 		cancel()
 		<-done
 	}
@@ -59,6 +66,28 @@ func (c *cluster) join(id string, change func(*Config)) *member {
 	other := *c
 	other.node, other.url = node, "http://"+listener.Addr().String()
 	return &member{&other, kill}
+}
+
+// serveWhole serves a node's HTTP and its Flight on one port.
+func serveWhole(node *Node) (address string, kill func()) {
+	rpc := grpc.NewServer()
+	arrowflight.RegisterFlightServiceServer(rpc, node.Flight())
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 {
+			rpc.ServeHTTP(w, r)
+			return
+		}
+		node.Handler().ServeHTTP(w, r)
+	}))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	return s.Listener.Addr().String(), func() {
+		rpc.Stop()
+		s.CloseClientConnections()
+		s.Close()
+	}
 }
 
 // pair are two nodes, the first of which is preferred for topic orders.
@@ -99,6 +128,36 @@ func TestAQueryIsAnsweredByTheNodeThatHasItsTopicAtHand(t *testing.T) {
 
 	preferred.kill() // it is still on the list
 	require.Equal(t, []map[string]any{{"s": 3.0}}, other.ask("SELECT sum(a) AS s FROM orders").Rows)
+	require.EqualValues(t, 1, other.node.peers.Declined())
+}
+
+func TestFlightIsAnsweredByTheNodeThatHasItsTopicAtHand(t *testing.T) {
+	c := newCluster(t, 1)
+	preferred, other := c.pair(nil)
+	c.broker.Produce(t, 0, 0, `{"a":1}`)
+	c.compact(0, 1)
+	c.broker.Produce(t, 0, 0, `{"a":2}`)
+	client := other.flight()
+	sum := func() {
+		t.Helper()
+		info, err := client.Execute(t.Context(), "SELECT sum(a) AS s FROM orders")
+		require.Equal(t, []string{"3"}, other.rowsOf(client, info, err))
+	}
+	sum()
+	prepared, err := client.Prepare(t.Context(), "SELECT a FROM orders WHERE a < ?")
+	require.NoError(t, err)
+	require.Equal(t, 1, prepared.ParameterSchema().NumFields())
+	require.EqualValues(t, 3, other.node.peers.Forwarded())
+	require.Zero(t, other.node.tails.Bytes(), "one node follows the topic")
+	require.Zero(t, other.node.cache.Counts().Files)
+	require.Positive(t, preferred.node.cache.Counts().Files)
+
+	_, err = client.Execute(t.Context(), "SELECT nothing FROM orders")
+	require.Equal(t, codes.InvalidArgument, status.Code(err))
+	require.Zero(t, other.node.peers.Declined())
+
+	preferred.kill() // it is still on the list
+	sum()
 	require.EqualValues(t, 1, other.node.peers.Declined())
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/flight"
 	"github.com/chronik-stream/chronik/query/gate"
+	"github.com/chronik-stream/chronik/query/peers"
 	"github.com/chronik-stream/chronik/query/relation"
 )
 
@@ -24,7 +25,7 @@ import (
 // gRPC server. It must not be called after Close.
 func (n *Node) Flight() arrowflight.FlightServer {
 	return flight.New(flight.Options{
-		Backend: flightBackend{n}, Version: version.String(), Log: n.config.Log,
+		Backend: flightBackend{n}, Version: version.String(), Log: n.config.Log, Timeout: n.config.Timeout, Peers: n.peers,
 		Observe: func(method, code string, took time.Duration) { n.metrics.called("flight."+method, code, took) },
 	})
 }
@@ -48,7 +49,7 @@ func (b flightBackend) statementOf(ctx context.Context, s flight.Statement) (sta
 	if err != nil {
 		return statement{}, 0, err
 	}
-	return statement{SQL: s.SQL, Parameters: engineParameters(s.Parameters), Limit: unlimited, Freshness: request.Freshness, Principal: s.Principal.Name}, within, nil
+	return statement{SQL: s.SQL, Parameters: engineParameters(s.Parameters), Limit: unlimited, Freshness: request.Freshness, Principal: s.Principal.Name, Place: s.Place}, within, nil
 }
 
 // engineParameters are the values as the engine has them.
@@ -73,12 +74,21 @@ func (b flightBackend) Query(ctx context.Context, s flight.Statement) (flight.Cu
 	ctx, out.cancel = context.WithTimeout(ctx, within)
 	if out.cursor, err = b.node.open(ctx, asked); err != nil {
 		out.cancel()
-		return nil, timeoutNamed(err, within)
+		return nil, flightError(err, within)
 	}
 	if out.schema, err = withCoverage(out.cursor.Schema(), out.cursor.Coverage()); err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
 	return out, nil
+}
+
+// flightError is an error as package flight expects it.
+func flightError(err error, within time.Duration) error {
+	var elsewhere *peers.Elsewhere
+	if errors.As(err, &elsewhere) {
+		return elsewhere
+	}
+	return timeoutNamed(err, within)
 }
 
 // flightCursor is a cursor with a timeout, whose errors are answers.
@@ -119,7 +129,7 @@ func (b flightBackend) Describe(ctx context.Context, s flight.Statement) (*fligh
 	defer cancel()
 	d, err := b.node.describeQuery(ctx, asked)
 	if err != nil {
-		return nil, timeoutNamed(err, within)
+		return nil, flightError(err, within)
 	}
 	return &flight.Description{Schema: d.Schema, Parameters: d.Parameters}, nil
 }
@@ -130,6 +140,9 @@ func (n *Node) describeQuery(ctx context.Context, s statement) (*engine.Descript
 	}
 	plan, err := gate.Check(ctx, n.engine, gate.NewNames(n.topicNames()), s.SQL, 0)
 	if err != nil {
+		return nil, err
+	}
+	if err := n.elsewhere(plan, s.Place); err != nil {
 		return nil, err
 	}
 	q := engine.Query{SQL: plan.SQL, Parameters: s.Parameters}
@@ -143,7 +156,7 @@ func (n *Node) describeQuery(ctx context.Context, s statement) (*engine.Descript
 		bound.Release()
 		q.Views = append(q.Views, engine.View{Name: t.View, SQL: relation.Select(bound.columns, nil)})
 	}
-	if err := n.admit(ctx, here); err != nil {
+	if err := n.admit(ctx, s.Place); err != nil {
 		return nil, err
 	}
 	defer n.leave()

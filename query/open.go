@@ -11,6 +11,7 @@ import (
 
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/gate"
+	"github.com/chronik-stream/chronik/query/peers"
 	"github.com/chronik-stream/chronik/query/prune"
 	"github.com/chronik-stream/chronik/query/relation"
 	"github.com/chronik-stream/chronik/query/resultcache"
@@ -23,7 +24,7 @@ type statement struct {
 	Limit      int64 // most rows of the answer, or unlimited
 	Freshness  freshness
 	Principal  string // who asks; empty: nobody in particular
-	Place      place
+	Place      peers.Place
 }
 
 // unlimited is the Limit of an answer that may have any number of rows.
@@ -161,8 +162,8 @@ func (c *cursor) Stats() stats {
 
 // admit waits for a place among the running queries. What another node handed on
 // does not wait for long: that node can answer it as well.
-func (n *Node) admit(ctx context.Context, at place) error {
-	if at == handedOn {
+func (n *Node) admit(ctx context.Context, at peers.Place) error {
+	if at == peers.HandedOn {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, handedOnWait)
 		defer cancel()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/chronik-stream/chronik/query/answer"
 	"github.com/chronik-stream/chronik/query/engine"
+	"github.com/chronik-stream/chronik/query/peers"
 )
 
 // sqlRequest is the body of POST /_sql.
@@ -118,7 +119,7 @@ func (n *Node) answer(c *gin.Context, format answer.Format) {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), a.within)
 	defer cancel()
-	cursor, err := n.openFor(c, func(at place) (*cursor, error) {
+	cursor, err := n.openFor(c, func(at peers.Place) (*cursor, error) {
 		s := a.statement
 		s.Place = at
 		return n.open(ctx, s)

@@ -5,6 +5,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/flight/flightsql"
+
+	"github.com/chronik-stream/chronik/metastore"
 )
 
 // actions are those that do something here.
@@ -26,6 +28,17 @@ func (w *wire) ListActions(_ *flight.Empty, stream flight.FlightService_ListActi
 		}
 	}
 	return nil
+}
+
+// DoAction does what ListActions lists. Preparing a statement may be another
+// node's to answer.
+func (w *wire) DoAction(a *flight.Action, stream flight.FlightService_DoActionServer) error {
+	ctx := stream.Context()
+	return w.server.anywhere(ctx,
+		func(ctx context.Context) error { return w.FlightServer.DoAction(a, acting{stream, ctx}) },
+		func(ctx context.Context, m metastore.Member) (bool, error) {
+			return w.server.peers.Do(ctx, m, a, stream)
+		})
 }
 
 // ListFlights: the tables are listed by Flight SQL.

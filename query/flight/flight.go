@@ -28,6 +28,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/chronik-stream/chronik/query/auth"
+	"github.com/chronik-stream/chronik/query/peers"
 )
 
 // Names under which drivers find the topics: SQL may write
@@ -48,6 +49,7 @@ type Statement struct {
 	Freshness  string        // latest, available, cold; empty: the default
 	Timeout    time.Duration // 0: the default
 	Principal  auth.Principal
+	Place      peers.Place // which node may answer
 }
 
 // Cursor is the answer of a running query.
@@ -73,7 +75,8 @@ type Table struct {
 }
 
 // Backend answers queries. Its methods may be called at once; their errors are
-// *envelope.Failure, those of contexts, or internal.
+// *envelope.Failure, those of contexts, *peers.Elsewhere for a statement that may
+// be answered anywhere, or internal.
 type Backend interface {
 	// Query runs a statement until ctx or its timeout ends.
 	Query(ctx context.Context, s Statement) (Cursor, error)
@@ -89,6 +92,8 @@ type Options struct {
 	Backend Backend
 	Auth    auth.Authenticator // nil: everybody is anonymous
 	Version string             // of the product
+	Timeout time.Duration      // of a query that names none and whose call has no deadline
+	Peers   *peers.Peers       // nil: every call is answered here
 	Log     *slog.Logger       // nil: none
 	// Observe is told how each call ended, by the gRPC code's name. Nil: nobody.
 	Observe func(method, code string, took time.Duration)
@@ -102,7 +107,7 @@ func New(o Options) flight.FlightServer {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &server{backend: o.Backend, running: &running{}, info: serverInfo(o.Version)}
+	s := &server{backend: o.Backend, running: &running{}, info: serverInfo(o.Version), timeout: o.Timeout, peers: o.Peers}
 	s.Alloc = memory.DefaultAllocator
 	for id, value := range s.info {
 		if err := s.RegisterSqlInfo(flightsql.SqlInfo(id), value); err != nil {
@@ -118,6 +123,8 @@ type server struct {
 	backend Backend
 	info    flightsql.SqlInfoResultMap
 	running *running
+	timeout time.Duration // 0: none
+	peers   *peers.Peers  // nil: there are none
 }
 
 // wire is Flight as it is on the wire: what is not Flight SQL, and the streams

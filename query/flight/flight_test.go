@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -145,7 +147,7 @@ func (c *cursor) Close() error {
 }
 
 // serve returns a client of a server over b.
-func serve(t *testing.T, o chronikflight.Options) (*flightsql.Client, string) {
+func serve(t *testing.T, o chronikflight.Options) (client *flightsql.Client, address string) {
 	t.Helper()
 	o.Version = "1.2.3"
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -154,7 +156,7 @@ func serve(t *testing.T, o chronikflight.Options) (*flightsql.Client, string) {
 	flight.RegisterFlightServiceServer(s, chronikflight.New(o))
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
-	client, err := flightsql.NewClient(l.Addr().String(), nil, nil, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	client, err = flightsql.NewClient(l.Addr().String(), nil, nil, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, client.Close())
@@ -162,6 +164,29 @@ func serve(t *testing.T, o chronikflight.Options) (*flightsql.Client, string) {
 		require.NoError(t, <-ended)
 	})
 	return client, l.Addr().String()
+}
+
+// serveWhole is a server as a node has it: gRPC and HTTP on one port.
+func serveWhole(t *testing.T, o chronikflight.Options) (address string, kill func()) {
+	t.Helper()
+	rpc := grpc.NewServer()
+	flight.RegisterFlightServiceServer(rpc, chronikflight.New(o))
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 {
+			rpc.ServeHTTP(w, r)
+		}
+	}))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	kill = func() {
+		rpc.Stop()
+		s.CloseClientConnections()
+		s.Close()
+	}
+	t.Cleanup(kill)
+	return s.Listener.Addr().String(), kill
 }
 
 func withTimeout(t *testing.T) context.Context {

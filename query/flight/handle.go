@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/metadata"
+
+	"github.com/chronik-stream/chronik/query/peers"
 )
 
 // handle is what a ticket, or the handle of a prepared statement, carries: the
@@ -79,6 +81,8 @@ func (h handle) withOptions(ctx context.Context) (handle, error) {
 				return h, invalid("the header %s is %q, it must be a number of seconds", name, value)
 			}
 			h.Timeout = time.Duration(seconds * float64(time.Second))
+		case name == strings.ToLower(peers.HopHeader) || name == strings.ToLower(peers.AgentHeader):
+			// Between query nodes.
 		case strings.HasPrefix(name, headerPrefix):
 			return h, invalid("there is no header %s: there are %s and %s", name, freshnessHeader, timeoutHeader)
 		}

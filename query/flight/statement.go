@@ -14,6 +14,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/oklog/ulid/v2"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/chronik-stream/chronik/query/peers"
 )
 
 // flightInfo describes the answer to a query and gives the ticket for it. The
@@ -47,6 +49,9 @@ func (s *server) describe(ctx context.Context, h handle) (*Description, error) {
 	if err != nil {
 		return nil, err
 	}
+	statement.Place = s.placeOf(ctx)
+	ctx, end := s.within(ctx, statement)
+	defer end()
 	return s.backend.Describe(ctx, statement)
 }
 
@@ -116,7 +121,8 @@ func (s *server) CreatePreparedStatement(ctx context.Context, r flightsql.Action
 // it is told to write.
 func isJava(ctx context.Context) bool {
 	headers, _ := metadata.FromIncomingContext(ctx)
-	return strings.Contains(strings.Join(headers.Get("user-agent"), " "), "grpc-java")
+	agents := append(headers.Get("user-agent"), headers.Get(peers.AgentHeader)...)
+	return strings.Contains(strings.Join(agents, " "), "grpc-java")
 }
 
 // DoPutPreparedStatementQuery implements flightsql.Server: the parameters become

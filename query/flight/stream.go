@@ -10,6 +10,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+
+	"github.com/chronik-stream/chronik/metastore"
 )
 
 // messageBytesMax bounds a message but for a single row that is larger: gRPC's
@@ -17,17 +19,69 @@ import (
 // measured here is without the message's head.
 const messageBytesMax = 2 << 20
 
-// stream runs the query of a handle and sends the answer.
-func (s *server) stream(h handle, out flight.FlightService_DoGetServer) (err error) {
-	statement, err := h.statement(out.Context())
+// stream runs the query of a handle and sends the answer, or has another node do
+// that, to which the ticket goes as it came.
+func (s *server) stream(t *flight.Ticket, h handle, to flight.FlightService_DoGetServer) error {
+	statement, err := h.statement(to.Context())
 	if err != nil {
 		return err
 	}
-	ctx, end := s.running.begin(out.Context(), ticketOf{h.ID, statement.Principal})
+	ctx, end := s.running.begin(to.Context(), ticketOf{h.ID, statement.Principal})
 	defer end()
+	ctx, over := s.within(ctx, statement)
+	defer over()
+	out := bounded{to, ctx}
+	return cancelled(ctx, s.anywhere(ctx,
+		func(ctx context.Context) error {
+			statement.Place = s.placeOf(ctx)
+			return s.run(ctx, statement, out)
+		},
+		func(ctx context.Context, m metastore.Member) (bool, error) { return s.peers.Get(ctx, m, t, out) }))
+}
+
+// within bounds a call by the statement's timeout, or else the call's deadline,
+// or the default.
+func (s *server) within(ctx context.Context, statement Statement) (context.Context, context.CancelFunc) {
+	timeout := statement.Timeout
+	if _, has := ctx.Deadline(); timeout <= 0 && !has {
+		timeout = s.timeout
+	}
+	if timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, timeout)
+}
+
+// bounded is a stream whose sending ends with ctx, also when the client does not
+// read.
+type bounded struct {
+	flight.FlightService_DoGetServer
+	ctx context.Context
+}
+
+func (b bounded) Context() context.Context { return b.ctx }
+
+// Send implements flight.FlightService_DoGetServer. After an error the message's
+// bytes may still be read: nothing more is sent.
+func (b bounded) Send(message *flight.FlightData) error {
+	own := &flight.FlightData{
+		FlightDescriptor: message.FlightDescriptor, DataHeader: message.DataHeader, AppMetadata: message.AppMetadata, DataBody: message.DataBody,
+	}
+	sent := make(chan error, 1)
+	go func() { sent <- b.FlightService_DoGetServer.Send(own) }() // ends when the call has, at the latest
+	select {
+	case err := <-sent:
+		return err
+	case <-b.ctx.Done():
+		return context.Cause(b.ctx)
+	}
+}
+
+// run runs a query here.
+func (s *server) run(ctx context.Context, statement Statement, out flight.FlightService_DoGetServer) (err error) {
 	cursor, err := s.backend.Query(ctx, statement)
 	if err != nil {
-		return cancelled(ctx, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, cursor.Close()) }()
 
@@ -38,7 +92,7 @@ func (s *server) stream(h handle, out flight.FlightService_DoGetServer) (err err
 			return w.Close() // sends the schema when there was no batch
 		}
 		if err != nil {
-			return cancelled(ctx, err)
+			return err
 		}
 		if err := send(w, batch); err != nil {
 			return fmt.Errorf("send a batch: %w", err)
@@ -48,7 +102,7 @@ func (s *server) stream(h handle, out flight.FlightService_DoGetServer) (err err
 
 // cancelled prefers to say that another call has ended the query.
 func cancelled(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); errors.Is(cause, errCancelled) {
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errCancelled) {
 		return cause
 	}
 	return err

@@ -34,7 +34,20 @@ func plainTicket(ticket []byte) (h handle, ok bool, err error) {
 }
 
 // GetFlightInfo describes the answer to a command.
-func (w *wire) GetFlightInfo(ctx context.Context, d *flight.FlightDescriptor) (*flight.FlightInfo, error) {
+func (w *wire) GetFlightInfo(ctx context.Context, d *flight.FlightDescriptor) (info *flight.FlightInfo, err error) {
+	err = w.server.anywhere(ctx,
+		func(ctx context.Context) (err error) {
+			info, err = w.flightInfo(ctx, d)
+			return err
+		},
+		w.server.call(func(ctx context.Context, client flight.FlightServiceClient) (err error) {
+			info, err = client.GetFlightInfo(ctx, d)
+			return err
+		}))
+	return info, err
+}
+
+func (w *wire) flightInfo(ctx context.Context, d *flight.FlightDescriptor) (*flight.FlightInfo, error) {
 	h, plain, err := plainTicket(d.GetCmd())
 	switch {
 	case err != nil:
@@ -48,7 +61,20 @@ func (w *wire) GetFlightInfo(ctx context.Context, d *flight.FlightDescriptor) (*
 }
 
 // GetSchema tells the columns of the answer to a command.
-func (w *wire) GetSchema(ctx context.Context, d *flight.FlightDescriptor) (*flight.SchemaResult, error) {
+func (w *wire) GetSchema(ctx context.Context, d *flight.FlightDescriptor) (schema *flight.SchemaResult, err error) {
+	err = w.server.anywhere(ctx,
+		func(ctx context.Context) (err error) {
+			schema, err = w.schema(ctx, d)
+			return err
+		},
+		w.server.call(func(ctx context.Context, client flight.FlightServiceClient) (err error) {
+			schema, err = client.GetSchema(ctx, d)
+			return err
+		}))
+	return schema, err
+}
+
+func (w *wire) schema(ctx context.Context, d *flight.FlightDescriptor) (*flight.SchemaResult, error) {
 	h, plain, err := plainTicket(d.GetCmd())
 	switch {
 	case err != nil:
@@ -71,7 +97,7 @@ func (w *wire) DoGet(t *flight.Ticket, stream flight.FlightService_DoGetServer) 
 	if h, err = h.withOptions(stream.Context()); err != nil {
 		return err
 	}
-	return w.server.stream(h, stream)
+	return w.server.stream(t, h, stream)
 }
 
 // statementTicket reads a ticket whose answer is that of a query; ok is false

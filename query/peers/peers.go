@@ -3,8 +3,8 @@
 //
 // Any node answers any query. But each keeps what it read: files, the records
 // that are in no file yet, answers. So every node prefers, for each topic, the
-// same one of those that live (rendezvous hashing), and hands a request on to
-// it as it came, and what comes back as it comes. There is one hop at most: a
+// same one of those that live (rendezvous hashing), and hands a request, or a
+// call of Arrow Flight, on to it as it came, and what comes back as it comes. There is one hop at most: a
 // request that was handed on says so, and is answered where it arrives.
 //
 // Nothing depends on it. A node that is gone, does not answer, or has enough to
@@ -56,6 +56,7 @@ type Options struct {
 type Peers struct {
 	options   Options
 	transport *http.Transport
+	links     links
 
 	mu      sync.Mutex
 	avoided map[string]time.Time // until then, by id
@@ -76,8 +77,11 @@ func New(o Options) *Peers {
 	}}
 }
 
-// Close lets idle connections go.
-func (p *Peers) Close() { p.transport.CloseIdleConnections() }
+// Close lets connections go.
+func (p *Peers) Close() {
+	p.transport.CloseIdleConnections()
+	p.links.close()
+}
 
 // Forwarded is how many requests another node answered, and Declined how many
 // one was asked and did not.
