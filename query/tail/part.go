@@ -18,13 +18,14 @@ import (
 )
 
 const (
-	sealBytes  = 4 << 20 // of records in memory become a file without a query asking
-	closeBytes = 8 << 20 // a file of so many bytes of records is not merged any more
-	// mergeFactor: a new file takes in those before it that hold at most so many
-	// times its records. Every record is then rewritten a few times at most,
-	// and the open files of a partition shrink by this factor from one to the
-	// next, so they are few.
-	mergeFactor = 4
+	sealBytes = 4 << 20 // of records in memory become a file without a query asking
+
+	// Files are merged by tiers: mergeFan of one tier become one of the next, so a
+	// record is written once for each, and each has fewer files than that. Below
+	// the first tier a file costs more to begin than to fill, and takes in all of
+	// its kind. One of sealBytes is not merged any more.
+	firstTier = 256 << 10 // of records
+	mergeFan  = 4
 
 	batchRecords = 1_000
 	decodedMax   = 1 << 30 // bytes of one batch; ours are made here and are not compressed
@@ -185,8 +186,11 @@ func (p *part) hold(ctx context.Context, w Want) (held []*chunk, next int64, err
 	case p.cutOff(w.EpochEnd):
 		return nil, 0, fmt.Errorf("%w: records of %s were cut off", errRestarted, p.options.Partition)
 	}
-	if err := p.seal(ctx); err != nil {
-		return nil, 0, err
+	// What another query has put into files since this one began to wait is enough.
+	if w.Target == 0 || p.sealed < w.Target {
+		if err := p.seal(ctx); err != nil {
+			return nil, 0, err
+		}
 	}
 	for _, c := range p.chunks {
 		if c.Next > w.First {
@@ -194,21 +198,54 @@ func (p *part) hold(ctx context.Context, w Want) (held []*chunk, next int64, err
 			held = append(held, c)
 		}
 	}
-	return held, p.next, nil
+	return held, p.filed(), nil
 }
 
-// seal writes pending to a file, together with the files before it that are
-// small beside it. After an error everything is as it was.
+// filed is the offset up to which all is in files: markers alone need none.
+func (p *part) filed() int64 {
+	if len(p.pending) == 0 {
+		return p.next
+	}
+	return p.sealed
+}
+
+// mergeable is how many of the last chunks a new one of size takes in.
+func (p *part) mergeable(size int) (n int) {
+	for {
+		t, alike, sum := tier(size), n, size
+		for alike < len(p.chunks) {
+			raw := len(p.chunks[len(p.chunks)-1-alike].raw)
+			if raw == 0 || tier(raw) > t {
+				break
+			}
+			sum += raw
+			alike++
+		}
+		if alike == n || t > 0 && alike-n < mergeFan-1 {
+			return n
+		}
+		n, size = alike, sum
+	}
+}
+
+// tier is that of a file with so many bytes of records.
+func tier(size int) (t int) {
+	for bound := firstTier; size >= bound && bound < sealBytes; bound *= mergeFan {
+		t++
+	}
+	return t
+}
+
+// seal writes pending to a file, together with files before it. After an error everything is as it was.
 func (p *part) seal(ctx context.Context) error {
 	if len(p.pending) == 0 {
 		return nil
 	}
-	from, size := len(p.chunks), len(p.pending)
-	for from > 0 && p.chunks[from-1].raw != nil && len(p.chunks[from-1].raw) <= mergeFactor*size {
-		from--
-		size += len(p.chunks[from].raw)
-	}
+	from, size := len(p.chunks)-p.mergeable(len(p.pending)), len(p.pending)
 	merged := p.chunks[from:]
+	for _, old := range merged {
+		size += len(old.raw)
+	}
 	c := &chunk{part: p, raw: make([]byte, 0, size)}
 	c.First, c.Next, c.Partition = p.sealed, p.next, p.options.Partition.Index
 	for _, old := range merged {
@@ -220,7 +257,7 @@ func (p *part) seal(ctx context.Context) error {
 		return fmt.Errorf("write the tail of %s: %w", p.options.Partition, err)
 	}
 	p.budget.add(c.Size)
-	if size >= closeBytes {
+	if size >= sealBytes {
 		c.raw = nil
 		p.budget.add(-int64(size))
 	}

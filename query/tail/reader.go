@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/internal/columnar"
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -204,26 +206,38 @@ func (r *reader) behind(wants []Want) []Lag {
 	return lags
 }
 
-// snapshot puts everything that was read into files and holds them.
+// snapshot puts what was read into files and holds them.
 func (r *reader) snapshot(request Request) (*Snapshot, error) {
-	s := &Snapshot{Next: map[int32]int64{}}
-	var held []*chunk
-	s.release = func() {
-		for _, c := range held {
-			c.release()
-		}
+	type taken struct {
+		chunks []*chunk
+		next   int64
 	}
-	for _, w := range request.Wants {
-		chunks, next, err := r.part(w.Partition).hold(r.ctx, w)
-		if err != nil {
-			s.Release()
-			return nil, err
+	parts := make([]taken, len(request.Wants))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, w := range request.Wants {
+		group.Go(func() (err error) {
+			parts[i].chunks, parts[i].next, err = r.part(w.Partition).hold(r.ctx, w)
+			return err
+		})
+	}
+	err := group.Wait()
+	s := &Snapshot{Next: map[int32]int64{}, release: func() {
+		for _, p := range parts {
+			for _, c := range p.chunks {
+				c.release()
+			}
 		}
-		held = append(held, chunks...)
-		for _, c := range chunks {
+	}}
+	if err != nil {
+		s.Release()
+		return nil, err
+	}
+	for i, p := range parts {
+		for _, c := range p.chunks {
 			s.Files = append(s.Files, c.File)
 		}
-		s.Next[w.Partition] = next
+		s.Next[request.Wants[i].Partition] = p.next
 	}
 	return s, nil
 }

@@ -4,8 +4,7 @@
 // For every topic that is asked for, a Kafka client reads from the mark,
 // read_committed, and the records are kept as small local Parquet files,
 // written by internal/columnar as the table's own files are, so that both are
-// typed by one rule. Small files are merged as they come, so that their number
-// grows with the logarithm of the records. Rows go when Trim says that a
+// typed by one rule. Small files are merged as they come, so that they stay few. Rows go when Trim says that a
 // manifest covers them and no snapshot holds them; a topic that nobody asks for
 // is let go by Expire.
 //
