@@ -98,6 +98,7 @@ type Broker struct {
 		ownership *ownership.Metrics
 		salvage   *salvage.Metrics
 	}
+	next    *ownership.Next
 	current atomic.Pointer[ingest.Log]
 	waiting atomic.Pointer[string]    // why it is not ready; nil: it is
 	left    atomic.Pointer[time.Time] // when it had a session last; nil: it has one, or has had none
@@ -120,6 +121,7 @@ func New(cfg Config, deps Deps) *Broker {
 		}
 	}
 	b := &Broker{cfg: cfg, deps: deps, log: deps.Log}
+	b.next = ownership.NewNext(cfg.Ownership, b.object)
 	b.metrics.wal = wal.NewMetrics(deps.Registerer)
 	b.metrics.ingest = ingest.NewMetrics(deps.Registerer)
 	b.metrics.ownership = ownership.NewMetrics(deps.Registerer)

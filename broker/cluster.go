@@ -82,6 +82,22 @@ func (c cluster) Leader(p topic.Partition) core.Leader {
 	return core.Leader{Broker: view.Owner.Broker, Epoch: view.Owner.Epoch}
 }
 
+// NextLeader implements api.Cluster.
+func (c cluster) NextLeader(p topic.Partition) (next core.Leader) {
+	c.b.deps.Store.Catalog().View(func(v *metastore.View) {
+		owner, alive := v.Owner(p)
+		switch {
+		case !alive:
+			next.Broker, next.Epoch = c.b.next.Owner(v, p)
+		case owner.Broker == c.b.cfg.ID && c.b.current.Load() == nil:
+			next.Broker = metastore.NoBroker // an ownership of a session that is over
+		default: // most likely this broker, which is about to serve it
+			next = core.Leader{Broker: owner.Broker, Epoch: owner.Epoch}
+		}
+	})
+	return next
+}
+
 // Coordinator implements api.Cluster.
 func (c cluster) Coordinator(group string) (metastore.Broker, bool) {
 	var b metastore.Broker
@@ -95,29 +111,20 @@ func (c cluster) Coordinator(group string) (metastore.Broker, bool) {
 	return b, alive
 }
 
-func (c cluster) WaitLeaders(ctx context.Context, id topic.ID) {
+// Await implements api.Cluster.
+func (c cluster) Await(ctx context.Context, holds func() bool) {
 	for {
-		changed := c.b.deps.Store.Catalog().Changed()
-		t, ok := c.b.deps.Store.Catalog().TopicByID(id)
-		if !ok || c.led(t) {
+		changed, adopted := c.b.deps.Store.Catalog().Changed(), c.b.adopted()
+		if holds() {
 			return
 		}
 		select {
 		case <-changed:
-		case <-c.b.adopted():
+		case <-adopted:
 		case <-ctx.Done():
 			return
 		}
 	}
-}
-
-func (c cluster) led(t *metastore.Topic) bool {
-	for i := range t.Partitions {
-		if c.Leader(topic.Partition{Topic: t.ID, Index: i}).Broker == metastore.NoBroker {
-			return false
-		}
-	}
-	return true
 }
 
 // producerIDs implements api.ProducerIDs: it takes a block at a time.

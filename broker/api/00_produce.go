@@ -194,6 +194,9 @@ func (w *produceWork) appendPart(ctx context.Context, t *metastore.Topic, p *pro
 		return
 	}
 	p.pending, p.err = w.h.Log.Append(ctx, p.partition, p.records, o)
+	if errors.Is(p.err, core.ErrNotOwner) && w.h.awaitOwner(w.r.Conn.Patience(), w.r, w.begun, p.partition) {
+		p.pending, p.err = w.h.Log.Append(ctx, p.partition, p.records, o)
+	}
 }
 
 // codecOf is the codec of a batch that is not checked yet.

@@ -58,10 +58,11 @@ type fetchWork struct {
 	hints     leaderHints
 	brokers   []metastore.Broker // the live ones, for clients that name a rack
 	nearby    bool               // this broker is in the client's rack
-	bytesMax  int                // that a quota leaves
-	throttle  time.Duration      // by a quota: nothing is read
-	far       []farFetch         // what other brokers are asked
-	newer     chan struct{}      // of an internal connection: closed when it has another request
+	begun     time.Time
+	bytesMax  int           // that a quota leaves
+	throttle  time.Duration // by a quota: nothing is read
+	far       []farFetch    // what other brokers are asked
+	newer     chan struct{} // of an internal connection: closed when it has another request
 }
 
 type fetchedPart struct {
@@ -113,7 +114,7 @@ func (p *polling) turn(newer chan struct{}) {
 // Finish implements wire.Work.
 func (w *fetchWork) Finish(ctx context.Context, out *wire.Response) error {
 	defer w.recycle()
-	begun := time.Now()
+	w.begun = time.Now()
 	w.req.Version = w.r.Version
 	// What older versions do not have would stay from the request before.
 	w.req.SessionID, w.req.ForgottenTopics, w.req.Rack = 0, w.req.ForgottenTopics[:0], ""
@@ -122,7 +123,7 @@ func (w *fetchWork) Finish(ctx context.Context, out *wire.Response) error {
 	}
 	w.r.Release() // of the request only strings and numbers are used, which are copies
 	out.Begin(w.r.Version >= 12)
-	worked := w.h.worked(w.r, begun)
+	worked := w.h.worked(w.r, w.begun)
 	w.bytesMax, w.throttle = w.h.fetchLeft(w.r)
 	w.answer(out)
 	if w.throttle == 0 { // what is more than was left is a debt
@@ -275,9 +276,27 @@ func (w *fetchWork) read() {
 		w.readFar(ctx, failed, options)
 	} else if len(w.positions) > 0 {
 		w.fetched = w.h.Reader.Fetch(ctx, w.fetched, w.positions, options)
+		if w.h.awaitOwner(ctx, w.r, w.begun, w.unowned()...) {
+			w.fetched = w.h.Reader.Fetch(ctx, w.fetched, w.positions, options)
+		}
 	} else if !failed {
 		pause(ctx, options.WaitMax) // nothing was asked for, and it may come again
 	}
+}
+
+// unowned are partitions that this broker does not own, if there is nothing else
+// to say.
+func (w *fetchWork) unowned() (unowned []topic.Partition) {
+	for i := range w.fetched {
+		f := &w.fetched[i]
+		switch {
+		case errors.Is(f.Err, core.ErrNotOwner):
+			unowned = append(unowned, w.positions[i].Partition)
+		case f.Err != nil || len(f.Records) > 0:
+			return nil
+		}
+	}
+	return unowned
 }
 
 // locate finds out where the client is, if it says so.
@@ -356,6 +375,9 @@ func (w *fetchWork) planPart(ctx context.Context, t *metastore.Topic, place int)
 	current := metastore.Epoch(part.current)
 	if last := metastore.Epoch(part.last); last >= 0 {
 		epoch, end, err := w.h.Log.EpochEnd(ctx, part.partition, current, last)
+		if errors.Is(err, core.ErrNotOwner) && w.h.awaitOwner(ctx, w.r, w.begun, part.partition) {
+			epoch, end, err = w.h.Log.EpochEnd(ctx, part.partition, current, last)
+		}
 		switch {
 		case errors.Is(err, core.ErrNotOwner) && w.nearby:
 			epoch, end = last, part.offset // the reader knows

@@ -63,7 +63,7 @@ func metadata(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Metada
 			created = append(created, found[i].ID)
 		}
 	}
-	h.waitLeaders(ctx, created...)
+	h.awaitNew(ctx, created...)
 	done, ok := h.ample(ctx, r, partitionsOf(found))
 	if !ok {
 		return nil
@@ -152,16 +152,6 @@ func (h *Handler) metadataTopic(ctx context.Context, req *kmsg.MetadataRequest, 
 	return &created, true, nil
 }
 
-// waitLeaders gives the partitions of new topics a moment, one for all of them,
-// to find their owners.
-func (h *Handler) waitLeaders(ctx context.Context, ids ...topic.ID) {
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.LeaderWaitMax)
-	defer cancel()
-	for _, id := range ids {
-		h.Cluster.WaitLeaders(ctx, id)
-	}
-}
-
 // partitionsOf is how many partitions topics have, nil ones none.
 func partitionsOf(topics []*metastore.Topic) int {
 	n := 0
@@ -191,6 +181,12 @@ func (h *Handler) describeTopic(t *metastore.Topic, brokers []metastore.Broker, 
 // describePartition says who leads a partition and who would.
 func (h *Handler) describePartition(t *metastore.Topic, index int32, brokers []metastore.Broker) kmsg.MetadataResponseTopicPartition {
 	leader := h.leader(t, index)
+	if leader.Broker == metastore.NoBroker {
+		// It is between two owners. Apache Kafka's controller names a new leader at
+		// once, too, and clients try again what that one does not serve yet; a
+		// partition without a leader is an error that many of them report.
+		leader = h.Cluster.NextLeader(topic.Partition{Topic: t.ID, Index: index})
+	}
 	leader.Broker = ledBy(leader.Broker, brokers)
 	part := kmsg.MetadataResponseTopicPartition{
 		Partition: index, Leader: int32(leader.Broker), LeaderEpoch: int32(leader.Epoch),

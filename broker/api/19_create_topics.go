@@ -67,7 +67,7 @@ func createTopics(ctx context.Context, h *Handler, r *wire.Request, req *kmsg.Cr
 		}
 		resp.Topics = append(resp.Topics, h.createdTopic(asked.Topic, t, err, req.ValidateOnly))
 	}
-	h.waitLeaders(ctx, created...)
+	h.awaitNew(ctx, created...)
 	resp.ThrottleMillis = changes.millis()
 	return resp
 }

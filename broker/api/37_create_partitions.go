@@ -50,7 +50,7 @@ func createPartitions(ctx context.Context, h *Handler, r *wire.Request, req *kms
 		}
 		resp.Topics = append(resp.Topics, kmsg.CreatePartitionsResponseTopic{Topic: asked.Topic, ErrorCode: h.code(err), ErrorMessage: message(err)})
 	}
-	h.waitLeaders(ctx, grown...)
+	h.awaitNew(ctx, grown...)
 	resp.ThrottleMillis = changes.millis()
 	return resp
 }

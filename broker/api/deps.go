@@ -130,13 +130,15 @@ type Cluster interface {
 	// Leader tells which live broker owns p. Broker is metastore.NoBroker when
 	// nobody does at the moment.
 	Leader(p topic.Partition) core.Leader
+	// NextLeader tells, of a p that nobody owns, which live broker is about to, and
+	// in which epoch. Broker is metastore.NoBroker when that is not known.
+	NextLeader(p topic.Partition) core.Leader
 	// Coordinator is the live broker that owns a group's coordinator slot. false
 	// when nobody does at the moment.
 	Coordinator(group string) (metastore.Broker, bool)
-	// WaitLeaders returns when every partition of the topic has a leader, or
-	// when ctx ends: it shortens a client's way after CreateTopics and promises
-	// nothing.
-	WaitLeaders(ctx context.Context, id topic.ID)
+	// Await returns when holds does, which it asks again whenever there may be
+	// other leaders, or when ctx ends.
+	Await(ctx context.Context, holds func() bool)
 }
 
 // ProducerIDs hands out producer ids, never the same one twice in a cluster.

@@ -238,11 +238,14 @@ func (work *wholeWork[T, R]) Finish(ctx context.Context, w *wire.Response) error
 
 // respond answers a request, or has it answered by those who can.
 func (work *wholeWork[T, R]) respond(ctx context.Context, req R) kmsg.Response {
-	run := work.h.routes[work.r.Key].spread.run
-	if run == nil || !work.h.shared(work.r) {
+	spread := work.h.routes[work.r.Key].spread
+	if spread.partitions != nil {
+		work.h.awaitOwner(work.r.Conn.Patience(), work.r, time.Now(), spread.partitions(work.h, req)...)
+	}
+	if spread.run == nil || !work.h.shared(work.r) {
 		return work.answer(ctx, work.h, work.r, req)
 	}
-	return run(ctx, work.h, work.r, req, func() kmsg.Response { return work.answer(ctx, work.h, work.r, req) })
+	return spread.run(ctx, work.h, work.r, req, func() kmsg.Response { return work.answer(ctx, work.h, work.r, req) })
 }
 
 // parse reads a request's body with read, large ones one at a time.

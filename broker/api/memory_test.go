@@ -183,7 +183,11 @@ func (m *memory) Leader(p topic.Partition) core.Leader {
 	return core.Leader{Broker: m.brokers[0].ID}
 }
 
-func (m *memory) WaitLeaders(context.Context, topic.ID) {}
+func (m *memory) NextLeader(topic.Partition) core.Leader {
+	return core.Leader{Broker: metastore.NoBroker}
+}
+
+func (m *memory) Await(context.Context, func() bool) {}
 
 func (m *memory) NextProducerID(context.Context) (int64, error) {
 	m.mu.Lock()

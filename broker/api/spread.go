@@ -77,6 +77,20 @@ func (h *Handler) otherOwner(p topic.Partition) (metastore.Broker, bool) {
 	return h.other(h.Cluster.Leader(p).Broker)
 }
 
+// otherOwners are the brokers that own partitions; of NoBroker where that is this
+// one, or nobody.
+func (h *Handler) otherOwners(partitions []topic.Partition) []metastore.Broker {
+	owners := make([]metastore.Broker, len(partitions))
+	for i, p := range partitions {
+		if b, ok := h.otherOwner(p); ok {
+			owners[i] = b
+		} else {
+			owners[i].ID = metastore.NoBroker
+		}
+	}
+	return owners
+}
+
 // otherCoordinator returns the broker that coordinates a group, if it is another one.
 func (h *Handler) otherCoordinator(group string) (metastore.Broker, bool) {
 	id, ok := h.groupOwner(group)
@@ -139,6 +153,8 @@ type spread struct {
 	// this broker says. nil for APIs that any broker answers, and for Produce and
 	// Fetch, which see to it themselves.
 	run func(ctx context.Context, h *Handler, r *wire.Request, req kmsg.Request, here func() kmsg.Response) kmsg.Response
+	// partitions are those that a request to their owners is about.
+	partitions func(h *Handler, req kmsg.Request) []topic.Partition
 }
 
 // who names brokers.
@@ -196,7 +212,7 @@ const farWait = 5 * time.Minute
 
 // byGroup is an API of which each request is about one group.
 func byGroup[R kmsg.Request](group func(R) string) spread {
-	return spread{coordinator, func(ctx context.Context, h *Handler, r *wire.Request, req kmsg.Request, here func() kmsg.Response) kmsg.Response {
+	return spread{who: coordinator, run: func(ctx context.Context, h *Handler, r *wire.Request, req kmsg.Request, here func() kmsg.Response) kmsg.Response {
 		resp, ok := h.askCoordinator(ctx, r, group(req.(R)), req)
 		if !ok {
 			return here()
@@ -237,6 +253,9 @@ type split[R kmsg.Request, A any] struct {
 	// owners returns the broker of each thing, in their order; of NoBroker those
 	// that this one answers.
 	owners func(h *Handler, req R) []metastore.Broker
+	// partitions returns the things, in their order, if they are partitions: their
+	// owners follow.
+	partitions func(h *Handler, req R) []topic.Partition
 	// only returns a request like req, about those things for whose place keep holds.
 	only func(req R, keep func(place int) bool) R
 	// answers are those of each thing, in the same order.
@@ -245,10 +264,15 @@ type split[R kmsg.Request, A any] struct {
 }
 
 // byOwner is an API of which a request is about several partitions.
-func byOwner[R kmsg.Request, A any](s split[R, A]) spread { return spread{owner, s.run} }
+func byOwner[R kmsg.Request, A any](s split[R, A]) spread {
+	s.owners = func(h *Handler, req R) []metastore.Broker { return h.otherOwners(s.partitions(h, req)) }
+	return spread{owner, s.run, func(h *Handler, req kmsg.Request) []topic.Partition { return s.partitions(h, req.(R)) }}
+}
 
 // byGroups is one of which a request is about several groups.
-func byGroups[R kmsg.Request, A any](s split[R, A]) spread { return spread{coordinator, s.run} }
+func byGroups[R kmsg.Request, A any](s split[R, A]) spread {
+	return spread{who: coordinator, run: s.run}
+}
 
 // part is what one other broker is asked.
 type part struct {
@@ -341,25 +365,22 @@ func allParts[T, P any](topics []T, parts func(*T) *[]P) []*P {
 	return all
 }
 
-// ownersOf are the owners of partitions of named topics.
-func ownersOf[T, P any](h *Handler, topics []T, name func(*T) string, parts func(*T) *[]P, index func(*P) int32) []metastore.Broker {
-	var owners []metastore.Broker
+// partitionsNamed are the partitions that a request is about; one that does not
+// exist is the zero one.
+func partitionsNamed[T, P any](h *Handler, topics []T, name func(*T) string, parts func(*T) *[]P, index func(*P) int32) []topic.Partition {
+	var named []topic.Partition
 	for i := range topics {
 		t, err := h.lookup(name(&topics[i]))
 		of := *parts(&topics[i])
 		for j := range of {
-			at := metastore.Broker{ID: metastore.NoBroker}
+			var p topic.Partition
 			if err == nil {
-				if p, err := partition(t, index(&of[j])); err == nil {
-					if b, ok := h.otherOwner(p); ok {
-						at = b
-					}
-				}
+				p, _ = partition(t, index(&of[j]))
 			}
-			owners = append(owners, at)
+			named = append(named, p)
 		}
 	}
-	return owners
+	return named
 }
 
 // coordinatorsOf are the coordinators of groups.
@@ -377,8 +398,8 @@ func coordinatorsOf(h *Handler, groups []string) []metastore.Broker {
 func splitListOffsets() split[*kmsg.ListOffsetsRequest, kmsg.ListOffsetsResponseTopicPartition] {
 	parts := func(t *kmsg.ListOffsetsRequestTopic) *[]kmsg.ListOffsetsRequestTopicPartition { return &t.Partitions }
 	return split[*kmsg.ListOffsetsRequest, kmsg.ListOffsetsResponseTopicPartition]{
-		owners: func(h *Handler, req *kmsg.ListOffsetsRequest) []metastore.Broker {
-			return ownersOf(h, req.Topics, func(t *kmsg.ListOffsetsRequestTopic) string { return t.Topic }, parts,
+		partitions: func(h *Handler, req *kmsg.ListOffsetsRequest) []topic.Partition {
+			return partitionsNamed(h, req.Topics, func(t *kmsg.ListOffsetsRequestTopic) string { return t.Topic }, parts,
 				func(p *kmsg.ListOffsetsRequestTopicPartition) int32 { return p.Partition })
 		},
 		only: func(req *kmsg.ListOffsetsRequest, keep func(int) bool) *kmsg.ListOffsetsRequest {
@@ -398,8 +419,8 @@ func splitDeleteRecords() split[*kmsg.DeleteRecordsRequest, kmsg.DeleteRecordsRe
 		return &t.Partitions
 	}
 	return split[*kmsg.DeleteRecordsRequest, kmsg.DeleteRecordsResponseTopicPartition]{
-		owners: func(h *Handler, req *kmsg.DeleteRecordsRequest) []metastore.Broker {
-			return ownersOf(h, req.Topics, func(t *kmsg.DeleteRecordsRequestTopic) string { return t.Topic }, parts,
+		partitions: func(h *Handler, req *kmsg.DeleteRecordsRequest) []topic.Partition {
+			return partitionsNamed(h, req.Topics, func(t *kmsg.DeleteRecordsRequestTopic) string { return t.Topic }, parts,
 				func(p *kmsg.DeleteRecordsRequestTopicPartition) int32 { return p.Partition })
 		},
 		only: func(req *kmsg.DeleteRecordsRequest, keep func(int) bool) *kmsg.DeleteRecordsRequest {
@@ -421,8 +442,8 @@ func splitOffsetForLeaderEpoch() split[*kmsg.OffsetForLeaderEpochRequest, kmsg.O
 		return &t.Partitions
 	}
 	return split[*kmsg.OffsetForLeaderEpochRequest, kmsg.OffsetForLeaderEpochResponseTopicPartition]{
-		owners: func(h *Handler, req *kmsg.OffsetForLeaderEpochRequest) []metastore.Broker {
-			return ownersOf(h, req.Topics, func(t *kmsg.OffsetForLeaderEpochRequestTopic) string { return t.Topic }, parts,
+		partitions: func(h *Handler, req *kmsg.OffsetForLeaderEpochRequest) []topic.Partition {
+			return partitionsNamed(h, req.Topics, func(t *kmsg.OffsetForLeaderEpochRequestTopic) string { return t.Topic }, parts,
 				func(p *kmsg.OffsetForLeaderEpochRequestTopicPartition) int32 { return p.Partition })
 		},
 		only: func(req *kmsg.OffsetForLeaderEpochRequest, keep func(int) bool) *kmsg.OffsetForLeaderEpochRequest {
@@ -442,9 +463,9 @@ func splitOffsetForLeaderEpoch() split[*kmsg.OffsetForLeaderEpochRequest, kmsg.O
 func splitDescribeProducers() split[*kmsg.DescribeProducersRequest, kmsg.DescribeProducersResponseTopicPartition] {
 	parts := func(t *kmsg.DescribeProducersRequestTopic) *[]int32 { return &t.Partitions }
 	return split[*kmsg.DescribeProducersRequest, kmsg.DescribeProducersResponseTopicPartition]{
-		owners: func(h *Handler, req *kmsg.DescribeProducersRequest) []metastore.Broker {
+		partitions: func(h *Handler, req *kmsg.DescribeProducersRequest) []topic.Partition {
 			eachProducersPartOnce(req)
-			return ownersOf(h, req.Topics, func(t *kmsg.DescribeProducersRequestTopic) string { return t.Topic }, parts, func(p *int32) int32 { return *p })
+			return partitionsNamed(h, req.Topics, func(t *kmsg.DescribeProducersRequestTopic) string { return t.Topic }, parts, func(p *int32) int32 { return *p })
 		},
 		only: func(req *kmsg.DescribeProducersRequest, keep func(int) bool) *kmsg.DescribeProducersRequest {
 			some := *req
@@ -555,7 +576,7 @@ func offsetFetchSpread() spread {
 		code: func(g *kmsg.OffsetFetchResponseGroup) int16 { return g.ErrorCode },
 	}
 	one := byGroup(func(req *kmsg.OffsetFetchRequest) string { return req.Group })
-	return spread{coordinator, func(ctx context.Context, h *Handler, r *wire.Request, req kmsg.Request, here func() kmsg.Response) kmsg.Response {
+	return spread{who: coordinator, run: func(ctx context.Context, h *Handler, r *wire.Request, req kmsg.Request, here func() kmsg.Response) kmsg.Response {
 		if r.Version >= 8 {
 			return several.run(ctx, h, r, req, here)
 		}
@@ -566,7 +587,7 @@ func offsetFetchSpread() spread {
 // byAll is an API that every broker answers for itself. merge puts what a broker
 // says into what is known; nil is what one says that does not answer.
 func byAll(merge func(h *Handler, into, from kmsg.Response, id metastore.BrokerID)) spread {
-	return spread{everyBroker, func(ctx context.Context, h *Handler, r *wire.Request, req kmsg.Request, here func() kmsg.Response) kmsg.Response {
+	return spread{who: everyBroker, run: func(ctx context.Context, h *Handler, r *wire.Request, req kmsg.Request, here func() kmsg.Response) kmsg.Response {
 		waiting, cancel := context.WithTimeout(ctx, adminWait)
 		defer cancel()
 		var parts []*part

@@ -391,9 +391,9 @@ func (w *Workload) Close() error {
 	return nil
 }
 
-// bounds are where the partitions of a topic begin and end. A partition that is
-// just being handed to another broker has no leader for a moment, which admin
-// clients report instead of asking again: it is asked again here.
+// bounds are where the partitions of a topic begin and end. When a broker is dead
+// whose lease still lives, or two refuse partitions of one topic in the same moment
+// because those move, the admin client reports it: it is asked again here.
 func (w *Workload) bounds(ctx context.Context, t Topic) (starts, ends kadm.ListedOffsets, err error) {
 	for {
 		starts, err = w.admin.ListStartOffsets(ctx, t.Name)

@@ -1,0 +1,60 @@
+package api
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/chronik-stream/chronik/broker/wire"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore"
+)
+
+// A partition that moves has no owner for a moment: one broker has released it,
+// and the other is yet to take it. Metadata names that one already, and requests
+// that come there in between wait: a client that is refused may come again as
+// late as its next look at the metadata, which is seconds with some.
+
+// comes tells whether a request about p had better wait here: nobody leads p, and
+// it is this broker, or under advertise=shared any, that is about to.
+func (h *Handler) comes(r *wire.Request, p topic.Partition) bool {
+	if h.Cluster.Leader(p).Broker != metastore.NoBroker {
+		return false
+	}
+	next := h.Cluster.NextLeader(p).Broker
+	return next == h.Cluster.Self() || next != metastore.NoBroker && h.shared(r)
+}
+
+// awaitOwner waits until partitions that r is about, and that are about to be
+// owned by who is asked, are; LeaderWaitMax from begun on at the longest. It
+// reports whether it waited.
+func (h *Handler) awaitOwner(ctx context.Context, r *wire.Request, begun time.Time, partitions ...topic.Partition) bool {
+	coming := slices.DeleteFunc(partitions, func(p topic.Partition) bool { return !h.comes(r, p) })
+	if len(coming) == 0 {
+		return false
+	}
+	ctx, cancel := context.WithDeadline(ctx, begun.Add(h.cfg.LeaderWaitMax))
+	defer cancel()
+	h.Cluster.Await(ctx, func() bool {
+		return !slices.ContainsFunc(coming, func(p topic.Partition) bool { return h.comes(r, p) })
+	})
+	return true
+}
+
+// awaitNew gives the partitions of new topics a moment, one for all of them, to
+// find their owners.
+func (h *Handler) awaitNew(ctx context.Context, ids ...topic.ID) {
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.LeaderWaitMax)
+	defer cancel()
+	h.Cluster.Await(ctx, func() bool {
+		for _, id := range ids {
+			t, ok := h.Topics.TopicByID(id)
+			for i := int32(0); ok && i < t.Partitions; i++ {
+				if h.leader(t, i).Broker == metastore.NoBroker {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
