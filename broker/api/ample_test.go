@@ -55,7 +55,7 @@ func TestWhatIsAskedForTwiceIsDescribedOnce(t *testing.T) { // else a request of
 
 func TestLargeAnswersThatNobodyTakesDoNotGather(t *testing.T) {
 	const room, unread = 8 << 20, 20
-	s := serveWire(t, api.Config{}, wire.Config{AnswerBytesMax: room, StallTimeout: 50 * time.Millisecond}, slog.New(slog.DiscardHandler))
+	s := serveWire(t, api.Config{}, wire.Config{AnswerBytesMax: room, StallTimeout: 500 * time.Millisecond}, slog.New(slog.DiscardHandler))
 	configs := kmsg.NewPtrDescribeConfigsRequest()
 	configs.Version, configs.IncludeSynonyms, configs.IncludeDocumentation = 4, true, true
 	for i := range 1000 {
