@@ -73,6 +73,8 @@ func (v *View) applyEvent(e kv.Event) error {
 		return v.applySlot(rest, e)
 	case dirIceberg:
 		return v.applyIceberg(rest, e)
+	case dirDamaged:
+		return v.applyDamage(rest, e)
 	case dirQueries:
 		return applyMember(v.queries, rest, e)
 	}
@@ -182,7 +184,7 @@ func (v *View) of(p topic.Partition) *partition {
 // tidy forgets a partition of which nothing is known any more.
 func (v *View) tidy(p topic.Partition) {
 	known := v.partitions[p]
-	if known.owner.ModRevision == 0 && known.manifest.ModRevision == 0 && len(known.ranges) == 0 {
+	if known.owner.ModRevision == 0 && known.manifest.ModRevision == 0 && len(known.ranges) == 0 && len(known.damaged) == 0 {
 		delete(v.partitions, p)
 	}
 }

@@ -27,6 +27,7 @@ const (
 	dirDraining   = "draining/"
 	dirSlots      = "slots/"
 	dirIceberg    = "iceberg/"
+	dirDamaged    = "damaged/"
 
 	nameProducerIDs    = "producer-ids"
 	nameTopicDeletions = "topic-deletions"
@@ -66,6 +67,7 @@ func (k keys) compactor(id string) string    { return k.under(dirCompactors) + i
 func (k keys) query(id string) string        { return k.under(dirQueries) + id }
 func (k keys) lock(name string) string       { return k.under(name) }
 func (k keys) deletion(object string) string { return k.under(dirDeletions) + object }
+func (k keys) damage(object string) string   { return k.under(dirDamaged) + object }
 func (k keys) slot(n int) string             { return k.under(dirSlots) + strconv.Itoa(n) }
 func (k keys) iceberg(id topic.ID) string    { return k.under(dirIceberg) + id.String() }
 func (k keys) producerIDs() string           { return k.under(nameProducerIDs) }

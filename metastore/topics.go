@@ -201,8 +201,9 @@ func (s *Store) SweepTopics(ctx context.Context) error {
 		func(p topic.Partition) bool { return unknown[p.Topic] }))
 }
 
-// deletePartitions deletes owners and manifests of those partitions, all of
-// deleted topics, that the catalog knows, and the tables of Iceberg of theirs.
+// deletePartitions deletes owners, manifests and reports of damage of those
+// partitions, all of deleted topics, that the catalog knows, and the tables of
+// Iceberg of theirs.
 func (s *Store) deletePartitions(ctx context.Context, what string, match func(topic.Partition) bool) error {
 	var gone []kv.Op
 	s.catalog.View(func(v *View) {
@@ -216,6 +217,9 @@ func (s *Store) deletePartitions(ctx context.Context, what string, match func(to
 			if known.manifest.ModRevision != 0 {
 				gone = append(gone, kv.Delete(s.keys.manifest(p)))
 			}
+		}
+		for _, key := range v.damagesOf(match) {
+			gone = append(gone, kv.Delete(key))
 		}
 		for id := range v.iceberg {
 			if match(topic.Partition{Topic: id}) {

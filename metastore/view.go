@@ -30,6 +30,7 @@ type View struct {
 	partial    map[string][]segmentPart // parts of segments that are not whole yet
 	partitions map[topic.Partition]*partition
 	iceberg    map[topic.ID]IcebergTable
+	damages    int // reports of damage
 }
 
 // partition holds what is known of a partition. ranges is sorted by First and
@@ -38,6 +39,7 @@ type partition struct {
 	owner    Owner
 	manifest ManifestRef
 	ranges   []RangeRef
+	damaged  []Damage // copied on write
 }
 
 // segmentEntry is a segment with the revision of its keys.
@@ -80,6 +82,7 @@ type PartitionView struct {
 	OwnerAlive bool
 	Manifest   ManifestRef
 	Ranges     []RangeRef // committed and still in segments, sorted by First; none overlap
+	Damaged    []Damage   // files of the manifest that are reported as damaged or missing
 }
 
 // RangeRef is a committed range and the segment that it lies in.
@@ -166,6 +169,7 @@ func (v *View) Partition(p topic.Partition) PartitionView {
 		view.Owner = known.owner
 		view.OwnerAlive = v.alive(known.owner)
 		view.Manifest = known.manifest
+		view.Damaged = known.damaged
 		view.Ranges = known.ranges[:len(known.ranges):len(known.ranges)]
 	}
 	return view
