@@ -267,6 +267,7 @@ func (p *pass) count() {
 	p.metrics.removed.WithLabelValues("superseded").Add(float64(n.superseded))
 	p.metrics.removed.WithLabelValues("tombstone").Add(float64(n.tombstones))
 	p.metrics.removed.WithLabelValues("keyless").Add(float64(n.keyless))
+	p.metrics.rebuilt.Add(float64(p.rebuilt))
 	if p.cleaned {
 		p.metrics.cleanings.Inc()
 		p.metrics.lastCleaned.Set(float64(p.now.UnixMilli()) / 1000)

@@ -23,6 +23,9 @@ type metrics struct {
 	holes        prometheus.Counter
 	lostOffsets  prometheus.Counter
 	unreadable   prometheus.Counter
+	rebuilt      prometheus.Counter
+	unfounded    prometheus.Counter
+	lostFiles    prometheus.Gauge
 	fieldsLost   prometheus.Counter
 	segments     prometheus.Counter
 
@@ -71,6 +74,9 @@ func newMetrics() *metrics {
 	m.holes = counter("holes_total", "Spans of offsets that were never committed or are lost, met in a log.")
 	m.lostOffsets = counter("lost_offsets_total", "Offsets that were left out of log files since their bytes are damaged.")
 	m.unreadable = counter("unreadable_batches_total", "Batches that could not be decoded and are missing in tables.")
+	m.rebuilt = counter("rebuilt_files_total", "Columnar files that were damaged or missing and were made again of the log.")
+	m.unfounded = counter("unfounded_reports_total", "Columnar files that were reported as damaged and are not.")
+	m.lostFiles = gauge("lost_files", "Columnar files of this compactor's partitions that are damaged or missing and that the log does not have any more: queries that need them fail.")
 	m.fieldsLost = counter("fields_lost_total", "JSON fields of a file that got no column: too many of them, or a name taken.")
 	m.segments = counter("segments_dropped_total", "Segments dropped after all their ranges had been rewritten.")
 	m.deleted = counters("reason", "objects_deleted_total", "Objects deleted, by reason: replaced, topic (deleted), or orphan.")

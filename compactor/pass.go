@@ -33,6 +33,7 @@ type pass struct {
 	decoder *batch.Decoder
 	mends   bool   // what is damaged is left out of new files
 	lost    []lost // what that was
+	rebuilt int    // columnar files that were made again
 
 	cleaning *cleaning    // what is remembered between the steps of one
 	more     bool         // there is more to do, although nothing has changed
@@ -70,6 +71,11 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	if len(p.plan.mergeColumnar) > 0 {
 		try("merge of columnar files", p.mergeColumnar)
+	}
+	if p.plan.rebuild != nil {
+		if err := p.rebuild(ctx); err != nil {
+			failed = append(failed, fmt.Errorf("rebuild of a columnar file of %s: %w", partitionOf(p.snap), err))
+		}
 	}
 	if p.plan.clean.due() {
 		if err := p.clean(ctx); err != nil {

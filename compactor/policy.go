@@ -59,6 +59,8 @@ type plan struct {
 
 	dropColumnar bool // the feature is off: its files go
 
+	rebuild *rebuild // of what is damaged; nil: nothing is
+
 	clean cleanPlan
 
 	bytes int64 // to be read, about
@@ -71,7 +73,7 @@ func (s span) empty() bool { return s.next <= s.first }
 
 // empty reports that there is nothing to do.
 func (p plan) empty(s snapshot) bool {
-	return p.log.empty() && p.columnar.empty() && !p.clean.due() && len(p.mergeLog) == 0 && len(p.mergeColumnar) == 0 && !p.dropColumnar &&
+	return p.log.empty() && p.columnar.empty() && !p.clean.due() && len(p.mergeLog) == 0 && len(p.mergeColumnar) == 0 && !p.dropColumnar && p.rebuild == nil &&
 		p.logStart == s.view.Manifest.LogStart && len(expired(s.section.Log, p.logStart)) == 0 && len(expired(s.section.Columnar, p.logStart)) == 0
 }
 
@@ -107,6 +109,11 @@ func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
 	} else {
 		out.dropColumnar = len(s.section.Columnar) > 0
 	}
+	if !out.dropColumnar {
+		if out.rebuild = p.rebuild(s, out.logStart, now); out.rebuild != nil {
+			out.bytes += out.rebuild.bytes(s)
+		}
+	}
 	var cleanAgain time.Time
 	if out.clean, cleanAgain = p.clean(s, now); !cleanAgain.IsZero() {
 		again = earliest(again, cleanAgain.UnixMilli())
@@ -114,8 +121,8 @@ func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
 	out.bytes += min(out.clean.bytes, p.PassBytesMax)
 	if out.log.empty() && out.columnar.empty() && !out.clean.due() {
 		out.mergeLog = p.mergeClean(s, out.logStart)
-		if !out.dropColumnar {
-			out.mergeColumnar = p.mergeParts(s.section.Columnar, out.logStart, s.spanMaxMs())
+		if !out.dropColumnar && out.rebuild == nil {
+			out.mergeColumnar = p.mergeParts(s.section.Columnar, s.reported, out.logStart, s.spanMaxMs())
 			if s.anyDamaged(out.mergeColumnar) {
 				out.mergeColumnar = nil // it would be made of the log
 			}
@@ -369,25 +376,17 @@ func (s snapshot) anyDamaged(columnar []manifest.File) bool {
 // mergeParts finds a merge among the columnar files of one time partition. The
 // merged file is made of the log again: so what it replaces must be all that
 // there is of its time partition in its span, which a change of
-// columnar.partitioning, or a log start within a file, would belie.
-func (p Policy) mergeParts(files []manifest.File, logStart, spanMaxMs int64) []manifest.File {
-	byPart := map[string][]manifest.File{}
-	var parts []string
-	for _, f := range files {
-		if byPart[f.TimePartition] == nil {
-			parts = append(parts, f.TimePartition)
-		}
-		if f.First >= logStart {
-			byPart[f.TimePartition] = append(byPart[f.TimePartition], f)
-		}
-	}
-	for _, part := range parts {
-		run := p.mergeMasked(byPart[part])
+// columnar.partitioning, or a log start within a file, would belie. Files that
+// are to be left out stay as they are, and so does what lies on both sides.
+func (p Policy) mergeParts(files []manifest.File, out func(manifest.File) bool, logStart, spanMaxMs int64) []manifest.File {
+	for _, neighbours := range partsOf(files, out, logStart) {
+		part := neighbours[0].TimePartition
+		run := p.mergeMasked(neighbours)
 		if run == nil {
-			run = p.merge(byPart[part], logStart, spanMaxMs)
+			run = p.merge(neighbours, logStart, spanMaxMs)
 		}
 		if run == nil {
-			run = p.mergeLarge(byPart[part], spanMaxMs)
+			run = p.mergeLarge(neighbours, spanMaxMs)
 		}
 		if run == nil {
 			continue
@@ -401,6 +400,27 @@ func (p Policy) mergeParts(files []manifest.File, logStart, spanMaxMs int64) []m
 		}
 	}
 	return nil
+}
+
+// partsOf parts files by their time partitions, in the order in which these
+// begin, and a time partition where a file is to be left out.
+func partsOf(files []manifest.File, out func(manifest.File) bool, logStart int64) [][]manifest.File {
+	var parts [][]manifest.File
+	last := map[string]int{} // time partition → its last one in parts
+	for _, f := range files {
+		i, known := last[f.TimePartition]
+		switch {
+		case f.First < logStart:
+		case out(f):
+			delete(last, f.TimePartition)
+		case known:
+			parts[i] = append(parts[i], f)
+		default:
+			last[f.TimePartition] = len(parts)
+			parts = append(parts, []manifest.File{f})
+		}
+	}
+	return parts
 }
 
 // maskedShare is the part of a columnar file's rows that may be masked: past a

@@ -219,7 +219,7 @@ func TestColumnarFilesGrowToHalfOfTheirBoundAtLeast(t *testing.T) {
 			size := 1<<20 + r.Int64N(7<<20)
 			files = append(files, manifest.File{Size: size, First: i, Next: i + 1})
 			arrived += size
-			for run := policy.mergeParts(files, 0, 0); run != nil; run = policy.mergeParts(files, 0, 0) {
+			for run := policy.mergeParts(files, none, 0, 0); run != nil; run = policy.mergeParts(files, none, 0, 0) {
 				merged := manifest.File{First: run[0].First, Next: run[len(run)-1].Next}
 				for _, f := range run {
 					merged.Size += f.Size
@@ -243,15 +243,18 @@ func TestColumnarFilesGrowToHalfOfTheirBoundAtLeast(t *testing.T) {
 	}
 }
 
+// none of the files is to be left out.
+func none(manifest.File) bool { return false }
+
 func TestColumnarFilesOfTwoPartitioningsAreNotMerged(t *testing.T) {
 	policy := Policy{MergeFiles: 3}.withDefaults()
 	file := func(first int64, part string) manifest.File {
 		return manifest.File{Size: 1, First: first, Next: first + 10, TimePartition: part}
 	}
 	days := []manifest.File{file(0, "2026-11-23"), file(10, "2026-11-23"), file(30, "2026-11-23")}
-	require.Len(t, policy.mergeParts(days, 0, 0), 3)
-	require.Nil(t, policy.mergeParts(days, 5, 0), "what is cut by the log start stays")
-	require.Nil(t, policy.mergeParts(append(days, file(20, "2026-11-23T07")), 0, 0))
-	require.Len(t, policy.mergeParts(append(days, file(40, "2026-11-23T07")), 0, 0), 3)
-	require.Len(t, policy.mergeParts(append(days, file(20, "2026-11-24")), 0, 0), 3)
+	require.Len(t, policy.mergeParts(days, none, 0, 0), 3)
+	require.Nil(t, policy.mergeParts(days, none, 5, 0), "what is cut by the log start stays")
+	require.Nil(t, policy.mergeParts(append(days, file(20, "2026-11-23T07")), none, 0, 0))
+	require.Len(t, policy.mergeParts(append(days, file(40, "2026-11-23T07")), none, 0, 0), 3)
+	require.Len(t, policy.mergeParts(append(days, file(20, "2026-11-24")), none, 0, 0), 3)
 }

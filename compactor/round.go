@@ -406,7 +406,7 @@ func (c *Compactor) dropManifests(ctx context.Context, passes []*pass) error {
 
 // measure sets the gauges of what is still to be done.
 func (c *Compactor) measure(snaps []snapshot, now time.Time) {
-	var bytes, log, columnar int64
+	var bytes, log, columnar, lost int64
 	var age time.Duration
 	var ratio float64
 	for _, s := range snaps {
@@ -415,6 +415,11 @@ func (c *Compactor) measure(snaps []snapshot, now time.Time) {
 		}
 		marks := s.view.Manifest.Marks
 		log += max(0, s.view.Next()-max(marks.Log, s.view.Manifest.LogStart))
+		for _, d := range s.view.Damaged {
+			if d.Lost != "" {
+				lost++
+			}
+		}
 		if s.config.Columnar.Enabled {
 			columnar += max(0, s.view.Next()-max(marks.Columnar, s.view.Manifest.LogStart))
 		}
@@ -429,5 +434,6 @@ func (c *Compactor) measure(snaps []snapshot, now time.Time) {
 	c.metrics.lagBytes.Set(float64(bytes))
 	c.metrics.lagRecords.WithLabelValues("log").Set(float64(log))
 	c.metrics.lagRecords.WithLabelValues("columnar").Set(float64(columnar))
+	c.metrics.lostFiles.Set(float64(lost))
 	c.metrics.lagSeconds.Set(age.Seconds())
 }

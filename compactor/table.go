@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -38,35 +39,49 @@ func (p *pass) advanceColumnar(ctx context.Context, in *input) error {
 
 // mergeColumnar makes one columnar file of neighbours in a time partition.
 func (p *pass) mergeColumnar(ctx context.Context) error {
-	run := p.plan.mergeColumnar
+	p.metrics.merges.WithLabelValues("columnar").Inc()
+	return p.mergeFiles(ctx, p.plan.mergeColumnar)
+}
+
+// errOtherRecords: the log has more or fewer of the records than the files had
+// that are to be made of it.
+var errOtherRecords = errors.New("other records than before")
+
+// mergeFiles puts one columnar file in the place of neighbours in a time
+// partition. It is made of the log.
+func (p *pass) mergeFiles(ctx context.Context, run []manifest.File) error {
 	sp := span{run[0].First, run[len(run)-1].Next}
 	var records int64
 	for _, f := range run {
 		records += f.Records - f.Masked
 	}
-	p.metrics.merges.WithLabelValues("columnar").Inc()
 	if records == 0 {
 		p.section.Columnar = p.replace(p.section.Columnar, run, nil)
 		return nil
 	}
-	options, err := p.tableOptions()
-	if err != nil {
-		return err
-	}
-	options.First, options.Next = sp.first, sp.next
-	options.Only, options.Partitioning = &run[0].TimePartition, partitioningOf(run[0].TimePartition)
 	// Merges are large: what does not fit is read again for the second walk.
-	files, result, err := p.writeTable(ctx, &input{span: sp, keepMax: p.policy.PassBytesMax}, options)
+	files, result, err := p.writeOnly(ctx, &input{span: sp, keepMax: p.policy.PassBytesMax}, run[0].TimePartition)
 	if err != nil {
 		return err
 	}
 	if result.Next != sp.next || result.Records != records || len(files) != 1 {
-		return fmt.Errorf("%d files with %d records up to %d came of %d files with %d records up to %d: they stay as they are",
-			len(files), result.Records, result.Next, len(run), records, sp.next)
+		return fmt.Errorf("%w: %d files with %d records up to %d came of %d files with %d records up to %d, which stay as they are",
+			errOtherRecords, len(files), result.Records, result.Next, len(run), records, sp.next)
 	}
 	files[0].First, files[0].Next = sp.first, sp.next
 	p.section.Columnar = p.replace(p.section.Columnar, run, files)
 	return nil
+}
+
+// writeOnly makes columnar files of what of a span is of one time partition.
+func (p *pass) writeOnly(ctx context.Context, in *input, timePartition string) ([]manifest.File, columnar.Result, error) {
+	options, err := p.tableOptions()
+	if err != nil {
+		return nil, columnar.Result{}, err
+	}
+	options.First, options.Next = in.span.first, in.span.next
+	options.Only, options.Partitioning = &timePartition, partitioningOf(timePartition)
+	return p.writeTable(ctx, in, options)
 }
 
 // partitioningOf reads off a time partition's name how files were parted.
