@@ -28,8 +28,7 @@ type view struct {
 
 // place is where a split has a term's postings. What it means is the split's.
 type place struct {
-	at     uint64
-	length uint64
+	at uint64
 }
 
 // Snapshot returns the split of the records that are there now. It stays as it is
