@@ -215,6 +215,32 @@ func TestANodeWithEnoughToDoIsNotWaitedFor(t *testing.T) {
 	require.EqualValues(t, 1, other.node.peers.Forwarded(), "it is not avoided for that")
 }
 
+func TestTheSameQueryAskedByManyAtOnceRunsOnce(t *testing.T) {
+	c := newCluster(t, 1)
+	m := c.join("a", func(config *Config) {
+		config.ResultBytesMax, config.ResultAnswerBytesMax, config.ResultAge, config.ConcurrentMax = 1<<20, 16<<10, time.Hour, 5
+	})
+	c.broker.Produce(t, 0, 0, `{"a":1}`)
+	c.broker.Produce(t, 0, 0, `{"a":2}`)
+	const slow = "SELECT sum(a) AS s, count(DISTINCT i % 3) AS n FROM orders, range(60000000) r(i)"
+	cancel, ended := m.begin(m, slow)
+	answers := make(chan reply, 3)
+	for range 3 {
+		go func() { answers <- m.ask(slow) }()
+	}
+	m.await(func() bool { return m.node.results.Counts().Joined == 3 })
+	cancel() // the one whose run it is
+	require.ErrorIs(t, <-ended, context.Canceled)
+	for range 3 {
+		a := <-answers
+		require.Equal(t, []map[string]any{{"s": 1.8e8, "n": 3.0}}, a.Rows)
+		require.EqualValues(t, 1, a.Stats.CachedResults)
+		require.EqualValues(t, 2, a.Coverage["orders"].Partitions["0"].To)
+	}
+	require.EqualValues(t, 1, m.node.results.Counts().Misses-m.node.results.Counts().Joined, "one of them looked for an answer and ran")
+	require.Zero(t, m.node.active.Load())
+}
+
 func TestAnAnswerIsKeptForAsLongAsItIsRight(t *testing.T) {
 	c := newCluster(t, 2)
 	m := c.join("a", func(config *Config) {

@@ -61,6 +61,8 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 			func() float64 { return float64(n.results.Counts().Hits) }),
 		counter("chronik_query_results_misses_total", "Queries whose answer was looked for and not kept.",
 			func() float64 { return float64(n.results.Counts().Misses) }),
+		counter("chronik_query_results_joined_total", "Queries that waited for the answer to the same one, which ran already.",
+			func() float64 { return float64(n.results.Counts().Joined) }),
 		counter("chronik_query_results_evictions_total", "Kept answers removed for room or for their age.",
 			func() float64 { return float64(n.results.Counts().Evictions) }),
 		gauge("chronik_query_cache_bytes", "Bytes of objects kept as local files.",

@@ -44,7 +44,7 @@ func (s statement) rowsMax() int64 {
 // it is closed. One goroutine reads it.
 type cursor struct {
 	rows    resultcache.Rows
-	cached  bool              // the rows were kept from another time
+	cached  bool              // the rows are those of another time, or of another one's run
 	first   arrow.RecordBatch // read ahead; nil when it is out
 	end     error             // that came instead of a first batch
 	bounds  []*bound

@@ -34,25 +34,21 @@ func question(plan *gate.Plan, s statement, q engine.Query, byTopic map[string]*
 	return out
 }
 
-// rows are those that are kept as the question's answer, or the engine's, which
-// are kept once they have been read.
-func (n *Node) rows(ctx context.Context, asked *resultcache.Question, q engine.Query) (rows resultcache.Rows, cached bool, err error) {
-	var key resultcache.Key
-	keep := false
+// rows are those that are kept as the question's answer, those of a run that
+// somebody else began, or the engine's, which are kept if they are few.
+func (n *Node) rows(ctx context.Context, asked *resultcache.Question, q engine.Query) (rows resultcache.Rows, shared bool, err error) {
+	begin := func(ctx context.Context) (resultcache.Rows, error) {
+		rows, err := n.engine.Stream(ctx, q)
+		if err != nil {
+			return nil, err // not rows: a nil *engine.Rows in an interface is not nil
+		}
+		return rows, nil
+	}
 	if asked != nil {
-		if key, keep = asked.Key(); keep {
-			if rows, ok := n.results.Play(key); ok {
-				return rows, true, nil
-			}
+		if key, ok := asked.Key(); ok {
+			return n.results.Ask(ctx, key, begin)
 		}
 	}
-	// Not assigned to rows at once: a nil *engine.Rows in an interface is not nil.
-	streamed, err := n.engine.Stream(ctx, q)
-	if err != nil {
-		return nil, false, err
-	}
-	if !keep {
-		return streamed, false, nil
-	}
-	return n.results.Record(key, streamed), false, nil
+	rows, err = begin(ctx)
+	return rows, false, err
 }

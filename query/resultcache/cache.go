@@ -8,6 +8,8 @@
 // away when records come, are merged or go. What a query covers is not kept
 // here; it is of each request.
 //
+// Those who ask the same question at the same time share one run of it.
+//
 // Only whole answers are kept, and only small ones. The least recently used go
 // when the bytes are used up, and each goes after a time, so that what nobody
 // asks for any more does not stay for ever. Nothing survives the process.
@@ -87,6 +89,7 @@ func number(h hash.Hash, n uint64) {
 // Counts tell what a cache did.
 type Counts struct {
 	Hits, Misses, Evictions int64
+	Joined                  int64 // that waited for what another one had asked
 	Bytes, Answers          int64 // now
 }
 
@@ -97,6 +100,7 @@ type Cache struct {
 	mu      sync.Mutex
 	answers map[Key]*list.Element // of *answer
 	used    *list.List            // the most recently used first
+	runs    map[Key]*run          // under way
 	counts  Counts
 }
 
@@ -114,7 +118,7 @@ func (a *answer) bytes() int64 { return int64(cap(a.body)) + overhead }
 
 // New returns an empty cache.
 func New(o Options) *Cache {
-	return &Cache{options: o, answers: map[Key]*list.Element{}, used: list.New()}
+	return &Cache{options: o, answers: map[Key]*list.Element{}, used: list.New(), runs: map[Key]*run{}}
 }
 
 // Counts returns what the cache did up to now.
@@ -142,11 +146,12 @@ func (c *Cache) get(key Key) (*answer, bool) {
 	return e.Value.(*answer), true
 }
 
-// put keeps an answer. The bytes are the cache's from now on.
-func (c *Cache) put(key Key, body []byte, truncated bool) {
+// put keeps an answer, if it fits, and returns it. The bytes are the cache's from
+// now on.
+func (c *Cache) put(key Key, body []byte, truncated bool) *answer {
 	a := &answer{key: key, body: body, truncated: truncated, until: time.Now().Add(c.options.Age)}
 	if !c.fits(a.bytes()) {
-		return
+		return a
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -159,6 +164,7 @@ func (c *Cache) put(key Key, body []byte, truncated bool) {
 	c.answers[key] = c.used.PushFront(a)
 	c.counts.Bytes += a.bytes()
 	c.counts.Answers++
+	return a
 }
 
 // fits tells whether an answer of so many bytes may be kept at all.

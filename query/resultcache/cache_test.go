@@ -1,6 +1,7 @@
 package resultcache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -83,10 +84,33 @@ func newCache(o Options) *Cache {
 	return New(o)
 }
 
+// ask asks a question to which the answer is from, when it runs.
+func ask(t *testing.T, c *Cache, k Key, from Rows) Rows {
+	t.Helper()
+	rows, _, err := c.Ask(t.Context(), k, func(context.Context) (Rows, error) { return from, nil })
+	require.NoError(t, err)
+	return rows
+}
+
+// kept returns the answer that is kept.
+func kept(t *testing.T, c *Cache, k Key) (Rows, bool) {
+	t.Helper()
+	if c.options.BytesMax == 0 {
+		return nil, false
+	}
+	a, ok := c.get(k)
+	if !ok {
+		return nil, false
+	}
+	rows, err := a.play()
+	require.NoError(t, err)
+	return rows, true
+}
+
 // keep asks a question that is not known yet.
 func keep(t *testing.T, c *Cache, k Key, batches ...[]string) {
 	t.Helper()
-	texts, err := read(t, c.Record(k, &rows{alloc: memory.DefaultAllocator, batches: batches}))
+	texts, err := read(t, ask(t, c, k, &rows{alloc: memory.DefaultAllocator, batches: batches}))
 	require.NoError(t, err)
 	var want []string
 	for _, b := range batches {
@@ -99,15 +123,15 @@ func TestAnAnswerIsPlayedAsItWasRecorded(t *testing.T) {
 	alloc := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer alloc.AssertSize(t, 0)
 	c := newCache(Options{BytesMax: 1 << 20, AnswerBytesMax: 1 << 20})
-	_, known := c.Play(key("a"))
+	_, known := kept(t, c, key("a"))
 	require.False(t, known)
 	from := &rows{alloc: alloc, batches: [][]string{{"x", "y"}, {}, {"z"}}, more: true}
-	texts, err := read(t, c.Record(key("a"), from))
+	texts, err := read(t, ask(t, c, key("a"), from))
 	require.NoError(t, err)
 	require.Equal(t, []string{"x", "y", "z"}, texts)
 	require.Equal(t, 1, from.closed)
 	for range 3 {
-		played, known := c.Play(key("a"))
+		played, known := kept(t, c, key("a"))
 		require.True(t, known)
 		require.True(t, schema.Equal(played.Schema()))
 		texts, err = read(t, played)
@@ -117,12 +141,12 @@ func TestAnAnswerIsPlayedAsItWasRecorded(t *testing.T) {
 		require.NoError(t, played.Close())
 	}
 	keep(t, c, key("nothing"))
-	played, known := c.Play(key("nothing"))
+	played, known := kept(t, c, key("nothing"))
 	require.True(t, known)
 	texts, err = read(t, played)
 	require.NoError(t, err)
 	require.Empty(t, texts)
-	require.Equal(t, Counts{Hits: 4, Misses: 1, Bytes: c.Counts().Bytes, Answers: 2}, c.Counts())
+	require.Equal(t, Counts{Hits: 4, Misses: 3, Bytes: c.Counts().Bytes, Answers: 2}, c.Counts())
 }
 
 func TestWhatIsNotWholeIsNotKept(t *testing.T) {
@@ -130,19 +154,12 @@ func TestWhatIsNotWholeIsNotKept(t *testing.T) {
 	k := key("a")
 	absent := func() {
 		t.Helper()
-		_, known := c.Play(k)
+		_, known := kept(t, c, k)
 		require.False(t, known)
 	}
 	broken := errors.New("broken")
-	_, err := read(t, c.Record(k, &rows{alloc: memory.DefaultAllocator, batches: [][]string{{"x"}}, err: broken}))
+	_, err := read(t, ask(t, c, k, &rows{alloc: memory.DefaultAllocator, batches: [][]string{{"x"}}, err: broken}))
 	require.ErrorIs(t, err, broken)
-	absent()
-
-	left := c.Record(k, &rows{alloc: memory.DefaultAllocator, batches: [][]string{{"x"}, {"y"}}})
-	batch, err := left.Next()
-	require.NoError(t, err)
-	batch.Release()
-	require.NoError(t, left.Close())
 	absent()
 
 	// Too large, at once and bit by bit.
@@ -160,16 +177,16 @@ func TestTheLeastRecentlyUsedGoesFirst(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		keep(t, c, key(name), text)
 	}
-	_, known := c.Play(key("a"))
+	_, known := kept(t, c, key("a"))
 	require.True(t, known)
 	keep(t, c, key("d"), text)
 	for name, want := range map[string]bool{"a": true, "b": false, "c": true, "d": true} {
-		_, known := c.Play(key(name))
+		_, known := kept(t, c, key(name))
 		require.Equal(t, want, known, name)
 	}
 	require.LessOrEqual(t, c.Counts().Bytes, int64(10<<10))
 	require.Equal(t, int64(1), c.Counts().Evictions)
-	keep(t, c, key("a"), []string{"another"})
+	c.put(key("a"), []byte("another, of a run beside that one"), false)
 	require.Equal(t, int64(3), c.Counts().Answers)
 }
 
@@ -178,10 +195,10 @@ func TestAnAnswerGoesAfterItsTime(t *testing.T) {
 		c := newCache(Options{BytesMax: 1 << 20, AnswerBytesMax: 1 << 20, Age: time.Minute})
 		keep(t, c, key("a"), []string{"x"})
 		time.Sleep(time.Minute - time.Second)
-		_, known := c.Play(key("a"))
+		_, known := kept(t, c, key("a"))
 		require.True(t, known)
 		time.Sleep(2 * time.Second) // since it was kept, not since it was used
-		_, known = c.Play(key("a"))
+		_, known = kept(t, c, key("a"))
 		require.False(t, known)
 		require.Zero(t, c.Counts().Bytes)
 	})
@@ -190,7 +207,7 @@ func TestAnAnswerGoesAfterItsTime(t *testing.T) {
 func TestNothingIsKeptWithoutABudget(t *testing.T) {
 	c := newCache(Options{AnswerBytesMax: 1 << 20})
 	keep(t, c, key("a"), []string{"x"})
-	_, known := c.Play(key("a"))
+	_, known := kept(t, c, key("a"))
 	require.False(t, known)
 	require.Equal(t, Counts{}, c.Counts())
 }
@@ -245,9 +262,12 @@ func TestManyAskAtOnce(t *testing.T) {
 		all.Go(func() {
 			for i := range 200 {
 				name := fmt.Sprint((i*7 + worker) % 30)
-				from, known := c.Play(key(name))
-				if !known {
-					from = c.Record(key(name), &rows{alloc: memory.DefaultAllocator, batches: [][]string{{name, strings.Repeat("x", 600)}}})
+				from, _, err := c.Ask(t.Context(), key(name), func(context.Context) (Rows, error) {
+					return &rows{alloc: memory.DefaultAllocator, batches: [][]string{{name, strings.Repeat("x", 600)}}}, nil
+				})
+				if err != nil {
+					t.Error(err)
+					return
 				}
 				if texts, err := read(t, from); err != nil || texts[0] != name {
 					t.Errorf("asked for %s, got %v, %v", name, texts, err)
