@@ -60,3 +60,29 @@ func cpuSeconds(b *testing.B) float64 {
 	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
+
+// BenchmarkSmallFile is what a query waits for in each partition with new records.
+func BenchmarkSmallFile(b *testing.B) {
+	for _, n := range []int{1, 100} {
+		b.Run(fmt.Sprintf("%d records", n), func(b *testing.B) {
+			all := events(n)
+			dir := b.TempDir()
+			begun := cpuSeconds(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				p := newPart(dir, columnar.TailOptions("t", topic.Partition{Topic: topic.ID{1}}), 0, newBudget(1<<40))
+				for i, r := range all {
+					r.Offset = int64(i)
+				}
+				require.NoError(b, p.append(all))
+				held, _, err := p.hold(b.Context(), Want{Target: int64(n)})
+				require.NoError(b, err)
+				for _, c := range held {
+					c.release()
+				}
+				p.close()
+			}
+			b.ReportMetric((cpuSeconds(b)-begun)*1e6/float64(b.N), "µs-cpu/file")
+		})
+	}
+}

@@ -28,7 +28,8 @@ const (
 	mergeFan  = 4
 
 	batchRecords = 1_000
-	decodedMax   = 1 << 30 // bytes of one batch; ours are made here and are not compressed
+	writeBytes   = 32 << 10 // at once; pages are larger where there is much to write
+	decodedMax   = 1 << 30  // bytes of one batch; ours are made here and are not compressed
 )
 
 // part holds the rows of one partition from first on, in chunks and then in
@@ -48,6 +49,7 @@ type part struct {
 	sealed  int64  // pending begins here
 	builder batch.Builder
 	decoder *batch.Decoder
+	out     *bufio.Writer // of the file that is written
 	closed  bool
 }
 
@@ -70,6 +72,7 @@ type chunk struct {
 func newPart(dir string, o columnar.Options, first int64, b *budget) *part {
 	p := &part{
 		options: o, dir: dir, budget: b, first: first, next: first, sealed: first, decoder: batch.NewDecoder(decodedMax),
+		out: bufio.NewWriterSize(nil, writeBytes),
 	}
 	p.at.Store(first)
 	return p
@@ -281,7 +284,8 @@ func (c *chunk) write(ctx context.Context) (err error) {
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	out := bufio.NewWriterSize(f, 1<<20)
+	out := c.part.out
+	out.Reset(f)
 	result, err := columnar.Write(ctx, columnar.Of(c.raw), c.part.decoder, c.part.options, func(string) (io.Writer, error) { return out, nil })
 	if err = errors.Join(err, out.Flush(), f.Close()); err != nil {
 		return err
