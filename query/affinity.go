@@ -11,8 +11,9 @@ import (
 )
 
 // handedOnWait is how long a query waits for a place where its topic is at hand:
-// longer than most queries run. Elsewhere its topic has to be read anew.
-const handedOnWait = 250 * time.Millisecond
+// longer than a few queries run. Elsewhere its topic has to be read anew, and is
+// then read twice from the brokers until nobody asks there.
+const handedOnWait = 2 * time.Second
 
 // elsewhere returns a *peers.Elsewhere when another node is preferred for the
 // plan's first topic: it has its files and its tail, or will have.

@@ -107,14 +107,15 @@ const catchUpWait = time.Second
 
 // bind takes a snapshot of some parts of one topic. With latest it waits for
 // the brokers until ctx ends, if the hot part is among them. The caller releases
-// what it returns.
-func (n *Node) bind(ctx context.Context, name string, parts parts, want freshness) (*bound, error) {
+// what it returns. What arrive found out, if anything, is not asked again.
+func (n *Node) bind(ctx context.Context, name string, parts parts, want freshness, known *presence) (*bound, error) {
 	if !parts.hot {
-		want = cold
+		want, known = cold, nil
 	}
 	for attempt := 1; ; attempt++ {
 		revision := n.config.Catalog.Revision()
-		b, err := n.tryBind(ctx, name, parts, want, attempt > 4)
+		b, err := n.tryBind(ctx, name, parts, want, known, attempt > 4)
+		known = nil // the next attempt asks anew
 		moved := errors.Is(err, tail.ErrTrimmed) || errors.Is(err, tail.ErrGone) || errors.Is(err, objstore.ErrNotFound) || errors.Is(err, errStale)
 		if !moved || attempt == bindAttempts || ctx.Err() != nil {
 			return b, err
@@ -126,12 +127,23 @@ func (n *Node) bind(ctx context.Context, name string, parts parts, want freshnes
 // errStale means: brokers and catalog do not speak of the same ownership.
 var errStale = errors.New("ownership of a partition has changed")
 
-func (n *Node) tryBind(ctx context.Context, name string, parts parts, want freshness, restart bool) (*bound, error) {
-	t, settings, log, err := n.present(ctx, name, want)
+func (n *Node) tryBind(ctx context.Context, name string, parts parts, want freshness, known *presence, restart bool) (*bound, error) {
+	if t, settings, err := n.table(name); err == nil && known != nil && t.ID == known.topic.ID && t.Partitions == known.topic.Partitions {
+		return n.snapshot(ctx, t, settings, parts, want, known.log, restart)
+	}
+	p, err := n.present(ctx, name, want)
 	if err != nil {
 		return nil, err
 	}
-	return n.snapshot(ctx, t, settings, parts, want, log, restart)
+	return n.snapshot(ctx, p.topic, p.settings, parts, want, p.log, restart)
+}
+
+// presence is the topic that has a name at a moment, and where its logs began and
+// ended.
+type presence struct {
+	topic    *metastore.Topic
+	settings topicconfig.Columnar
+	log      logs
 }
 
 // table finds the topic of that name, and its settings.
@@ -150,7 +162,7 @@ func (n *Node) table(name string) (*metastore.Topic, topicconfig.Columnar, error
 // present finds the topic that has that name now, and where its logs begin and
 // end. For the latest, now is not before the call: the catalog catches up with the
 // metadata store while the brokers are asked.
-func (n *Node) present(ctx context.Context, name string, want freshness) (*metastore.Topic, topicconfig.Columnar, logs, error) {
+func (n *Node) present(ctx context.Context, name string, want freshness) (*presence, error) {
 	caught := make(chan struct{})
 	go func() {
 		defer close(caught)
@@ -165,12 +177,15 @@ func (n *Node) present(ctx context.Context, name string, want freshness) (*metas
 	<-caught
 	t, settings, err := n.table(name)
 	if err != nil {
-		return nil, settings, logs{}, err
+		return nil, err
 	}
 	if asked == nil || t.ID != asked.ID || t.Partitions != asked.Partitions {
 		log, failed = n.logs(ctx, t, want)
 	}
-	return t, settings, log, failed
+	if failed != nil {
+		return nil, failed
+	}
+	return &presence{t, settings, log}, nil
 }
 
 // catchUp waits until the catalog has all that was in the metadata store when
@@ -340,30 +355,42 @@ func columnsOf(columns []manifest.Column) []columnar.Column {
 	return out
 }
 
-// bindTail adds the rows from the marks on, and says what is covered.
-func (n *Node) bindTail(ctx context.Context, b *bound, states []partitionState, settings topicconfig.Columnar, want freshness, ends map[int32]tail.End, restart bool) error {
-	wants := make([]tail.Want, len(states))
-	behind := false // some records are in no file
+// tailRequest asks for the rows from the marks on. They are none unless behind:
+// some records are in no file.
+func tailRequest(t *metastore.Topic, settings topicconfig.Columnar, states []partitionState, want freshness, ends map[int32]tail.End) (request tail.Request, behind bool, err error) {
+	request = tail.Request{Topic: t.Name, ID: t.ID, Wants: make([]tail.Want, len(states))}
+	if request.Fixed, err = fixedColumns(settings.JSONSchema); err != nil {
+		return request, false, err
+	}
 	for i, s := range states {
-		wants[i] = tail.Want{Partition: s.index, First: s.mark}
+		w := tail.Want{Partition: s.index, First: s.mark}
 		if want == latest {
-			wants[i].Target = ends[s.index].Offset
+			w.Target = ends[s.index].Offset
 		}
 		if owner := s.view.Owner; owner.ModRevision > 0 {
-			wants[i].EpochEnd = func(epoch int32) (int64, bool) { return owner.EpochEnd(metastore.Epoch(epoch)) }
+			w.EpochEnd = func(epoch int32) (int64, bool) { return owner.EpochEnd(metastore.Epoch(epoch)) }
 		}
 		end, known := ends[s.index]
 		behind = behind || !known || end.Offset > s.mark
+		request.Wants[i] = w
+	}
+	return request, behind, nil
+}
+
+// bindTail adds the rows from the marks on, and says what is covered.
+func (n *Node) bindTail(ctx context.Context, b *bound, states []partitionState, settings topicconfig.Columnar, want freshness, ends map[int32]tail.End, restart bool) error {
+	request, behind, err := tailRequest(b.topic, settings, states, want, ends)
+	if err != nil {
+		return err
+	}
+	for _, s := range states {
 		b.coverage.Partitions[s.index] = partitionCoverage{From: s.start, To: s.mark}
 	}
 	if want == cold || !behind {
 		return nil
 	}
-	fixed, err := fixedColumns(settings.JSONSchema)
-	if err != nil {
-		return err
-	}
-	snapshot, err := n.tails.Read(ctx, tail.Request{Topic: b.topic.Name, ID: b.topic.ID, Fixed: fixed, Wants: wants, Restart: restart})
+	request.Restart = restart
+	snapshot, err := n.tails.Read(ctx, request)
 	if err != nil {
 		return err
 	}

@@ -225,7 +225,7 @@ func (c *cluster) parquet() (names []string) {
 func TestWhatWasLeftOutByMistakeIsReadAfterAll(t *testing.T) {
 	c := newCluster(t, 2)
 	produce(t, c, rand.New(rand.NewPCG(1, 1)), 60, 30)
-	b, err := c.node.bind(t.Context(), "orders", parts{cold: true, need: prune.Need{Columns: []string{"_offset"}}}, cold)
+	b, err := c.node.bind(t.Context(), "orders", parts{cold: true, need: prune.Need{Columns: []string{"_offset"}}}, cold, nil)
 	require.NoError(t, err)
 	defer b.Release()
 	for _, column := range []string{"x", "_value", "_headers", "_topic", "_key"} {

@@ -103,7 +103,7 @@ func (n *Node) explain(ctx context.Context, s statement, analyze bool) (*explana
 }
 
 func (n *Node) explainOnce(ctx context.Context, plan *gate.Plan, s statement, analyze bool) (*explanation, error) {
-	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, s.Freshness, !analyze)
+	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, s.Freshness, nil, !analyze)
 	defer func() {
 		for _, b := range bounds {
 			b.Release()

@@ -149,7 +149,7 @@ func (n *Node) describeQuery(ctx context.Context, s statement) (*engine.Descript
 	for _, t := range plan.Tables {
 		// Rows that are in no file yet may bring columns; files need not be here
 		// to be known.
-		bound, err := n.bind(ctx, t.Topic, parts{hot: t.Kind != gate.Cold}, s.Freshness)
+		bound, err := n.bind(ctx, t.Topic, parts{hot: t.Kind != gate.Cold}, s.Freshness, nil)
 		if err != nil {
 			return nil, err
 		}

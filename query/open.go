@@ -69,11 +69,15 @@ func (n *Node) open(ctx context.Context, s statement) (*cursor, error) {
 	if err := n.evaluate(ctx, plan, s.Parameters); err != nil {
 		return nil, err
 	}
+	known, err := n.arrive(ctx, plan.Tables, s.Freshness)
+	if err != nil {
+		return nil, err
+	}
 	if err := n.admit(ctx, s.Place); err != nil {
 		return nil, err
 	}
 	for attempt := 1; ; attempt++ {
-		c, err := n.attempt(ctx, plan, s)
+		c, err := n.attempt(ctx, plan, s, known)
 		if err == nil {
 			c.release = n.leave
 			return c, nil
@@ -85,12 +89,13 @@ func (n *Node) open(ctx context.Context, s statement) (*cursor, error) {
 		// The damage may be in the local copy alone: attempt has dropped it. Or
 		// the engine wants what was left out of that.
 		plan.Widen()
+		known = nil
 	}
 }
 
 // attempt binds the plan's topics, starts it and reads its first batch.
-func (n *Node) attempt(ctx context.Context, plan *gate.Plan, s statement) (*cursor, error) {
-	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, s.Freshness, false)
+func (n *Node) attempt(ctx context.Context, plan *gate.Plan, s statement, known map[string]*presence) (*cursor, error) {
+	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, s.Freshness, known, false)
 	c := &cursor{node: n, bounds: bounds}
 	if err != nil {
 		c.Close()
@@ -236,7 +241,7 @@ func engineQuery(plan *gate.Plan, byTopic map[string]*bound) engine.Query {
 
 // bindAll binds each topic of the plan once, with the parts that its tables are
 // of, so that they are one snapshot: no record is in t_cold and in t_hot.
-func (n *Node) bindAll(ctx context.Context, tables []gate.Table, want freshness, planOnly bool) (bounds []*bound, byTopic map[string]*bound, err error) {
+func (n *Node) bindAll(ctx context.Context, tables []gate.Table, want freshness, known map[string]*presence, planOnly bool) (bounds []*bound, byTopic map[string]*bound, err error) {
 	byTopic = map[string]*bound{}
 	for _, t := range tables {
 		if byTopic[t.Topic] != nil {
@@ -248,7 +253,7 @@ func (n *Node) bindAll(ctx context.Context, tables []gate.Table, want freshness,
 				parts.add(other.Kind, other.Need)
 			}
 		}
-		b, err := n.bind(ctx, t.Topic, parts, want)
+		b, err := n.bind(ctx, t.Topic, parts, want, known[t.Topic])
 		if err != nil {
 			return bounds, nil, err
 		}

@@ -339,6 +339,23 @@ func TestWhenBrokersAreAwayLatestNamesThePartitionsAndOthersAnswer(t *testing.T)
 	require.Equal(t, 1.0, a.Rows[0]["n"])
 }
 
+func TestAQueryThatWaitsForItsTailHoldsUpNoOther(t *testing.T) {
+	c := newCluster(t, 1, func(config *Config) { config.ConcurrentMax = 1 })
+	c.broker.Produce(t, 0, 0, `{"a":1}`)
+	c.broker.Mute(true)
+	waiting := make(chan reply, 1)
+	go func() { waiting <- c.ask("SELECT a FROM orders") }()
+	c.await(func() bool { return c.broker.Lists() > 0 })
+	require.Empty(t, c.ask("SELECT * FROM orders", `,"freshness":"cold"`).Rows)
+	require.Empty(t, waiting)
+	c.broker.Mute(false)
+	require.Equal(t, []map[string]any{{"a": 1.0}}, (<-waiting).Rows)
+
+	before := c.broker.Lists()
+	c.ask("SELECT a FROM orders")
+	require.Equal(t, 2, c.broker.Lists()-before, "a query asks once where the log begins, and once where it ends")
+}
+
 func TestADamagedLocalCopyIsFetchedAgainAndADamagedObjectIsNamed(t *testing.T) {
 	c := newCluster(t, 1)
 	c.broker.Produce(t, 0, 0, "a")

@@ -104,11 +104,11 @@ func (n *Node) describe(ctx context.Context, topicName string, kind gate.Kind) (
 	if kind != gate.Cold {
 		short, cancel := context.WithTimeout(ctx, describeWait)
 		defer cancel()
-		b, err := n.bind(short, topicName, parts{hot: true}, latest)
+		b, err := n.bind(short, topicName, parts{hot: true}, latest, nil)
 		var lagging *tail.LaggingError
 		if !errors.As(err, &lagging) {
 			return b, err
 		}
 	}
-	return n.bind(ctx, topicName, parts{}, cold)
+	return n.bind(ctx, topicName, parts{}, cold, nil)
 }

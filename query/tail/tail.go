@@ -217,6 +217,16 @@ func (t *Tails) Read(ctx context.Context, request Request) (*Snapshot, error) {
 	}
 }
 
+// Await returns once the topic's tail has reached every target, or why it cannot:
+// the errors of Read, and others when it begins anew.
+func (t *Tails) Await(ctx context.Context, request Request) error {
+	r, err := t.reader(request)
+	if err != nil {
+		return err
+	}
+	return r.wait(ctx, request)
+}
+
 // restartPause keeps a tail that fails at once, on a full disk, from spinning.
 const restartPause = 20 * time.Millisecond
 

@@ -23,11 +23,12 @@ type Broker struct {
 	address *net.TCPAddr
 	topic   string
 
-	mu   sync.Mutex
-	logs []partitionLog
-	stop chan struct{} // closed at the end of the test
-	more chan struct{} // closed and replaced when records were appended
-	mute bool          // ListOffsets answers LEADER_NOT_AVAILABLE
+	mu    sync.Mutex
+	logs  []partitionLog
+	stop  chan struct{} // closed at the end of the test
+	more  chan struct{} // closed and replaced when records were appended
+	mute  bool          // ListOffsets answers LEADER_NOT_AVAILABLE
+	lists int           // ListOffsets that were answered
 }
 
 type partitionLog struct {
@@ -84,6 +85,13 @@ func (b *Broker) Mute(mute bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.mute = mute
+}
+
+// Lists is how many ListOffsets were answered.
+func (b *Broker) Lists() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lists
 }
 
 // StartAt empties a partition and lets its log begin at an offset.
@@ -217,6 +225,7 @@ func (b *Broker) metadata() kmsg.Response {
 func (b *Broker) listOffsets(request *kmsg.ListOffsetsRequest) kmsg.Response {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.lists++
 	r := kmsg.NewPtrListOffsetsResponse()
 	for _, t := range request.Topics {
 		topic := kmsg.ListOffsetsResponseTopic{Topic: t.Topic}
