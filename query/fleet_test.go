@@ -224,6 +224,7 @@ func TestTheSameQueryAskedByManyAtOnceRunsOnce(t *testing.T) {
 	c.broker.Produce(t, 0, 0, `{"a":2}`)
 	const slow = "SELECT sum(a) AS s, count(DISTINCT i % 3) AS n FROM orders, range(60000000) r(i)"
 	cancel, ended := m.begin(m, slow)
+	m.await(func() bool { return m.node.results.Counts().Misses == 1 }) // it runs, and the others do not
 	answers := make(chan reply, 3)
 	for range 3 {
 		go func() { answers <- m.ask(slow) }()
