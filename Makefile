@@ -19,7 +19,7 @@ BENCH    ?= .
 E2E      ?= .
 SIM      ?= 1m
 
-.PHONY: help build test e2e sim compat flight demo cluster bench lint check fuzz tools race clean
+.PHONY: help build test e2e sim compat flight iceberg demo cluster bench lint check fuzz tools race clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ compat: build ## real Kafka clients against the binary, minutes; UPDATE=1 writes
 flight: build ## real clients of Arrow Flight SQL against the binary, a minute; tests/flight
 	go run ./tests/flight -chronik $(BIN)
 
+iceberg: build ## real readers of Apache Iceberg over a cluster's tables, a minute; READERS=python,spark for Spark, too
+	go run ./tests/iceberg -chronik $(BIN) $(if $(READERS),-readers $(READERS))
+
 bench: ## Go benchmarks; BENCH=regexp chooses. Whole-system figures: docs/benchmarks
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(UNIT)
 
@@ -76,7 +79,7 @@ tools: ## what tests and lint run beside Go: MinIO, versitygw, etcd, staticcheck
 $(TOOLS)/staticcheck: tools/go.mod
 	GOBIN=$(TOOLS) go -C tools install honnef.co/go/tools/cmd/staticcheck
 
-check: lint test e2e demo cluster compat flight ## what CI runs on every change
+check: lint test e2e demo cluster compat flight iceberg ## what CI runs on every change
 
 clean: ## remove what was built
 	rm -rf bin .tools coverage.out

@@ -63,6 +63,11 @@ const (
 	summaryRevision = "chronik.revision"
 	summaryEnd      = "kafka.end-offset."
 	summaryStart    = "kafka.start-offset."
+
+	// summaryPartitionsMax is how many partitions a topic may have whose summaries
+	// tell their offsets: all summaries are in each metadata file. Of others the
+	// bounds of the files' columns tell.
+	summaryPartitionsMax = 64
 )
 
 // Result is a table after Publish.
@@ -190,8 +195,8 @@ func (c *commit) run(ctx context.Context) error {
 		return err
 	}
 	steps := changes(c.live, wanted)
-	for _, s := range steps {
-		if err := c.snap(ctx, s); err != nil {
+	for i, s := range steps {
+		if err := c.snap(ctx, s, i == len(steps)-1); err != nil {
 			return err
 		}
 	}

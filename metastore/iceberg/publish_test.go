@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strconv"
 	"testing"
 	"time"
 
@@ -176,6 +177,42 @@ func TestManifestsAreMergedAndOldSnapshotsGo(t *testing.T) {
 	require.Len(t, c.base.Snapshots(), 1)
 	require.Greater(t, c.src.Seen.Revision, oldest, "what only old snapshots had is let go")
 	require.False(t, w.publish().Changed)
+}
+
+// A commit of several snapshots: those on the way lack records, and have files that
+// are gone by the revision that the last one shows.
+func TestOnlyTheLastSnapshotOfACommitTellsOffsets(t *testing.T) {
+	w := newWorld(t, objmemory.New(), memory.New())
+	w.section.Columnar = []manifest.File{w.file(0, 10), w.file(10, 20)}
+	w.section.Marks.Columnar = 20
+	w.publish()
+	first := w.read().src.Seen.Revision
+	w.section.Columnar = []manifest.File{w.file(0, 20), w.file(20, 30)}
+	w.section.Marks.Columnar, w.section.LogStart = 30, 5
+	w.publish()
+	var told [][3]string
+	for _, s := range w.check().base.Snapshots() {
+		p := s.Summary.Properties
+		told = append(told, [3]string{string(s.Summary.Operation), p[summaryStart+"0"], p[summaryEnd+"0"]})
+		if s.Summary.Operation == table.OpOverwrite {
+			require.Equal(t, strconv.FormatInt(first, 10), p[summaryRevision])
+		}
+	}
+	require.Equal(t, [][3]string{{"append", "0", "20"}, {"overwrite", "", ""}, {"append", "5", "30"}}, told)
+}
+
+func TestTheSummariesOfManyPartitionsAreShort(t *testing.T) {
+	w := newWorld(t, objmemory.New(), memory.New())
+	w.section.Columnar = []manifest.File{w.file(0, 10)}
+	w.publish()
+	src := w.source()
+	for i := range int32(1000) {
+		src.Sections = append(src.Sections, manifest.Section{Partition: topic.Partition{Topic: w.topic.ID, Index: i + 1}})
+	}
+	src.Sections[0].Columnar = append(src.Sections[0].Columnar, w.file(10, 20))
+	_, err := w.p.Publish(t.Context(), src)
+	require.NoError(t, err)
+	require.Less(t, len(w.read().snapshot.Summary.Properties), 30)
 }
 
 func TestASnapshotIsKeptForItsTimeAfterItWasSuperseded(t *testing.T) {

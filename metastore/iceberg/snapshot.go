@@ -26,8 +26,9 @@ const (
 	footersAtOnce    = 16
 )
 
-// snap makes a step the newest snapshot.
-func (c *commit) snap(ctx context.Context, s step) error {
+// snap makes a step the newest snapshot; last is whether the table is then as the
+// source wants it.
+func (c *commit) snap(ctx context.Context, s step, last bool) error {
 	id := newSnapshotID()
 	m := &manifestMaker{commit: c, id: id, removed: make(map[string]bool), added: make(map[int][]ice.DataFile)}
 	for _, f := range s.remove {
@@ -60,11 +61,34 @@ func (c *commit) snap(ctx context.Context, s step) error {
 	if err != nil {
 		return err
 	}
-	return c.addSnapshot(ctx, id, s.operation, manifests, m.addedTotals, m.removedTotals)
+	properties := summary(c.totals, m.addedTotals, m.removedTotals)
+	c.tell(properties, last)
+	return c.addSnapshot(ctx, id, &table.Summary{Operation: s.operation, Properties: properties}, manifests, m.addedTotals, m.removedTotals)
+}
+
+// tell puts into a summary what the snapshot shows of the source: its revision,
+// and which offsets. A snapshot on the way to the last one of a commit may lack
+// records, and may have files that lost their names by that revision: it tells no
+// offsets, and the revision of the snapshot before.
+func (c *commit) tell(properties ice.Properties, last bool) {
+	if !last && c.snapshot != nil {
+		properties[summaryRevision] = c.snapshot.Summary.Properties[summaryRevision]
+		return
+	}
+	properties[summaryRevision] = strconv.FormatInt(c.src.Revision, 10)
+	if len(c.src.Sections) > summaryPartitionsMax {
+		return
+	}
+	for i := range c.src.Sections {
+		s := &c.src.Sections[i]
+		index := strconv.Itoa(int(s.Partition.Index))
+		properties[summaryEnd+index] = strconv.FormatInt(s.Marks.Columnar, 10)
+		properties[summaryStart+index] = strconv.FormatInt(s.LogStart, 10)
+	}
 }
 
 // addSnapshot stores the list of manifests and adds the snapshot to the metadata.
-func (c *commit) addSnapshot(ctx context.Context, id int64, operation table.Operation, manifests []ice.ManifestFile, added, removed totals) error {
+func (c *commit) addSnapshot(ctx context.Context, id int64, summary *table.Summary, manifests []ice.ManifestFile, added, removed totals) error {
 	var parent *int64
 	sequence, at := int64(1), c.now.UnixMilli()
 	if c.snapshot != nil {
@@ -79,18 +103,10 @@ func (c *commit) addSnapshot(ctx context.Context, id int64, operation table.Oper
 	if err := c.put(ctx, name, list.Bytes()); err != nil {
 		return err
 	}
-	properties := summary(c.totals, added, removed)
-	properties[summaryRevision] = strconv.FormatInt(c.src.Revision, 10)
-	for i := range c.src.Sections {
-		s := &c.src.Sections[i]
-		index := strconv.Itoa(int(s.Partition.Index))
-		properties[summaryEnd+index] = strconv.FormatInt(s.Marks.Columnar, 10)
-		properties[summaryStart+index] = strconv.FormatInt(s.LogStart, 10)
-	}
 	schema := c.schema.ID
 	snapshot := &table.Snapshot{
 		SnapshotID: id, ParentSnapshotID: parent, SequenceNumber: sequence, TimestampMs: at, ManifestList: c.location + name,
-		Summary: &table.Summary{Operation: operation, Properties: properties}, SchemaID: &schema,
+		Summary: summary, SchemaID: &schema,
 	}
 	if err := errors.Join(c.build.AddSnapshot(snapshot), c.build.SetSnapshotRef(table.MainBranch, id, table.BranchRef)); err != nil {
 		return fmt.Errorf("add a snapshot: %w", err)
