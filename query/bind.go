@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/internal/columnar"
+	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
@@ -112,10 +113,14 @@ func (n *Node) bind(ctx context.Context, name string, parts parts, want freshnes
 	if !parts.hot {
 		want, known = cold, nil
 	}
+	var missed missed
 	for attempt := 1; ; attempt++ {
 		revision := n.config.Catalog.Revision()
 		b, err := n.tryBind(ctx, name, parts, want, known, attempt > 4)
 		known = nil // the next attempt asks anew
+		if errors.Is(err, format.ErrCorrupt) || missed.again(ctx, n, err) {
+			return nil, n.reported(ctx, name, err)
+		}
 		moved := errors.Is(err, tail.ErrTrimmed) || errors.Is(err, tail.ErrGone) || errors.Is(err, objstore.ErrNotFound) || errors.Is(err, errStale)
 		if !moved || attempt == bindAttempts || ctx.Err() != nil {
 			return b, err

@@ -77,7 +77,7 @@ func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState,
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(16)
 	for i := range sources {
-		group.Go(func() error { return n.acquire(inner, &sources[i], want) })
+		group.Go(func() error { return n.fetch(inner, &sources[i], want) })
 	}
 	err := group.Wait()
 	for i := range sources {

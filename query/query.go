@@ -72,6 +72,9 @@ type Config struct {
 	// CatchUp waits until Catalog has all that is in the metadata store. Without
 	// it the catalog is taken as it is.
 	CatchUp func(context.Context) error
+	// ReportDamage says that a file of a table is damaged or missing, so that it is
+	// made again. Without it, it stays as it is.
+	ReportDamage func(ctx context.Context, object, reason string) error
 	// Seeds returns addresses of brokers; default: those of the live brokers
 	// in the catalog.
 	Seeds func() []string

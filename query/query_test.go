@@ -174,6 +174,17 @@ type refusal struct {
 	Details map[string]any `json:"details"`
 }
 
+// refused is a query that fails.
+func (c *cluster) refused(query string, status int) (r refusal) {
+	c.t.Helper()
+	text, err := json.Marshal(query)
+	require.NoError(c.t, err)
+	got, body, _ := c.do("POST", "/_sql", `{"query":`+string(text)+`}`)
+	require.Equal(c.t, status, got, string(body))
+	require.NoError(c.t, json.Unmarshal(body, &r))
+	return r
+}
+
 func (c *cluster) do(method, path, body string) (int, []byte, http.Header) {
 	c.t.Helper()
 	request, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, strings.NewReader(body))

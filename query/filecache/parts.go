@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -172,7 +173,17 @@ func (c *Cache) assemble(e *entry, o Object, plan parquetfile.Assembly) (err err
 			err = errors.Join(err, os.Remove(out.Name()))
 		}
 	}()
-	crc, err := c.fill(out, o, plan)
+	missing, err := c.copyLocal(out, keyOf(o.Name), plan.Pieces)
+	if err != nil {
+		return errors.Join(err, out.Close())
+	}
+	crc, err := c.fill(out, o, plan, missing)
+	if errors.Is(err, format.ErrCorrupt) && len(missing) < len(plan.Pieces) {
+		// What was copied may be what is damaged: then so are the files that have it.
+		c.count(func(n *Counts) { n.Damaged++ })
+		c.dropParts(e)
+		crc, err = c.fill(out, o, plan, plan.Pieces)
+	}
 	if err = errors.Join(err, out.Close()); err != nil {
 		return c.damage(o, err)
 	}
@@ -183,12 +194,20 @@ func (c *Cache) assemble(e *entry, o Object, plan parquetfile.Assembly) (err err
 	return nil
 }
 
-// fill writes what is planned, and returns the checksum of it all.
-func (c *Cache) fill(out *os.File, o Object, plan parquetfile.Assembly) (crc uint32, err error) {
-	missing, err := c.copyLocal(out, keyOf(o.Name), plan.Pieces)
-	if err != nil {
-		return 0, err
+// dropParts drops the files that have parts of the same object as e.
+func (c *Cache) dropParts(e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, other := range slices.Clone(c.assembled[e.parts.object]) {
+		if other != e && other.checked {
+			c.drop(other)
+		}
 	}
+}
+
+// fill writes what is planned, the missing pieces out of the bucket, and returns
+// the checksum of it all.
+func (c *Cache) fill(out *os.File, o Object, plan parquetfile.Assembly, missing []parquetfile.Piece) (crc uint32, err error) {
 	group, ctx := errgroup.WithContext(c.ctx)
 	group.SetLimit(requestsMax)
 	for _, request := range parquetfile.Fetches(missing, gapBytesMax, requestBytesMax) {

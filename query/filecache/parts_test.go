@@ -250,6 +250,25 @@ func TestDamagedPartsAreNamedAndNotKept(t *testing.T) {
 	require.ErrorIs(t, err, objstore.ErrNotFound)
 }
 
+func TestADamagedLocalFileIsNotTakenForADamagedObject(t *testing.T) {
+	w := newWorld(t)
+	f, _ := w.acquire(w.parts([]int{0, 1}, "_offset"))
+	f.Release()
+	local, err := os.ReadFile(f.Path)
+	require.NoError(t, err)
+	clear(local[4 : len(local)/2])
+	require.NoError(t, os.WriteFile(f.Path, local, 0o600))
+
+	f, fetched := w.acquire(w.parts([]int{0, 1, 2}, "_offset"))
+	require.Positive(t, fetched)
+	require.Len(t, offsets(t, f.Path), 300)
+	f.Release()
+	require.NotZero(t, w.cache.Counts().Damaged)
+	f, _ = w.acquire(w.parts([]int{0, 1}, "_offset"))
+	require.Equal(t, int64(199), offsets(t, f.Path)[199], "the damaged file serves nobody any more")
+	f.Release()
+}
+
 func TestPartsKeepToTheBudget(t *testing.T) {
 	w := newWorld(t)
 	one := w.parts([]int{0}, "_value").Bytes()

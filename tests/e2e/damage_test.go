@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -138,27 +139,42 @@ func TestADamagedLogFileIsNamedAndTheRestServed(t *testing.T) {
 	}
 }
 
-func TestADamagedParquetFileIsNamedAndOtherTopicsServed(t *testing.T) {
+// A flipped and a lost Parquet file make queries fail that need them, never
+// answer wrongly, until they have been made again of the log.
+func TestDamagedParquetFilesAreNamedAndMadeAgain(t *testing.T) {
 	c := start(t, "--set", "compactor.first_age=200ms", "--set", "segment.age=100ms")
-	for _, topic := range []string{"bad", "good"} {
+	for _, topic := range []string{"bad", "lost", "good"} {
 		c.createTable(topic, 1)
 		c.produceAll(topic, values(2000), nil)
 		c.coldReaches(topic, 2000, shortly)
 	}
-	id := topicID(t, c, "bad")
+	bad, lost := topicID(t, c, "bad"), topicID(t, c, "lost")
 	c.stop()
 	if err := os.RemoveAll(filepath.Join(c.dir, "query")); err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range c.files("bucket", ".parquet") {
-		if strings.Contains(file, id) {
+		switch {
+		case strings.Contains(file, bad):
 			flip(t, file, 0.2)
+		case strings.Contains(file, lost):
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	c.restart()
-	status, body := c.post("/_sql", map[string]any{"query": "SELECT sum(i), max(text) FROM bad_cold"})
-	if status == 200 || !strings.Contains(string(body), ".parquet") {
-		t.Errorf("a damaged file: %d %s", status, body)
+	for _, topic := range []string{"bad", "lost"} {
+		query := map[string]any{"query": "SELECT sum(i) + count(text) AS s FROM " + topic + "_cold"}
+		status, body := c.post("/_sql", query)
+		if status != 503 || !strings.Contains(string(body), ".parquet") {
+			t.Errorf("%s: %d %s", topic, status, body)
+		}
+		for deadline := time.Now().Add(shortly); status == 503 && time.Now().Before(deadline); status, body = c.post("/_sql", query) {
+		}
+		if want := `"s":2001000`; status != 200 || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %d %s, want %s", topic, status, body, want)
+		}
 	}
 	if n := c.count("SELECT count(*) FROM good_cold"); n != 2000 {
 		t.Errorf("the other topic has %d rows", n)
