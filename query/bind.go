@@ -382,7 +382,8 @@ func tailRequest(t *metastore.Topic, settings topicconfig.Columnar, states []par
 	return request, behind, nil
 }
 
-// bindTail adds the rows from the marks on, and says what is covered.
+// bindTail adds the rows from the marks on, and says what is covered. Where records
+// were deleted since, the states begin behind them.
 func (n *Node) bindTail(ctx context.Context, b *bound, states []partitionState, settings topicconfig.Columnar, want freshness, ends map[int32]tail.End, restart bool) error {
 	request, behind, err := tailRequest(b.topic, settings, states, want, ends)
 	if err != nil {
@@ -400,6 +401,11 @@ func (n *Node) bindTail(ctx context.Context, b *bound, states []partitionState, 
 		return err
 	}
 	b.release = append(b.release, snapshot.Release)
+	for i := range states {
+		s := &states[i]
+		s.start = max(s.start, snapshot.Starts[s.index])
+		s.mark = max(s.mark, s.start)
+	}
 	for _, f := range snapshot.Files {
 		mark := states[f.Partition].mark
 		file := relation.File{Path: f.Path, Columns: f.Columns}
@@ -411,10 +417,8 @@ func (n *Node) bindTail(ctx context.Context, b *bound, states []partitionState, 
 		b.stats.BytesRead += f.Size
 		b.stats.RowsScanned += f.Next - max(f.First, mark)
 	}
-	for index, next := range snapshot.Next {
-		c := b.coverage.Partitions[index]
-		c.To = max(c.To, next)
-		b.coverage.Partitions[index] = c
+	for _, s := range states {
+		b.coverage.Partitions[s.index] = partitionCoverage{From: s.start, To: max(s.mark, snapshot.Next[s.index])}
 	}
 	return nil
 }

@@ -1,11 +1,9 @@
 package tail
 
-import (
-	"context"
-	"sync"
-)
+import "sync"
 
-// budget counts the bytes that all tails hold.
+// budget counts the bytes that all tails hold: files, records that are in none yet,
+// and what clients have fetched ahead.
 type budget struct {
 	mu    sync.Mutex
 	bytes int64
@@ -38,19 +36,10 @@ func (b *budget) full() bool {
 	return b.bytes >= b.max
 }
 
-// wait returns when there is room, or with ctx's error.
-func (b *budget) wait(ctx context.Context) error {
-	for {
-		b.mu.Lock()
-		room, freed := b.bytes < b.max, b.freed
-		b.mu.Unlock()
-		if room {
-			return ctx.Err()
-		}
-		select {
-		case <-freed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+// fits reports whether more may be read by one of whose bytes so many are no tail
+// yet, and else what is closed when bytes were given back.
+func (b *budget) fits(buffered int64) (room bool, freed <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bytes-buffered < b.max, b.freed
 }

@@ -39,6 +39,7 @@ type part struct {
 	dir     string
 	budget  *budget
 	at      atomic.Int64 // next, for those who only look
+	start   atomic.Int64 // below it records were deleted that the reader did not get
 
 	mu      sync.Mutex
 	first   int64 // rows below it are gone
@@ -184,7 +185,7 @@ func (p *part) hold(ctx context.Context, w Want) (held []*chunk, next int64, err
 	switch {
 	case p.closed:
 		return nil, 0, errRestarted
-	case w.First < p.first:
+	case max(w.First, p.start.Load()) < p.first:
 		return nil, 0, fmt.Errorf("%w: %s begins at %d, not at %d", ErrTrimmed, p.options.Partition, p.first, w.First)
 	case p.cutOff(w.EpochEnd):
 		return nil, 0, fmt.Errorf("%w: records of %s were cut off", errRestarted, p.options.Partition)
@@ -320,6 +321,13 @@ func (c *chunk) release() {
 	if c.users--; c.users == 0 && c.gone {
 		c.remove()
 	}
+}
+
+// delete takes note that the log begins at start now, beyond what was read. Of what
+// was deleted all is dropped, so that no snapshot has some of it.
+func (p *part) delete(start int64) {
+	p.start.Store(start)
+	p.trim(start)
 }
 
 // trim drops the files whose rows are all below mark, and reports whether the

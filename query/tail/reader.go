@@ -30,6 +30,8 @@ type reader struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when run has returned
 
+	buffered int64 // bytes that the client has fetched ahead, as the budget has them; run's alone
+
 	mu      sync.Mutex
 	parts   map[int32]*part
 	used    time.Time
@@ -73,6 +75,13 @@ func (r *reader) idle(since time.Time) bool {
 	return r.waiting == 0 && r.used.Before(since)
 }
 
+// lastUsed is when a query came last, or stopped waiting; idle: none waits now.
+func (r *reader) lastUsed() (used time.Time, idle bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.used, r.waiting == 0
+}
+
 // await counts a query that waits, until it calls what is returned.
 func (r *reader) await() (done func()) {
 	r.mu.Lock()
@@ -89,7 +98,8 @@ func (r *reader) await() (done func()) {
 // run reads until the reader is closed or has to begin anew.
 func (r *reader) run() {
 	defer close(r.done)
-	for r.tails.budget.wait(r.ctx) == nil {
+	defer func() { r.buffer(0) }()
+	for r.room() {
 		fetches := r.client.PollRecords(r.ctx, 20_000)
 		if r.ctx.Err() != nil || fetches.IsClientClosed() {
 			return
@@ -109,6 +119,10 @@ func (r *reader) run() {
 		}
 		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 			if p := r.part(f.Partition); p != nil {
+				// The client has gone on where the log begins now.
+				if start := f.LogStartOffset; start > p.position() {
+					p.delete(start)
+				}
 				failed = errors.Join(failed, p.append(f.Records))
 			}
 			if f.Err != nil {
@@ -123,9 +137,43 @@ func (r *reader) run() {
 			r.end(errRestarted)
 			return
 		}
+		r.buffer(r.client.BufferedFetchBytes())
 		r.notify(func() {})
 	}
 }
+
+// buffer counts what the client has fetched ahead.
+func (r *reader) buffer(bytes int64) {
+	r.tails.budget.add(bytes - r.buffered)
+	r.buffered = bytes
+}
+
+// room waits until there is room for more, or returns false when the reader ends.
+// While queries wait, tails that none waits for give way.
+func (r *reader) room() bool {
+	for r.ctx.Err() == nil {
+		room, freed := r.tails.budget.fits(r.buffered)
+		if room {
+			return true
+		}
+		if _, idle := r.lastUsed(); !idle {
+			if gone := r.tails.evict(); gone != nil {
+				freed = gone
+			}
+		}
+		again := time.NewTimer(roomPause) // a query may have come or gone
+		select {
+		case <-freed:
+		case <-again.C:
+		case <-r.ctx.Done():
+		}
+		again.Stop()
+	}
+	return false
+}
+
+// roomPause is between two looks for a tail that could give way.
+const roomPause = 100 * time.Millisecond
 
 func (r *reader) part(index int32) *part {
 	r.mu.Lock()
@@ -209,20 +257,22 @@ func (r *reader) behind(wants []Want) []Lag {
 // snapshot puts what was read into files and holds them.
 func (r *reader) snapshot(request Request) (*Snapshot, error) {
 	type taken struct {
-		chunks []*chunk
-		next   int64
+		chunks      []*chunk
+		start, next int64
 	}
 	parts := make([]taken, len(request.Wants))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, w := range request.Wants {
 		group.Go(func() (err error) {
-			parts[i].chunks, parts[i].next, err = r.part(w.Partition).hold(r.ctx, w)
+			p := r.part(w.Partition)
+			parts[i].chunks, parts[i].next, err = p.hold(r.ctx, w)
+			parts[i].start = p.start.Load()
 			return err
 		})
 	}
 	err := group.Wait()
-	s := &Snapshot{Next: map[int32]int64{}, release: func() {
+	s := &Snapshot{Starts: map[int32]int64{}, Next: map[int32]int64{}, release: func() {
 		for _, p := range parts {
 			for _, c := range p.chunks {
 				c.release()
@@ -237,7 +287,8 @@ func (r *reader) snapshot(request Request) (*Snapshot, error) {
 		for _, c := range p.chunks {
 			s.Files = append(s.Files, c.File)
 		}
-		s.Next[request.Wants[i].Partition] = p.next
+		index := request.Wants[i].Partition
+		s.Starts[index], s.Next[index] = p.start, p.next
 	}
 	return s, nil
 }

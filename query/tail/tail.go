@@ -11,8 +11,9 @@
 // Promises: a snapshot holds every committed record of [First, Next) of a
 // partition once, in at least the files it names, and these stay until it is
 // released. Bytes on disk and in memory stay within Options.BytesMax, give or
-// take what a client has under way: past it reading stops, and a Read that
-// waits for more ends with its context.
+// take what a client has under way: past it the tail that was used the longest ago
+// gives way to one that a Read waits for. When Reads wait for all of them, reading
+// stops, and they end with their contexts.
 //
 // Nothing here survives the process: the directory is emptied by Open.
 package tail
@@ -60,6 +61,7 @@ type Tails struct {
 	mu      sync.Mutex
 	admin   *kgo.Client // for offsets; made when first needed
 	readers map[topic.ID]*reader
+	evicted sync.WaitGroup // that are being closed
 	closed  bool
 }
 
@@ -100,8 +102,9 @@ type File struct {
 
 // Snapshot is a consistent view of a topic's tail. The files stay until Release.
 type Snapshot struct {
-	Files []File
-	Next  map[int32]int64 // by partition: every committed record of [First, Next) is in the files
+	Files  []File
+	Starts map[int32]int64 // by partition: records below it are deleted, in the table's files too
+	Next   map[int32]int64 // by partition: every committed record of [First, Next) is in the files
 
 	release func()
 	once    sync.Once
@@ -180,6 +183,7 @@ func (t *Tails) Close() {
 	for _, r := range readers {
 		r.close()
 	}
+	t.evicted.Wait()
 	if admin != nil {
 		admin.Close()
 	}
@@ -248,8 +252,8 @@ func (t *Tails) reader(request Request) (*reader, error) {
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 			// A partition that is added while a fetch waits is part of the next.
 			kgo.FetchMaxWait(500*time.Millisecond),
-			kgo.FetchMaxBytes(16<<20),
-			kgo.FetchMaxPartitionBytes(4<<20),
+			kgo.FetchMaxBytes(fetchBytes),
+			kgo.FetchMaxPartitionBytes(fetchBytes/4),
 		)
 		if err != nil {
 			return nil, err
@@ -261,6 +265,10 @@ func (t *Tails) reader(request Request) (*reader, error) {
 	r.use(request, time.Now())
 	return r, nil
 }
+
+// fetchBytes is what a client asks a broker for at once, and has of it in memory
+// before it is read.
+const fetchBytes = 4 << 20
 
 // client makes a Kafka client for this node.
 func (t *Tails) client(opts ...kgo.Opt) (*kgo.Client, error) {
@@ -352,6 +360,31 @@ func (t *Tails) Expire(since time.Time) {
 	for _, r := range idle {
 		t.forget(r)
 	}
+}
+
+// evict lets go of the tail that was used the longest ago, of those for which no
+// query waits, and returns what is closed when it is gone; nil: there is none.
+func (t *Tails) evict() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var oldest *reader
+	var since time.Time
+	for _, r := range t.readers {
+		if used, idle := r.lastUsed(); idle && (oldest == nil || used.Before(since)) {
+			oldest, since = r, used
+		}
+	}
+	if oldest == nil || t.closed {
+		return nil
+	}
+	delete(t.readers, oldest.id)
+	t.options.Log.Info("the tail of a topic is let go to make room", "topic", oldest.name, "used", since)
+	gone := make(chan struct{})
+	t.evicted.Go(func() { // not here: it may be about to evict who calls
+		defer close(gone)
+		oldest.close()
+	})
+	return gone
 }
 
 // Bytes is what the tails hold now, on disk and in memory.

@@ -213,6 +213,24 @@ func TestALogThatBeginsLaterIsReadFromItsStart(t *testing.T) {
 	s.Release()
 }
 
+func TestOfRecordsThatAreDeletedWhileTheyAreReadNoneIsLeft(t *testing.T) {
+	b := tailtest.New(t, "orders", 1)
+	b.Produce(t, 0, 0, "a", "b", "c")
+	tails := open(t, b, 0)
+	ctx := within(t, 10*time.Second)
+	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{First: 0, Target: 3}}})
+	require.NoError(t, err)
+	s.Release()
+	b.StartAt(0, 50)
+	b.Produce(t, 0, 0, "f")
+	s, err = tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{First: 0, Target: 51}}})
+	require.NoError(t, err)
+	defer s.Release()
+	require.Equal(t, map[int32]int64{0: 50}, s.Starts, "the client has missed some of what was deleted, or all")
+	offsets, _ := rows(t, s, 0, 0)
+	require.Equal(t, []int64{50}, offsets)
+}
+
 func TestPastTheBudgetReadingStopsAndTheReasonIsSaid(t *testing.T) {
 	b := tailtest.New(t, "orders", 1)
 	for range 64 {
@@ -231,6 +249,38 @@ func TestPastTheBudgetReadingStopsAndTheReasonIsSaid(t *testing.T) {
 	offsets, _ := rows(t, s, 0, 60)
 	require.Equal(t, sequence(60, 64), offsets)
 	s.Release()
+}
+
+func TestTailsThatNobodyWaitsForMakeRoomTheOldestFirst(t *testing.T) {
+	var brokers []*tailtest.Broker
+	names := []string{"first", "second", "third"}
+	for _, name := range names {
+		b := tailtest.New(t, name, 1)
+		for range 8 {
+			b.Produce(t, 0, 0, strings.Repeat("x", 100_000))
+		}
+		brokers = append(brokers, b)
+	}
+	var asked atomic.Int32 // whose broker a client is to find
+	tails, err := Open(Options{Dir: filepath.Join(t.TempDir(), "tail"), BytesMax: 3 << 20, Seeds: func() []string { return []string{brokers[asked.Load()].Address()} }})
+	require.NoError(t, err)
+	t.Cleanup(tails.Close)
+	ctx := within(t, 30*time.Second)
+	read := func(i int) error {
+		asked.Store(int32(i))
+		s, err := tails.Read(ctx, Request{Topic: names[i], ID: topic.ID{byte(i)}, Wants: []Want{{Target: 8}}})
+		if err == nil {
+			s.Release()
+		}
+		return err
+	}
+	for i := range names {
+		require.NoError(t, read(i), "each takes more than half of what there is")
+	}
+	require.NotContains(t, tails.Active(), topic.ID{0})
+	require.Contains(t, tails.Active(), topic.ID{2})
+	require.NoError(t, read(0))
+	require.NotContains(t, tails.Active(), topic.ID{1})
 }
 
 func TestATopicThatNobodyAsksForIsLetGo(t *testing.T) {

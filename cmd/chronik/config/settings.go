@@ -297,7 +297,7 @@ func (c *Config) querySettings() []*Setting {
 		{Key: "query.cache_bytes_max", Default: "8GiB", Value: bytesValue{&c.Query.CacheBytes, 1 << 20},
 			Doc: "Disk for copies of Parquet files. They can be deleted at any moment."},
 		{Key: "query.tail_bytes_max", Default: "1GiB", Value: bytesValue{&c.Query.TailBytes, 1 << 20},
-			Doc: "Disk for records that are not in a Parquet file of the bucket yet."},
+			Doc: "Disk and memory for records that are not in a Parquet file of the bucket yet. Past it the topic that was asked for the longest ago gives way."},
 		{Key: "query.results_bytes_max", Default: "64MiB", Value: bytesValue{&c.Query.ResultsBytes, 0},
 			Doc: "Memory for answers that are kept. One is given again to the same question over the same records, and never to another; 0B keeps none."},
 		{Key: "query.results_answer_bytes_max", Default: "1MiB", Value: bytesValue{&c.Query.ResultsAnswerBytes, 1},
