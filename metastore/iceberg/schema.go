@@ -29,12 +29,14 @@ const (
 
 var types = ice.PrimitiveTypes
 
-// systemFields are the columns that every table has.
+// systemFields are the columns that every table has, called as in SQL, but for one:
+// _partition is a metadata column of Iceberg, and engines take it for that. So that
+// column has its short spelling, which SQL knows too, and no JSON column can have.
 func systemFields() []ice.NestedField {
 	headers := &ice.MapType{KeyID: fieldHeaderKey, KeyType: types.String, ValueID: fieldHeaderValue, ValueType: types.Binary}
 	return []ice.NestedField{
 		{ID: fieldTopic, Name: "_topic", Type: types.String, Required: true},
-		{ID: fieldPartition, Name: "_partition", Type: types.Int32, Required: true},
+		{ID: fieldPartition, Name: "partition", Type: types.Int32, Required: true},
 		{ID: fieldOffset, Name: "_offset", Type: types.Int64, Required: true},
 		{ID: fieldTimestamp, Name: "_timestamp", Type: types.TimestampTz, Required: true},
 		{ID: fieldTimestampType, Name: "_timestamp_type", Type: types.Int32, Required: true, Doc: "0: of the producer, 1: of the broker"},

@@ -135,7 +135,7 @@ func (s *story) evolve(ctx context.Context) error {
 		}
 	}
 	want := map[string]string{
-		"_topic": "string", "_partition": "int", "_offset": "long", "_timestamp": "timestamptz", "_timestamp_type": "int",
+		"_topic": "string", "partition": "int", "_offset": "long", "_timestamp": "timestamptz", "_timestamp_type": "int",
 		"_key": "binary", "_value": "binary", "_headers": "map<string, binary>",
 		"id": "long", "id_text": "string", "note": "string", "amount": "double", "city": "string", "ok": "boolean",
 	}

@@ -217,7 +217,7 @@ func (s *story) current(ctx context.Context, topic string) (m *metadata, err err
 }
 
 // system are the columns that every scan asks for first.
-var system = []string{"_partition", "_offset", "_timestamp", "_timestamp_type", "_topic", "_key", "_value", "_headers"}
+var system = []string{"partition", "_offset", "_timestamp", "_timestamp_type", "_topic", "_key", "_value", "_headers"}
 
 // rows are what a scan of these columns has to give, by partition and offset.
 func (s *story) rows(topic string, columns []string, matches func(told) bool) [][]any {
