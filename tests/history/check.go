@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Check counts. Everything must have been recorded, and each partition that was
@@ -201,11 +202,12 @@ func (h *History) checkAcked(c *counts, s *Send, l *log, offsets []int64) {
 	case slices.Contains(offsets, s.offset), s.offset == None && len(offsets) > 0:
 	case l.topic.starts() && len(offsets) == 0 && (s.offset < l.final.start || l.final.start > 0 && l.topic.salvages(s)):
 		c.expired++
+		h.checkExpired(s, l)
 	case len(offsets) > 0 && l.topic.salvages(s):
 		c.salvaged++
 	case len(offsets) > 0:
 		h.find(Moved, "%s was acknowledged at %s offset %d and is at %v", s.ID, s.p, s.offset, offsets)
-	case l.topic.Holes && l.superseded(s):
+	case l.topic.Holes && (l.superseded(s) || l.buried(l.topic, s, l.final.at)):
 		c.superseded++
 	default:
 		there := "nothing"
@@ -213,6 +215,20 @@ func (h *History) checkAcked(c *counts, s *Send, l *log, offsets []int64) {
 			there = id.String()
 		}
 		h.find(Lost, "%s was acknowledged at %s offset %d, where %s is now (log [%d, %d))", s.ID, s.p, s.offset, there, l.final.start, l.final.next)
+	}
+}
+
+// checkExpired: what went by its age had that age.
+func (h *History) checkExpired(s *Send, l *log) {
+	if l.topic.Retention == 0 || len(l.starts) == 0 {
+		return
+	}
+	went := l.starts[len(l.starts)-1] // for all that is known of one that was salvaged
+	if i := slices.IndexFunc(l.starts, func(st start) bool { return st.offset > s.offset }); i >= 0 && s.offset != None && !l.topic.salvages(s) {
+		went = l.starts[i]
+	}
+	if age := went.at.Sub(s.at); age < l.topic.Retention {
+		h.find(Lost, "%s at %s offset %d went when the log came to start at %d, %s old, and is kept for %s", s.ID, s.p, s.offset, went.offset, age, l.topic.Retention)
 	}
 }
 
@@ -224,4 +240,13 @@ func (t Topic) starts() bool { return t.Expires || t.Trimmed }
 func (l *log) superseded(s *Send) bool {
 	last, there := l.keys[s.key]
 	return s.key == "" || there && (last > s.offset || l.topic.salvages(s))
+}
+
+// buried tells whether a record may be missing because of a tombstone of its key
+// that itself may be gone by then. A tombstone buries itself.
+func (p *partition) buried(t Topic, s *Send, by time.Time) bool {
+	return slices.ContainsFunc(p.tombs[s.key], func(tomb *Send) bool {
+		after := tomb == s || tomb.offset > s.offset || tomb.outcome != acked || tomb.offset == None || t.salvages(tomb) || t.salvages(s)
+		return after && tomb.outcome != refused && by.Sub(tomb.at) >= t.TombstonesKept
+	})
 }

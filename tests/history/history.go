@@ -16,7 +16,9 @@ package history
 
 import (
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 )
 
 // Partition is a partition of a topic, under whatever name the workload has for
@@ -39,6 +41,10 @@ type Topic struct {
 	Object bool
 	// Expires: the start of the log may rise, by retention or DeleteRecords.
 	Expires bool
+	// Retention: what expires does so at this age (History.Starts); 0: at any.
+	Retention time.Duration
+	// Retained: so many records stay, whatever their age; 0: maybe none.
+	Retained int64
 	// Trimmed: the start of the log rises as DeleteRecords asks (History.Trim),
 	// and no further.
 	Trimmed bool
@@ -46,6 +52,9 @@ type Topic struct {
 	// is acknowledged may be missing if a record of the same key came after it; of
 	// a record without a key nobody could tell that it is lost.
 	Holes bool
+	// TombstonesKept: where there are holes, a tombstone that nothing takes the
+	// place of is there for so long at least.
+	TombstonesKept time.Duration
 	// Salvaged: an owner may have been away for longer than the grace under
 	// durability=wal. What it had acknowledged comes back as new records, once,
 	// and its readers have seen what then was at another offset.
@@ -90,6 +99,14 @@ type partition struct {
 	trimAsked int64 // DeleteRecords may have raised the start of the log up to here
 	trimmed   int64 // and has, up to here
 	gone      bool  // its topic was deleted
+	starts    []start
+	tombs     map[string][]*Send // tombstones by key
+}
+
+// start is where a log begins from some time on.
+type start struct {
+	offset int64
+	at     time.Time
 }
 
 type sight struct {
@@ -131,7 +148,7 @@ func (h *History) tick() int64 {
 func (h *History) partition(p Partition) *partition {
 	known := h.partitions[p]
 	if known == nil {
-		known = &partition{p: p, seen: map[int64]sight{}}
+		known = &partition{p: p, seen: map[int64]sight{}, tombs: map[string][]*Send{}}
 		h.partitions[p] = known
 	}
 	return known
@@ -190,6 +207,8 @@ type Send struct {
 	w       *Writer
 	p       Partition
 	key     string
+	tomb    bool
+	at      time.Time // not later than its timestamp, if that is taken now
 	invoked int64
 	done    int64
 	outcome outcome
@@ -205,9 +224,21 @@ func (w *Writer) Send(p Partition) *Send { return w.SendKey(p, "") }
 func (w *Writer) SendKey(p Partition, key string) *Send {
 	w.h.mu.Lock()
 	defer w.h.mu.Unlock()
-	s := &Send{ID: ID{Writer: w.name, Number: int64(len(w.sends))}, w: w, p: p, key: key, invoked: w.h.tick(), offset: None}
+	s := &Send{ID: ID{Writer: w.name, Number: int64(len(w.sends))}, w: w, p: p, key: key, at: time.Now(), invoked: w.h.tick(), offset: None}
 	w.sends = append(w.sends, s)
 	w.h.partition(p)
+	return s
+}
+
+// SendTombstone is SendKey of a record that deletes its key. It has no value to
+// name it: the workload sees to it that readers find its name elsewhere.
+func (w *Writer) SendTombstone(p Partition, key string) *Send {
+	s := w.SendKey(p, key)
+	w.h.mu.Lock()
+	defer w.h.mu.Unlock()
+	s.tomb = true
+	part := w.h.partition(p)
+	part.tombs[key] = append(part.tombs[key], s)
 	return s
 }
 
@@ -361,6 +392,40 @@ func (t *Trim) Acked(low int64) {
 	t.h.trims++
 }
 
+// Starts says where the log of a partition is seen to begin now, by whoever sees
+// the metadata store's every change.
+func (h *History) Starts(p Partition, offset int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	part, t := h.partition(p), h.topics[p.Topic]
+	last := part.start()
+	if offset == last {
+		return
+	}
+	h.tick()
+	if offset < last {
+		h.find(Undeleted, "%s starts at %d, and has started at %d before", p, offset, last)
+	} else if left := part.committed - offset; t.Retained > 0 && left < t.Retained {
+		h.find(Lost, "%s starts at %d and has %d records, of which %d were to stay", p, offset, left, t.Retained)
+	}
+	part.starts = append(part.starts, start{offset, time.Now()})
+}
+
+// Start is where the log of a partition was seen to begin last.
+func (h *History) Start(p Partition) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.partition(p).start()
+}
+
+// start is Start of this partition.
+func (p *partition) start() int64 {
+	if len(p.starts) == 0 {
+		return 0
+	}
+	return p.starts[len(p.starts)-1].offset
+}
+
 // Deleted says that a topic was deleted with all that was in it, which needs not
 // be read back. A topic that is made again in its place needs another name here.
 func (h *History) Deleted(topic string) {
@@ -411,6 +476,7 @@ type Final struct {
 	start int64
 	next  int64
 	items []finalItem
+	at    time.Time
 }
 
 type finalItem struct {
@@ -424,7 +490,7 @@ type finalItem struct {
 func (h *History) Final(p Partition, start int64) *Final {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	f := &Final{h: h, start: start, next: start}
+	f := &Final{h: h, start: start, next: start, at: time.Now()}
 	h.partition(p).final = f
 	return f
 }
@@ -441,6 +507,15 @@ func (f *Final) Add(items ...Item) {
 		f.items = append(f.items, finalItem{item.Offset, id, err == nil})
 		f.next = max(f.next, item.Offset+1)
 	}
+}
+
+// Rise says that the log has come to begin there while it was read: what is
+// below does not count.
+func (f *Final) Rise(start int64) {
+	f.h.mu.Lock()
+	defer f.h.mu.Unlock()
+	f.start, f.next = max(f.start, start), max(f.next, start)
+	f.items = slices.DeleteFunc(f.items, func(item finalItem) bool { return item.offset < f.start })
 }
 
 // End says where the log ends: the offset that the next record would have.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Query is a query over all records of a topic on its way.
@@ -38,7 +39,7 @@ func (h *History) Query(by, topic string, latest bool) *Query {
 			q.floor[p.Index] = part.readable
 		}
 		if latest {
-			q.start[p.Index] = part.trimmed
+			q.start[p.Index] = max(part.trimmed, part.start())
 		}
 	}
 	return q
@@ -78,8 +79,10 @@ func (q *Query) partition(p Partition, c Covered, rows []Item) {
 		h.find(Uncovered, "%s is told of an end below what it covers", what)
 	case c.From > c.To:
 		h.find(Uncovered, "%s is told of less than nothing", what)
-	case t.Trimmed && c.From < q.start[p.Index]:
-		h.find(Undeleted, "%s begins below %d, to where DeleteRecords had been answered", what, q.start[p.Index])
+	case t.starts() && c.From < q.start[p.Index]:
+		h.find(Undeleted, "%s begins below %d, to where all was deleted", what, q.start[p.Index])
+	case len(part.starts) > 0 && c.From > part.start():
+		h.find(Lost, "%s begins above %d, where the log does", what, part.start())
 	case t.Trimmed && c.From > part.trimAsked, !t.starts() && c.From > 0:
 		h.find(Lost, "%s begins above %d, below which nobody asked to delete", what, part.trimAsked)
 	}
@@ -119,7 +122,7 @@ func (q *Query) acked(part *partition, t Topic, c Covered, rows []Item, what str
 		if s.offset < c.From || s.offset >= c.To || s.done >= q.invoked || there[s.offset] || t.salvages(s) {
 			continue
 		}
-		if t.Holes && s.key != "" && keys[s.key] > s.offset {
+		if t.Holes && s.key != "" && (keys[s.key] > s.offset || part.buried(t, s, time.Now())) {
 			continue
 		}
 		q.h.find(Unseen, "%s has no row of offset %d, where %s had been acknowledged", what, s.offset, s.ID)

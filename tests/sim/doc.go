@@ -1,9 +1,9 @@
 // Package sim runs a whole cluster in one process, over virtual time and seams
 // that fail: brokers, compactors, query nodes and clients, each with a metadata
 // store, a bucket, a disk and a network that delay, lose, cut, tear and lie at the
-// seed's word. Some plans have topics that live: whose records clients delete,
-// that are compacted by key, or that are deleted and made again under the same
-// name. Query nodes are asked in SQL for whole topics all the while; their engine
+// seed's word. Some plans have topics that live: whose records clients delete or
+// go with time or by size, that are compacted by key, tombstones and all, or that
+// are deleted and made again under the same name. Query nodes are asked in SQL for whole topics all the while; their engine
 // takes time of the machine, and none of the world's. What the clients were told
 // is held against the promises by tests/history.
 //

@@ -79,7 +79,25 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		},
 		{
 			"compaction by key goes with retention by time, and nobody asked for that",
-			Planted{Config: map[string]string{"cleanup.policy": "compact,delete", "retention.ms": "20000"}},
+			Planted{Config: map[string]map[string]string{"keyed": {"cleanup.policy": "compact,delete", "retention.ms": "20000"}}},
+			[]string{"kill -9"},
+			[]history.Kind{history.Lost},
+		},
+		{
+			"records are kept for half of the time that was asked for",
+			Planted{Config: map[string]map[string]string{"aged": {"retention.ms": "22500"}}},
+			[]string{"kill -9"},
+			[]history.Kind{history.Lost},
+		},
+		{
+			"a log is cut to less than was asked for",
+			Planted{Config: map[string]map[string]string{"sized": {"retention.bytes": "1000"}}},
+			[]string{"kill -9"},
+			[]history.Kind{history.Lost},
+		},
+		{
+			"tombstones go as soon as they have done their work",
+			Planted{Config: map[string]map[string]string{"keyed": {"delete.retention.ms": "0"}}},
 			[]string{"kill -9"},
 			[]history.Kind{history.Lost},
 		},
@@ -103,6 +121,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 				plan.Topics = []TopicPlan{
 					{Name: "object", Partitions: 2, Object: true}, {Name: "wal", Partitions: 2},
 					{Name: "trimmed", Partitions: 1, Object: true, Trimmed: true}, {Name: "keyed", Partitions: 1, Object: true, Keys: 200},
+					{Name: "aged", Partitions: 1, Object: true, Retention: agedFor}, {Name: "sized", Partitions: 1, RetentionBytes: sizedTo},
 				}
 				plan.Brokers, plan.Compactors, plan.Groups, plan.Delay, plan.Remade = 3, 2, 2, 0, false
 				plan.Queries = 0

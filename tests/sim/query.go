@@ -129,7 +129,7 @@ func (w *World) ask(ctx context.Context, name string, s *server, topic, freshnes
 		}
 	}()
 	body, err := json.Marshal(map[string]any{
-		"query": fmt.Sprintf(`SELECT _partition, _offset, _value FROM "%s"`, topic), "limit": 1_000_000, "timeout_secs": 20, "freshness": freshness,
+		"query": fmt.Sprintf(`SELECT _partition, _offset, CASE WHEN _value IS NULL THEN _headers['%s'] ELSE _value END AS _value FROM "%s"`, nameHeader, topic), "limit": 1_000_000, "timeout_secs": 20, "freshness": freshness,
 	})
 	if err != nil {
 		return err

@@ -26,6 +26,12 @@ const (
 	seedsTime = 30 * time.Second
 )
 
+// What logs are bounded to that are: neither is reached by every seed.
+const (
+	agedFor = 45 * time.Second
+	sizedTo = 24_000
+)
+
 // planOf draws what a seed is made of.
 func planOf(seed uint64) Plan {
 	rng := (&World{seed: seed}).random("plan")
@@ -44,12 +50,18 @@ func planOf(seed uint64) Plan {
 	// The life cycle of logs: records deleted by request, compaction by key, and
 	// topics that go and come again.
 	p.Remade = rng.IntN(2) == 0
-	life, object := rng.IntN(4), rng.IntN(2) == 0
+	life, object := rng.IntN(16), rng.IntN(2) == 0
 	if life&1 != 0 {
 		p.Topics = append(p.Topics, TopicPlan{Name: "trimmed", Partitions: 1 + rng.Int32N(2), Object: object, Trimmed: true})
 	}
 	if life&2 != 0 {
 		p.Topics = append(p.Topics, TopicPlan{Name: "keyed", Partitions: 1 + rng.Int32N(2), Object: object, Keys: 3 + rng.IntN(20)})
+	}
+	if life&4 != 0 {
+		p.Topics = append(p.Topics, TopicPlan{Name: "aged", Partitions: 1 + rng.Int32N(2), Object: object, Retention: agedFor})
+	}
+	if life&8 != 0 {
+		p.Topics = append(p.Topics, TopicPlan{Name: "sized", Partitions: 1 + rng.Int32N(2), Object: object, RetentionBytes: sizedTo})
 	}
 	if queriesRun {
 		p.Queries = rng.IntN(3)
@@ -91,8 +103,8 @@ func TestTheClusterKeepsItsPromises(t *testing.T) {
 			plan := planOf(seed)
 			begun := time.Now()
 			result, fingerprint, tail := play(t, plan)
-			t.Logf("seed %d: %d brokers, %q: %s in %v: %d acked, %d with a topic deleted, %d superseded, %d requests to delete, %d queries", seed, plan.Brokers, plan.Troubles, fingerprint,
-				time.Since(begun).Round(time.Millisecond), result.Count("acked"), result.Count("with a topic deleted"), result.Count("superseded by key"), result.Count("deleted by request"), result.Count("queries answered"))
+			t.Logf("seed %d: %d brokers, %q: %s in %v: %d acked, %d with a topic deleted, %d superseded, %d expired, %d requests to delete, %d queries", seed, plan.Brokers, plan.Troubles, fingerprint,
+				time.Since(begun).Round(time.Millisecond), result.Count("acked"), result.Count("with a topic deleted"), result.Count("superseded by key"), result.Count("expired"), result.Count("deleted by request"), result.Count("queries answered"))
 			if !result.OK() || result.Count("acked") == 0 || plan.Queries > 0 && result.Count("queries answered") == 0 {
 				io.WriteString(os.Stdout, tail)
 				t.Errorf("seed %d breaks promises; run it again with -sim.seed=%d -sim.trace\n%s", seed, seed, result)

@@ -127,6 +127,12 @@ func (p *producer) batch(to history.Partition) *inFlight {
 		if keys > 0 {
 			key = fmt.Appendf(nil, "k%d", p.rng.IntN(keys))
 		}
+		if keys > 0 && p.rng.IntN(5) == 0 {
+			s := p.writer.SendTombstone(to, string(key))
+			b.sends = append(b.sends, s)
+			p.builder.Append(time.Now().UnixMilli(), key, nil, batch.RecordHeader{Key: []byte(nameHeader), Value: history.Value(s.ID, 0)})
+			continue
+		}
 		s := p.writer.SendKey(to, string(key))
 		b.sends = append(b.sends, s)
 		p.builder.Append(time.Now().UnixMilli(), key, history.Value(s.ID, 60+p.rng.IntN(400)))
@@ -324,7 +330,7 @@ func (c *consumer) fetch(ctx context.Context, address string, partitions []histo
 		for _, part := range t.Partitions {
 			p := history.Partition{Topic: t.Topic, Index: part.Partition}
 			switch err := kerr.ErrorForCode(part.ErrorCode); {
-			case errors.Is(err, kerr.OffsetOutOfRange) && c.w.topic(p.Topic).Trimmed && c.positions[p] < part.LogStartOffset:
+			case errors.Is(err, kerr.OffsetOutOfRange) && (c.w.topic(p.Topic).Trimmed || c.w.topic(p.Topic).expires()) && c.positions[p] < part.LogStartOffset:
 				c.positions[p] = part.LogStartOffset
 			case errors.Is(err, kerr.OffsetOutOfRange) && c.w.salvaged(p.Topic):
 				c.positions[p] = 0 // the log was cut
@@ -357,7 +363,7 @@ func (c *consumer) take(p history.Partition, raw []byte, got func(history.Partit
 		}
 		for it.Next() {
 			if r := it.Record(); r.Offset >= from { // a batch is given whole
-				items = append(items, history.Item{Offset: r.Offset, Value: slices.Clone(r.Value)})
+				items = append(items, history.Item{Offset: r.Offset, Value: named(r)})
 			}
 		}
 		if it.Err() == nil {
@@ -369,6 +375,22 @@ func (c *consumer) take(p history.Partition, raw []byte, got func(history.Partit
 		c.w.history.Report(history.Garbled, "%s reads %s from %d: %v", c.l.name, p, from, err)
 	}
 	got(p, from, items)
+}
+
+// nameHeader is the header of tombstones that has what else the value would have.
+const nameHeader = "id"
+
+// named is what names a record, copied.
+func named(r *batch.Record) []byte {
+	name := slices.Clone(r.Value)
+	if r.Value == nil {
+		r.Headers.Each(func(key, value []byte) {
+			if string(key) == nameHeader {
+				name = slices.Clone(value)
+			}
+		})
+	}
+	return name
 }
 
 // salvaged tells whether the log of a topic may be cut by a takeover.
@@ -567,6 +589,9 @@ func (w *World) readBack(ctx context.Context) error {
 	}
 	for p, f := range finals {
 		f.End(ends[p])
+		if c.w.topic(p.Topic).expires() {
+			f.Rise(w.history.Start(p))
+		}
 	}
 	return nil
 }

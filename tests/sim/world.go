@@ -65,7 +65,13 @@ type TopicPlan struct {
 	Object     bool
 	Trimmed    bool // a client deletes records
 	Keys       int  // so many, and compaction by them; 0: none
+	// Retention and RetentionBytes bound the log; 0: they do not.
+	Retention      time.Duration
+	RetentionBytes int
 }
+
+// expires tells whether records go without being asked to.
+func (t TopicPlan) expires() bool { return t.Retention > 0 || t.RetentionBytes > 0 }
 
 // Planted are lies of the seams that the checker must find out. The product has
 // no switches of its own for that.
@@ -73,7 +79,7 @@ type Planted struct {
 	Store  func(inner kv.Store) kv.Store               // of every process
 	Bucket func(inner objstore.Bucket) objstore.Bucket // of every process
 	Disk   func(inner disk.FS) disk.FS                 // of every broker
-	Config map[string]string                           // of topics with keys, which the checker is not told
+	Config map[string]map[string]string                // by topic, which the checker is not told
 }
 
 // World is a cluster, its clients, and everything under them.
@@ -227,8 +233,15 @@ func (w *World) prepare() {
 		}
 		if plan.Keys > 0 {
 			t.Config["cleanup.policy"], t.Config["min.cleanable.dirty.ratio"] = "compact", "0.01"
-			maps.Copy(t.Config, w.plan.Planted.Config)
+			t.Config["delete.retention.ms"] = fmt.Sprint(tombstonesKept.Milliseconds())
 		}
+		if plan.Retention > 0 {
+			t.Config["retention.ms"] = fmt.Sprint(plan.Retention.Milliseconds())
+		}
+		if plan.RetentionBytes > 0 {
+			t.Config["retention.bytes"] = fmt.Sprint(plan.RetentionBytes)
+		}
+		maps.Copy(t.Config, w.plan.Planted.Config[plan.Name])
 		if w.plan.Queries > 0 {
 			t.Config["columnar.enabled"] = "true"
 			// arrow-go pools its zstd encoders, whose channels cannot leave a bubble.
@@ -240,11 +253,19 @@ func (w *World) prepare() {
 		w.call(t.ID, plan.Name)
 		w.history.Topic(plan.Name, history.Topic{
 			Object: plan.Object, Salvaged: !plan.Object && w.plan.Grace == 0, Trimmed: plan.Trimmed, Holes: plan.Keys > 0,
+			Expires: plan.expires(), Retention: plan.Retention, Retained: int64(plan.RetentionBytes / recordBytesMax), TombstonesKept: tombstonesKept,
 		})
 	}
 }
 
-// observe tells the history of every commit, right after the event that made it.
+const (
+	// tombstonesKept is for how long tombstones stay at least.
+	tombstonesKept = 40 * time.Second
+	// recordBytesMax is what a record of a producer takes at most, alone in a batch.
+	recordBytesMax = 600
+)
+
+// observe tells the history of every commit and every log start, right after the event that made it.
 func (w *World) observe() {
 	w.observer.Catalog().View(func(v *metastore.View) {
 		if v.Revision() == w.revision {
@@ -268,6 +289,14 @@ func (w *World) observe() {
 		}
 		for id := range w.committed {
 			w.committed[id] = !there[id]
+		}
+		for _, t := range v.Topics() {
+			for i := range t.Partitions {
+				p := topic.Partition{Topic: t.ID, Index: i}
+				if called := w.partition(p); called.Topic != "" {
+					w.history.Starts(called, v.Partition(p).Manifest.LogStart)
+				}
+			}
 		}
 	})
 }
