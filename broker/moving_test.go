@@ -210,3 +210,62 @@ func TestWhatComesToTheNextOwnerTooEarlyIsAnsweredWhenItOwns(t *testing.T) {
 	next.link.Use(kvfaults.Plan{})
 	asking.Wait()
 }
+
+func TestWhoIsRefusedBecauseAPartitionMovesIsToldWhereTo(t *testing.T) {
+	for _, how := range []string{"drain", "stop"} {
+		t.Run(how, func(t *testing.T) {
+			c := newBrokers(t, 2, func(c *broker.Config) { c.API.LeaderWaitMax = time.Minute })
+			admin := kadm.NewClient(c.dial(c.nodes[0].client.Addr()))
+			if _, err := admin.CreateTopic(t.Context(), 1, 1, nil, "t"); err != nil {
+				t.Fatal(err)
+			}
+			made, _ := c.nodes[0].store.Catalog().Topic("t")
+			p := partitionOf(made, 0)
+			before := c.nodes[0].store.Catalog().Partition(p).Owner
+			owner, next := c.nodes[before.Broker-1], c.nodes[2-before.Broker]
+			slow, err := kvfaults.ParsePlan("txn /owners/ delay=100ms p=1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range c.nodes {
+				n.link.Use(slow) // so that there is time between the steps of a movement
+			}
+			client := newWireClient(t, owner.client.Addr())
+			ended := make(chan struct{})
+			switch how {
+			case "drain":
+				close(ended)
+				if err := owner.store.SetDraining(t.Context(), owner.id, true); err != nil {
+					t.Fatal(err)
+				}
+			case "stop":
+				go func() {
+					defer close(ended)
+					c.end(owner)
+				}()
+			}
+			for {
+				req := kmsg.NewPtrProduceRequest()
+				req.SetVersion(12)
+				req.Acks, req.TimeoutMillis = 1, 60_000
+				req.Topics = []kmsg.ProduceRequestTopic{{Topic: "t", Partitions: []kmsg.ProduceRequestTopicPartition{{
+					Records: built(batch.None, nil, rec{ms: time.Now().UnixMilli(), value: "v"}),
+				}}}}
+				answer := client.asks(req).(*kmsg.ProduceResponse)
+				got := answer.Topics[0].Partitions[0]
+				if got.ErrorCode == 0 {
+					continue
+				}
+				if got.ErrorCode != kerr.NotLeaderForPartition.Code || got.CurrentLeader.LeaderID != int32(next.id) || got.CurrentLeader.LeaderEpoch != int32(before.Epoch)+1 {
+					t.Errorf("refused with %v, and sent to broker %d in epoch %d; want %d in %d", kerr.ErrorForCode(got.ErrorCode),
+						got.CurrentLeader.LeaderID, got.CurrentLeader.LeaderEpoch, next.id, before.Epoch+1)
+				}
+				if len(answer.Brokers) != 1 || answer.Brokers[0].NodeID != int32(next.id) {
+					t.Errorf("the answer names the brokers %+v", answer.Brokers)
+				}
+				break
+			}
+			<-ended
+		})
+	}
+}

@@ -212,6 +212,9 @@ func codecOf(records []byte) batch.Codec {
 func (w *produceWork) Finish(ctx context.Context, out *wire.Response) error {
 	failed := w.wait(ctx)
 	defer w.recycle()
+	if failed != nil && w.acks != 0 {
+		w.awaitNext(ctx)
+	}
 	if w.acks == 0 {
 		out.Silent()
 		if failed != nil {
@@ -258,6 +261,18 @@ func (w *produceWork) wait(ctx context.Context) (failed error) {
 		}
 	}
 	return failed
+}
+
+// awaitNext gives partitions that were refused because they move a moment to
+// find their owners.
+func (w *produceWork) awaitNext(ctx context.Context) {
+	refused := map[topic.Partition]error{}
+	for i := range w.parts {
+		if p := &w.parts[i]; errors.Is(p.err, core.ErrNotOwner) {
+			refused[p.partition] = p.err
+		}
+	}
+	w.h.awaitNext(ctx, w.begun, refused)
 }
 
 func (w *produceWork) encode(out *wire.Response) {

@@ -2,9 +2,12 @@ package api
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"time"
 
+	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -39,6 +42,39 @@ func (h *Handler) awaitOwner(ctx context.Context, r *wire.Request, begun time.Ti
 		return !slices.ContainsFunc(coming, func(p topic.Partition) bool { return h.comes(r, p) })
 	})
 	return true
+}
+
+// goes tells whether p has still to find its next owner, after a request about it
+// failed for that reason.
+func (h *Handler) goes(p topic.Partition, why error) bool {
+	switch h.Cluster.Leader(p).Broker {
+	case h.Cluster.Self():
+		return errors.Is(why, core.ErrMoving)
+	case metastore.NoBroker:
+		return h.Cluster.NextLeader(p).Broker != metastore.NoBroker
+	}
+	return false
+}
+
+// awaitNext waits until it is known who owns the partitions that this broker has
+// refused, because it is giving them up or has done so: the answer can say it
+// then (KIP-951), and clients go there at once. It waits LeaderWaitMax from begun
+// on at the longest.
+func (h *Handler) awaitNext(ctx context.Context, begun time.Time, refused map[topic.Partition]error) {
+	maps.DeleteFunc(refused, func(p topic.Partition, why error) bool { return !h.goes(p, why) })
+	if len(refused) == 0 {
+		return
+	}
+	ctx, cancel := context.WithDeadline(ctx, begun.Add(h.cfg.LeaderWaitMax))
+	defer cancel()
+	h.Cluster.Await(ctx, func() bool {
+		for p, why := range refused {
+			if h.goes(p, why) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // awaitNew gives the partitions of new topics a moment, one for all of them, to

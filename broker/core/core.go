@@ -5,6 +5,7 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/batch"
@@ -17,6 +18,9 @@ var (
 	// ErrNotOwner: this broker does not own the partition (any more), or can no
 	// longer prove that it does. The client looks for the owner again.
 	ErrNotOwner = errors.New("not the owner of the partition")
+	// ErrMoving is an ErrNotOwner of a partition that is being given to another
+	// broker, and is still this one's.
+	ErrMoving = fmt.Errorf("%w: it is being given to another broker", ErrNotOwner)
 	// ErrFencedEpoch and ErrUnknownEpoch: the client named a leader epoch that
 	// is older, or newer, than the one here.
 	ErrFencedEpoch  = errors.New("leader epoch is older than the current one")

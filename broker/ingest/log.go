@@ -240,9 +240,13 @@ func (l *Log) Refuse() {
 	l.closed = true
 	l.mu.Unlock()
 	for _, p := range l.Partitions() {
-		p.close(core.ErrNotOwner)
+		p.close(errStopping)
 	}
 }
+
+// errStopping is why everything is refused by a broker that gives it all up. No
+// Resume takes it back.
+var errStopping = fmt.Errorf("%w: this one stops", core.ErrMoving)
 
 // Broker is the one whose log this is.
 func (l *Log) Broker() metastore.BrokerID { return l.opts.Session.Broker() }

@@ -244,18 +244,15 @@ func (p *Partition) advance() {
 // fail is told that the WAL could not make a batch durable.
 func (p *Partition) fail(err error) { p.close(fmt.Errorf("%w: %w", core.ErrStorage, err)) }
 
-// errPaused is why a partition that is about to be released refuses.
-var errPaused = fmt.Errorf("%w: it is being given to another broker", core.ErrNotOwner)
-
 // Pause stops accepting and telling, as a first step to a release. What was
 // accepted before it returns is in the WAL's queue, or durable.
-func (p *Partition) Pause() { p.close(errPaused) }
+func (p *Partition) Pause() { p.close(core.ErrMoving) }
 
 // Resume takes Pause back. That is sound as long as no release was sent.
 func (p *Partition) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.refused == errPaused {
+	if p.refused == core.ErrMoving {
 		p.refused = nil
 	}
 }
@@ -272,7 +269,7 @@ func (p *Partition) Settled() (next int64, settled bool) {
 func (p *Partition) close(why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.refused == nil || p.refused == errPaused {
+	if p.refused == nil || p.refused == core.ErrMoving {
 		p.refused = why
 	}
 	for w := range p.waiters {
