@@ -53,6 +53,7 @@ var errorTable = []struct {
 	{engine.ErrFile, http.StatusInternalServerError, "INTERNAL_ERROR", "InternalError"},
 	{format.ErrCorrupt, http.StatusInternalServerError, "INTERNAL_ERROR", "InternalError"},
 	{tail.ErrClosed, http.StatusServiceUnavailable, "UNAVAILABLE", "ServiceUnavailable"},
+	{tail.ErrNoBroker, http.StatusServiceUnavailable, "UNAVAILABLE", "ServiceUnavailable"},
 	{objstore.ErrUnavailable, http.StatusServiceUnavailable, "UNAVAILABLE", "ServiceUnavailable"},
 	{context.DeadlineExceeded, http.StatusGatewayTimeout, "TIMEOUT", "Timeout"},
 	{context.Canceled, statusClientGone, "TIMEOUT", "Canceled"},

@@ -618,3 +618,8 @@ func TestRowsThatAMaskNamesAreGone(t *testing.T) {
 	c.swap(seen, section)
 	require.EqualValues(t, 8, c.ask("SELECT count(*) AS n FROM orders").Rows[0]["n"], "a cut and a mask")
 }
+
+func TestWithoutABrokerAQueryIsToComeAgain(t *testing.T) {
+	c := newCluster(t, 1, func(config *Config) { config.Seeds = func() []string { return nil } })
+	require.Equal(t, "UNAVAILABLE", c.refused("SELECT count(*) FROM orders", http.StatusServiceUnavailable).Code)
+}

@@ -124,6 +124,9 @@ var ErrGone = errors.New("topic is gone")
 // ErrClosed: the node is going away.
 var ErrClosed = errors.New("tail closed")
 
+// ErrNoBroker: no broker lives that could be asked.
+var ErrNoBroker = errors.New("no broker is registered")
+
 // LaggingError says which partitions had not reached their target in time.
 type LaggingError struct {
 	Topic      string
@@ -274,7 +277,7 @@ const fetchBytes = 4 << 20
 func (t *Tails) client(opts ...kgo.Opt) (*kgo.Client, error) {
 	seeds := t.options.Seeds()
 	if len(seeds) == 0 {
-		return nil, errors.New("no broker is registered")
+		return nil, ErrNoBroker
 	}
 	all := append([]kgo.Opt{
 		kgo.SeedBrokers(seeds...),
