@@ -18,10 +18,17 @@ const handedOnWait = 2 * time.Second
 // elsewhere returns a *peers.Elsewhere when another node is preferred for the
 // plan's first topic: it has its files and its tail, or will have.
 func (n *Node) elsewhere(plan *gate.Plan, at peers.Place) error {
-	if n.peers == nil || at != peers.Anywhere || len(plan.Tables) == 0 {
+	if len(plan.Tables) == 0 {
 		return nil
 	}
-	if m, other := n.peers.Preferred(plan.Tables[0].Topic); other {
+	return n.elsewhereFor(plan.Tables[0].Topic, at)
+}
+
+func (n *Node) elsewhereFor(topic string, at peers.Place) error {
+	if n.peers == nil || at != peers.Anywhere {
+		return nil
+	}
+	if m, other := n.peers.Preferred(topic); other {
 		return &peers.Elsewhere{Member: m}
 	}
 	return nil
@@ -35,16 +42,17 @@ func placeOf(c *gin.Context) peers.Place {
 	return peers.Anywhere
 }
 
-// openFor opens a statement for an HTTP request, whose body was read already; nil
-// without an error when another node has answered.
-func (n *Node) openFor(c *gin.Context, open func(peers.Place) (*cursor, error), body []byte) (*cursor, error) {
-	cursor, err := open(placeOf(c))
+// handOn does what an HTTP request asks for, whose body was read already, unless it
+// is to be done elsewhere and another node has answered.
+func handOn[T any](n *Node, c *gin.Context, body []byte, do func(peers.Place) (T, error)) (result T, answered bool, err error) {
+	result, err = do(placeOf(c))
 	var elsewhere *peers.Elsewhere
 	if !errors.As(err, &elsewhere) {
-		return cursor, err
+		return result, false, err
 	}
 	if n.peers.Forward(c.Writer, c.Request, body, elsewhere.Member) {
-		return nil, nil
+		return result, true, nil
 	}
-	return open(peers.Here)
+	result, err = do(peers.Here)
+	return result, false, err
 }

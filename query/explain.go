@@ -50,7 +50,11 @@ const explainedMax = 1000
 func (n *Node) postExplain(c *gin.Context) {
 	began := time.Now()
 	var request explainRequest
-	if err := readJSON(c, &request); err != nil {
+	body, err := readBody(c)
+	if err == nil {
+		err = decodeJSON(body, &request)
+	}
+	if err != nil {
 		n.fail(c, err)
 		return
 	}
@@ -63,7 +67,14 @@ func (n *Node) postExplain(c *gin.Context) {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), a.within)
 	defer cancel()
-	explained, err := n.explain(ctx, a.statement, request.Analyze)
+	explained, answered, err := handOn(n, c, body, func(at peers.Place) (*explanation, error) {
+		s := a.statement
+		s.Place = at
+		return n.explain(ctx, s, request.Analyze)
+	})
+	if answered {
+		return
+	}
 	if err != nil {
 		f := failureOf(timeoutNamed(err, a.within))
 		if f.Code == "INVALID_QUERY" {
@@ -86,24 +97,32 @@ func (n *Node) explain(ctx context.Context, s statement, analyze bool) (*explana
 	if err != nil {
 		return nil, err
 	}
+	if err := n.elsewhere(plan, s.Place); err != nil {
+		return nil, err
+	}
 	if err := n.evaluate(ctx, plan, s.Parameters); err != nil {
 		return nil, err
 	}
-	if err := n.admit(ctx, peers.Here); err != nil {
+	known, err := n.arrive(ctx, plan.Tables, s.Freshness)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.admit(ctx, s.Place); err != nil {
 		return nil, err
 	}
 	defer n.leave()
 
 	for attempt := 1; ; attempt++ {
-		explained, err := n.explainOnce(ctx, plan, s, analyze)
+		explained, err := n.explainOnce(ctx, plan, s, known, analyze)
 		if !errors.Is(err, engine.ErrFile) || attempt > 1 || ctx.Err() != nil {
 			return explained, err
 		}
+		known = nil
 	}
 }
 
-func (n *Node) explainOnce(ctx context.Context, plan *gate.Plan, s statement, analyze bool) (*explanation, error) {
-	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, s.Freshness, nil, !analyze)
+func (n *Node) explainOnce(ctx context.Context, plan *gate.Plan, s statement, known map[string]*presence, analyze bool) (*explanation, error) {
+	bounds, byTopic, err := n.bindAll(ctx, plan.Tables, s.Freshness, known, !analyze)
 	defer func() {
 		for _, b := range bounds {
 			b.Release()

@@ -126,6 +126,17 @@ func TestAQueryIsAnsweredByTheNodeThatHasItsTopicAtHand(t *testing.T) {
 	other.ask("SELECT 1 AS one")
 	require.EqualValues(t, 4, other.node.peers.Forwarded())
 
+	for _, m := range []*member{other, preferred} {
+		status, body, _ = m.do("POST", "/_sql/explain", `{"query":"SELECT a FROM orders"}`)
+		require.Equal(t, 200, status, string(body))
+		require.Contains(t, string(body), `"considered":1`)
+		status, body, _ = m.do("GET", "/_sql/describe/orders", "")
+		require.Equal(t, 200, status, string(body))
+		require.Contains(t, string(body), `"_offset"`)
+	}
+	require.EqualValues(t, 6, other.node.peers.Forwarded())
+	require.Zero(t, other.node.tails.Bytes())
+
 	preferred.kill() // it is still on the list
 	require.Equal(t, []map[string]any{{"s": 3.0}}, other.ask("SELECT sum(a) AS s FROM orders").Rows)
 	require.EqualValues(t, 1, other.node.peers.Declined())

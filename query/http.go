@@ -137,15 +137,6 @@ func (n *Node) fail(c *gin.Context, err error) {
 	c.AbortWithStatusJSON(f.Status, f)
 }
 
-// readJSON reads a body into v, strictly: one value, known fields.
-func readJSON(c *gin.Context, v any) error {
-	body, err := readBody(c)
-	if err != nil {
-		return err
-	}
-	return decodeJSON(body, v)
-}
-
 // readBody reads a body whole.
 func readBody(c *gin.Context) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, bodyBytesMax))

@@ -119,16 +119,16 @@ func (n *Node) answer(c *gin.Context, format answer.Format) {
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), a.within)
 	defer cancel()
-	cursor, err := n.openFor(c, func(at peers.Place) (*cursor, error) {
+	cursor, answered, err := handOn(n, c, body, func(at peers.Place) (*cursor, error) {
 		s := a.statement
 		s.Place = at
 		return n.open(ctx, s)
-	}, body)
+	})
 	if err != nil {
 		n.fail(c, timeoutNamed(err, a.within))
 		return
 	}
-	if cursor == nil {
+	if answered {
 		return
 	}
 	defer cursor.Close()

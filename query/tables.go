@@ -10,6 +10,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/query/gate"
+	"github.com/chronik-stream/chronik/query/peers"
 	"github.com/chronik-stream/chronik/query/relation"
 	"github.com/chronik-stream/chronik/query/tail"
 )
@@ -84,9 +85,17 @@ func (n *Node) getDescribe(c *gin.Context) {
 		n.fail(c, err)
 		return
 	}
-	b, err := n.describe(c.Request.Context(), topicName, kind)
+	b, answered, err := handOn(n, c, nil, func(at peers.Place) (*bound, error) {
+		if err := n.elsewhereFor(topicName, at); err != nil {
+			return nil, err
+		}
+		return n.describe(c.Request.Context(), topicName, kind)
+	})
 	if err != nil {
 		n.fail(c, err)
+		return
+	}
+	if answered {
 		return
 	}
 	defer b.Release()
