@@ -19,8 +19,15 @@ func (e *Engine) Describe(ctx context.Context, q Query) (*Description, error) {
 		return nil, err
 	}
 	defer r.Close()
-	d, err := r.description(q)
-	return d, classify(ctx, err)
+	var d *Description
+	err = r.do(func() (err error) {
+		d, err = r.description(q)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 func (r *Rows) description(q Query) (*Description, error) {

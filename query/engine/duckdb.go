@@ -17,10 +17,14 @@ import (
 // Enabled says that this binary can run SQL.
 const Enabled = true
 
+// evaluationsMax bounds how many evaluations of constants run at once.
+const evaluationsMax = 4
+
 // Engine starts a DuckDB instance for each query, and keeps one to parse with.
 type Engine struct {
-	options Options
-	parser  *sql.DB
+	options    Options
+	parser     *sql.DB
+	evaluating chan struct{} // has a place for each evaluation of constants at once
 
 	// spare holds at most one instance that is ready but for the query's own
 	// files, so that a query need not wait for one to start.
@@ -43,7 +47,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := os.MkdirAll(o.SpillDir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the SQL engine: %w", err)
 	}
-	e := &Engine{options: o.withDefaults(), spare: make(chan *instance, 1)}
+	e := &Engine{options: o.withDefaults(), spare: make(chan *instance, 1), evaluating: make(chan struct{}, evaluationsMax)}
 	parser, err := e.openParser(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open the SQL engine: %w", err)
@@ -102,7 +106,7 @@ func (e *Engine) openParser(ctx context.Context) (*sql.DB, error) {
 		return nil, fmt.Errorf("start duckdb: %w", err)
 	}
 	db := sql.OpenDB(connector)
-	for _, statement := range append(macros, "SET GLOBAL TimeZone = 'UTC'", "SET enable_external_access = false", "SET lock_configuration = true") {
+	for _, statement := range append(macros, "SET GLOBAL TimeZone = 'UTC'", "SET threads = 1", "SET enable_external_access = false", "SET lock_configuration = true") {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return nil, errors.Join(fmt.Errorf("set duckdb up: %q: %w", statement, err), db.Close())
 		}

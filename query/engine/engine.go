@@ -10,7 +10,8 @@
 // Promises: an answer is a stream of Arrow batches that takes a few megabytes
 // whatever its size; a query ends soon after its context does, also while
 // nobody reads; its answer never exceeds the asked rows; times are UTC.
-// DuckDB's memory limit is soft, so a query can use more for a moment.
+// DuckDB's own memory limit counts its buffers only. So its allocator is watched
+// (account_linux.c): a query that needs more than it may have is ended by name.
 package engine
 
 import (
@@ -36,10 +37,21 @@ var (
 	ErrFile = errors.New("file cannot be read")
 )
 
+// Unfinished is the error of a query that was told to end and has not yet: DuckDB
+// is in the middle of a step. What it uses stays in use until Ended is closed. It
+// wraps the reason for its end.
+type Unfinished struct {
+	Ended  <-chan struct{}
+	reason error
+}
+
+func (u *Unfinished) Error() string { return u.reason.Error() }
+func (u *Unfinished) Unwrap() error { return u.reason }
+
 // Options bound what one query may use. Zero fields have the defaults named.
 type Options struct {
 	Threads        int    // of one query; default: one per core
-	MemoryBytesMax int64  // of one query, soft; default 1 GiB
+	MemoryBytesMax int64  // of one query; default 1 GiB
 	SpillDir       string // for what does not fit into memory; required, emptied by Open
 	SpillBytesMax  int64  // of one query; default 8 GiB
 	Log            *slog.Logger

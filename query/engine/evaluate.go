@@ -14,9 +14,64 @@ import (
 	"github.com/chronik-stream/chronik/query/prune"
 )
 
+// Bounds of an evaluation. Constants that need more than that are computed by the
+// query itself, which has bounds of its own.
+const (
+	evaluateWithin   = time.Second
+	evaluateBytesMax = 64 << 20
+)
+
 // Evaluate runs a query that answers one row of constants, such as
-// gate.Constants.SQL, and nothing else: it has no bounds.
-func (e *Engine) Evaluate(ctx context.Context, query string) (row []prune.Value, err error) {
+// gate.Constants.SQL, and nothing else.
+func (e *Engine) Evaluate(ctx context.Context, query string) ([]prune.Value, error) {
+	ctx, cancel := context.WithTimeout(ctx, evaluateWithin)
+	select {
+	case e.evaluating <- struct{}{}:
+	case <-ctx.Done():
+		cancel()
+		return nil, ctx.Err()
+	}
+	if err := e.begin(); err != nil {
+		cancel()
+		<-e.evaluating
+		return nil, err
+	}
+	type outcome struct {
+		row []prune.Value
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		defer e.running.Done()
+		defer func() { <-e.evaluating }()
+		defer cancel()
+		row, err := e.evaluate(ctx, query)
+		done <- outcome{row, err}
+	}()
+	// DuckDB cannot be interrupted within a step: it may go on when nobody waits.
+	select {
+	case o := <-done:
+		return o.row, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (e *Engine) evaluate(ctx context.Context, query string) (row []prune.Value, err error) {
+	a, err := openAccount(evaluateBytesMax)
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	defer a.enter()()
+	row, err = e.constants(ctx, query)
+	if err != nil && a.refused() {
+		err = fmt.Errorf("%w: its constants need more than %d MiB of memory", ErrTooLarge, evaluateBytesMax>>20)
+	}
+	return row, err
+}
+
+func (e *Engine) constants(ctx context.Context, query string) (row []prune.Value, err error) {
 	rows, err := e.parser.QueryContext(ctx, query)
 	if err != nil {
 		return nil, classify(ctx, err)

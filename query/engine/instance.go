@@ -13,8 +13,10 @@ import (
 // instance is an in-memory DuckDB with one connection. It runs one query, and
 // all that the query can do to it ends with it.
 type instance struct {
-	db   bindings.Database
-	conn bindings.Connection
+	db      bindings.Database
+	conn    bindings.Connection
+	account *account
+	workers *workers
 }
 
 // start makes an instance with every setting but the files.
@@ -31,14 +33,18 @@ func (e *Engine) start() (*instance, error) {
 			return nil, fmt.Errorf("start duckdb: it refuses %s = %s", name, value)
 		}
 	}
-	i := &instance{}
+	a, err := openAccount(e.options.MemoryBytesMax)
+	if err != nil {
+		return nil, err
+	}
+	i := &instance{account: a}
 	var message string
 	if bindings.OpenExt(":memory:", &i.db, config, &message) == bindings.StateError {
-		bindings.Close(&i.db)
+		i.close()
 		return nil, fmt.Errorf("start duckdb: %w", failed(message))
 	}
 	if bindings.Connect(i.db, &i.conn) == bindings.StateError {
-		bindings.Close(&i.db)
+		i.close()
 		return nil, errors.New("start duckdb: it refuses a connection")
 	}
 	for _, statement := range append(e.settings(), macros...) {
@@ -47,6 +53,7 @@ func (e *Engine) start() (*instance, error) {
 			return nil, fmt.Errorf("set duckdb up: %q: %w", statement, err)
 		}
 	}
+	i.workers = startWorkers(i.db, i.account, e.options.Threads)
 	return i, nil
 }
 
@@ -56,16 +63,19 @@ var startSettings = map[string]string{
 	"allow_community_extensions":   "false",
 }
 
+// bufferShare of a query's memory may be DuckDB's buffers, which spill when they
+// are full; the rest is for what it keeps beside them, and cannot spill.
+const bufferShare = 0.8
+
 func (e *Engine) settings() []string {
-	return []string{
+	return append(threadSettings(e.options.Threads),
 		"SET GLOBAL TimeZone = 'UTC'", // of every connection
-		fmt.Sprintf("SET threads = %d", e.options.Threads),
-		fmt.Sprintf("SET memory_limit = '%dB'", e.options.MemoryBytesMax),
+		fmt.Sprintf("SET memory_limit = '%dB'", int64(bufferShare*float64(e.options.MemoryBytesMax))),
 		fmt.Sprintf("SET temp_directory = %s", literal(e.options.SpillDir)),
 		fmt.Sprintf("SET max_temp_directory_size = '%dB'", e.options.SpillBytesMax),
 		"SET explain_output = 'all'",
 		"CREATE SCHEMA topics",
-	}
+	)
 }
 
 // wholeNumber is what an integer of JSON may look like.
@@ -93,12 +103,30 @@ var macros = []string{
 		WHEN 'euclidean' THEN list_distance(a::DOUBLE[], b::DOUBLE[])
 		WHEN 'dot' THEN list_negative_inner_product(a::DOUBLE[], b::DOUBLE[])
 		ELSE error('vector_distance: the metric is cosine, euclidean or dot') END`,
+	similarity("levenshtein"), similarity("editdist3"), similarity("damerau_levenshtein"),
+	similarity("jaro_similarity"), similarity("jaro_winkler_similarity"),
+}
+
+// comparedMax bounds the pairs of bytes that are compared for one value.
+const comparedMax = 1_000_000
+
+// similarity puts a bound before a built-in function that compares each character
+// of a text with each of another: DuckDB cannot be interrupted while it does that
+// for the rows at hand, and long texts would keep it busy for hours.
+func similarity(name string) string {
+	return fmt.Sprintf(`CREATE MACRO %[1]s(a, b) AS CASE WHEN strlen(a)::HUGEINT * strlen(b) > %[2]d
+		THEN error('%[1]s: the texts are too long, the product of their lengths is at most %[2]d')
+		ELSE system.main.%[1]s(a, b) END`, name, comparedMax)
 }
 
 // close ends what still runs and frees the instance.
 func (i *instance) close() {
+	if i.workers != nil {
+		i.workers.stop()
+	}
 	bindings.Disconnect(&i.conn)
 	bindings.Close(&i.db)
+	i.account.close()
 }
 
 // exec runs one of our own statements.

@@ -24,10 +24,6 @@ const (
 	batchWait  = 50 * time.Millisecond
 )
 
-// interruptEvery is the time between two interrupts of a query whose context
-// has ended: one that comes before DuckDB began is forgotten.
-const interruptEvery = 5 * time.Millisecond
-
 // Rows are the answer of a running query, as it comes. The engine works ahead of
 // the reader by about a megabyte and then waits, so an answer of any size takes
 // little memory. A query whose context ends is stopped within milliseconds, also
@@ -48,11 +44,11 @@ type Rows struct {
 	started   bool  // the first batch is out
 	finished  bool  // there are no more chunks; DuckDB must not be asked again
 	truncated bool
-	err       error // that Next answers from now on
+	err       error             // that Next answers from now on
+	batch     arrow.RecordBatch // made by next, not handed out yet
 
 	closing sync.Once
-	stop    chan struct{} // ends the watcher
-	watcher sync.WaitGroup
+	watch
 }
 
 // Stream starts a query. It returns once the first rows are ready, or none are
@@ -62,9 +58,9 @@ func (e *Engine) Stream(ctx context.Context, q Query) (*Rows, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.run(q); err != nil {
+	if err := r.do(func() error { return r.run(q) }); err != nil {
 		r.Close()
-		return nil, classify(ctx, err)
+		return nil, err
 	}
 	return r, nil
 }
@@ -80,28 +76,9 @@ func (e *Engine) rows(ctx context.Context, rowsMax int64) (*Rows, error) {
 		return nil, classify(ctx, err)
 	}
 	e.prepareSpare()
-	r := &Rows{engine: e, ctx: ctx, instance: i, left: rowsMax, stop: make(chan struct{})}
-	r.watcher.Go(r.watch)
+	r := &Rows{engine: e, ctx: ctx, instance: i, left: rowsMax}
+	r.begin()
 	return r, nil
-}
-
-// watch stops the query when its context ends.
-func (r *Rows) watch() {
-	select {
-	case <-r.stop:
-		return
-	case <-r.ctx.Done():
-	}
-	tick := time.NewTicker(interruptEvery)
-	defer tick.Stop()
-	for {
-		bindings.Interrupt(r.instance.conn)
-		select {
-		case <-r.stop:
-			return
-		case <-tick.C:
-		}
-	}
 }
 
 func (r *Rows) run(q Query) error {
@@ -187,11 +164,15 @@ func (r *Rows) Next() (arrow.RecordBatch, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	batch, err := r.next()
-	if err != nil {
-		r.err = classify(r.ctx, err)
+	r.err = r.do(func() (err error) {
+		r.batch, err = r.next()
+		return err
+	})
+	if r.err != nil {
 		return nil, r.err
 	}
+	batch := r.batch
+	r.batch = nil
 	return batch, nil
 }
 
@@ -294,20 +275,34 @@ func (r *Rows) chunk() (arrow.RecordBatch, error) {
 	}
 }
 
-// Close stops the query and frees what it holds. It may be called again.
+// Close stops the query and frees what it holds; what it cannot stop yet is
+// freed when it has ended. It may be called again.
 func (r *Rows) Close() error {
 	r.closing.Do(func() {
-		bindings.Interrupt(r.instance.conn)
-		close(r.stop)
-		r.watcher.Wait()
-		bindings.DestroyArrowOptions(&r.options)
-		bindings.DestroyResult(&r.result)
-		bindings.DestroyPrepare(&r.prepared)
-		r.instance.close()
 		if r.err == nil {
 			r.err = io.ErrClosedPipe
 		}
-		r.engine.running.Done()
+		if r.unfinished != nil {
+			go func() {
+				<-r.unfinished.Ended
+				r.free()
+			}()
+			return
+		}
+		bindings.Interrupt(r.instance.conn)
+		r.free()
 	})
 	return nil
+}
+
+func (r *Rows) free() {
+	r.end()
+	if r.batch != nil {
+		r.batch.Release()
+	}
+	bindings.DestroyArrowOptions(&r.options)
+	bindings.DestroyResult(&r.result)
+	bindings.DestroyPrepare(&r.prepared)
+	r.instance.close()
+	r.engine.running.Done()
 }

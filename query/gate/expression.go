@@ -1,9 +1,6 @@
 package gate
 
-import (
-	"encoding/json"
-	"strings"
-)
+import "strings"
 
 // optional checks an expression that may be missing.
 func (w *walker) optional(v any, s *scope) error {
@@ -147,9 +144,6 @@ func (w *walker) function(n object, s *scope) error {
 	if err := w.functionName(n); err != nil {
 		return err
 	}
-	if err := bounded(n); err != nil {
-		return err
-	}
 	takesLambda := lambdaFunctions[strings.ToLower(text(n, "function_name"))]
 	for _, c := range list(n, "children") {
 		var err error
@@ -163,31 +157,6 @@ func (w *walker) function(n object, s *scope) error {
 		}
 	}
 	return w.fields(child(n, "order_bys"), "ORDER BY in a call", modifierShapes["ORDER_MODIFIER"], s)
-}
-
-// growBytesMax bounds what one call may make of nothing.
-const growBytesMax = 10_000
-
-// bounded refuses calls that make a value of any size out of a number: the
-// engine does it in one step, which neither its memory limit nor an interrupt
-// ends. The number has to be written down, and small.
-func bounded(n object) error {
-	name := strings.ToLower(text(n, "function_name"))
-	switch name {
-	case "repeat", "lpad", "rpad", "list_resize", "array_resize":
-	default:
-		return nil
-	}
-	arguments := list(n, "children")
-	if len(arguments) < 2 {
-		return nil // the engine says what is missing
-	}
-	size, _ := arguments[1].(object)
-	number, ok := child(size, "value")["value"].(json.Number)
-	if count, err := number.Int64(); text(size, "class") != "CONSTANT" || !ok || err != nil || count > growBytesMax {
-		return invalid("the second argument of %s has to be a number up to %d, written as such", name, growBytesMax)
-	}
-	return nil
 }
 
 // functionName lets the functions of functions.txt pass.
