@@ -11,6 +11,7 @@ import (
 	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/gate"
+	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/tail"
 )
 
@@ -67,6 +68,10 @@ func failureOf(err error) *failure {
 	var f *failure
 	if errors.As(err, &f) {
 		return f
+	}
+	var busy *places.BusyError
+	if errors.As(err, &busy) {
+		return unavailable(busy.Error())
 	}
 	var lagging *tail.LaggingError
 	if errors.As(err, &lagging) {

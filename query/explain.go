@@ -110,11 +110,13 @@ func (n *Node) explain(ctx context.Context, s statement, analyze bool) (*explana
 	if err := n.admit(ctx, s.Place); err != nil {
 		return nil, err
 	}
-	defer n.leave()
+	var failed error
+	defer func() { n.leave(failed) }()
 
 	for attempt := 1; ; attempt++ {
 		explained, err := n.explainOnce(ctx, plan, s, known, analyze)
 		if !errors.Is(err, engine.ErrFile) || attempt > 1 || ctx.Err() != nil {
+			failed = err
 			return explained, err
 		}
 		known = nil

@@ -175,10 +175,10 @@ func TestFlightIsAnsweredByTheNodeThatHasItsTopicAtHand(t *testing.T) {
 // endless is a query that would take hours.
 const endless = `SELECT count(*) AS n FROM orders, range(1000000000) a(i), range(1000000) b(j) WHERE hash(i, j) = 1`
 
-// begin asks for what takes too long, and returns when it runs on that node.
+// begin asks for what takes too long, and returns when it runs on that node, or waits there.
 func (m *member) begin(on *member, query string) (cancel context.CancelFunc, ended chan error) {
 	m.t.Helper()
-	before := on.node.active.Load()
+	before := on.node.places.Running() + on.node.places.Waiting()
 	ctx, cancel := context.WithCancel(m.t.Context())
 	body, err := json.Marshal(map[string]any{"query": query, "timeout_secs": 60})
 	require.NoError(m.t, err)
@@ -194,7 +194,7 @@ func (m *member) begin(on *member, query string) (cancel context.CancelFunc, end
 		}
 		ended <- err
 	}()
-	m.await(func() bool { return on.node.active.Load() > before })
+	m.await(func() bool { return on.node.places.Running()+on.node.places.Waiting() > before })
 	return cancel, ended
 }
 
@@ -206,9 +206,9 @@ func TestWhoHangsUpEndsTheQueryAlsoOnTheNodeThatItWasHandedOnTo(t *testing.T) {
 		cancel, ended := asked.begin(preferred, endless)
 		cancel()
 		require.ErrorIs(t, <-ended, context.Canceled)
-		c.await(func() bool { return preferred.node.active.Load() == 0 })
+		c.await(func() bool { return preferred.node.places.Running() == 0 })
 	}
-	require.Zero(t, other.node.active.Load())
+	require.Zero(t, other.node.places.Running())
 	require.Zero(t, other.node.peers.Declined())
 }
 
@@ -221,7 +221,7 @@ func TestANodeWithEnoughToDoIsNotWaitedFor(t *testing.T) {
 	require.EqualValues(t, 1, other.node.peers.Declined())
 	cancel()
 	<-ended
-	c.await(func() bool { return preferred.node.active.Load() == 0 })
+	c.await(func() bool { return preferred.node.places.Running() == 0 })
 	require.Equal(t, []map[string]any{{"a": 1.0}}, other.ask("SELECT a FROM orders").Rows)
 	require.EqualValues(t, 1, other.node.peers.Forwarded(), "it is not avoided for that")
 }
@@ -250,7 +250,7 @@ func TestTheSameQueryAskedByManyAtOnceRunsOnce(t *testing.T) {
 		require.EqualValues(t, 2, a.Coverage["orders"].Partitions["0"].To)
 	}
 	require.EqualValues(t, 1, m.node.results.Counts().Misses-m.node.results.Counts().Joined, "one of them looked for an answer and ran")
-	require.Zero(t, m.node.active.Load())
+	require.Zero(t, m.node.places.Running())
 }
 
 func TestAnAnswerIsKeptForAsLongAsItIsRight(t *testing.T) {

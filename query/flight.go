@@ -159,8 +159,9 @@ func (n *Node) describeQuery(ctx context.Context, s statement) (*engine.Descript
 	if err := n.admit(ctx, s.Place); err != nil {
 		return nil, err
 	}
-	defer n.leave()
-	return n.engine.Describe(ctx, q)
+	d, err := n.engine.Describe(ctx, q)
+	n.leave(err)
+	return d, err
 }
 
 // Limits on listing tables with their columns: so many are asked at once, and

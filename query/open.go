@@ -49,6 +49,7 @@ type cursor struct {
 	end     error             // that came instead of a first batch
 	bounds  []*bound
 	node    *Node
+	failed  error // what Next answered instead of rows
 	release func()
 }
 
@@ -79,11 +80,11 @@ func (n *Node) open(ctx context.Context, s statement) (*cursor, error) {
 	for attempt := 1; ; attempt++ {
 		c, err := n.attempt(ctx, plan, s, known)
 		if err == nil {
-			c.release = n.leave
+			c.release = func() { n.leave(c.failed) }
 			return c, nil
 		}
 		if !errors.Is(err, engine.ErrFile) || attempt > 1 || ctx.Err() != nil {
-			n.leave()
+			n.leave(err)
 			return nil, err
 		}
 		// The damage may be in the local copy alone: attempt has dropped it. Or
@@ -137,6 +138,7 @@ func (c *cursor) Next() (arrow.RecordBatch, error) {
 	batch, err := c.rows.Next()
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = c.node.nameObjects(err, c.bounds)
+		c.failed = err
 	}
 	return batch, err
 }
@@ -169,21 +171,23 @@ func (c *cursor) Stats() stats {
 // does not wait for long: that node can answer it as well.
 func (n *Node) admit(ctx context.Context, at peers.Place) error {
 	if at == peers.HandedOn {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, handedOnWait)
-		defer cancel()
+		return n.places.Take(ctx, handedOnWait)
 	}
-	if n.running.Acquire(ctx, 1) != nil {
-		return unavailable("the node is busy with other queries")
-	}
-	n.active.Add(1)
-	return nil
+	return n.places.Take(ctx, math.MaxInt64)
 }
 
-// leave gives the place to the next one.
-func (n *Node) leave() {
-	n.active.Add(-1)
-	n.running.Release(1)
+// leave gives the place to the next one, once the query that ended with err has
+// really ended.
+func (n *Node) leave(err error) {
+	var unfinished *engine.Unfinished
+	if !errors.As(err, &unfinished) {
+		n.places.Leave()
+		return
+	}
+	go func() {
+		<-unfinished.Ended
+		n.places.Leave()
+	}()
 }
 
 // Close stops the query and releases what it holds. It may be called again.

@@ -29,12 +29,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
@@ -44,6 +42,7 @@ import (
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/filecache"
 	"github.com/chronik-stream/chronik/query/peers"
+	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/resultcache"
 	"github.com/chronik-stream/chronik/query/tail"
 )
@@ -83,6 +82,8 @@ type Config struct {
 
 	Timeout        time.Duration // of a request that names none; default 30 s
 	ConcurrentMax  int           // queries at once; default 4
+	WaitingMax     int           // further ones that wait; default 256
+	WaitMax        time.Duration // for which one waits; default 10 s
 	Threads        int           // of one query; default one per core
 	MemoryBytesMax int64         // of one query; default 1 GiB
 	CacheBytesMax  int64         // of local Parquet files; default 8 GiB
@@ -111,8 +112,7 @@ type Node struct {
 	engine    *engine.Engine // nil in a build without one
 	results   *resultcache.Cache
 	peers     *peers.Peers // nil: there are none
-	running   *semaphore.Weighted
-	active    atomic.Int64 // queries that run
+	places    *places.Places
 	metrics   *metrics
 	handler   http.Handler
 }
@@ -128,7 +128,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	c.DataDir = dir
 	n := &Node{
 		config: c, manifests: committed.NewReader(c.Catalog, c.Bucket, committed.Options{}),
-		running: semaphore.NewWeighted(int64(c.ConcurrentMax)),
+		places:  places.New(places.Options{RunningMax: c.ConcurrentMax, WaitingMax: c.WaitingMax, WaitMax: c.WaitMax}),
 		results: resultcache.New(resultcache.Options{BytesMax: c.ResultBytesMax, AnswerBytesMax: c.ResultAnswerBytesMax, Age: c.ResultAge}),
 	}
 	if c.Self != "" {
@@ -168,6 +168,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ConcurrentMax <= 0 {
 		c.ConcurrentMax = 4
+	}
+	if c.WaitingMax <= 0 {
+		c.WaitingMax = 256
+	}
+	if c.WaitMax <= 0 {
+		c.WaitMax = 10 * time.Second
 	}
 	if c.wholeBytes <= 0 {
 		c.wholeBytes = wholeBytes

@@ -547,22 +547,10 @@ func TestClosingTheConnectionEndsTheQuery(t *testing.T) {
 		}
 		failed <- err
 	}()
-	c.await(func() bool {
-		if c.node.running.TryAcquire(int64(c.node.config.ConcurrentMax)) {
-			c.node.running.Release(int64(c.node.config.ConcurrentMax))
-			return false
-		}
-		return true
-	})
+	c.await(func() bool { return c.node.places.Running() > 0 })
 	cancel()
 	require.ErrorIs(t, <-failed, context.Canceled)
-	c.await(func() bool {
-		free := c.node.running.TryAcquire(int64(c.node.config.ConcurrentMax))
-		if free {
-			c.node.running.Release(int64(c.node.config.ConcurrentMax))
-		}
-		return free
-	})
+	c.await(func() bool { return c.node.places.Running() == 0 })
 }
 
 // Rows that compaction by key took out of the log are in the files until these

@@ -3,8 +3,10 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,7 +114,16 @@ func (r *Rows) classify(err error) error {
 	if err != nil && err != io.EOF && r.ctx.Err() == nil && (r.overMemory.Load() || r.instance.account.refused()) {
 		return r.tooLarge()
 	}
-	return classify(r.ctx, err)
+	var duck *duckError
+	if !errors.As(err, &duck) || duck.kind != "Out of Memory" || r.ctx.Err() != nil {
+		return classify(r.ctx, err)
+	}
+	// DuckDB's own text has advice that nobody can follow who may not set anything.
+	if strings.Contains(duck.message, "max_temp_directory_size") {
+		return fmt.Errorf("%w: what does not fit into its memory needs more than the %d MiB of disk that one query may have",
+			ErrTooLarge, r.engine.options.SpillBytesMax>>20)
+	}
+	return r.tooLarge()
 }
 
 func (r *Rows) tooLarge() error {

@@ -173,6 +173,8 @@ type Config struct {
 	Query struct {
 		TimeoutSeconds     int
 		Concurrent         int
+		Waiting            int
+		Wait               time.Duration
 		Threads            int
 		MemoryBytes        Bytes
 		CacheBytes         Bytes

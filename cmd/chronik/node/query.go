@@ -64,7 +64,8 @@ func (n *Node) queryAddress() string {
 func queryConfig(c *config.Config) query.Config {
 	return query.Config{
 		DataDir: c.Path("query"), TopicDefaults: c.TopicDefaults(),
-		Timeout: time.Duration(c.Query.TimeoutSeconds) * time.Second, ConcurrentMax: c.Query.Concurrent, Threads: c.Query.Threads,
+		Timeout: time.Duration(c.Query.TimeoutSeconds) * time.Second, ConcurrentMax: c.Query.Concurrent,
+		WaitingMax: c.Query.Waiting, WaitMax: c.Query.Wait, Threads: c.Query.Threads,
 		MemoryBytesMax: int64(c.Query.MemoryBytes), CacheBytesMax: int64(c.Query.CacheBytes), TailBytesMax: int64(c.Query.TailBytes),
 		ResultBytesMax: int64(c.Query.ResultsBytes), ResultAnswerBytesMax: int64(c.Query.ResultsAnswerBytes), ResultAge: c.Query.ResultsAge,
 	}
