@@ -27,7 +27,6 @@ func TestAQueryThatNeedsTooMuchIsEndedByNameAndTheNextIsAnswered(t *testing.T) {
 func TestWhenTooManyWaitTheNextIsToldToComeAgain(t *testing.T) {
 	c := newCluster(t, 1, func(o *Config) { o.ConcurrentMax, o.WaitingMax = 1, 1 })
 	m := &member{cluster: c}
-	m := &member{cluster: c}
 	c.broker.Produce(t, 0, 0, `{"a":1}`)
 	runs, ran := m.begin(m, endless)
 	waits, waited := m.begin(m, endless+` AND i = 1`) // another question: the same would share the run
