@@ -30,7 +30,7 @@ type arrowFile struct {
 }
 
 func newArrowFile(out *sink, o Options, columns []Column) (*arrowFile, error) {
-	fields, err := arrowSchema(columns)
+	fields, err := arrowSchema(columns, o.Embeddings != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -43,8 +43,8 @@ func newArrowFile(out *sink, o Options, columns []Column) (*arrowFile, error) {
 
 // arrowSchema is the Parquet schema in Arrow's words. The fields keep their ids,
 // under the key by which Arrow's own Parquet writers know them.
-func arrowSchema(columns []Column) (*arrow.Schema, error) {
-	root, err := fileSchema(columns)
+func arrowSchema(columns []Column, embeddings bool) (*arrow.Schema, error) {
+	root, err := fileSchema(columns, embeddings)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +84,9 @@ func (a *arrowFile) rowGroup(f *output) error {
 	f.valLevels.pad(rows)
 	addTexts(&f.values, f.valLevels.all())
 	columns = append(columns, f.headers.array(a.schema.Field(len(columns)).Type))
+	if f.vectors.dimensions > 0 {
+		columns = append(columns, f.vectors.array(a.schema.Field(len(columns)).Type, rows))
+	}
 	for i := range f.cells {
 		c := &f.cells[i]
 		c.levels.pad(rows)

@@ -2,7 +2,7 @@
 // form in which a topic is a SQL table.
 //
 // A file has the system columns (_topic, _partition, _offset, _timestamp,
-// _timestamp_type, _key, _value, _headers) and one column for each top-level
+// _timestamp_type, _key, _value, _headers), when it is given vectors _embedding, and one column for each top-level
 // scalar field of the JSON objects among its values, typed by looking at every
 // one of them. The layout is written down in docs/formats/parquet.md.
 //
@@ -53,13 +53,15 @@ type Options struct {
 	Format            string // parquet, arrow (an IPC file; options from CompressionLevel on but for row groups are Parquet's alone); default parquet
 	Compression       string // zstd, snappy, lz4, gzip, none; default zstd. Arrow knows zstd, lz4 and none
 	CompressionLevel  int    // of zstd; default 1
-	RowGroupRows      int    // default 100,000
+	RowGroupRows      int    // default 100,000, with embeddings 20,000
 	RowGroupBytesMax  int    // of values, unencoded; a row group ends early at it; default 128 MiB
 	PageBytes         int    // default 1 MiB
 	BloomColumns      []string
 	NoDictionary      bool
 	DictionaryColumns []string // the columns of text, or _key, that may have one; nil: all but _value
 	Statistics        Statistics
+
+	Embeddings *Embeddings // vectors of the records; nil: files without the column
 
 	Fixed      []Column // JSON columns whose type is given; Name is ignored
 	ColumnsMax int      // JSON columns; default 1,000
@@ -88,6 +90,9 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	set(&o.CompressionLevel, 1)
+	if o.Embeddings != nil {
+		set(&o.RowGroupRows, embeddingGroupRows)
+	}
 	set(&o.RowGroupRows, 100_000)
 	set(&o.RowGroupBytesMax, 128<<20)
 	set(&o.PageBytes, 1<<20)
@@ -116,6 +121,8 @@ func (o Options) check() error {
 		return fmt.Errorf("format %q: want parquet or arrow", o.Format)
 	case o.Format == "arrow" && !inArrow:
 		return fmt.Errorf("compression %q in arrow: want zstd, lz4 or none", o.Compression)
+	case o.Embeddings != nil && (o.Embeddings.Dimensions < 1 || o.Embeddings.Of == nil):
+		return fmt.Errorf("embeddings of %d dimensions", o.Embeddings.Dimensions)
 	case !inParquet:
 		return fmt.Errorf("compression %q: want zstd, snappy, lz4, gzip or none", o.Compression)
 	}
@@ -131,6 +138,7 @@ type File struct {
 	Records                    int64
 	MinTimestamp, MaxTimestamp int64 // ms
 	Columns                    []Column
+	Embedded                   int64     // records with a vector
 	Writer                     io.Writer // what create returned
 }
 

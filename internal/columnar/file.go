@@ -26,6 +26,7 @@ type output struct {
 	valLevels  levels
 	values     texts
 	headers    headers
+	vectors    vectors
 	cells      []cells
 }
 
@@ -47,7 +48,7 @@ func (f *output) begin(o Options, p *plan, create Create) error {
 	if o.Format == "arrow" {
 		f.file, err = newArrowFile(f.sink, o, f.out.Columns)
 	} else {
-		f.file, err = newParquetFile(f.sink, properties(o, f.out.Columns, f.part.records, valueBytes), f.out.Columns)
+		f.file, err = newParquetFile(f.sink, properties(o, f.out.Columns, f.part.records, valueBytes), f.out.Columns, o.Embeddings != nil)
 	}
 	if err != nil {
 		return err
@@ -62,6 +63,10 @@ func (f *output) begin(o Options, p *plan, create Create) error {
 		f.cells[i] = cells{typ: c.Type, texts: newTexts(o.dictionary(c.Name))}
 	}
 	f.perRow = 8 + 8 + 4 + 4 + 4 + 4 + 10*len(f.cells)
+	if o.Embeddings != nil {
+		f.vectors.dimensions = o.Embeddings.Dimensions
+		f.perRow += 4*f.vectors.dimensions + 2
+	}
 	f.reserve(int(min(f.part.records, int64(o.RowGroupRows))), int(valueBytes), o)
 	f.reset()
 	return nil
@@ -72,6 +77,7 @@ func (f *output) reserve(rows, valueBytes int, o Options) {
 	rows = min(rows, o.RowGroupBytesMax/(f.perRow+2*valueBytes)+1)
 	f.offsets, f.timestamps, f.types = make([]int64, 0, rows), make([]int64, 0, rows), make([]int32, 0, rows)
 	f.values.values.offsets = make([]int32, 0, rows+1)
+	f.vectors.values = make([]float32, 0, rows*f.vectors.dimensions)
 	f.values.values.data = make([]byte, 0, rows*valueBytes+rows*valueBytes/16)
 }
 
@@ -83,6 +89,7 @@ func (f *output) reset() {
 	f.valLevels.reset()
 	f.values.reset()
 	f.headers.reset()
+	f.vectors.reset()
 	for i := range f.cells {
 		f.cells[i].reset()
 	}
@@ -136,6 +143,9 @@ func (f *output) appendFields(in *inference) {
 
 // flush writes the current row group and begins a new one.
 func (f *output) flush() error {
+	if f.vectors.dimensions > 0 {
+		f.out.Embedded += int64(len(f.vectors.values) / f.vectors.dimensions)
+	}
 	if err := f.file.rowGroup(f); err != nil {
 		return err
 	}

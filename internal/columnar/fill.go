@@ -54,6 +54,11 @@ func (t *table) append(r *batch.Record, appendTime bool) error {
 		return nil
 	}
 	t.bytes += f.append(r, appendTime)
+	if from := t.options.Embeddings; from != nil {
+		if err := f.vectors.append(len(f.offsets)-1, r.Offset, from); err != nil {
+			return err
+		}
+	}
 	if in := t.plan.fields; len(t.plan.columns) > 0 && in.object(r.Value) {
 		f.appendFields(in)
 	}

@@ -52,6 +52,9 @@ func properties(o Options, columns []Column, records, valueBytes int64) *parquet
 		parquet.WithStatsFor(colValue, false),
 		parquet.WithPageIndexEnabledFor(colValue, false),
 	}
+	if o.Embeddings != nil {
+		out = append(out, embeddingProperties()...)
+	}
 	if o.Compression == "zstd" {
 		out = append(out, parquet.WithCompressionLevel(o.CompressionLevel))
 	}
@@ -90,8 +93,8 @@ type parquetFile struct {
 	writer *file.Writer
 }
 
-func newParquetFile(out *sink, properties *parquet.WriterProperties, columns []Column) (*parquetFile, error) {
-	root, err := fileSchema(columns)
+func newParquetFile(out *sink, properties *parquet.WriterProperties, columns []Column, embeddings bool) (*parquetFile, error) {
+	root, err := fileSchema(columns, embeddings)
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +152,9 @@ func (f *output) write(w *groupWriter) {
 	keyDefs, valueDefs, reps := f.headers.levels()
 	w.nested(&f.headers.keys, keyDefs, reps)
 	w.nested(&f.headers.values, valueDefs, reps)
+	if f.vectors.dimensions > 0 {
+		w.embeddings(&f.vectors)
+	}
 	for i := range f.cells {
 		c := &f.cells[i]
 		c.levels.pad(w.rows)

@@ -33,8 +33,8 @@ const (
 	idHeaders
 	idHeaderKey
 	idHeaderValue
-	_ // 11 and 12 are kept for _embedding and its element
-	_
+	_ // EmbeddingID
+	_ // EmbeddingElementID
 
 	idJSONFirst = 1 << 10 // JSON columns have ids from here on
 )
@@ -63,7 +63,7 @@ func columnType(t Type) (parquet.Type, schema.LogicalType) {
 }
 
 // fileSchema is the schema of a file with these JSON columns.
-func fileSchema(columns []Column) (*schema.GroupNode, error) {
+func fileSchema(columns []Column, embeddings bool) (*schema.GroupNode, error) {
 	const required, optional = false, true
 	var b schemaBuilder
 	b.add(colTopic, required, parquet.Types.ByteArray, schema.StringLogicalType{}, idTopic)
@@ -74,6 +74,9 @@ func fileSchema(columns []Column) (*schema.GroupNode, error) {
 	b.add(colKey, optional, parquet.Types.ByteArray, schema.NoLogicalType{}, idKey)
 	b.add(colValue, optional, parquet.Types.ByteArray, schema.NoLogicalType{}, idValue)
 	b.addHeaders()
+	if embeddings {
+		b.addEmbedding()
+	}
 	ids := FieldIDs(columns)
 	for i, c := range columns {
 		physical, logical := columnType(c.Type)

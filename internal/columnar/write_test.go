@@ -631,11 +631,11 @@ func TestFieldIDsAreTheSameInEveryFile(t *testing.T) {
 	if jsonFieldID(text) == jsonFieldID(integer) {
 		t.Error("columns of two types share a field id")
 	}
-	a, err := fileSchema([]Column{{Name: "a", Type: Text}, integer})
+	a, err := fileSchema([]Column{{Name: "a", Type: Text}, integer}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := fileSchema([]Column{integer})
+	b, err := fileSchema([]Column{integer}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
