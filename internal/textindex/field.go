@@ -138,36 +138,35 @@ func (f *field) post(doc uint32, t touch, a *arena, scratch []byte) []byte {
 	return b
 }
 
-// decode reads the first postings of a term, as many as have documents below
-// limit. raw is its chain.
-func decodeChain(raw []byte, kind Kind, need Need, limit uint32) *list {
-	l := &list{}
-	if kind == Text && need != Documents {
-		l.freqs = []uint32{}
-	}
-	doc := uint32(0)
+// read decodes the first postings of a term, as many as have documents below
+// limit. raw is the term's chain.
+func (l *list) read(raw []byte, kind Kind, need Need, limit uint32) {
+	l.docs, l.freqs, l.starts, l.places = l.docs[:0], l.freqs[:0], l.starts[:0], l.places[:0]
 	next := func() uint32 {
+		if b := raw[0]; b < 0x80 {
+			raw = raw[1:]
+			return uint32(b)
+		}
 		v, n := binary.Uvarint(raw)
 		raw = raw[n:]
 		return uint32(v)
 	}
+	doc := uint32(0)
 	for len(raw) > 0 {
-		delta := next()
-		if kind == Keyword {
-			if doc += delta; doc >= limit {
-				break
+		delta, freq := next(), uint32(1)
+		if kind == Text {
+			if delta&1 == 0 {
+				freq = next()
 			}
-			l.docs = append(l.docs, doc)
-			continue
+			delta >>= 1
 		}
-		if doc += delta >> 1; doc >= limit {
+		if doc += delta; doc >= limit {
 			break
 		}
-		freq := uint32(1)
-		if delta&1 == 0 {
-			freq = next()
-		}
 		l.docs = append(l.docs, doc)
+		if kind == Keyword {
+			continue
+		}
 		if need == Documents {
 			for range freq {
 				next()
@@ -184,5 +183,4 @@ func decodeChain(raw []byte, kind Kind, need Need, limit uint32) *list {
 		}
 	}
 	l.starts = append(l.starts, uint32(len(l.places)))
-	return l
 }

@@ -14,6 +14,7 @@ type list struct {
 
 	bounds [][]Impact // by block; nil: not needed
 	most   []Impact
+	pool   []Impact // what bounds refer to
 }
 
 func (l *list) documents() int { return len(l.docs) }
@@ -39,7 +40,7 @@ func (l *list) all() []Impact {
 func (l *list) decode(block int, docs, freqs *[blockDocuments]uint32) error {
 	first := block * blockDocuments
 	n := copy(docs[:], l.docs[first:])
-	if l.freqs != nil {
+	if len(l.freqs) > 0 {
 		copy(freqs[:], l.freqs[first:])
 		return nil
 	}
@@ -54,20 +55,33 @@ func (l *list) positions(to []uint32, block, i int) ([]uint32, error) {
 	return append(to, l.places[l.starts[i]:l.starts[i+1]]...), nil
 }
 
-// bind computes the impacts, given the lengths of the documents' fields.
+// bind computes the impacts, given the length of each document's field.
 func (l *list) bind(length func(doc uint32) uint32) {
-	var all []Impact
+	l.bounds, l.most = l.bounds[:0], l.most[:0]
+	l.pool = l.pool[:0]
 	for first := 0; first < len(l.docs); first += blockDocuments {
 		next := min(first+blockDocuments, len(l.docs))
-		block := make([]Impact, 0, next-first)
+		from := len(l.pool)
 		for i := first; i < next; i++ {
-			block = append(block, Impact{l.freqs[i], length(l.docs[i])})
+			l.pool = dominate(l.pool, from, Impact{l.freqs[i], length(l.docs[i])})
 		}
-		block = slices.Clip(frontier(block))
-		l.bounds = append(l.bounds, block)
-		all = append(all, block...)
+		kept := frontier(l.pool[from:])
+		l.pool = l.pool[:from+len(kept)]
+		l.bounds = append(l.bounds, kept[:len(kept):len(kept)])
+		l.most = append(l.most, kept...)
 	}
-	l.most = frontier(all)
+	l.most = frontier(l.most)
+}
+
+// dominate appends an impact to those from a place on, unless one of them bounds
+// it; which is mostly so, and found at once.
+func dominate(all []Impact, from int, i Impact) []Impact {
+	for _, k := range all[from:] {
+		if k.Freq >= i.Freq && k.Length <= i.Length {
+			return all
+		}
+	}
+	return append(all, i)
 }
 
 // unit are the impacts of postings without frequencies.

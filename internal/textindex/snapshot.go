@@ -26,11 +26,6 @@ type view struct {
 	values []int64
 }
 
-// place is where a split has a term's postings. What it means is the split's.
-type place struct {
-	at uint64
-}
-
 // Snapshot returns the split of the records that are there now. It stays as it is
 // while more are appended.
 func (m *Memory) Snapshot() Split {
@@ -100,11 +95,13 @@ func (s *snapshot) order(v *view) []uint32 {
 // term describes a term by its number; the caller holds the lock.
 func (s *snapshot) term(v *view, number uint32) Term {
 	g := &v.field.terms.lists[number]
-	t := Term{Field: v.Field, Bytes: slices.Clone(v.field.terms.term(number)), Documents: g.documents, place: place{at: uint64(number)}}
+	t := Term{Field: v.Field, Bytes: slices.Clone(v.field.terms.term(number)), Documents: g.documents, number: number}
 	if g.documents > 0 && g.last >= s.bounds.Documents {
 		// The term came again later: count those of the moment.
 		raw := s.m.arena.read(nil, g.chain)
-		t.Documents = uint32(len(decodeChain(raw, v.Kind, Documents, s.bounds.Documents).docs))
+		var l list
+		l.read(raw, v.Kind, Documents, s.bounds.Documents)
+		t.Documents = uint32(len(l.docs))
 	}
 	return t
 }
@@ -199,9 +196,10 @@ func (s *snapshot) Postings(_ context.Context, t Term, need Need) (*Postings, er
 		return newPostings(&list{}), nil
 	}
 	s.m.mu.RLock()
-	raw := s.m.arena.read(nil, v.field.terms.lists[t.place.at].chain)
+	raw := s.m.arena.read(nil, v.field.terms.lists[t.number].chain)
 	s.m.mu.RUnlock()
-	l := decodeChain(raw, v.Kind, need, s.bounds.Documents)
+	l := &list{}
+	l.read(raw, v.Kind, need, s.bounds.Documents)
 	if v.Kind == Text && need != Documents {
 		column := newPairs(v, s.bounds.Documents)
 		l.bind(func(doc uint32) uint32 {
@@ -229,14 +227,7 @@ func (s *snapshot) Column(_ context.Context, f Field) (Column, error) {
 	for i := range v.docs {
 		ranked.values[i] = ordinals[v.values[i]]
 	}
-	for first := 0; first < len(v.docs); {
-		next := first + 1
-		for next < len(v.docs) && v.docs[next] == v.docs[first] {
-			next++
-		}
-		slices.Sort(ranked.values[first:next])
-		first = next
-	}
+	sortByDocument(v.docs, ranked.values)
 	return newPairs(&ranked, s.bounds.Documents), nil
 }
 

@@ -50,7 +50,9 @@ type Term struct {
 	Ordinal   uint32 // place among the field's terms, by their bytes
 	Documents uint32 // that have it; 0: the term is not there
 
-	place place
+	number              uint32 // in a Memory
+	postings, positions section
+	inline              []byte // postings and positions of one document
 }
 
 // Automaton accepts terms byte by byte. It is the interface of
