@@ -115,3 +115,9 @@ func (d *Decoder) End() error {
 func AppendString[T string | []byte](b []byte, s T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
+
+// Left is how many bytes have not been read.
+func (d *Decoder) Left() int { return len(d.data) - d.at }
+
+// Rest returns the bytes that have not been read, and leaves them there.
+func (d *Decoder) Rest() []byte { return d.data[d.at:len(d.data):len(d.data)] }

@@ -97,6 +97,9 @@ func (p *Postings) Advance(target uint32) uint32 {
 		if p.load(block) >= target { // also at the end
 			return p.doc
 		}
+		if p.docs[p.n-1] < target { // a single block does not say where it ends
+			return p.end()
+		}
 	}
 	// The first that is not below the target; the last one is not.
 	low, high := p.i, p.n-1
