@@ -351,3 +351,23 @@ func TestARecordIsPartitionedAgainAmongThoseThatHaveALeader(t *testing.T) {
 		t.Error("a record that names its partition does not go there")
 	}
 }
+
+func TestDumpShowsASplit(t *testing.T) {
+	const split = "../../../internal/textindex/testdata/v1.split"
+	code, out, stderr := run(t, "", nil, "dump", "split", split, "--verify")
+	if code != 0 || !strings.Contains(out, "300 documents in [1001,1325)") || !strings.Contains(out, "verified: everything read") {
+		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
+	damaged := filepath.Join(t.TempDir(), "damaged.split")
+	data, err := os.ReadFile(split)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[5000] ^= 1
+	if err := os.WriteFile(damaged, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, stderr := run(t, "", nil, "dump", "split", damaged, "--verify"); code != 1 || !strings.Contains(out+stderr, "damaged.split: corrupt at byte 0: CRC of page 0") {
+		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
+}

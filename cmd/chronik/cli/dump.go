@@ -51,6 +51,7 @@ func dumpKinds() []dumpKind {
 		{"log", "A log file: batches of one partition", fmt.Sprintf(topicFile, "log", "log"), true, dumpSegment},
 		{"manifest", "A manifest: the files of partitions", "manifests/01JD….manifest", false, dumpManifest},
 		{"parquet", "A Parquet file of a table", fmt.Sprintf(topicFile, "parquet", "parquet"), false, dumpParquet},
+		{"split", "A split: the full-text index of a range of records", fmt.Sprintf(topicFile, "split", "split"), false, dumpSplit},
 	}
 }
 
