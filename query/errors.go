@@ -9,6 +9,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/envelope"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/objstore"
+	"github.com/chronik-stream/chronik/query/auth"
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/gate"
 	"github.com/chronik-stream/chronik/query/places"
@@ -45,6 +46,7 @@ var errorTable = []struct {
 	code   string
 	kind   string
 }{
+	{auth.ErrUnauthenticated, http.StatusUnauthorized, "UNAUTHORIZED", "Unauthorized"},
 	{gate.ErrUnknownTable, http.StatusNotFound, "TOPIC_NOT_FOUND", "TableNotFound"},
 	{gate.ErrLater, http.StatusBadRequest, "FEATURE_DISABLED", "FeatureDisabled"},
 	{gate.ErrInvalid, http.StatusBadRequest, "INVALID_QUERY", "QueryError"},

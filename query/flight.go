@@ -25,7 +25,7 @@ import (
 // gRPC server. It must not be called after Close.
 func (n *Node) Flight() arrowflight.FlightServer {
 	return flight.New(flight.Options{
-		Backend: flightBackend{n}, Version: version.String(), Log: n.config.Log, Timeout: n.config.Timeout, Peers: n.peers,
+		Backend: flightBackend{n}, Auth: n.config.Auth, Version: version.String(), Log: n.config.Log, Timeout: n.config.Timeout, Peers: n.peers,
 		Observe: func(method, code string, took time.Duration) { n.metrics.called("flight."+method, code, took) },
 	})
 }

@@ -45,7 +45,7 @@ func (n *Node) routes() http.Handler {
 	r.RedirectTrailingSlash = false
 	r.UseRawPath = true // a topic's name in a path may be escaped
 	r.UnescapePathValues = true
-	r.Use(n.observe, n.recoverPanics)
+	r.Use(n.observe, n.recoverPanics, n.authenticate)
 	r.NoRoute(func(c *gin.Context) {
 		if what := laterSurface(c.Request.URL.Path); what != "" {
 			n.fail(c, disabled(what+" is not available yet"))
@@ -131,8 +131,11 @@ func (n *Node) fail(c *gin.Context, err error) {
 		c.Abort()
 		return
 	}
-	if f.Status == http.StatusServiceUnavailable {
+	switch f.Status {
+	case http.StatusServiceUnavailable:
 		c.Header("Retry-After", "1")
+	case http.StatusUnauthorized:
+		c.Header("WWW-Authenticate", `Basic realm="chronik"`)
 	}
 	c.AbortWithStatusJSON(f.Status, f)
 }

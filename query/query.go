@@ -39,6 +39,7 @@ import (
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/committed"
 	"github.com/chronik-stream/chronik/objstore"
+	"github.com/chronik-stream/chronik/query/auth"
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/filecache"
 	"github.com/chronik-stream/chronik/query/peers"
@@ -96,6 +97,9 @@ type Config struct {
 	// Self is the node's id among the query nodes of the catalog; with it, what
 	// another one is preferred for is handed on. Empty: every query is answered here.
 	Self string
+
+	// Auth tells who asks, over HTTP and Flight. Nil: everybody is anonymous.
+	Auth auth.Authenticator
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics

@@ -121,7 +121,7 @@ func (n *Node) answer(c *gin.Context, format answer.Format) {
 	defer cancel()
 	cursor, answered, err := handOn(n, c, body, func(at peers.Place) (*cursor, error) {
 		s := a.statement
-		s.Place = at
+		s.Place, s.Principal = at, principalOf(c)
 		return n.open(ctx, s)
 	})
 	if err != nil {
