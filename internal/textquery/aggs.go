@@ -96,7 +96,6 @@ type (
 		From, Size int
 		Sort       []Sort
 		Source     Source
-		Highlight  *Highlight
 	}
 )
 

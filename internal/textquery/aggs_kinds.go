@@ -13,7 +13,7 @@ func (p *parser) aggKinds() map[string]func(*node) (AggSpec, error) {
 	}
 	return map[string]func(*node) (AggSpec, error){
 		"terms": termsAgg, "date_histogram": dateHistogram, "histogram": histogram, "range": rangeAgg,
-		"filter": p.filterAgg, "filters": p.filtersAgg, "percentiles": percentiles, "top_hits": p.topHits,
+		"filter": p.filterAgg, "filters": p.filtersAgg, "percentiles": percentiles, "top_hits": topHits,
 		"avg": metric(Avg), "sum": metric(Sum), "min": metric(Min), "max": metric(Max),
 		"stats": metric(StatsMetric), "extended_stats": metric(ExtendedStats),
 		"value_count": metric(ValueCount), "cardinality": metric(Cardinality),
@@ -302,10 +302,10 @@ func percentiles(n *node) (AggSpec, error) {
 	return a, firstError(err, n.needField("percentiles", a.Field))
 }
 
-func (p *parser) topHits(n *node) (AggSpec, error) {
+func topHits(n *node) (AggSpec, error) {
 	a := &TopHitsAgg{Size: 3}
 	return a, n.params("top_hits", setters{
 		"from": integer(&a.From, 0, 100), "size": integer(&a.Size, 0, 100),
-		"sort": parseSort(&a.Sort), "_source": a.Source.parse, "highlight": p.highlight(&a.Highlight),
+		"sort": parseSort(&a.Sort), "_source": a.Source.parse,
 	})
 }

@@ -1,0 +1,309 @@
+package textsearch
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/chronik-stream/chronik/internal/textquery"
+)
+
+// buckets gathers buckets by key within the buckets around.
+type buckets struct {
+	index  map[ownedKey]int
+	owned  [][]int // buckets, by the bucket around
+	keys   []bucketKey
+	counts []int64
+	subs   []aggregator
+}
+
+type ownedKey struct {
+	owner int
+	key   bucketKey
+}
+
+func newBuckets(subs []aggregator) buckets {
+	return buckets{index: map[ownedKey]int{}, subs: subs}
+}
+
+// put counts a document in a bucket.
+func (b *buckets) put(doc uint32, owner int, key bucketKey, score cursor) error {
+	n, known := b.index[ownedKey{owner, key}]
+	if !known {
+		if n = len(b.keys); n >= keysMax {
+			return errTooManyKeys
+		}
+		b.index[ownedKey{owner, key}] = n
+		b.keys, b.counts = append(b.keys, key), append(b.counts, 0)
+		for owner >= len(b.owned) {
+			b.owned = append(b.owned, nil)
+		}
+		b.owned[owner] = append(b.owned[owner], n)
+	}
+	b.counts[n]++
+	for _, sub := range b.subs {
+		if err := sub.collect(doc, n, score); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *buckets) of(owner int) aggPartial {
+	out := &bucketsPartial{buckets: map[bucketKey]*bucketPartial{}}
+	if owner >= len(b.owned) {
+		return out
+	}
+	for _, n := range b.owned[owner] {
+		p := &bucketPartial{count: b.counts[n]}
+		for _, sub := range b.subs {
+			p.subs = append(p.subs, sub.of(n))
+		}
+		out.buckets[b.keys[n]] = p
+	}
+	return out
+}
+
+func (b *buckets) close(ctx context.Context) error {
+	for _, sub := range b.subs {
+		if err := sub.close(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *buckets) finish(ctx context.Context) (aggPartial, error) {
+	if err := b.close(ctx); err != nil {
+		return nil, err
+	}
+	return b.of(0), nil
+}
+
+// termsAggregator counts values.
+type termsAggregator struct {
+	buckets
+	shard  *shard
+	node   *aggNode
+	values *values
+}
+
+func (a *termsAggregator) collect(doc uint32, bucket int, score cursor) error {
+	return a.values.each(doc, func(k bucketKey) error { return a.put(doc, bucket, k, score) })
+}
+
+// close makes texts of ordinals.
+func (a *termsAggregator) close(ctx context.Context) error {
+	if err := a.buckets.close(ctx); err != nil {
+		return err
+	}
+	return a.shard.texts(ctx, a.values, a.keys)
+}
+
+// texts makes texts of keys that are ordinals.
+func (s *shard) texts(ctx context.Context, v *values, keys []bucketKey) error {
+	var ordinals []uint32
+	for _, k := range keys {
+		if k.kind == ordinalValue {
+			ordinals = append(ordinals, uint32(k.whole))
+		}
+	}
+	if len(ordinals) == 0 {
+		return nil
+	}
+	slices.Sort(ordinals)
+	ordinals = slices.Compact(ordinals)
+	texts := make(map[int64]string, len(ordinals))
+	for t, err := range s.Split.TermsAt(ctx, v.fields[0], ordinals) { // keywords come before numbers
+		if err != nil {
+			return err
+		}
+		texts[int64(t.Ordinal)] = string(t.Bytes)
+	}
+	for i := range keys {
+		if k := &keys[i]; k.kind == ordinalValue {
+			*k = bucketKey{kind: textValue, text: texts[k.whole]}
+		}
+	}
+	return nil
+}
+
+func (a *termsAggregator) finish(ctx context.Context) (aggPartial, error) {
+	if err := a.close(ctx); err != nil {
+		return nil, err
+	}
+	return a.of(0), nil
+}
+
+// histogramAggregator counts values by what they are rounded down to.
+type histogramAggregator struct {
+	buckets
+	node   *aggNode
+	values *values
+	round  func(x float64) float64
+	dates  bool
+	last   []float64 // of the document at hand
+}
+
+func (a *histogramAggregator) collect(doc uint32, bucket int, score cursor) error {
+	a.last = a.last[:0]
+	a.values.numbers(doc, func(x float64) {
+		if (a.node.hardLow != nil && x < *a.node.hardLow) || (a.node.hardTop != nil && x > *a.node.hardTop) {
+			return
+		}
+		if key := a.round(x); !slices.Contains(a.last, key) { // a document counts once in a bucket
+			a.last = append(a.last, key)
+		}
+	})
+	for _, key := range a.last {
+		if err := a.put(doc, bucket, histogramKey(key, a.dates), score); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func histogramKey(x float64, date bool) bucketKey {
+	if date {
+		return bucketKey{kind: wholeValue, whole: int64(x)}
+	}
+	return bucketKey{kind: doubleValue, number: x}
+}
+
+func numberRounding(s *textquery.HistogramAgg) func(float64) float64 {
+	return func(x float64) float64 { return math.Floor((x-s.Offset)/s.Interval)*s.Interval + s.Offset }
+}
+
+// dateRounding remembers the last bucket: neighbours are mostly in one.
+func dateRounding(s *textquery.DateHistogramAgg) func(float64) float64 {
+	var low, high int64
+	return func(x float64) float64 {
+		ms := int64(x) - s.Offset.Milliseconds()
+		if ms < low || ms >= high {
+			low = floorDate(s, ms)
+			high = nextDate(s, low)
+		}
+		return float64(low + s.Offset.Milliseconds())
+	}
+}
+
+// floorDate is the beginning of the bucket in which a time lies.
+func floorDate(s *textquery.DateHistogramAgg, ms int64) int64 {
+	t := time.UnixMilli(ms)
+	if s.Calendar != 0 {
+		floor, _ := textquery.Floor(t, s.Calendar, s.Zone) // the unit is known
+		return floor.UnixMilli()
+	}
+	_, offset := t.In(s.Zone).Zone()
+	local, step := ms+int64(offset)*1000, s.Fixed.Milliseconds()
+	local -= ((local % step) + step) % step
+	return local - int64(offset)*1000
+}
+
+// nextDate is the beginning of the bucket after the one that begins at a time.
+func nextDate(s *textquery.DateHistogramAgg, ms int64) int64 {
+	if s.Calendar == 0 {
+		// The clock may have been put back or forth in between.
+		if next := floorDate(s, ms+s.Fixed.Milliseconds()); next > ms {
+			return next
+		}
+		return ms + s.Fixed.Milliseconds()
+	}
+	t := time.UnixMilli(ms).In(s.Zone)
+	year, month, day := t.Date()
+	switch s.Calendar {
+	case 'y':
+		year++
+	case 'q':
+		month += 3
+	case 'M':
+		month++
+	case 'w':
+		day += 7
+	case 'd':
+		day++
+	case 'h':
+		return ms + time.Hour.Milliseconds()
+	case 'm':
+		return ms + time.Minute.Milliseconds()
+	default:
+		return ms + time.Second.Milliseconds()
+	}
+	return time.Date(year, month, day, 0, 0, 0, 0, s.Zone).UnixMilli()
+}
+
+// rangeAggregator counts values by ranges, which may overlap. Its keys are the
+// ranges' places in the request.
+type rangeAggregator struct {
+	buckets
+	node   *aggNode
+	values *values
+}
+
+func (a *rangeAggregator) collect(doc uint32, bucket int, score cursor) error {
+	var all []float64
+	a.values.numbers(doc, func(x float64) { all = append(all, x) })
+	for i, r := range a.node.ranges {
+		in := slices.ContainsFunc(all, func(x float64) bool {
+			return (r[0] == nil || x >= *r[0]) && (r[1] == nil || x < *r[1])
+		})
+		if !in {
+			continue
+		}
+		if err := a.put(doc, bucket, bucketKey{kind: wholeValue, whole: int64(i)}, score); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filtersAggregator counts what matches queries. Its keys are their places; the
+// one behind the last is what matches none.
+type filtersAggregator struct {
+	buckets
+	cursors []cursor // nil: nothing matches
+	rest    bool
+}
+
+func newFilters(ctx context.Context, s *shard, n *aggNode, subs []aggregator) (aggregator, error) {
+	a := &filtersAggregator{buckets: newBuckets(subs)}
+	if spec, ok := n.Spec.(*textquery.FiltersAgg); ok {
+		a.rest = spec.Rest
+	}
+	for _, f := range n.filters {
+		set, err := bitmapOf(ctx, s, f)
+		if err != nil {
+			return nil, err
+		}
+		a.cursors = append(a.cursors, set)
+	}
+	return a, nil
+}
+
+// bitmapOf is a node as something that can be asked about any document again,
+// since an aggregation in buckets may see a document several times.
+func bitmapOf(ctx context.Context, s *shard, n node) (cursor, error) {
+	set, err := union([]node{n})(ctx, s)
+	if err != nil || set.IsEmpty() {
+		return nil, err
+	}
+	return newBits(set, 0), nil
+}
+
+func (a *filtersAggregator) collect(doc uint32, bucket int, score cursor) error {
+	matched := false
+	for i, c := range a.cursors {
+		if c == nil || c.advance(doc) != doc {
+			continue
+		}
+		matched = true
+		if err := a.put(doc, bucket, bucketKey{kind: wholeValue, whole: int64(i)}, score); err != nil {
+			return err
+		}
+	}
+	if a.rest && !matched {
+		return a.put(doc, bucket, bucketKey{kind: wholeValue, whole: int64(len(a.cursors))}, score)
+	}
+	return nil
+}
