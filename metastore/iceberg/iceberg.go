@@ -75,7 +75,7 @@ type Result struct {
 	Object  string // its metadata file
 	Changed bool
 	Created bool      // it is new and shows nothing of the source yet
-	Expires time.Time // when its oldest snapshot is to go; zero: it is the only one
+	Expires time.Time // when there is more to do without another source; zero: never
 }
 
 // Publish brings a topic's table up to the source. Errors: metastore.ErrConflict
@@ -195,6 +195,11 @@ func (c *commit) run(ctx context.Context) error {
 		return err
 	}
 	steps := changes(c.live, wanted)
+	if updated := c.updated(); len(steps) == 0 && c.now.Before(updated) {
+		// A change without a snapshot would have this machine's time, which is behind.
+		c.result.Object, c.result.Expires = c.src.Seen.Object, updated
+		return nil
+	}
 	for i, s := range steps {
 		if err := c.snap(ctx, s, i == len(steps)-1); err != nil {
 			return err
@@ -287,6 +292,19 @@ func (c *commit) commit(ctx context.Context) error {
 	}
 	c.result.Object, c.result.Changed, c.result.Expires = name, true, c.nextExpiry(built)
 	return nil
+}
+
+// updated is when the table was changed last, by the clock of whoever did. A
+// table's times never fall, so those who come after go by it while theirs is behind.
+func (c *commit) updated() time.Time {
+	var at int64
+	if c.base != nil {
+		at = c.base.LastUpdatedMillis()
+	}
+	if c.snapshot != nil {
+		at = max(at, c.snapshot.TimestampMs)
+	}
+	return time.UnixMilli(at)
 }
 
 // forgetSchemas takes those out of the metadata that no snapshot has any more.

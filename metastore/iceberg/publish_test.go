@@ -201,6 +201,28 @@ func TestOnlyTheLastSnapshotOfACommitTellsOffsets(t *testing.T) {
 	require.Equal(t, [][3]string{{"append", "0", "20"}, {"overwrite", "", ""}, {"append", "5", "30"}}, told)
 }
 
+func TestAClockThatIsBehindDoesNotHoldATableUp(t *testing.T) {
+	w := newWorld(t, objmemory.New(), memory.New())
+	w.now = time.Now().Add(3 * time.Hour)
+	w.section.Columnar = []manifest.File{w.file(0, 10)}
+	w.publish()
+	ahead := w.read().snapshot.TimestampMs
+	w.now = time.Now()
+	w.section.Columnar = append(w.section.Columnar, w.file(10, 20))
+	w.publish()
+	require.Equal(t, ahead+1, w.check().snapshot.TimestampMs)
+	src := w.source()
+	src.Fixed = map[string]string{"more": "int64"}
+	r, err := w.p.Publish(t.Context(), src)
+	require.NoError(t, err)
+	require.False(t, r.Changed, "what is no snapshot waits until the clock has caught up")
+	require.Equal(t, ahead+1, r.Expires.UnixMilli())
+	w.now = time.Now().Add(-time.Hour)
+	w.section.Columnar = append(w.section.Columnar, w.file(20, 30))
+	w.publish()
+	require.Equal(t, ahead+2, w.check().snapshot.TimestampMs)
+}
+
 func TestTheSummariesOfManyPartitionsAreShort(t *testing.T) {
 	w := newWorld(t, objmemory.New(), memory.New())
 	w.section.Columnar = []manifest.File{w.file(0, 10)}

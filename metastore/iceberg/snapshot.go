@@ -90,7 +90,7 @@ func (c *commit) tell(properties ice.Properties, last bool) {
 // addSnapshot stores the list of manifests and adds the snapshot to the metadata.
 func (c *commit) addSnapshot(ctx context.Context, id int64, summary *table.Summary, manifests []ice.ManifestFile, added, removed totals) error {
 	var parent *int64
-	sequence, at := int64(1), c.now.UnixMilli()
+	sequence, at := int64(1), max(c.now.UnixMilli(), c.updated().UnixMilli())
 	if c.snapshot != nil {
 		parent = &c.snapshot.SnapshotID
 		sequence, at = c.snapshot.SequenceNumber+1, max(at, c.snapshot.TimestampMs+1)
