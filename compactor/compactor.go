@@ -139,6 +139,8 @@ type known struct {
 	version int64
 	object  string
 	section manifest.Section
+
+	newcomers []newcomer // those of its columnar files that came since the first read
 }
 
 // failure is the record of something that failed some times in a row.

@@ -107,6 +107,49 @@ func TestTablesOfIcebergFollowTheManifests(t *testing.T) {
 	require.False(t, c.heldByIceberg(metastore.Deletion{Object: live, ModRevision: w.store.Catalog().Revision() + 1}))
 }
 
+// A merge takes in what the table has: so it replaces files, and readers that follow
+// the table see nothing but new rows.
+func TestFilesAreMergedWhenTheTableHasThem(t *testing.T) {
+	w := newWorld(t)
+	orders := w.topic("orders", 1, asTable)
+	p := part(orders.ID, 0)
+	config := w.quick()
+	config.Policy.MergeFiles = 3
+	config.IcebergRetention = 24 * time.Hour
+	c := w.start(config, w.store, w.bucket)
+	c.config.IcebergLocation = "s3://b"
+	var known published
+	files := func() int { s, _ := w.section(p); return len(s.Columnar) }
+	w.commit(rows{p: p, n: 20})
+	w.settle(c)
+	w.publish(c, orders.ID, &known)
+	for range 4 {
+		w.commit(rows{p: p, n: 20})
+		w.settle(c)
+	}
+	require.Equal(t, 5, files(), "four files wait for the table")
+	w.publish(c, orders.ID, &known)
+	w.settle(c)
+	require.Less(t, files(), 5)
+	w.publish(c, orders.ID, &known)
+	m, _ := w.published(orders.ID)
+	var operations []string
+	for _, s := range m.Snapshots {
+		operations = append(operations, s.Summary["operation"])
+	}
+	require.Equal(t, []string{"append", "append", "replace"}, operations)
+
+	// Commits that fail do not end merging.
+	for range 4 {
+		w.commit(rows{p: p, n: 20})
+		w.settle(c)
+	}
+	before := files()
+	w.clock.Add(tableWait.Milliseconds())
+	w.settle(c)
+	require.Less(t, files(), before)
+}
+
 func TestObjectsOfTablesAreNoOrphans(t *testing.T) {
 	w := newWorld(t)
 	orders := w.topic("orders", 1, asTable)

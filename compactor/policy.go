@@ -42,6 +42,10 @@ type snapshot struct {
 	config  topicconfig.Effective
 	section manifest.Section // what view.Manifest names; the zero Section when it names nothing
 	damaged map[string]bool  // log files that are not merged
+
+	table     bool       // the topic has an Iceberg table
+	shown     int64      // the revision that it shows
+	newcomers []newcomer // columnar files that it may not have yet
 }
 
 // plan is what one pass makes of one partition. The zero plan makes nothing.
@@ -122,7 +126,7 @@ func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
 	if out.log.empty() && out.columnar.empty() && !out.clean.due() {
 		out.mergeLog = p.mergeClean(s, out.logStart)
 		if !out.dropColumnar && out.rebuild == nil {
-			out.mergeColumnar = p.mergeParts(s.section.Columnar, s.reported, out.logStart, s.spanMaxMs())
+			out.mergeColumnar = p.mergeParts(s.section.Columnar, func(f manifest.File) bool { return s.reported(f) || s.awaited(f) }, out.logStart, s.spanMaxMs())
 			if s.anyDamaged(out.mergeColumnar) {
 				out.mergeColumnar = nil // it would be made of the log
 			}

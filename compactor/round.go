@@ -137,7 +137,9 @@ func (c *Compactor) snapshots(ctx context.Context) []snapshot {
 				if f, failed := c.failures[p]; failed && now.Before(f.until) {
 					continue
 				}
-				mine = append(mine, snapshot{view: v.Partition(p), config: config, damaged: damaged})
+				s := snapshot{view: v.Partition(p), config: config, damaged: damaged}
+				s.shown, s.table = c.shown(v, &s)
+				mine = append(mine, s)
 			}
 		}
 	})
@@ -191,7 +193,13 @@ func (c *Compactor) withSections(ctx context.Context, snaps []snapshot) []snapsh
 			continue
 		}
 		if ref := s.view.Manifest; ref.Object != "" {
-			c.sections[s.view.Partition] = known{ref.Version, ref.Object, s.section}
+			k := c.sections[s.view.Partition]
+			if k.object != "" && k.object != ref.Object {
+				k.newcomers = append(k.newcomers, newcomers(&k.section, &s.section, c.now())...)
+			}
+			k.settle(ref.ModRevision, s.shown, c.now())
+			s.newcomers = k.newcomers
+			c.sections[s.view.Partition] = known{ref.Version, ref.Object, s.section, k.newcomers}
 		}
 		kept = append(kept, s)
 	}
@@ -354,7 +362,9 @@ func (c *Compactor) swap(ctx context.Context, passes []*pass, refs map[topic.Par
 				ref := refs[p.section.Partition]
 				p.count()
 				p.countLost()
-				c.sections[p.section.Partition] = known{ref.Version, ref.Object, p.section}
+				k := c.sections[p.section.Partition]
+				came := newcomers(&p.snap.section, &p.section, c.now())
+				c.sections[p.section.Partition] = known{ref.Version, ref.Object, p.section, append(k.newcomers, came...)}
 			}
 			return c.dropManifests(ctx, passes)
 		case errors.As(err, &conflict) && len(conflict.Partitions) > 0:

@@ -20,6 +20,9 @@ type IcebergTable struct {
 	// be read through a snapshot; what lost it by then is in none of them.
 	Revision int64 `json:"revision"`
 
+	// Shown is the catalog's revision that the newest snapshot shows.
+	Shown int64 `json:"shown,omitempty"`
+
 	ModRevision int64 `json:"-"` // 0: the key does not exist yet
 }
 

@@ -280,7 +280,10 @@ func (c *commit) commit(ctx context.Context) error {
 	if err := c.put(ctx, name, data); err != nil {
 		return err
 	}
-	next := metastore.IcebergTable{Object: name, Version: c.src.Seen.Version + 1, Revision: c.oldestRevision(built)}
+	next := metastore.IcebergTable{Object: name, Version: c.src.Seen.Version + 1, Revision: c.oldestRevision(built), Shown: c.src.Revision}
+	if c.result.Created {
+		next.Shown = 0 // it shows nothing of the source
+	}
 	if c.base != nil {
 		next.Revision = max(next.Revision, c.src.Seen.Revision)
 	}

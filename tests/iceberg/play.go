@@ -178,7 +178,7 @@ func (s *story) merge(ctx context.Context) error {
 		}
 		replaced = 0
 		for _, snapshot := range m.Snapshots {
-			if op := snapshot.Summary["operation"]; op == "replace" || op == "overwrite" {
+			if snapshot.Summary["operation"] == "replace" {
 				replaced++
 			}
 		}
