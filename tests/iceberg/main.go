@@ -33,8 +33,8 @@ import (
 const within = 10 * time.Minute
 
 type options struct {
-	binary, readers, buckets, folder, cache string
-	keep, needAll                           bool
+	binary, readers, buckets, folder, cache, only string
+	keep, needAll                                 bool
 }
 
 func main() {
@@ -44,6 +44,7 @@ func main() {
 	flag.StringVar(&o.buckets, "buckets", "folder,s3", "kinds of buckets, separated by commas")
 	flag.StringVar(&o.folder, "folder", "tests/iceberg", "folder with the readers")
 	flag.StringVar(&o.cache, "cache", ".tools/iceberg", "folder for what readers download")
+	flag.StringVar(&o.only, "only", "", "the chapters whose names contain this; some go on from the one before")
 	flag.BoolVar(&o.needAll, "need-all", os.Getenv("CI") != "", "fail where a reader's toolchain is missing, instead of saying so")
 	flag.BoolVar(&o.keep, "keep", false, "leave data and logs when it fails")
 	flag.Parse()
@@ -128,6 +129,7 @@ func over(ctx context.Context, o options, bucket string, names []string) (err er
 		return err
 	}
 	defer s.client.Close()
+	s.only = o.only
 	for _, name := range names {
 		r, err := startReader(ctx, filepath.Join(o.folder, name), o.cache, c)
 		if err != nil {

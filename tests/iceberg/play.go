@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -41,6 +42,9 @@ func (s *story) play(ctx context.Context) error {
 		{"tables that end, and topics made again", s.remake},
 		{"compactors that are killed", s.kill},
 	} {
+		if !strings.Contains(chapter.name, s.only) {
+			continue
+		}
 		if err := chapter.play(ctx); err != nil {
 			return fmt.Errorf("%s: %w", chapter.name, err)
 		}

@@ -26,6 +26,7 @@ const soon = 90 * time.Second
 // story is a cluster, its readers, and what was produced.
 type story struct {
 	bucket  string
+	only    string // chapters whose names have this
 	cluster *harness.Cluster
 	client  *kgo.Client
 	admin   *kadm.Client
