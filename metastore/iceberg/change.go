@@ -63,7 +63,7 @@ type step struct {
 	operation table.Operation
 	remove    []*liveFile
 	add       []*file
-	redo      []*file // that stay, and whose rows left out are others now
+	redo      []*file // whose rows left out are others now
 	redone    []*liveDeletes
 }
 
@@ -72,7 +72,8 @@ func (s *step) empty() bool { return len(s.remove)+len(s.add)+len(s.redo)+len(s.
 // changes are the snapshots that lead from what is live to what is wanted: what
 // retention took goes (delete), files that hold the same rows take the place of
 // others (replace), what is neither the one nor the other (overwrite), and what is
-// new comes (append). Readers that follow a table append by append see every
+// new comes (append). Rows of new files that are no more go last (delete), since
+// PyIceberg passes over position deletes of the data file's own snapshot. Readers that follow a table append by append see every
 // record once as long as there is no overwrite, which comes of a merge that took
 // in a file before the table had it.
 func changes(live []liveFile, wanted []file) []step {
@@ -80,9 +81,9 @@ func changes(live []liveFile, wanted []file) []step {
 	for i := range wanted {
 		want[wanted[i].Object] = &wanted[i]
 	}
-	var deletes, replaces, overwrites, appends step
+	var deletes, replaces, overwrites, appends, cuts step
 	deletes.operation, replaces.operation = table.OpDelete, table.OpReplace
-	overwrites.operation, appends.operation = table.OpOverwrite, table.OpAppend
+	overwrites.operation, appends.operation, cuts.operation = table.OpOverwrite, table.OpAppend, table.OpDelete
 
 	known := make(map[string]bool, len(live))
 	var parts []part
@@ -107,6 +108,9 @@ func changes(live []liveFile, wanted []file) []step {
 	for i := range wanted {
 		f := &wanted[i]
 		if !known[f.Object] {
+			if f.gone() {
+				cuts.redo = append(cuts.redo, f)
+			}
 			parts = append(parts, part{fresh: f, class: class{f.partition, f.spec, f.value}, first: f.First, next: f.Next})
 		}
 	}
@@ -129,7 +133,7 @@ func changes(live []liveFile, wanted []file) []step {
 			}
 		}
 	}
-	return slices.DeleteFunc([]step{deletes, replaces, overwrites, appends}, func(s step) bool { return s.empty() })
+	return slices.DeleteFunc([]step{deletes, replaces, overwrites, appends, cuts}, func(s step) bool { return s.empty() })
 }
 
 // class are files among which offsets are unique.

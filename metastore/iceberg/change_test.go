@@ -45,6 +45,12 @@ func TestEachChangeIsTheSnapshotThatItMeans(t *testing.T) {
 	steps := changes(live[:1], []file{masked})
 	require.Equal(t, []table.Operation{table.OpDelete}, operations(steps))
 	require.Len(t, steps[0].redo, 1)
+
+	// Deletes never come with the file that they are of: see changes.
+	steps = changes(nil, []file{masked})
+	require.Equal(t, []table.Operation{table.OpAppend, table.OpDelete}, operations(steps))
+	require.Empty(t, steps[0].redo)
+	require.Equal(t, steps[0].add, steps[1].redo)
 }
 
 func TestColumnsKeepTheirNames(t *testing.T) {

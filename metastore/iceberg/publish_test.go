@@ -198,7 +198,7 @@ func TestOnlyTheLastSnapshotOfACommitTellsOffsets(t *testing.T) {
 			require.Equal(t, strconv.FormatInt(first, 10), p[summaryRevision])
 		}
 	}
-	require.Equal(t, [][3]string{{"append", "0", "20"}, {"overwrite", "", ""}, {"append", "5", "30"}}, told)
+	require.Equal(t, [][3]string{{"append", "0", "20"}, {"overwrite", "", ""}, {"append", "", ""}, {"delete", "5", "30"}}, told)
 }
 
 func TestAClockThatIsBehindDoesNotHoldATableUp(t *testing.T) {

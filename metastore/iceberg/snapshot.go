@@ -46,11 +46,6 @@ func (c *commit) snap(ctx context.Context, s step, last bool) error {
 	}
 	for i, f := range s.add {
 		m.addData(f.spec, described[i])
-		if f.gone() {
-			if err := m.addDeletes(ctx, f); err != nil {
-				return err
-			}
-		}
 	}
 	for _, f := range s.redo {
 		if err := m.addDeletes(ctx, f); err != nil {
