@@ -28,14 +28,14 @@ import (
 
 // world is a topic of one partition, whose files a test makes by hand.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	p       *Publisher
 	topic   metastore.Topic
 	section manifest.Section
 	now     time.Time
 }
 
-func newWorld(t *testing.T, bucket objstore.Bucket, k kv.Store) *world {
+func newWorld(t testing.TB, bucket objstore.Bucket, k kv.Store) *world {
 	t.Cleanup(func() { require.NoError(t, k.Close()) })
 	store, err := metastore.Open(t.Context(), k, metastore.Options{Cluster: "test", Seed: 1})
 	require.NoError(t, err)
