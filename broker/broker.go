@@ -34,6 +34,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/internal/disk"
+	"github.com/chronik-stream/chronik/internal/dynamicconfig"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
@@ -291,6 +292,7 @@ func (b *Broker) session(ctx context.Context) error {
 		defer cancel()
 		return s.Close(closing)
 	})
+	b.tellMissing(s)
 	l.Begin(s)
 	salvager := salvage.New(salvage.Options{
 		Catalog: b.deps.Store.Catalog(), Read: l.ReadRecovered, Release: l.Release, Dial: b.deps.Dial,
@@ -301,6 +303,34 @@ func (b *Broker) session(ctx context.Context) error {
 		Store:  b.deps.Store, Session: s, Log: l, Recovery: recovery, Producers: b.deps.Committed.Producers,
 		Object: b.object, Compacted: b.compacted, Slog: b.log, Salvage: salvager.Add, Metrics: b.metrics.ownership,
 	}), salvager)
+}
+
+// tellMissing says what may be missing when the data folder is another than that of
+// the broker's last session.
+func (b *Broker) tellMissing(s *metastore.BrokerSession) {
+	if s.Former() == "" {
+		return
+	}
+	n := 0
+	b.deps.Store.Catalog().View(func(v *metastore.View) {
+		for _, t := range v.Topics() {
+			for i := range t.Partitions {
+				owner, _ := v.Owner(topic.Partition{Topic: t.ID, Index: i})
+				if owner.Broker != b.cfg.ID || owner.Session == 0 || owner.Session == s.ID() {
+					continue // it was given up, with all that was in it committed
+				}
+				if view := v.Partition(topic.Partition{Topic: t.ID, Index: i}); !b.object(t) || !view.AckedInBucket() {
+					n++
+				}
+			}
+		}
+	})
+	if n == 0 {
+		b.log.Info("the data folder is another than before, and nothing is missing", "broker", b.cfg.ID, "folder", b.cfg.Identity, "before", s.Former())
+		return
+	}
+	b.log.Error("the data folder is another than before: what this broker acknowledged last without durability=object may be in the old one's write-ahead log alone, and is lost unless that comes back",
+		"broker", b.cfg.ID, "partitions", n, "folder", b.cfg.Identity, "before", s.Former())
 }
 
 // serve runs a session's parts until one of them ends or ctx does.
@@ -405,8 +435,10 @@ func (b *Broker) description() metastore.Broker {
 }
 
 // compacted tells whether a topic is compacted by key.
-func (b *Broker) compacted(t *metastore.Topic) bool {
-	return topicconfig.Resolve(t.Config, b.cfg.API.TopicDefaults).CleanupCompact
+// By what is set on all brokers, as the compactors see it.
+func (b *Broker) compacted(t *metastore.Topic, set *metastore.Configs) bool {
+	all := dynamicconfig.TopicDefaults(set.Of(metastore.ConfigResource{Kind: metastore.ConfigBrokers}))
+	return topicconfig.Resolve(t.Config, topicconfig.Merge(topicconfig.Layer{Set: all}, topicconfig.Layer{Set: b.cfg.API.TopicDefaults})).CleanupCompact
 }
 
 // object tells whether a topic has durability=object.

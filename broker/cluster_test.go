@@ -45,6 +45,7 @@ type clusterNode struct {
 	broker          *broker.Broker
 	client, between net.Listener
 	registry        *prometheus.Registry
+	log             *slog.Logger // nil: nowhere
 	stop            context.CancelFunc
 	done            chan error // nil once it is stopped
 }
@@ -105,8 +106,12 @@ func (c *brokers) start(n *clusterNode) {
 	if c.advertised != nil {
 		clients.Advertised.Port = int32(c.advertised.(*net.TCPAddr).Port)
 	}
+	log := n.log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	n.broker = broker.New(n.config, broker.Deps{
-		Store: n.store, Bucket: c.bucket, FS: n.disk, Log: slog.New(slog.DiscardHandler), Registerer: n.registry,
+		Store: n.store, Bucket: c.bucket, FS: n.disk, Log: log, Registerer: n.registry,
 		Committed: committed.NewReader(n.store.Catalog(), c.bucket, committed.Options{}),
 		Listeners: []broker.Listener{clients, listener(metastore.InternalListener, n.between)},
 		Dial:      n.network,

@@ -109,7 +109,7 @@ func (bs *BrokerSession) leave(mark commitMark) {
 // nil, else the one before it.
 func (s *Store) settleCommit(ctx context.Context, what string, bs *BrokerSession, last commitMark, seg *Segment) (commitMark, error) {
 	key := s.keys.commit(bs.Broker())
-	mark := commitMark{Session: bs.ID(), Sequence: seg.Sequence, Segment: seg.ID}
+	mark := commitMark{Session: bs.ID(), Sequence: seg.Sequence, Segment: seg.ID, Identity: bs.broker.Identity}
 	alive := bs.alive(s.keys)
 	// The session's key as it was registered [session-compare], and the marker as
 	// the commit before left it [commit-sequence]: late or sent twice, it applies

@@ -2,6 +2,7 @@ package metastore
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"strconv"
@@ -18,6 +19,7 @@ import (
 type BrokerSession struct {
 	*lease
 	broker Broker
+	former string // identity of the session before, if it was another
 
 	mu   sync.Mutex
 	last commitMark    // the last commit known to be applied
@@ -30,6 +32,7 @@ type commitMark struct {
 	Session  Session `json:"session"`  // 0: just registered
 	Sequence int64   `json:"sequence"` // 0: none yet
 	Segment  string  `json:"segment,omitempty"`
+	Identity string  `json:"identity,omitempty"` // Broker.Identity of the session
 
 	revision int64
 }
@@ -51,7 +54,8 @@ func (s *Store) Register(ctx context.Context, b Broker, ttl time.Duration) (*Bro
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	b.Incarnation = s.newID()
-	b.Session, err = s.putBroker(ctx, what, b, l.id)
+	var former string
+	b.Session, former, err = s.putBroker(ctx, what, b, l.id)
 	if err == nil {
 		err = s.catalog.WaitRevision(ctx, int64(b.Session))
 	}
@@ -62,7 +66,7 @@ func (s *Store) Register(ctx context.Context, b Broker, ttl time.Duration) (*Bro
 		_ = l.close(cleaning)
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	bs := &BrokerSession{lease: l, broker: b, last: commitMark{revision: int64(b.Session)}, turn: make(chan struct{})}
+	bs := &BrokerSession{lease: l, broker: b, former: former, last: commitMark{revision: int64(b.Session)}, turn: make(chan struct{})}
 	s.tasks.Go(func() { bs.guard(s.catalog) })
 	return bs, nil
 }
@@ -70,24 +74,36 @@ func (s *Store) Register(ctx context.Context, b Broker, ttl time.Duration) (*Bro
 // putBroker writes the broker's key and resets its commit marker, which has the
 // session as its revision from then on. The put is conditional on what was seen
 // before, so that a late twin of a lost try cannot fence the session it made.
-func (s *Store) putBroker(ctx context.Context, what string, b Broker, id kv.LeaseID) (Session, error) {
+//
+// It also returns the identity of the broker's session before this one, if that is
+// known and another.
+func (s *Store) putBroker(ctx context.Context, what string, b Broker, id kv.LeaseID) (session Session, former string, err error) {
 	key, mark := s.keys.broker(b.ID), s.keys.commit(b.ID)
-	current, _, err := s.settle(ctx, what, kv.Txn{Read: []string{key}})
+	current, _, err := s.settle(ctx, what, kv.Txn{Read: []string{key, mark}})
 	for {
 		if err != nil {
-			return 0, err
+			return 0, "", err
 		}
 		old := current.Read[key]
 		if old.Lease == id {
-			return Session(old.ModRevision), nil // nobody else puts with this lease
+			return Session(old.ModRevision), former, nil // nobody else puts with this lease
 		}
 		if err := sameBroker(old, b); err != nil {
-			return 0, err
+			return 0, "", err
+		}
+		if before := current.Read[mark]; before.ModRevision != 0 {
+			var m commitMark
+			if err := json.Unmarshal(before.Value, &m); err != nil {
+				return 0, "", fmt.Errorf("read %s: %w", mark, err)
+			}
+			if former = m.Identity; former == b.Identity {
+				former = ""
+			}
 		}
 		current, _, err = s.settle(ctx, what, kv.Txn{
 			If:   []kv.Compare{{Key: key, ModRevision: old.ModRevision}},
-			Then: []kv.Op{kv.PutLeased(key, encode(b), id), kv.Put(mark, encode(commitMark{}))},
-			Read: []string{key},
+			Then: []kv.Op{kv.PutLeased(key, encode(b), id), kv.Put(mark, encode(commitMark{Identity: b.Identity}))},
+			Read: []string{key, mark},
 		})
 	}
 }
@@ -119,6 +135,10 @@ func (b Broker) addresses() string {
 
 // ID is the session: the fencing token.
 func (bs *BrokerSession) ID() Session { return bs.broker.Session }
+
+// Former is the identity of the broker's session before this one, if it was
+// another: a process that had another data folder.
+func (bs *BrokerSession) Former() string { return bs.former }
 
 // Broker is the broker's id.
 func (bs *BrokerSession) Broker() BrokerID { return bs.broker.ID }

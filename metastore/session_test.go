@@ -91,6 +91,10 @@ func TestABrokersIdIsItsDiskSAsLongAsItLives(t *testing.T) {
 
 		again, err := other.Register(t.Context(), metastore.Broker{ID: 1, Identity: "a"}, ttl)
 		require.NoError(t, err, "a restart with the disk does not wait")
+		require.Empty(t, first.Former())
+		require.Empty(t, again.Former())
+		p := topic.Partition{Topic: createTopic(t, other, "t", 1).ID}
+		require.NoError(t, other.Commit(t.Context(), again, segment(again, 1, span(p, 0, 1))))
 		synctest.Wait()
 		require.ErrorIs(t, first.Err(), metastore.ErrFenced)
 
@@ -99,8 +103,9 @@ func TestABrokersIdIsItsDiskSAsLongAsItLives(t *testing.T) {
 		_, err = s.Register(t.Context(), metastore.Broker{ID: 1, Identity: "c"}, ttl)
 		require.ErrorIs(t, err, metastore.ErrBrokerTaken)
 		time.Sleep(2 * ttl) // virtual
-		_, err = s.Register(t.Context(), metastore.Broker{ID: 1, Identity: "c"}, ttl)
+		third, err := s.Register(t.Context(), metastore.Broker{ID: 1, Identity: "c"}, ttl)
 		require.NoError(t, err)
+		require.Equal(t, "a", third.Former(), "also after commits")
 		require.False(t, again.Valid())
 	})
 }

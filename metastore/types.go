@@ -85,6 +85,10 @@ type Owner struct {
 // NoBroker is the Broker of an Owner that has been released.
 const NoBroker BrokerID = -1
 
+// SharedNode is the node that clients see when brokers are behind one address. No
+// broker has that id.
+const SharedNode BrokerID = 1_000_000_000
+
 // Segment is the value of segments/<ulid> and its parts: what one flush committed.
 type Segment struct {
 	ID       string // ULID

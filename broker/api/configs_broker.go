@@ -28,7 +28,7 @@ func (h *Handler) brokerResource(name string) (metastore.ConfigResource, error) 
 	if name == "" {
 		return allBrokers, nil
 	}
-	if h.cfg.Shared && name == sharedNode.String() {
+	if h.cfg.Shared && name == metastore.SharedNode.String() {
 		return metastore.ConfigResource{}, fmt.Errorf("%w: node %s is all brokers at one address: what is set while they run is set for all of them (kafka-configs --entity-default)", errRequest, name)
 	}
 	id, err := strconv.ParseInt(name, 10, 32)
@@ -40,7 +40,7 @@ func (h *Handler) brokerResource(name string) (metastore.ConfigResource, error) 
 
 // brokerEntries lists the configuration of this broker, or what is set on all.
 func (h *Handler) brokerEntries(name string) ([]configEntry, error) {
-	if h.cfg.Shared && name == sharedNode.String() {
+	if h.cfg.Shared && name == metastore.SharedNode.String() {
 		name = h.self().Name // whichever is asked
 	}
 	r, err := h.brokerResource(name)

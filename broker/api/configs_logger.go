@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/metastore"
 )
 
 // A broker has one logger, which Kafka's tools call by this name. Its level
@@ -22,7 +23,7 @@ func logLevels() map[string]slog.Level {
 
 // checkLogger refuses the loggers of other brokers.
 func (h *Handler) checkLogger(broker string) error {
-	if h.cfg.Shared && broker == sharedNode.String() {
+	if h.cfg.Shared && broker == metastore.SharedNode.String() {
 		return fmt.Errorf("%w: node %s is all brokers at one address: each has a logger of its own, which is altered at its own address", errRequest, broker)
 	}
 	if broker != h.Cluster.Self().String() {

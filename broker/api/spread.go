@@ -29,9 +29,6 @@ import (
 // say: that it is not the leader, or not the coordinator, which clients try again
 // after.
 
-// sharedNode is the node that clients see. No broker has that id.
-const sharedNode metastore.BrokerID = 1_000_000_000
-
 // shared tells whether the client of r sees one node only.
 func (h *Handler) shared(r *wire.Request) bool { return h.cfg.Shared && !r.Conn.Internal() }
 
@@ -47,14 +44,14 @@ func (h *Handler) brokersFor(r *wire.Request) []metastore.Broker {
 // one is the node that clients see, which has the address of any: all brokers
 // advertise the balancer's.
 func (h *Handler) one(any metastore.Broker) metastore.Broker {
-	any.ID, any.Rack = sharedNode, ""
+	any.ID, any.Rack = metastore.SharedNode, ""
 	return any
 }
 
 // ledBy is the broker that leads a partition, as it is called among brokers.
 func ledBy(leader metastore.BrokerID, brokers []metastore.Broker) metastore.BrokerID {
-	if leader != metastore.NoBroker && len(brokers) == 1 && brokers[0].ID == sharedNode {
-		return sharedNode
+	if leader != metastore.NoBroker && len(brokers) == 1 && brokers[0].ID == metastore.SharedNode {
+		return metastore.SharedNode
 	}
 	return leader
 }

@@ -56,10 +56,11 @@ type Options struct {
 	Log       *ingest.Log
 	Recovery  *wal.Recovery
 	Producers Producers
-	// What a topic's settings say. Of one and the same *Topic the answer stays: a
-	// topic that is altered is another one.
-	Object    func(*metastore.Topic) bool // durability=object
-	Compacted func(*metastore.Topic) bool // cleanup.policy has compact; nil: none is
+	// What a topic's settings say, under what is set on brokers. Of one and the same
+	// *Topic and *Configs the answers stay: what is altered is another one. They are
+	// asked while the catalog is looked at, and must not look themselves.
+	Object    func(*metastore.Topic) bool                     // durability=object
+	Compacted func(*metastore.Topic, *metastore.Configs) bool // cleanup.policy has compact; nil: none is
 	Slog      *slog.Logger
 	// Salvage is handed batches that another owner has overtaken, in the order in
 	// which they were written.
@@ -84,6 +85,7 @@ type Manager struct {
 	gone      map[life]time.Time                  // since when owners are seen to be dead
 	wishes    wishes
 	settings  map[*metastore.Topic]settings // of the topics of the last look
+	configs   *metastore.Configs            // of the last look
 	members   []Candidate
 	settled   time.Time // since when the members are these
 	calm      time.Time // before it nothing is given up: it did not work
@@ -93,10 +95,10 @@ type Manager struct {
 // look at all its partitions.
 type settings struct{ object, compacted bool }
 
-func (m *Manager) settingsOf(t *metastore.Topic) settings {
+func (m *Manager) settingsOf(t *metastore.Topic, set *metastore.Configs) settings {
 	known, ok := m.settings[t]
-	if !ok {
-		known = settings{m.Object(t), m.Compacted != nil && m.Compacted(t)}
+	if !ok || set != m.configs {
+		known = settings{m.Object(t), m.Compacted != nil && m.Compacted(t, set)}
 	}
 	return known
 }
@@ -256,7 +258,7 @@ func (m *Manager) look(now time.Time) *sight {
 		}
 		known := make(map[*metastore.Topic]settings, len(v.Topics()))
 		for _, t := range v.Topics() {
-			set := m.settingsOf(t)
+			set := m.settingsOf(t, v.Configs())
 			known[t] = set
 			wished := m.wishes.of(t, candidates)
 			for i := range t.Partitions {
@@ -273,7 +275,7 @@ func (m *Manager) look(now time.Time) *sight {
 				s.deleted = append(s.deleted, p)
 			}
 		}
-		m.gone, m.settings = s.dead, known
+		m.gone, m.settings, m.configs = s.dead, known, v.Configs()
 		m.wishes.prune(v)
 		for p := range m.left {
 			m.forget(v, p)

@@ -205,6 +205,8 @@ func (h *History) checkAcked(c *counts, s *Send, l *log, offsets []int64) {
 		h.checkExpired(s, l)
 	case len(offsets) > 0 && l.topic.salvages(s):
 		c.salvaged++
+	case l.topic.Holes && len(offsets) > 0 && s.key != "" && slices.Max(offsets) > s.offset && !s.w.o.Idempotent:
+		c.superseded++ // by itself, sent once more
 	case len(offsets) > 0:
 		h.find(Moved, "%s was acknowledged at %s offset %d and is at %v", s.ID, s.p, s.offset, offsets)
 	case l.topic.Holes && (l.superseded(s) || l.buried(l.topic, s, l.final.at)):

@@ -347,6 +347,16 @@ func TestWhatWasNotPromisedIsNotHeldAgainstTheLog(t *testing.T) {
 			t.Errorf("\n%s", r)
 		}
 	})
+	t.Run("compacted by key, and sent twice", func(t *testing.T) {
+		h := history.New()
+		h.Topic("t", history.Topic{Holes: true})
+		s := h.Writer("w", history.WriterOptions{}).SendKey(p0, "a")
+		s.Acked(0)
+		h.Final(p0, 0).Add(item(1, s.ID))
+		if r := h.Check(); !r.OK() || r.Count("superseded by key") != 1 {
+			t.Errorf("\n%s", r)
+		}
+	})
 	t.Run("deleted by request", func(t *testing.T) {
 		w := newWorld(history.Topic{Trimmed: true})
 		w.write(5)

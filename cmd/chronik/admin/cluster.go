@@ -297,7 +297,7 @@ func (s *Surface) setDraining(w http.ResponseWriter, r *http.Request) (string, e
 	if err != nil || number < 0 {
 		return "", invalid("node_id %s is no broker's number: compactors and query nodes hold nothing, and are just stopped", text)
 	}
-	if _, live := store.Catalog().Broker(id); !live && !request.Cancel {
+	if _, live := store.Catalog().Broker(id); !live && !request.Cancel && !owns(store.Catalog(), id) {
 		if len(store.Catalog().Brokers()) == 0 {
 			return "", invalid("broker %d does not live, and no other does", id)
 		}
@@ -313,6 +313,19 @@ func (s *Surface) setDraining(w http.ResponseWriter, r *http.Request) (string, e
 		return fmt.Sprintf("broker %d takes partitions again", id), nil
 	}
 	return fmt.Sprintf("broker %d hands its partitions and coordinators over, and takes none until the draining is cancelled; /admin/status shows how far it is", id), nil
+}
+
+// owns tells whether a broker, live or not, is named as an owner of anything.
+func owns(c *metastore.Catalog, id metastore.BrokerID) (named bool) {
+	c.View(func(v *metastore.View) {
+		for _, t := range v.Topics() {
+			for i := int32(0); i < t.Partitions && !named; i++ {
+				owner, _ := v.Owner(topic.Partition{Topic: t.ID, Index: i})
+				named = owner.Session != 0 && owner.Broker == id
+			}
+		}
+	})
+	return named
 }
 
 func ids(brokers []metastore.Broker) []metastore.BrokerID {

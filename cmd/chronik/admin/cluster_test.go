@@ -130,6 +130,20 @@ func TestDrainingIsSetAndCancelled(t *testing.T) {
 	if code, answer := c.post("/admin/drain", `{"node_id":2,"cancel":true}`, ""); code != 200 || answer["success"] != true || s.Catalog().Draining(2) {
 		t.Errorf("%d %v, draining %v", code, answer, s.Catalog().Draining(2))
 	}
+	lapsed, err := s.Register(t.Context(), metastore.Broker{ID: 3}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, _ := s.Catalog().Topic("t")
+	if _, err := s.Take(t.Context(), lapsed, []metastore.Take{{View: s.Catalog().Partition(topic.Partition{Topic: made.ID})}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := lapsed.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if code, answer := c.post("/admin/drain", `{"node_id":3}`, ""); code != 200 || !s.Catalog().Draining(3) {
+		t.Errorf("what does not live and owns something: %d %v", code, answer)
+	}
 	for body, want := range map[string]string{
 		`{"node_id":7}`: "broker 7 does not live", `{"node_id":"q"}`: "just stopped", `{}`: "missing", `{"nodeid":1}`: "nodeid", `{"node_id":1} x`: "more than one", ``: "JSON",
 	} {

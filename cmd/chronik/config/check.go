@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/metastore"
 )
 
 // check finds what no setting can see alone.
@@ -117,8 +118,10 @@ func (c *Config) checkBroker(fault fault) {
 	}
 	if c.Broker.ID == "" {
 		fault("broker.id", errors.New("every broker of a cluster needs a number of its own that stays the same after a restart: set broker.id (CHRONIK_BROKER_ID), or broker.id=auto to take it from the end of the host's name"))
-	} else if _, err := c.BrokerID(); err != nil {
+	} else if id, err := c.BrokerID(); err != nil {
 		fault("broker.id", err)
+	} else if c.Kafka.Advertise == "shared" && metastore.BrokerID(id) == metastore.SharedNode {
+		fault("broker.id", fmt.Errorf("under kafka.advertise=shared %d is the id of the one node that clients see: choose another", id))
 	}
 }
 

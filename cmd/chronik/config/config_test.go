@@ -237,6 +237,7 @@ func TestANodeOfAClusterSaysWhatItMisses(t *testing.T) {
 		{"a user without a password", all, node("CHRONIK_ETCD_USERNAME=u"), "go together"},
 		{"a host without a number", all, node("CHRONIK_BROKER_ID=auto", "CHRONIK_KAFKA_ADVERTISED=b"), `"host-b" has none`},
 		{"an id with a zero in front", all, node("CHRONIK_BROKER_ID=01"), "is written 1"},
+		{"the id that clients see", all, node("CHRONIK_BROKER_ID=1000000000", "CHRONIK_KAFKA_ADVERTISED=b", "CHRONIK_KAFKA_ADVERTISE=shared", "CHRONIK_KAFKA_INTERNAL_LISTEN=b:9094"), "the one node that clients see"},
 		{"etcd in dev", nil, []string{"CHRONIK_ETCD_ENDPOINTS=http://e:2379"}, "chronik dev"},
 		{"a user of no etcd", nil, []string{"CHRONIK_ETCD_USERNAME=u", "CHRONIK_ETCD_PASSWORD=p"}, "no effect"},
 	} {
