@@ -17,6 +17,11 @@ func (n *Node) arrive(ctx context.Context, tables []gate.Table, want freshness) 
 	if want != latest {
 		return known, nil
 	}
+	came, err := n.places.Come()
+	if err != nil {
+		return nil, err
+	}
+	defer came()
 	for _, t := range tables {
 		if t.Kind == gate.Cold || known[t.Topic] != nil {
 			continue

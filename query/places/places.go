@@ -38,8 +38,13 @@ type Places struct {
 	options          Options
 	places           *semaphore.Weighted
 	running, waiting atomic.Int64
+	coming           atomic.Int64
 	refused          atomic.Int64
 }
+
+// comingFactor: so many times Options.WaitingMax may be on their way to a place.
+// What they wait for takes next to nothing of this node.
+const comingFactor = 4
 
 // New returns places that are free.
 func New(o Options) *Places {
@@ -70,6 +75,16 @@ func (p *Places) Take(ctx context.Context, waitMax time.Duration) error {
 	}
 	p.running.Add(1)
 	return nil
+}
+
+// Come counts a query that waits for what it is to read, before it takes a place,
+// until it calls what is returned. The error is a *BusyError: too many do.
+func (p *Places) Come() (came func(), err error) {
+	if p.coming.Add(1) > int64(comingFactor*p.options.WaitingMax) {
+		p.coming.Add(-1)
+		return nil, p.busy(0)
+	}
+	return func() { p.coming.Add(-1) }, nil
 }
 
 func (p *Places) busy(waited time.Duration) error {

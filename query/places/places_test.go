@@ -69,3 +69,21 @@ func TestAWaitEnds(t *testing.T) {
 		p.Leave()
 	})
 }
+
+func TestNotTooManyAreOnTheirWayToAPlace(t *testing.T) {
+	p := New(Options{RunningMax: 1, WaitingMax: 1, WaitMax: time.Minute})
+	var came []func()
+	for range comingFactor {
+		one, err := p.Come()
+		require.NoError(t, err)
+		came = append(came, one)
+	}
+	var busy *BusyError
+	_, err := p.Come()
+	require.ErrorAs(t, err, &busy)
+	require.EqualValues(t, 1, p.Refused())
+	require.NoError(t, p.Take(t.Context(), 0), "places are another matter")
+	came[0]()
+	_, err = p.Come()
+	require.NoError(t, err)
+}

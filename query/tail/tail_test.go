@@ -335,6 +335,55 @@ func TestManySmallSealsLeaveFewFiles(t *testing.T) {
 	require.Zero(t, p.budget.used())
 }
 
+func TestQueriesThatWaitedTogetherShareWhatOneOfThemWrote(t *testing.T) {
+	p := newPart(t.TempDir(), columnar.TailOptions("t", topic.Partition{}), 0, newBudget(1<<40))
+	defer p.close()
+	paths := func(target int64) (paths []string, next int64) {
+		held, next, err := p.hold(t.Context(), Want{Target: target})
+		require.NoError(t, err)
+		for _, c := range held {
+			paths = append(paths, c.Path)
+			c.release()
+		}
+		return paths, next
+	}
+	require.NoError(t, p.append(someRecords(0, 10)))
+	first, next := paths(10)
+	require.EqualValues(t, 10, next)
+	require.NoError(t, p.append(someRecords(10, 5))) // which came since
+	second, next := paths(8)
+	require.Equal(t, first, second)
+	require.EqualValues(t, 10, next, "it says what is in the files, and no more")
+	_, next = paths(11)
+	require.EqualValues(t, 15, next)
+}
+
+func TestARecordIsWrittenAFewTimesHoweverOftenQueriesCome(t *testing.T) {
+	p := newPart(t.TempDir(), columnar.TailOptions("t", topic.Partition{}), 0, newBudget(1<<40))
+	defer p.close()
+	const rounds, each = 150, 250
+	value := []byte(strings.Repeat("x", 200))
+	written, seen := int64(0), map[string]bool{}
+	for n := range int64(rounds) {
+		records := someRecords(n*each, each)
+		for _, r := range records {
+			r.Value = value
+		}
+		require.NoError(t, p.append(records))
+		held, _, err := p.hold(t.Context(), Want{Target: (n + 1) * each})
+		require.NoError(t, err)
+		for _, c := range held {
+			if !seen[c.Path] {
+				seen[c.Path] = true
+				written += c.Size
+			}
+			c.release()
+		}
+		require.LessOrEqual(t, len(held), 10)
+	}
+	require.Less(t, written, int64(6*rounds*each*len(value)))
+}
+
 func TestStartsAreWhereTheLogsBegin(t *testing.T) {
 	b := tailtest.New(t, "orders", 2)
 	b.StartAt(1, 100)
