@@ -2,7 +2,9 @@ package textindex_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"syscall"
@@ -79,4 +81,92 @@ func BenchmarkBuild(b *testing.B) {
 	b.ReportMetric(float64(size)/float64(len(records)), "B/doc")
 	b.ReportMetric(float64(size)/float64(raw), "of-raw")
 	b.ReportMetric(float64(taken)/float64(raw), "memory-of-raw")
+}
+
+// BenchmarkMerge brings eight splits together, as a compactor does again and
+// again.
+func BenchmarkMerge(b *testing.B) {
+	records := jsonLogs(200_000)
+	files := pieces(b, records, 8)
+	b.ReportAllocs()
+	begun := cpuSeconds(b)
+	for b.Loop() {
+		_, err := textindex.Merge(context.Background(), io.Discard, files, textindex.MergeOptions{})
+		require.NoError(b, err)
+	}
+	b.ReportMetric(float64(len(records)*b.N)/(cpuSeconds(b)-begun)/1e3, "kdocs/core-s")
+}
+
+// BenchmarkSource is BenchmarkBuild with the records kept.
+func BenchmarkSource(b *testing.B) {
+	records := jsonLogs(200_000)
+	var size int
+	begun := cpuSeconds(b)
+	for b.Loop() {
+		size = len(written(b, index(b, records)))
+	}
+	b.ReportMetric(float64(len(records)*b.N)/(cpuSeconds(b)-begun)/1e3, "kdocs/core-s")
+	b.ReportMetric(float64(size)/float64(rawBytes(records)), "of-raw")
+}
+
+// BenchmarkRead asks a file of a million documents, in memory.
+func BenchmarkRead(b *testing.B) {
+	ctx := context.Background()
+	m := textindex.NewMemory(textindex.Options{Analyzer: standard(b)})
+	for _, r := range jsonLogs(1_000_000) {
+		m.Append(r)
+	}
+	f := open(b, written(b, m))
+	lookup := func(b *testing.B, f *textindex.File, field textindex.Field, term string) textindex.Term {
+		found, err := f.Lookup(ctx, field, []byte(term))
+		require.NoError(b, err)
+		return found[0]
+	}
+	b.Run("look up a text's term", func(b *testing.B) {
+		for b.Loop() {
+			lookup(b, f, text("message"), "10.1.2.3")
+		}
+	})
+	b.Run("look up a keyword", func(b *testing.B) {
+		for b.Loop() {
+			lookup(b, f, keyword("path"), "/api/v1/orders/777")
+		}
+	})
+	b.Run("walk 200,000 postings", func(b *testing.B) {
+		term := lookup(b, f, text("message"), "payment")
+		for b.Loop() {
+			p, err := f.Postings(ctx, term, textindex.Frequencies)
+			require.NoError(b, err)
+			for d := p.Next(); d != textindex.Done; d = p.Next() {
+				_ = p.Freq()
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(term.Documents), "ns/posting")
+	})
+	b.Run("match a range of a million longs", func(b *testing.B) {
+		for b.Loop() {
+			c, err := f.Column(ctx, long("bytes"))
+			require.NoError(b, err)
+			c.Match(1000, 2000)
+		}
+	})
+	b.Run("read a million values", func(b *testing.B) {
+		for b.Loop() {
+			c, err := f.Column(ctx, long("bytes"))
+			require.NoError(b, err)
+			for d := range c.Documents() {
+				c.Value(d)
+			}
+		}
+	})
+	b.Run("walk all terms", func(b *testing.B) {
+		for b.Loop() {
+			n := 0
+			for _, err := range f.Terms(ctx, text("message"), nil) {
+				require.NoError(b, err)
+				n++
+			}
+			b.ReportMetric(float64(n), "terms")
+		}
+	})
 }

@@ -10,7 +10,7 @@ const (
 
 // Languages with a stemmer, as ISO 639-1 codes.
 var languages = []string{
-	"ar", "da", "de", "el", "en", "es", "fi", "fr", "ga", "hu", "it", "nl", "no", "pt", "ro", "ru", "sv", "ta", "tr",
+	"ar", "da", "de", "en", "es", "fi", "fr", "ga", "hu", "it", "nl", "no", "pt", "ro", "ru", "sv", "ta", "tr",
 }
 
 // chronikKeys are the keys of Chronik's own, but for columnar and vector ones.
@@ -24,7 +24,7 @@ func chronikKeys() []Key {
 			Doc: "What is indexed: the value as it is (JSON by field), or only these JSON fields."},
 		{Name: "search.analyzer", Type: String, Default: "standard", Values: "standard, simple, keyword, or an ISO 639-1 language with a stemmer",
 			check: oneOf(append([]string{"standard", "simple", "keyword"}, languages...)...), Effect: Stored,
-			Doc: "How text is cut into words; a language adds its stop words and stemming."},
+			Doc: "How text is cut into words; a language adds stemming, and English leaves out stop words."},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/textindex/analysis"
+	"github.com/chronik-stream/chronik/internal/topicconfig"
 )
 
 func terms(t testing.TB, name, text string) []string {
@@ -73,7 +74,8 @@ func words(text []byte) []string {
 	all := []string{}
 	s := segment.NewWordSegmenterDirect(bytes.Clone(text))
 	for s.Segment() {
-		if s.Type() != segment.None {
+		extends := func(r rune) bool { return unicode.In(r, unicode.Pc, unicode.M, unicode.Cf) }
+		if s.Type() != segment.None && bytes.TrimFunc(s.Bytes(), extends) != nil {
 			all = append(all, strings.Map(unicode.ToLower, string(s.Bytes())))
 		}
 	}
@@ -105,4 +107,14 @@ func FuzzStandard(f *testing.F) {
 			require.Equal(t, words([]byte(text)), append([]string{}, got...))
 		}
 	})
+}
+
+// What the topic configuration takes as search.analyzer is there, and the other
+// way round.
+func TestTopicsCanHaveEachAnalyzer(t *testing.T) {
+	for _, name := range append([]string{"standard", "simple", "keyword", "el", "xx"}, analysis.Languages()...) {
+		_, err := analysis.ByName(name)
+		_, taken := topicconfig.Validate(map[string]string{"search.analyzer": name}, topicconfig.Defaults{})
+		require.Equal(t, err == nil, taken == nil, "%s: %v, %v", name, err, taken)
+	}
 }

@@ -114,7 +114,7 @@ func unicodeWord(text []byte, at int) (start, end, next int) {
 			at += size
 			continue
 		}
-		if kind != segment.None {
+		if kind != segment.None && !connectors(token) {
 			return at + n - len(token), at + n, at + n
 		}
 		at += n
@@ -123,6 +123,19 @@ func unicodeWord(text []byte, at int) (start, end, next int) {
 		}
 	}
 	return len(text), len(text), len(text)
+}
+
+// connectors reports that a word consists of connecting punctuation alone, with
+// what extends it.
+func connectors(word []byte) bool {
+	for len(word) > 0 {
+		r, size := utf8.DecodeRune(word)
+		if !unicode.In(r, unicode.Pc, unicode.M, unicode.Cf) {
+			return false
+		}
+		word = word[size:]
+	}
+	return true
 }
 
 // letters finds the next run of letters: the simple analyzer.

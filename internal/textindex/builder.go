@@ -1,0 +1,82 @@
+package textindex
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Builder writes one split of any number of records within a bound of memory:
+// what fills a part of it is written as a run, beside the records that come next,
+// and the runs are merged at the end. It is for one goroutine; it uses several.
+type Builder struct {
+	options Options
+	bounds  BuilderBounds
+	current *Memory
+	sized   int // records of current at which its size was last looked at
+	writing *errgroup.Group
+	runs    []*bytes.Buffer
+}
+
+// BuilderBounds say how much a Builder takes.
+type BuilderBounds struct {
+	MemoryBytesMax int64 // of records that are not in a run; the runs, some 0.3 of the records, come on top
+	Workers        int   // that write runs; each holds a part of the memory
+}
+
+// NewBuilder returns a Builder without records.
+func NewBuilder(o Options, b BuilderBounds) *Builder {
+	w := &Builder{options: o, bounds: b, writing: &errgroup.Group{}}
+	w.writing.SetLimit(max(b.Workers, 1))
+	return w
+}
+
+// sizedEvery is how many records are appended between two looks at the memory.
+const sizedEvery = 256
+
+// Append indexes a record. Offsets rise.
+func (b *Builder) Append(r Record) {
+	if b.current == nil {
+		b.current, b.sized = NewMemory(b.options), 0
+	}
+	b.current.Append(r)
+	if b.sized++; b.sized%sizedEvery == 0 && b.current.Bytes() > b.bounds.MemoryBytesMax/int64(max(b.bounds.Workers, 1)+1) {
+		b.flush()
+	}
+}
+
+// flush hands the current records to a worker, and waits if all have something.
+func (b *Builder) flush() {
+	m, run := b.current, &bytes.Buffer{}
+	b.current = nil
+	b.runs = append(b.runs, run)
+	b.writing.Go(func() error {
+		_, err := m.Write(run)
+		return err
+	})
+}
+
+// Write writes the split of all records, of which there is one at least. Nothing
+// is appended afterwards.
+func (b *Builder) Write(ctx context.Context, out io.Writer) (Result, error) {
+	if len(b.runs) == 0 && b.current != nil {
+		return b.current.Write(out)
+	}
+	if b.current != nil {
+		b.flush()
+	}
+	if err := b.writing.Wait(); err != nil {
+		return Result{}, err
+	}
+	files := make([]*File, len(b.runs))
+	for i, run := range b.runs {
+		var err error
+		if files[i], err = Open(ctx, Bytes(run.Bytes()), 0); err != nil {
+			return Result{}, fmt.Errorf("open a run that was just written: %w", err)
+		}
+	}
+	return Merge(ctx, out, files, MergeOptions{})
+}
