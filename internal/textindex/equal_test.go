@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/chronik-stream/chronik/internal/disk"
 	"github.com/chronik-stream/chronik/internal/textindex"
 )
 
@@ -298,4 +301,14 @@ func TestAFileAnswersAsTheMemoryThatItWasWrittenFrom(t *testing.T) {
 			requireEqual(t, m.Snapshot(), open(t, written(t, m)))
 		})
 	}
+}
+
+func TestAMappedFileAnswersAsTheMemoryThatItWasWrittenFrom(t *testing.T) {
+	m := index(t, randomRecords(12, 400))
+	name := filepath.Join(t.TempDir(), "a.split")
+	require.NoError(t, os.WriteFile(name, written(t, m), 0o600))
+	mapping, err := disk.Map(name)
+	require.NoError(t, err)
+	requireEqual(t, m.Snapshot(), open(t, mapping.Bytes()))
+	require.NoError(t, mapping.Close())
 }
