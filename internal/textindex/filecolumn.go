@@ -95,11 +95,11 @@ func (c *fileColumn) check() error {
 		}
 		return nil
 	}
-	before := int64(0)
+	before := int64(-1)
 	for i := range c.starts.count {
 		at := c.starts.at(i)
-		if at < before {
-			return format.Corrupt(0, "the values of document %d begin before those of the one before", i)
+		if at <= before || i == 0 && at != 0 {
+			return format.Corrupt(0, "the values of document %d begin at %d, after %d", i, at, before)
 		}
 		before = at
 	}

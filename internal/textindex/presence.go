@@ -67,9 +67,20 @@ func parsePresence(d *format.Decoder, documents uint32) *presence {
 			}
 			p.count += bits.OnesCount64(binary.LittleEndian.Uint64(p.words[i:]))
 		}
+		if n := len(p.words); n > 0 && documents%64 != 0 && binary.LittleEndian.Uint64(p.words[n-8:])>>(documents%64) != 0 {
+			d.Fail("documents beyond the last")
+		}
 	case formList:
 		p.list = parsePacked(d, int(documents))
 		p.count = p.list.count
+		before := int64(-1)
+		for i := 0; i < p.count && !d.Failed(); i++ {
+			doc := p.list.at(i)
+			if doc <= before || doc >= int64(documents) {
+				d.Fail("document %d of %d after %d", doc, documents, before)
+			}
+			before = doc
+		}
 	default:
 		d.Fail("form of presence %d", p.form)
 	}
