@@ -62,7 +62,7 @@ func TestBleveFindsTheSame(t *testing.T) {
 	require.Greater(t, found, 40**bleveQuestions, "the questions find next to nothing: they show nothing")
 }
 
-func bleveIndex(t *testing.T, values []string) bleve.Index {
+func bleveIndex(t testing.TB, values []string) bleve.Index {
 	t.Helper()
 	mapping := bleve.NewIndexMapping()
 	require.NoError(t, mapping.AddCustomAnalyzer("plain", map[string]any{
@@ -77,6 +77,10 @@ func bleveIndex(t *testing.T, values []string) bleve.Index {
 		var doc map[string]any
 		require.NoError(t, json.Unmarshal([]byte(v), &doc))
 		require.NoError(t, batch.Index(fmt.Sprint(i), doc))
+		if batch.Size() >= 5000 {
+			require.NoError(t, index.Batch(batch))
+			batch.Reset()
+		}
 	}
 	require.NoError(t, index.Batch(batch))
 	return index
