@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -346,8 +347,10 @@ const (
 )
 
 // persevere repeats op until it succeeds, or ctx ends, as it does with the session.
+// An outage that lasts is told ever less often.
 func (l *Log) persevere(ctx context.Context, what string, failed func(), op func() error) error {
-	for pause := backoffMin; ; pause = min(2*pause, backoffMax) {
+	begun, pause := time.Now(), backoffMin
+	for tries := uint(1); ; tries++ {
 		err := op()
 		if err == nil || errors.Is(err, metastore.ErrFenced) || errors.Is(err, metastore.ErrInvalid) {
 			return err
@@ -356,7 +359,10 @@ func (l *Log) persevere(ctx context.Context, what string, failed func(), op func
 			return context.Cause(ctx)
 		}
 		failed()
-		l.log.Warn("flush is tried again, what is acknowledged stays in the write-ahead log", "step", what, "after", pause, "error", err)
+		if bits.OnesCount(tries) == 1 { // 1, 2, 4, 8, …
+			l.log.Warn("flush is tried again, what is acknowledged stays in the write-ahead log",
+				"step", what, "tries", tries, "for", time.Since(begun), "after", pause, "error", err)
+		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -364,5 +370,6 @@ func (l *Log) persevere(ctx context.Context, what string, failed func(), op func
 			timer.Stop()
 			return context.Cause(ctx)
 		}
+		pause = min(2*pause, backoffMax)
 	}
 }

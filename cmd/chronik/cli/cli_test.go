@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -369,5 +371,17 @@ func TestDumpShowsASplit(t *testing.T) {
 	}
 	if code, out, stderr := run(t, "", nil, "dump", "split", damaged, "--verify"); code != 1 || !strings.Contains(out+stderr, "damaged.split: corrupt at byte 0: CRC of page 0") {
 		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
+}
+
+func TestAMissingKeyIsSaidToBeTheReason(t *testing.T) {
+	said := func(key []byte, err error) bool {
+		return strings.Contains(refused(&kgo.Record{Key: key}, err).Error(), "has no key")
+	}
+	if !said(nil, kerr.InvalidRecord) || said([]byte("k"), kerr.InvalidRecord) || said(nil, kerr.MessageTooLarge) {
+		t.Error("it is said of records that have one, or of other errors, or not at all")
+	}
+	if err := refused(&kgo.Record{}, kerr.InvalidRecord); !errors.Is(err, kerr.InvalidRecord) {
+		t.Error(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -81,9 +82,9 @@ func (o *produceOptions) run(ctx context.Context, in io.Reader, report io.Writer
 	started := time.Now()
 	var acked counter
 	lines, err := o.readRecords(ctx, in, func(record *kgo.Record) {
-		client.Produce(ctx, record, func(_ *kgo.Record, err error) {
+		client.Produce(ctx, record, func(record *kgo.Record, err error) {
 			if err != nil {
-				stop(err)
+				stop(refused(record, err))
 				return
 			}
 			acked.add()
@@ -100,6 +101,15 @@ func (o *produceOptions) run(ctx context.Context, in io.Reader, report io.Writer
 		return fmt.Errorf("produce to %s, after %s: %w", o.topic, plural(lines, "line"), o.explain(err))
 	}
 	return nil
+}
+
+// refused says what a broker's error does not: its answer names the reason per
+// record, which the client leaves out.
+func refused(record *kgo.Record, err error) error {
+	if errors.Is(err, kerr.InvalidRecord) && record.Key == nil {
+		return fmt.Errorf("%w (a record has no key, which a topic with cleanup.policy=compact asks for: --key-separator, or \"key\" in JSON, gives it one)", err)
+	}
+	return err
 }
 
 // readRecords hands over the records of all lines, and says how many lines it read.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"strings"
 	"time"
@@ -67,17 +68,25 @@ func startBucket(ctx context.Context, n *Node) (running, error) {
 // openBucket opens the bucket. Where several things start at once the store may
 // come later: a node of a cluster waits for it, and says so.
 func (n *Node) openBucket(ctx context.Context, c open.Config) (objstore.Bucket, func() error, error) {
-	for {
+	for tries := uint(1); ; tries++ {
 		bucket, release, err := open.Bucket(ctx, c, n.log, n.registry)
 		if err == nil || !n.cfg.Clustered() || !errors.Is(err, objstore.ErrUnavailable) || ctx.Err() != nil {
 			return bucket, release, err
 		}
 		n.is("waiting for the bucket")
-		n.log.Warn("the object store does not answer yet, waiting for it", "error", err)
+		n.warnSeldom(tries, "the object store does not answer yet, waiting for it", "error", err)
 		select {
 		case <-time.After(openAgainAfter):
 		case <-ctx.Done():
 		}
+	}
+}
+
+// warnSeldom tells of the 1st, 2nd, 4th, 8th, … try that failed: what lasts is told
+// ever less often.
+func (n *Node) warnSeldom(tries uint, message string, args ...any) {
+	if bits.OnesCount(tries) == 1 {
+		n.log.Warn(message, append([]any{"tries", tries}, args...)...)
 	}
 }
 
@@ -146,7 +155,7 @@ const (
 // openMetadata connects and reads the metadata. While etcd is away it waits,
 // and says so; what trying again cannot heal is an error.
 func (n *Node) openMetadata(ctx context.Context, options etcd.Options) (*etcd.Store, *metastore.Store, error) {
-	for {
+	for tries := uint(1); ; tries++ {
 		store, metadata, err := n.tryMetadata(ctx, options)
 		switch {
 		case err == nil:
@@ -157,7 +166,7 @@ func (n *Node) openMetadata(ctx context.Context, options etcd.Options) (*etcd.St
 			return nil, nil, explainEtcd(err, n.cfg)
 		}
 		n.is("waiting for etcd at " + strings.Join(options.Endpoints, ", "))
-		n.log.Warn("etcd does not answer yet, waiting for it", "endpoints", options.Endpoints, "error", err)
+		n.warnSeldom(tries, "etcd does not answer yet, waiting for it", "endpoints", options.Endpoints, "error", err)
 		select {
 		case <-time.After(openAgainAfter):
 		case <-ctx.Done():
