@@ -200,7 +200,7 @@ func (h *History) checkSend(c *counts, s *Send, l *log) {
 func (h *History) checkAcked(c *counts, s *Send, l *log, offsets []int64) {
 	switch {
 	case slices.Contains(offsets, s.offset), s.offset == None && len(offsets) > 0:
-	case l.topic.starts() && len(offsets) == 0 && (s.offset < l.final.start || l.final.start > 0 && l.topic.salvages(s)):
+	case l.topic.starts() && (len(offsets) == 0 || !s.w.o.Idempotent) && (s.offset < l.final.start || l.final.start > 0 && l.topic.salvages(s)):
 		c.expired++
 		h.checkExpired(s, l)
 	case len(offsets) > 0 && l.topic.salvages(s):

@@ -329,6 +329,16 @@ func TestWhatWasNotPromisedIsNotHeldAgainstTheLog(t *testing.T) {
 			t.Errorf("\n%s", r)
 		}
 	})
+	t.Run("expired, and sent twice", func(t *testing.T) {
+		h := history.New()
+		h.Topic("t", history.Topic{Expires: true})
+		s := h.Writer("w", history.WriterOptions{}).Send(p0)
+		s.Acked(0)
+		h.Final(p0, 1).Add(item(1, s.ID))
+		if r := h.Check(); !r.OK() || r.Count("expired") != 1 {
+			t.Errorf("\n%s", r)
+		}
+	})
 	t.Run("compacted", func(t *testing.T) {
 		w := newWorld(history.Topic{Holes: true})
 		w.write(5)
