@@ -207,7 +207,7 @@ func FromArrow(ctx context.Context, in ipc.ReadAtSeeker, out io.Writer) error {
 	}
 	defer r.Close()
 	properties := parquet.NewWriterProperties(
-		parquet.WithCreatedBy(createdBy),
+		parquet.WithCreatedBy(CreatedBy),
 		parquet.WithCompression(compressions["snappy"]),
 		parquet.WithDictionaryDefault(false),
 		parquet.WithPageIndexEnabled(true),

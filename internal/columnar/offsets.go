@@ -23,7 +23,7 @@ func WriteOffsets(out io.Writer, offsets []int64) error {
 		return fmt.Errorf("write offsets: %w", err)
 	}
 	w, err := file.NewParquetWriterWithError(out, root, file.WithWriterProps(parquet.NewWriterProperties(
-		parquet.WithCreatedBy(createdBy),
+		parquet.WithCreatedBy(CreatedBy),
 		parquet.WithCompression(compress.Codecs.Zstd),
 		parquet.WithDictionaryDefault(false),
 		parquet.WithEncodingFor(colOffset, parquet.Encodings.DeltaBinaryPacked),

@@ -13,9 +13,9 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/metadata"
 )
 
-// createdBy names the layout and not the build, so that the same records give
+// CreatedBy names the layout and not the build, so that the same records give
 // the same bytes. The form is the one that readers parse.
-const createdBy = "chronik-columnar version 1.0.0"
+const CreatedBy = "chronik-columnar version 1.0.0"
 
 // bloomFalsePositives is the share of look-ups of an absent key for which a
 // filter says perhaps: at 1 % a distinct key costs 10 bits.
@@ -39,7 +39,7 @@ func (o Options) dictionary(column string) bool {
 // with values of so many bytes.
 func properties(o Options, columns []Column, records, valueBytes int64) *parquet.WriterProperties {
 	out := []parquet.WriterProperty{
-		parquet.WithCreatedBy(createdBy),
+		parquet.WithCreatedBy(CreatedBy),
 		parquet.WithCompression(compressions[o.Compression]),
 		parquet.WithDataPageSize(int64(o.PageBytes)),
 		// The writer looks at a page's size only between batches of rows.

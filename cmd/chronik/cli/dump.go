@@ -13,6 +13,7 @@ import (
 
 	"github.com/chronik-stream/chronik/cmd/chronik/node"
 	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/columnar"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/segment"
@@ -52,6 +53,7 @@ func dumpKinds() []dumpKind {
 		{"manifest", "A manifest: the files of partitions", "manifests/01JD….manifest", false, dumpManifest},
 		{"parquet", "A Parquet file of a table", fmt.Sprintf(topicFile, "parquet", "parquet"), false, dumpParquet},
 		{"split", "A split: the full-text index of a range of records", fmt.Sprintf(topicFile, "split", "split"), false, dumpSplit},
+		{"arrow", "An Arrow file of a table", fmt.Sprintf(topicFile, "arrow", "arrow"), false, dumpArrow},
 	}
 }
 
@@ -227,6 +229,12 @@ func dumpWAL(out io.Writer, s source, o *dumpOptions) error {
 		damage = append(damage, err)
 	}
 	return errors.Join(damage...)
+}
+
+// dumpArrow shows an Arrow file. It has no checksums of its own: the manifest has
+// that of the whole.
+func dumpArrow(out io.Writer, s source, o *dumpOptions) error {
+	return columnar.DumpArrow(out, s.name, s.at, s.size, o.verify)
 }
 
 // dumpManifest reads the whole object; its CRCs are always checked.
