@@ -160,8 +160,14 @@ func TestATableThatIsTurnedOnLaterHasTheWholeLog(t *testing.T) {
 	require.NotEmpty(t, section.Columnar)
 
 	turn("false")
+	object := section.Columnar[0].Object
 	section, _ = w.section(p)
 	require.Empty(t, section.Columnar)
+	require.NoError(t, c.deleteMarked(t.Context()))
+	require.Contains(t, w.objects(), object, "queries may still read it")
+	w.clock.Add(c.config.DeletionGrace.Milliseconds() + 1)
+	require.NoError(t, c.deleteMarked(t.Context()))
+	require.NotContains(t, w.objects(), object)
 
 	w.commit(rows{p: p, n: 20})
 	turn("true")

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/metastore/kv"
@@ -191,6 +192,11 @@ func killedAt(t *testing.T, at int, after, merging bool) (survived bool) {
 		}
 	}
 	survived = ctx.Err() == nil
+	if survived && !merging {
+		for _, kind := range []string{"log", "columnar"} {
+			require.NotZero(t, testutil.ToFloat64(first.metrics.merges.WithLabelValues(kind)), "merges of %s files", kind)
+		}
+	}
 	x.mu.Lock()
 	x.at = 0
 	x.dead = true
