@@ -85,10 +85,11 @@ const wholeNumber = `^-?\d+(\.0*)?$`
 // do, and the built-in json_extract_string answers NULL for binary without a
 // word. There is no overload for JSON: it would make binary ambiguous.
 var macros = []string{
-	`CREATE MACRO json_extract_string(v BLOB, p VARCHAR) AS try(system.main.json_extract_string(decode(v), p)),
-		(v VARCHAR, p VARCHAR) AS try(system.main.json_extract_string(v, p))`,
-	`CREATE MACRO json_extract(v BLOB, p VARCHAR) AS try(system.main.json_extract(decode(v), p)),
-		(v VARCHAR, p VARCHAR) AS try(system.main.json_extract(v, p))`,
+	jsonMacro("json_extract_string", "VARCHAR", "BIGINT"), jsonMacro("json_extract", "VARCHAR", "BIGINT"),
+	jsonMacro("json_extract_path", "VARCHAR"), jsonMacro("json_extract_path_text", "VARCHAR"),
+	jsonMacro("json_valid", ""), jsonMacro("json", ""), jsonMacro("json_structure", ""), jsonMacro("json_pretty", ""),
+	jsonMacro("json_type", "", "VARCHAR"), jsonMacro("json_keys", "", "VARCHAR"), jsonMacro("json_array_length", "", "VARCHAR"),
+	jsonMacro("json_exists", "VARCHAR"), jsonMacro("json_value", "VARCHAR"), jsonMacro("json_contains", "VARCHAR"),
 	// What is no whole number is null: a cast would round.
 	`CREATE MACRO json_extract_int(v BLOB, p VARCHAR) AS
 			TRY_CAST(regexp_extract(try(system.main.json_extract_string(decode(v), p)), '` + wholeNumber + `') AS BIGINT),
@@ -105,6 +106,22 @@ var macros = []string{
 		ELSE error('vector_distance: the metric is cosine, euclidean or dot') END`,
 	similarity("levenshtein"), similarity("editdist3"), similarity("damerau_levenshtein"),
 	similarity("jaro_similarity"), similarity("jaro_winkler_similarity"),
+}
+
+// jsonMacro is a built-in function of JSON, for binary and for text, with a second
+// argument of each of these types; "": without one.
+func jsonMacro(name string, second ...string) string {
+	var overloads []string
+	for _, t := range second {
+		parameter, argument := "", ""
+		if t != "" {
+			parameter, argument = ", p "+t, ", p"
+		}
+		overloads = append(overloads,
+			fmt.Sprintf("(v BLOB%s) AS try(system.main.%s(decode(v)%s))", parameter, name, argument),
+			fmt.Sprintf("(v VARCHAR%s) AS try(system.main.%s(v%s))", parameter, name, argument))
+	}
+	return "CREATE MACRO " + name + strings.Join(overloads, ", ")
 }
 
 // comparedMax bounds the pairs of bytes that are compared for one value.

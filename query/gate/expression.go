@@ -1,6 +1,9 @@
 package gate
 
-import "strings"
+import (
+	"maps"
+	"strings"
+)
 
 // optional checks an expression that may be missing.
 func (w *walker) optional(v any, s *scope) error {
@@ -45,6 +48,11 @@ func (w *walker) expression(v any, s *scope) error {
 	if !ok {
 		return invalid("an expression is missing")
 	}
+	if text(n, "class") == "LAMBDA" && w.rewrite {
+		if err := arrow(n); err != nil {
+			return err
+		}
+	}
 	class := text(n, "class")
 	known, ok := expressionShapes[class]
 	if !ok {
@@ -53,7 +61,40 @@ func (w *walker) expression(v any, s *scope) error {
 	if err := w.content(n, class, s); err != nil {
 		return err
 	}
-	return w.fields(n, "an expression", known, s)
+	if err := w.fields(n, "an expression", known, s); err != nil {
+		return err
+	}
+	if w.rewrite {
+		decodes(n, class, s)
+	}
+	return nil
+}
+
+// arrow makes the operator -> of JSON a call. The parser takes it for a lambda
+// wherever it stands; those in their place are walked by function.
+func arrow(n object) error {
+	if err := weaklyBound("->", child(n, "lhs"), child(n, "expr")); err != nil {
+		return err
+	}
+	call := decoded(child(n, "lhs"))
+	call["children"], call["function_name"] = []any{n["lhs"], n["expr"]}, "json_extract"
+	call["alias"], call["query_location"] = n["alias"], n["query_location"]
+	clear(n)
+	maps.Copy(n, call)
+	return nil
+}
+
+// weaklyBound refuses an operator of JSON that took a condition for its side: it
+// binds less than people expect, and what they meant is not what it says.
+func weaklyBound(operator string, sides ...any) error {
+	for _, side := range sides {
+		s, _ := side.(object)
+		switch class := text(s, "class"); {
+		case class == "COMPARISON", class == "CONJUNCTION", class == "BETWEEN", class == "FUNCTION" && strings.HasSuffix(text(s, "function_name"), "~~"):
+			return invalid("%[1]s binds less than conditions do: put parentheses around it, as in … AND (value %[1]s 'city') = …", operator)
+		}
+	}
+	return nil
 }
 
 // content checks the special fields of an expression.
@@ -91,8 +132,7 @@ func (w *walker) content(n object, class string, s *scope) error {
 		_, err := w.nested(child(n, "subquery"), s)
 		return err
 	case "LAMBDA":
-		// Lambdas in their place are walked by function.
-		return later("the -> operator is not available yet: use json_extract_string(value, path)")
+		return invalid("a lambda stands where no function takes one")
 	}
 	return nil
 }
@@ -138,6 +178,9 @@ func (s *scope) isRelation(name string) bool {
 // function checks a call and its arguments.
 func (w *walker) function(n object, s *scope) error {
 	if text(n, "function_name") == "->>" && w.rewrite {
+		if err := weaklyBound("->>", list(n, "children")...); err != nil {
+			return err
+		}
 		// The engine's own operator answers NULL for a binary left side.
 		n["function_name"], n["is_operator"] = "json_extract_string", false
 	}
@@ -166,12 +209,9 @@ func (w *walker) functionName(n object) error {
 		return invalid("%s.%s: functions are named without a schema, and called as %s(…)", schema, name, name)
 	}
 	lower := strings.ToLower(name)
-	switch {
-	case allowed[lower]:
+	if allowed[lower] {
 		w.volatile = w.volatile || volatile[lower]
 		return nil
-	case strings.HasPrefix(lower, "json"):
-		return later("function %s is not available yet: use json_extract_string(value, path)", lower)
 	}
 	return invalid("function %s is not allowed in a query", lower)
 }
@@ -298,6 +338,9 @@ func (w *walker) dataType(t object) error {
 	}
 	if name := text(info, "name"); name != "" {
 		id = name
+	}
+	if strings.EqualFold(id, "JSON") {
+		return nil
 	}
 	return invalid("type %s is not available in a query", id)
 }
