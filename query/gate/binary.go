@@ -33,13 +33,13 @@ func decodes(n object, class string, s *scope) {
 	case class == "FUNCTION" && ofText[strings.ToLower(text(n, "function_name"))]:
 		for i, c := range list(n, "children") {
 			if argument, _ := c.(object); isBinary(argument, s) {
-				list(n, "children")[i] = decoded(argument)
+				list(n, "children")[i] = textOf(argument, s)
 			}
 		}
 	case class == "OPERATOR" && (text(n, "type") == "ARRAY_EXTRACT" || text(n, "type") == "ARRAY_SLICE"):
 		// key[1]: a character of a text.
 		if of, _ := first(list(n, "children")).(object); isBinary(of, s) {
-			list(n, "children")[0] = decoded(of)
+			list(n, "children")[0] = textOf(of, s)
 		}
 	case class == "CAST":
 		switch text(child(n, "cast_type"), "id") {
@@ -47,7 +47,7 @@ func decodes(n object, class string, s *scope) {
 			return
 		}
 		if of := child(n, "child"); isBinary(of, s) {
-			n["child"] = decoded(of)
+			n["child"] = textOf(of, s)
 		}
 	}
 }
@@ -59,6 +59,25 @@ func first(l []any) any {
 	return l[0]
 }
 
+// textOf decodes binary, of an aggregate what goes into it: decode_utf8 takes no
+// aggregates.
+func textOf(e object, s *scope) object {
+	if kind := text(e, "type"); kind == "OPERATOR_COALESCE" || kind == "OPERATOR_NULLIF" {
+		for i, c := range list(e, "children") {
+			if argument, _ := c.(object); isBinary(argument, s) {
+				list(e, "children")[i] = textOf(argument, s)
+			}
+		}
+		return e
+	}
+	if text(e, "class") == "FUNCTION" && passing[strings.ToLower(text(e, "function_name"))] {
+		argument, _ := first(list(e, "children")).(object)
+		list(e, "children")[0] = textOf(argument, s)
+		return e
+	}
+	return decoded(e)
+}
+
 // decoded is a call of decode_utf8.
 func decoded(e object) object {
 	return object{
@@ -68,8 +87,8 @@ func decoded(e object) object {
 	}
 }
 
-// passing are the functions that answer one of their arguments.
-var passing = set("any_value", "arbitrary", "first", "greatest", "last", "least", "max", "min", "mode")
+// passing are the aggregates that answer one of the values of their argument.
+var passing = set("any_value", "arbitrary", "first", "last", "max", "min", "mode")
 
 // isBinary reports whether an expression is a topic's key, its value, or the value
 // of a header, or one of several such.
@@ -78,7 +97,10 @@ func isBinary(e object, s *scope) bool {
 	case text(e, "class") == "OPERATOR" && kind == "ARRAY_EXTRACT":
 		of, _ := first(list(e, "children")).(object)
 		return s.topicColumn(of) == "_headers"
-	case kind == "OPERATOR_COALESCE" || kind == "OPERATOR_NULLIF" || (kind == "FUNCTION" && passing[strings.ToLower(text(e, "function_name"))]):
+	case text(e, "class") == "FUNCTION" && passing[strings.ToLower(text(e, "function_name"))]:
+		argument, _ := first(list(e, "children")).(object)
+		return isBinary(argument, s)
+	case kind == "OPERATOR_COALESCE" || kind == "OPERATOR_NULLIF":
 		return slices.ContainsFunc(list(e, "children"), func(c any) bool {
 			argument, _ := c.(object)
 			return isBinary(argument, s)
