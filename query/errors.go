@@ -48,7 +48,6 @@ var errorTable = []struct {
 }{
 	{auth.ErrUnauthenticated, http.StatusUnauthorized, "UNAUTHORIZED", "Unauthorized"},
 	{gate.ErrUnknownTable, http.StatusNotFound, "TOPIC_NOT_FOUND", "TableNotFound"},
-	{gate.ErrLater, http.StatusBadRequest, "FEATURE_DISABLED", "FeatureDisabled"},
 	{gate.ErrInvalid, http.StatusBadRequest, "INVALID_QUERY", "QueryError"},
 	{engine.ErrQuery, http.StatusBadRequest, "INVALID_QUERY", "QueryError"},
 	{engine.ErrTooLarge, http.StatusRequestEntityTooLarge, "TOO_LARGE", "QueryError"},

@@ -126,23 +126,30 @@ func nestedOf(a arrow.Array, binary Binary) cell {
 	return func(into []byte, row int) []byte { return appendString(into, a.ValueStr(row)) }
 }
 
-// structCell writes an object, with its members in order.
+// structCell writes an object, with its members in order; one whose members have no
+// names, as row(1, 'x'), is an array.
 func structCell(a *array.Struct, binary Binary) cell {
 	t := a.DataType().(*arrow.StructType)
 	members, names := make([]cell, a.NumField()), make([][]byte, a.NumField())
 	for i := range members {
 		members[i] = cellOf(a.Field(i), binary)
-		names[i] = append(appendString(nil, t.Field(i).Name), ':')
+		if t.Field(i).Name != "" {
+			names[i] = append(appendString(nil, t.Field(i).Name), ':')
+		}
+	}
+	begin, end := byte('{'), byte('}')
+	if len(names) > 0 && names[0] == nil {
+		begin, end = '[', ']'
 	}
 	return func(into []byte, row int) []byte {
-		into = append(into, '{')
+		into = append(into, begin)
 		for i, member := range members {
 			if i > 0 {
 				into = append(into, ',')
 			}
 			into = member(append(into, names[i]...), row)
 		}
-		return append(into, '}')
+		return append(into, end)
 	}
 }
 

@@ -124,6 +124,11 @@ func (r *Rows) describe() error {
 		names[i], types[i] = bindings.ColumnName(&r.result, i), bindings.ColumnLogicalType(&r.result, i)
 		defer bindings.DestroyLogicalType(&types[i])
 	}
+	for i := range types {
+		if err := answerable(names[i], types[i]); err != nil {
+			return err
+		}
+	}
 	bindings.ConnectionGetArrowOptions(r.instance.conn, &r.options)
 	schema, err := arrowSchema(r.options, types, names)
 	if err != nil {

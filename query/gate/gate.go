@@ -52,8 +52,6 @@ const (
 var (
 	// ErrInvalid: not SQL, or SQL that no query may contain.
 	ErrInvalid = errors.New("invalid query")
-	// ErrLater: part of the contract, not of this version.
-	ErrLater = errors.New("not available yet")
 	// ErrUnknownTable: a table that is no topic.
 	ErrUnknownTable = errors.New("unknown table")
 )
@@ -70,10 +68,6 @@ func (r *refusal) Unwrap() error { return r.kind }
 
 func invalid(format string, args ...any) error {
 	return &refusal{ErrInvalid, fmt.Sprintf(format, args...)}
-}
-
-func later(format string, args ...any) error {
-	return &refusal{ErrLater, fmt.Sprintf(format, args...)}
 }
 
 // Parser turns SQL into DuckDB's syntax tree and back; both sides are the JSON
