@@ -37,15 +37,18 @@ func NewBuilder(o Options, b BuilderBounds) *Builder {
 // sizedEvery is how many records are appended between two looks at the memory.
 const sizedEvery = 256
 
-// Append indexes a record. Offsets rise.
-func (b *Builder) Append(r Record) {
+// Append indexes a record. Offsets rise. After an error the Builder is of no use.
+func (b *Builder) Append(r Record) error {
 	if b.current == nil {
 		b.current, b.sized = NewMemory(b.options), 0
 	}
-	b.current.Append(r)
+	if err := b.current.Append(r); err != nil {
+		return err
+	}
 	if b.sized++; b.sized%sizedEvery == 0 && b.current.Bytes() > b.bounds.MemoryBytesMax/int64(max(b.bounds.Workers, 1)+1) {
 		b.flush()
 	}
+	return nil
 }
 
 // flush hands the current records to a worker, and waits if all have something.

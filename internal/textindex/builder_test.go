@@ -16,7 +16,7 @@ func TestABuilderWritesTheSameWhateverItsMemory(t *testing.T) {
 	for _, bounds := range []textindex.BuilderBounds{{MemoryBytesMax: 1 << 30, Workers: 1}, {MemoryBytesMax: 1, Workers: 1}, {MemoryBytesMax: 2 << 20, Workers: 3}} {
 		b := textindex.NewBuilder(textindex.Options{Analyzer: standard(t), Source: true}, bounds)
 		for _, r := range records {
-			b.Append(r)
+			require.NoError(t, b.Append(r))
 		}
 		var out bytes.Buffer
 		result, err := b.Write(context.Background(), &out)

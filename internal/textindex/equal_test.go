@@ -75,7 +75,7 @@ func index(t testing.TB, records []textindex.Record) *textindex.Memory {
 	t.Helper()
 	m := textindex.NewMemory(textindex.Options{Analyzer: standard(t), Source: true})
 	for _, r := range records {
-		m.Append(r)
+		require.NoError(t, m.Append(r))
 	}
 	return m
 }

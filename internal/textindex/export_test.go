@@ -29,3 +29,6 @@ func Seal(data []byte) {
 	tail := data[body:]
 	binary.LittleEndian.PutUint32(tail[length-12:], crc32.Checksum(tail[:length-12], format.Castagnoli))
 }
+
+// LimitTo makes a Memory full at so many bytes.
+func (m *Memory) LimitTo(bytes int64) { m.full = bytes }

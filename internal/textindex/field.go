@@ -16,6 +16,8 @@ type field struct {
 	values []int64
 	order  []uint32 // the terms' numbers by their bytes; may be behind
 
+	textBytes int64 // of the terms
+
 	// Of the document that is being indexed:
 	touched  []touch
 	places   []place32
@@ -107,6 +109,7 @@ func (f *field) finish(doc uint32, a *arena, scratch []byte) []byte {
 	}
 	if f.terms != nil {
 		f.Distinct = int64(f.terms.count())
+		f.textBytes = int64(len(f.terms.text))
 	}
 	f.touched, f.places = f.touched[:0], f.places[:0]
 	f.position, f.length, f.texts, f.open = 0, 0, 0, false

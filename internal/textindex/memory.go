@@ -1,6 +1,8 @@
 package textindex
 
 import (
+	"errors"
+	"fmt"
 	"hash/maphash"
 	"strings"
 	"sync"
@@ -49,6 +51,8 @@ type Memory struct {
 	documents uint32
 	bounds    Bounds
 	overflow  int64
+	textual   int64 // bytes of all fields' terms
+	full      int64 // bytes at which it is
 	sources   sources
 	// Those that every record has.
 	offset, timestamp, key, all *field
@@ -69,7 +73,7 @@ func NewMemory(o Options) *Memory {
 		o.FieldsMax = FieldsMaxDefault
 	}
 	m := &Memory{
-		options: o, stream: o.Analyzer.Stream(nil), scanner: newScanner(), seed: maphash.MakeSeed(),
+		options: o, stream: o.Analyzer.Stream(nil), scanner: newScanner(), seed: maphash.MakeSeed(), full: fullBytes,
 		fields: make(map[Field]*field), groups: make(map[string]*group), whole: &group{name: FieldValue.Name},
 	}
 	m.scanner.rest.group = &group{all: true}
@@ -91,10 +95,20 @@ func (m *Memory) field(f Field) *field {
 	return added
 }
 
+// ErrFull means that a Memory takes no more records.
+var ErrFull = errors.New("the index in memory is full")
+
+// fullBytes is well below what 32 bits address, by more than a record needs.
+const fullBytes = 2 << 30
+
 // Append indexes a record. Offsets rise. The record's bytes may change afterwards.
-func (m *Memory) Append(r Record) {
+// It fails with ErrFull only, and then nothing of the record is there.
+func (m *Memory) Append(r Record) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.arena.bytes()+m.textual >= m.full || m.documents == documentsMax {
+		return fmt.Errorf("%w: %d records", ErrFull, m.documents)
+	}
 	if m.documents == 0 {
 		m.bounds = Bounds{First: r.Offset, TimestampMin: r.Timestamp, TimestampMax: r.Timestamp}
 	}
@@ -114,13 +128,16 @@ func (m *Memory) Append(r Record) {
 		m.text(m.whole, r.Value)
 	}
 	for _, f := range m.open {
+		before := f.textBytes
 		m.scratch = f.finish(m.documents, &m.arena, m.scratch)
+		m.textual += f.textBytes - before
 	}
 	m.open = m.open[:0]
 	if m.options.Source {
 		m.sources.append(r)
 	}
 	m.documents++
+	return nil
 }
 
 // leaf indexes a scalar of a JSON object.

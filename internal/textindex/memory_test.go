@@ -23,7 +23,7 @@ func memory(t testing.TB, values ...string) *textindex.Memory {
 	t.Helper()
 	m := textindex.NewMemory(textindex.Options{Analyzer: standard(t), Source: true})
 	for i, v := range values {
-		m.Append(record(i, v))
+		require.NoError(t, m.Append(record(i, v)))
 	}
 	return m
 }
@@ -83,4 +83,19 @@ func TestJSONIsIndexedByPath(t *testing.T) {
 	require.Equal(t, [][]int64{{3}, nil, nil, nil}, values(t, s, text("http.tags")), "a text's column is its length")
 	_, there := s.Field(keyword("none"))
 	require.False(t, there)
+}
+
+func TestAFullMemoryRefusesAndKeepsWhatItHas(t *testing.T) {
+	records := randomRecords(13, 2000)
+	m := textindex.NewMemory(textindex.Options{Analyzer: standard(t), Source: true})
+	m.LimitTo(128 << 10)
+	n := 0
+	var err error
+	for ; n < len(records) && err == nil; n++ {
+		err = m.Append(records[n])
+	}
+	require.ErrorIs(t, err, textindex.ErrFull)
+	require.ErrorIs(t, m.Append(records[n]), textindex.ErrFull)
+	require.Equal(t, n-1, m.Documents())
+	requireEqual(t, index(t, records[:n-1]).Snapshot(), m.Snapshot())
 }

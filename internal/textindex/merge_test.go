@@ -90,6 +90,6 @@ func other(t testing.TB) *textindex.File {
 	a, err := analysis.ByName("en")
 	require.NoError(t, err)
 	m := textindex.NewMemory(textindex.Options{Analyzer: a})
-	m.Append(textindex.Record{Offset: 1 << 40, Value: []byte("running")})
+	require.NoError(t, m.Append(textindex.Record{Offset: 1 << 40, Value: []byte("running")}))
 	return open(t, written(t, m))
 }

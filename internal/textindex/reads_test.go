@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/textindex"
@@ -109,13 +110,13 @@ func TestASnapshotStaysAsItIs(t *testing.T) {
 	const before = 120
 	m := textindex.NewMemory(textindex.Options{Analyzer: standard(t), Source: true})
 	for _, r := range records[:before] {
-		m.Append(r)
+		require.NoError(t, m.Append(r))
 	}
 	snapshot := m.Snapshot()
 	var appending sync.WaitGroup
 	appending.Go(func() {
 		for _, r := range records[before:] {
-			m.Append(r)
+			assert.NoError(t, m.Append(r))
 		}
 	})
 	want := index(t, records[:before]).Snapshot()

@@ -49,7 +49,7 @@ func TestRealDataIsIndexedAndMerged(t *testing.T) {
 			}
 			m := textindex.NewMemory(textindex.Options{Analyzer: standard(t)})
 			for _, r := range records {
-				m.Append(r)
+				require.NoError(t, m.Append(r))
 			}
 			data := written(t, m)
 			f := open(t, data)
@@ -60,7 +60,7 @@ func TestRealDataIsIndexedAndMerged(t *testing.T) {
 			for i, part := range [][]textindex.Record{records[:half], records[half:]} {
 				m := textindex.NewMemory(textindex.Options{Analyzer: standard(t)})
 				for _, r := range part {
-					m.Append(r)
+					require.NoError(t, m.Append(r))
 				}
 				parts[i] = open(t, written(t, m))
 			}
