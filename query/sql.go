@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -144,7 +146,26 @@ func (n *Node) answer(c *gin.Context, format answer.Format) {
 		return
 	}
 	n.metrics.addRows(int(rows))
-	c.Data(http.StatusOK, "application/json; charset=utf-8", text)
+	// What is sent is at hand: who reads it slowly holds up nobody.
+	if err := cursor.Close(); err != nil {
+		n.fail(c, err)
+		return
+	}
+	c.Header("Content-Type", "application/json; charset=utf-8")
+	c.Header("Content-Length", strconv.Itoa(length(text)))
+	c.Status(http.StatusOK)
+	for _, piece := range text {
+		if _, err := c.Writer.Write(piece); err != nil {
+			return // the client is gone
+		}
+	}
+}
+
+func length(pieces [][]byte) (n int) {
+	for _, piece := range pieces {
+		n += len(piece)
+	}
+	return n
 }
 
 // timeoutNamed says how long the request had.
@@ -160,8 +181,9 @@ func timeoutNamed(err error, within time.Duration) error {
 // first byte goes out. The streamed forms have no bound.
 const answerBytesMax = 256 << 20
 
-// collect reads a cursor to its end and writes the body of a 200.
-func collect(c *cursor, o answer.Options, began time.Time) (body []byte, rows int64, err error) {
+// collect reads a cursor to its end and writes the body of a 200, in pieces: one
+// that grew would be copied again and again.
+func collect(c *cursor, o answer.Options, began time.Time) (body [][]byte, rows int64, err error) {
 	schema := c.Schema()
 	names := answer.Names(schema)
 	e := &encoder{}
@@ -183,7 +205,8 @@ func collect(c *cursor, o answer.Options, began time.Time) (body []byte, rows in
 		e.buffer = writer.Append(e.buffer, batch, ',')
 		rows += batch.NumRows()
 		batch.Release()
-		if len(e.buffer) > answerBytesMax {
+		e.cut()
+		if e.bytes > answerBytesMax {
 			return nil, 0, fmt.Errorf("%w: the answer is larger than %d bytes of JSON; ask for it as %s, which have no bound",
 				engine.ErrTooLarge, answerBytesMax, strings.Join(answer.Streamed, ", "))
 		}
@@ -193,13 +216,24 @@ func collect(c *cursor, o answer.Options, began time.Time) (body []byte, rows in
 	e.field(`,"truncated":`, c.Truncated())
 	e.field(`,"coverage":`, c.Coverage())
 	e.field(`,"stats":`, c.Stats())
-	return append(e.buffer, '}'), rows, e.err
+	e.buffer = append(e.buffer, '}')
+	e.cut()
+	return e.pieces, rows, e.err
 }
 
 // encoder writes JSON and keeps the first error.
 type encoder struct {
-	buffer []byte
+	pieces [][]byte
+	bytes  int
+	buffer []byte // of the next piece
 	err    error
+}
+
+// cut makes a piece of what was written.
+func (e *encoder) cut() {
+	e.pieces = append(e.pieces, bytes.Clone(e.buffer))
+	e.bytes += len(e.buffer)
+	e.buffer = e.buffer[:0]
 }
 
 func (e *encoder) field(name string, value any) {
