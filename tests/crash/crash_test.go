@@ -457,7 +457,8 @@ func (r *run) harm(random *rand.Rand) (what string, undo func() error, ended boo
 		n.Kill()
 		return "kill -9 " + n.Name, again, true, nil
 	case 2:
-		return "stop " + n.Name, again, true, errors.Join(n.Signal(15), await(n.Process))
+		// One that was frozen before would not hear it.
+		return "stop " + n.Name, again, true, errors.Join(n.Signal(15), n.Resume(), await(n.Process))
 	case 3:
 		return "freeze " + n.Name, func() error { return ifRunning(n.Process, n.Resume) }, false, n.Pause()
 	case 4:
