@@ -117,7 +117,7 @@ func over(ctx context.Context, o options, bucket string, names []string) (err er
 		err = errors.Join(err, os.RemoveAll(dir))
 	}()
 	c, err := harness.Start(ctx, harness.Options{Dir: dir, Chronik: o.binary, MinIO: bucket == "s3", Compactors: 2, Queries: 1, Settings: []string{
-		"drain.delay=0s", "segment.age=50ms", "compactor.first_age=200ms", "compactor.look_every=20ms", "compactor.merge_files=5",
+		"drain.delay=0s", "segment.age=50ms", "compactor.first_age=200ms", "compactor.look_every=20ms", "compactor.merge_files=8",
 		"iceberg.commit_every=100ms", "compactor.deletion_grace=1s",
 	}})
 	if err != nil {

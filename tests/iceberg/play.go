@@ -164,7 +164,7 @@ func (s *story) merge(ctx context.Context) error {
 		rows     [][]any
 	}
 	var states []state
-	for i := range 7 {
+	for i := range 10 {
 		if err := s.produce(ctx, topic, moments(20, s.today.Add(time.Duration(i)*time.Minute), s.today.Add(time.Duration(i+1)*time.Minute)), nil); err != nil {
 			return err
 		}
