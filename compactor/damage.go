@@ -166,15 +166,15 @@ func (p *pass) mendRange(ctx context.Context, o mendable, r *segment.Range) ([]e
 	var out []extent
 	for i, b := range r.Blocks {
 		next := blockNext(whole, r.Blocks[i:])
-		data, err := p.bucket.Get(ctx, o.object, b.Position, b.Length)
+		data, err := p.rest(ctx, o.object, b.Position, b.Length)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", o.object, err)
+			return nil, err
 		}
 		if err := b.Verify(data); err == nil {
 			out = join(out, whole, b, next, r.Epoch)
 			continue
 		}
-		if err := p.sameAgain(ctx, o.object, b.Position, data); err != nil {
+		if err := p.sameAgain(ctx, o.object, b.Position, b.Length, data); err != nil {
 			return nil, err
 		}
 		sound := rescue(data, b.Position, span{b.First, next}, r.Epoch, o.dense)
@@ -194,11 +194,11 @@ func (p *pass) mendRange(ctx context.Context, o mendable, r *segment.Range) ([]e
 // The metadata says where they lie and which offsets they have, and each batch
 // has a checksum of its own.
 func (p *pass) mendWithoutFooter(ctx context.Context, o mendable) ([]extent, error) {
-	data, err := p.bucket.Get(ctx, o.object, o.position, o.length)
+	data, err := p.rest(ctx, o.object, o.position, o.length)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", o.object, err)
+		return nil, err
 	}
-	if err := p.sameAgain(ctx, o.object, o.position, data); err != nil {
+	if err := p.sameAgain(ctx, o.object, o.position, o.length, data); err != nil {
 		return nil, err
 	}
 	whole := extent{o.object, segment.Range{Partition: p.snap.view.Partition}}
@@ -224,13 +224,29 @@ func (p *pass) mendWithoutFooter(ctx context.Context, o mendable) ([]extent, err
 	return out, nil
 }
 
+// rest reads what there is of a part of an object, which may be cut off.
+func (p *pass) rest(ctx context.Context, object string, position, length int64) ([]byte, error) {
+	attributes, err := p.bucket.Head(ctx, object)
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", object, err)
+	}
+	if length = min(length, attributes.Size-position); length <= 0 {
+		return nil, nil
+	}
+	data, err := p.bucket.Get(ctx, object, position, length)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", object, err)
+	}
+	return data, nil
+}
+
 // sameAgain reads bytes again until they have come mendReads times, and fails
 // when they are others: then it is not the object that is damaged.
-func (p *pass) sameAgain(ctx context.Context, object string, position int64, data []byte) error {
+func (p *pass) sameAgain(ctx context.Context, object string, position, length int64, data []byte) error {
 	for range mendReads - 1 {
-		again, err := p.bucket.Get(ctx, object, position, int64(len(data)))
+		again, err := p.rest(ctx, object, position, length)
 		if err != nil {
-			return fmt.Errorf("read %s: %w", object, err)
+			return err
 		}
 		if !bytes.Equal(data, again) {
 			return format.In(object, format.Corrupt(position, "it is read differently each time"))

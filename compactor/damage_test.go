@@ -172,26 +172,33 @@ func gapsOf(files []manifest.File, next int64) (out []span) {
 }
 
 func TestASegmentThatIsCutOffKeepsItsWholeBatches(t *testing.T) {
-	w := newWorld(t)
-	p := part(w.topic("t", 1, asTableForEver).ID, 0)
-	w.commit(rows{p: p, n: 20})
-	s := w.commit(rows{p: p, n: 30})
-	w.commit(rows{p: p, n: 20})
-	w.spoil(s.Object, func(b []byte) []byte { // 7 bytes are zeros, and the footer
-		cut := s.Ranges[0].Position + s.Ranges[0].Length - 7
-		for i := cut; i < int64(len(b)); i++ {
-			b[i] = 0
-		}
-		return b
-	})
-	c := w.start(w.quick(), w.store, w.bucket)
-	w.settle(c)
-	w.finished()
-	section, _ := w.section(p)
-	require.Equal(t, []span{{40, 50}}, gapsOf(section.Log, 70))
-	w.lose(p, 40, 50)
-	w.producers = nil
-	w.check()
+	for name, cut := range map[string]func(b []byte, at int64) []byte{
+		"zeros":   func(b []byte, at int64) []byte { clear(b[at:]); return b },
+		"shorter": func(b []byte, at int64) []byte { return b[:at] },
+		"empty":   func([]byte, int64) []byte { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			p := part(w.topic("t", 1, asTableForEver).ID, 0)
+			w.commit(rows{p: p, n: 20})
+			s := w.commit(rows{p: p, n: 30})
+			w.commit(rows{p: p, n: 20})
+			// Of the last of three batches 7 bytes are gone, and the footer with them.
+			w.spoil(s.Object, func(b []byte) []byte { return cut(b, s.Ranges[0].Position+s.Ranges[0].Length-7) })
+			c := w.start(w.quick(), w.store, w.bucket)
+			w.settle(c)
+			w.finished()
+			gone := span{40, 50}
+			if name == "empty" {
+				gone.first = 20
+			}
+			section, _ := w.section(p)
+			require.Equal(t, []span{gone}, gapsOf(section.Log, 70))
+			w.lose(p, gone.first, gone.next)
+			w.producers = nil
+			w.check()
+		})
+	}
 }
 
 func TestDamageOnTheWayIsNotBelieved(t *testing.T) {

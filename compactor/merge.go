@@ -314,12 +314,9 @@ func (c *Compactor) putMerged(ctx context.Context, run []candidate, fragments []
 func (s *source) fragments(ctx context.Context, one candidate, m *metrics) ([]fragment, error) {
 	object, size := one.segment.Object, one.segment.Size
 	get := func(position, length int64) ([]byte, error) {
-		data, err := s.bucket.Get(ctx, object, position, length)
-		if err == nil && int64(len(data)) != length {
-			err = format.In(object, format.Corrupt(position, "%d bytes of %d", len(data), length))
-		}
+		data, err := s.get(ctx, object, position, length)
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", object, err)
+			return nil, err
 		}
 		m.read(len(data))
 		return data, nil

@@ -44,7 +44,7 @@ func (s *source) footer(ctx context.Context, object string, size int64) (*segmen
 		return known, nil
 	}
 	fresh, err := segment.FetchFooter(size, func(n int64) ([]byte, error) {
-		return s.bucket.Get(ctx, object, size-n, n)
+		return s.get(ctx, object, size-n, n)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the footer of %s: %w", object, format.In(object, err))
@@ -59,6 +59,18 @@ func (s *source) footer(ctx context.Context, object string, size int64) (*segmen
 	}
 	s.footers[object] = fresh
 	return fresh, nil
+}
+
+// get reads a part of an object. One that ends before it is cut off: damaged.
+func (s *source) get(ctx context.Context, object string, position, length int64) ([]byte, error) {
+	data, err := s.bucket.Get(ctx, object, position, length)
+	if errors.Is(err, objstore.ErrRange) || err == nil && int64(len(data)) != length {
+		return nil, format.In(object, format.Corrupt(position, "cut off: there are no %d bytes", length))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", object, err)
+	}
+	return data, nil
 }
 
 // extent is a range of one partition in one object. Its First may lie within the
@@ -172,12 +184,9 @@ func blockNext(e extent, blocks []segment.Block) int64 {
 }
 
 func (s *source) blocks(ctx context.Context, object string, blocks []segment.Block, length int64) ([]byte, error) {
-	data, err := s.bucket.Get(ctx, object, blocks[0].Position, length)
+	data, err := s.get(ctx, object, blocks[0].Position, length)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", object, err)
-	}
-	if int64(len(data)) != length {
-		return nil, format.In(object, format.Corrupt(blocks[0].Position, "%d bytes of %d", len(data), length))
+		return nil, err
 	}
 	rest := data
 	for _, b := range blocks {
