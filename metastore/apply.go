@@ -78,8 +78,8 @@ func (v *View) applyEvent(e kv.Event) error {
 	case dirQueries:
 		return applyMember(v.queries, rest, e)
 	}
-	// Commit markers, topic ids, deletions, groups and offsets are read where
-	// they are written. Keys of a later version are none of our business.
+	// Commit markers, topic ids, deletions, the bucket's identity, groups and
+	// offsets are read where they are written. Keys of a later version are none of our business.
 	return nil
 }
 

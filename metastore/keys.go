@@ -31,6 +31,7 @@ const (
 
 	nameProducerIDs    = "producer-ids"
 	nameTopicDeletions = "topic-deletions"
+	nameBucket         = "bucket"
 )
 
 // The directories below the groups' root, which no catalog watches: groups that
@@ -72,6 +73,7 @@ func (k keys) slot(n int) string             { return k.under(dirSlots) + strcon
 func (k keys) iceberg(id topic.ID) string    { return k.under(dirIceberg) + id.String() }
 func (k keys) producerIDs() string           { return k.under(nameProducerIDs) }
 func (k keys) topicDeletions() string        { return k.under(nameTopicDeletions) }
+func (k keys) bucket() string                { return k.under(nameBucket) }
 
 func (k keys) owner(p topic.Partition) string    { return k.under(dirOwners) + p.String() }
 func (k keys) manifest(p topic.Partition) string { return k.under(dirManifests) + p.String() }

@@ -15,6 +15,7 @@ import (
 
 // The layout of a cluster's part of the bucket, below Config.Prefix:
 //
+//	cluster.json (identity.go)
 //	segments/<ulid>-<broker>-<session>.segment
 //	segments/<ulid>-merged.segment
 //	topics/<topic id>/<partition>/log/<ulid>.log

@@ -39,10 +39,11 @@ func modules(clustered bool) []module {
 		{"bucket", []string{"data folder"}, 5 * time.Second, startBucket},
 		{"embedded etcd", []string{"data folder"}, 15 * time.Second, startEmbeddedEtcd},
 		{"metadata store", []string{"embedded etcd"}, 10 * time.Second, startMetadata},
-		{"reader", []string{"bucket", "metadata store"}, 5 * time.Second, startReader},
+		{"bucket and metadata", []string{"bucket", "metadata store"}, 5 * time.Second, startPairing},
+		{"reader", []string{"bucket and metadata"}, 5 * time.Second, startReader},
 		{RoleBroker, []string{"reader"}, 40 * time.Second, startBroker},
-		{RoleCompactor, []string{"bucket", "metadata store"}, 20 * time.Second, startCompactor},
-		{RoleQuery, []string{surface, "bucket", "metadata store"}, 20 * time.Second, startQuery},
+		{RoleCompactor, []string{"bucket and metadata"}, 20 * time.Second, startCompactor},
+		{RoleQuery, []string{surface, "bucket and metadata"}, 20 * time.Second, startQuery},
 	}
 	if clustered {
 		for i := range table {
