@@ -64,15 +64,15 @@ func pair(ctx context.Context, store *metastore.Store, bucket objstore.Bucket, w
 // soon as it is back.
 func startPairing(ctx context.Context, n *Node) (running, error) {
 	writes := n.cfg.Has(RoleBroker) || n.cfg.Has(RoleCompactor)
-	compare := func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, pairWithin)
+	compare := func(ctx context.Context, within time.Duration) error {
+		ctx, cancel := context.WithTimeout(ctx, within)
 		defer cancel()
 		return pair(ctx, n.parts.metadata, n.parts.bucket, writes)
 	}
 	away := func(err error) bool {
 		return errors.Is(err, objstore.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 	}
-	err := compare(ctx)
+	err := compare(ctx, pairAtOnce)
 	if err == nil {
 		return closing(func() error { return nil }), nil
 	}
@@ -87,7 +87,7 @@ func startPairing(ctx context.Context, n *Node) (running, error) {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			err = compare(ctx)
+			err = compare(ctx, pairWithin)
 		}
 		if err == nil {
 			<-ctx.Done()
@@ -97,5 +97,10 @@ func startPairing(ctx context.Context, n *Node) (running, error) {
 	}), nil
 }
 
-// pairWithin bounds one comparison.
-const pairWithin = 15 * time.Second
+const (
+	// pairAtOnce is how long a start waits for the comparison: a broker serves
+	// without its bucket.
+	pairAtOnce = 3 * time.Second
+	// pairWithin bounds each comparison after that.
+	pairWithin = 15 * time.Second
+)
