@@ -186,13 +186,14 @@ func (r *run) forget() {
 }
 
 // leave is the end of one that asked. When it was the last one the run ends, and
-// has ended when leave returns.
-func (r *run) leave(first bool) {
+// has ended when leave returns. The first one gets what it has to close.
+func (r *run) leave(first bool) (rest Rows, last bool) {
 	r.cache.mu.Lock()
 	r.waiting--
-	last := r.waiting == 0
+	last = r.waiting == 0
 	if first {
 		r.firstGone = true
+		rest, r.rows = r.rows, nil
 		for _, batch := range r.batches {
 			batch.Release()
 		}
@@ -206,17 +207,33 @@ func (r *run) leave(first bool) {
 	if last {
 		<-r.ended
 	}
+	return rest, last
 }
 
-// wait returns the whole answer, or nil when there is none.
+// failure is why the run failed, if it has.
+func (r *run) failure() error {
+	r.cache.mu.Lock()
+	defer r.cache.mu.Unlock()
+	if errors.Is(r.err, errTooLarge) {
+		return nil
+	}
+	return r.err
+}
+
+// wait returns the whole answer, or nil when there is none. The last one to go
+// is told how the run ended: it may still use what it was to use.
 func (r *run) wait(ctx context.Context) (*answer, error) {
-	defer r.leave(false)
 	select {
 	case <-r.settled:
+		r.leave(false)
 		return r.answer, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
+	err := ctx.Err()
+	if _, last := r.leave(false); last {
+		err = errors.Join(err, r.failure())
+	}
+	return nil, err
 }
 
 // first returns the rows of the one that began the run, when there are any or
@@ -232,6 +249,7 @@ func (r *run) first(ctx context.Context) (Rows, error) {
 			f.schema = schema
 			return f, nil
 		case done:
+			f.told = true
 			return nil, errors.Join(err, f.Close())
 		}
 		select {
@@ -250,6 +268,7 @@ type first struct {
 	rest      Rows // the engine's rows, from where the run left them
 	unwatch   func() bool
 	truncated bool
+	told      bool // of the run's failure
 	closed    bool
 }
 
@@ -311,28 +330,29 @@ func (f *first) take() (batch arrow.RecordBatch, more chan struct{}, err error) 
 		f.unwatch = context.AfterFunc(f.ctx, r.cancel)
 		return nil, nil, nil
 	}
+	f.told = true
 	return nil, nil, r.err
 }
 
-// Close implements Rows.
+// Close implements Rows. It answers a failure of the run that Next has not: who
+// asked may have gone before, and what failed may still use what it was to use.
 func (f *first) Close() error {
 	if f.closed {
 		return nil
 	}
 	f.closed = true
 	r := f.run
-	r.cache.mu.Lock()
-	rest := r.rows
-	r.rows = nil
-	r.cache.mu.Unlock()
+	rest, _ := r.leave(true)
 	if f.rest != nil {
 		rest = f.rest
 	}
-	r.leave(true)
 	var err error
 	if rest != nil {
 		err = rest.Close()
 		r.cancel()
+	}
+	if !f.told {
+		err = errors.Join(err, r.failure())
 	}
 	if f.unwatch != nil {
 		f.unwatch()

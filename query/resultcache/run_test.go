@@ -21,6 +21,7 @@ type engine struct {
 	next    chan []string // nil ends it, closed fails it
 	started atomic.Int64
 	open    atomic.Int64
+	ended   error // beside the context's, when that ends it
 }
 
 var errBroken = errors.New("broken")
@@ -50,7 +51,7 @@ type engineRows struct {
 func (r *engineRows) Next() (arrow.RecordBatch, error) {
 	select {
 	case <-r.ctx.Done():
-		return nil, r.ctx.Err()
+		return nil, errors.Join(r.ctx.Err(), r.engine.ended)
 	case batch, ok := <-r.engine.next:
 		switch {
 		case !ok:
@@ -245,4 +246,54 @@ func TestWhoReadsSlowlyKeepsNobodyWaiting(t *testing.T) {
 		batch.Release()
 		require.NoError(t, rows.Close(), "with a batch that it never took")
 	})
+}
+
+// A run that is told to end may take its time, and its error says so: the last one
+// who goes has to hear it, whoever that is.
+func TestTheLastToGoIsToldHowTheRunEnded(t *testing.T) {
+	busy := errors.New("still at it")
+	for name, firstGoesFirst := range map[string]bool{"the first one is the last": false, "another one is the last": true} {
+		t.Run(name, func(t *testing.T) {
+			together(t, func(t *testing.T, c *Cache, e *engine) {
+				e.ended = busy
+				last, before := asks(t, c, e), asks(t, c, e)
+				if firstGoesFirst {
+					last, before = before, last
+				}
+				before.cancel()
+				<-before.done
+				require.ErrorIs(t, before.err, context.Canceled)
+				require.NotErrorIs(t, before.err, busy)
+				last.cancel()
+				<-last.done
+				require.ErrorIs(t, last.err, context.Canceled)
+				require.ErrorIs(t, last.err, busy)
+			})
+		})
+	}
+	together(t, func(t *testing.T, c *Cache, e *engine) {
+		e.ended = busy
+		go func() { e.next <- []string{"x"} }()
+		rows, _, err := c.Ask(t.Context(), key("q"), e.begin)
+		require.NoError(t, err)
+		batch, err := rows.Next()
+		require.NoError(t, err)
+		batch.Release()
+		require.ErrorIs(t, rows.Close(), busy, "it was reading ahead")
+	})
+}
+
+// The run hands its rows over in the moment in which the first one goes.
+func TestRowsThatAreHandedOverToOneWhoGoesAreClosed(t *testing.T) {
+	c, e := newCache(Options{BytesMax: 1 << 20, AnswerBytesMax: 4 << 10}), newEngine(t)
+	large := []string{strings.Repeat("x", 5<<10)}
+	for range 2_000 {
+		rows, _, err := c.Ask(t.Context(), key("q"), e.begin)
+		require.NoError(t, err)
+		select {
+		case e.next <- large:
+		case <-t.Context().Done():
+		}
+		_ = rows.Close()
+	}
 }
