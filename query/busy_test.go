@@ -3,10 +3,15 @@
 package query
 
 import (
+	"errors"
+	"math"
 	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/query/engine"
+	"github.com/chronik-stream/chronik/query/resultcache"
 )
 
 func TestAQueryThatNeedsTooMuchIsEndedByNameAndTheNextIsAnswered(t *testing.T) {
@@ -39,4 +44,25 @@ func TestWhenTooManyWaitTheNextIsToldToComeAgain(t *testing.T) {
 	runs()
 	require.Error(t, <-ran)
 	require.EqualValues(t, 1, c.ask(`SELECT 1 AS n`).Rows[0]["n"])
+}
+
+// closing are rows that say when they are closed that they are not at their end.
+type closing struct {
+	resultcache.Rows
+	err error
+}
+
+func (c closing) Close() error { return c.err }
+
+func TestAPlaceIsGivenBackWhenTheQueryHasReallyEnded(t *testing.T) {
+	c := newCluster(t, 1)
+	n, ended := c.node, make(chan struct{})
+	require.NoError(t, n.places.Take(t.Context(), math.MaxInt64))
+	cursor := &cursor{node: n, leave: n.leave, rows: closing{err: errors.Join(t.Context().Err(), &engine.Unfinished{Ended: ended})}}
+	_ = cursor.Close()
+	require.Equal(t, 1, n.places.Running())
+	close(ended)
+	c.await(func() bool { return n.places.Running() == 0 })
+	_ = cursor.Close()
+	require.Zero(t, n.places.Running())
 }

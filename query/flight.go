@@ -134,7 +134,7 @@ func (b flightBackend) Describe(ctx context.Context, s flight.Statement) (*fligh
 	return &flight.Description{Schema: d.Schema, Parameters: d.Parameters}, nil
 }
 
-func (n *Node) describeQuery(ctx context.Context, s statement) (*engine.Description, error) {
+func (n *Node) describeQuery(ctx context.Context, s statement) (d *engine.Description, err error) {
 	if n.engine == nil {
 		return nil, engine.ErrDisabled
 	}
@@ -159,9 +159,8 @@ func (n *Node) describeQuery(ctx context.Context, s statement) (*engine.Descript
 	if err := n.admit(ctx, s.Place); err != nil {
 		return nil, err
 	}
-	d, err := n.engine.Describe(ctx, q)
-	n.leave(err)
-	return d, err
+	defer func() { n.leave(err) }() // also after a panic
+	return n.engine.Describe(ctx, q)
 }
 
 // Limits on listing tables with their columns: so many are asked at once, and

@@ -43,20 +43,20 @@ func (s statement) rowsMax() int64 {
 // rows of the tail that it reads, and a place among the running queries, until
 // it is closed. One goroutine reads it.
 type cursor struct {
-	rows    resultcache.Rows
-	cached  bool              // the rows are those of another time, or of another one's run
-	first   arrow.RecordBatch // read ahead; nil when it is out
-	end     error             // that came instead of a first batch
-	bounds  []*bound
-	node    *Node
-	failed  error // what Next answered instead of rows
-	release func()
+	rows   resultcache.Rows
+	cached bool              // the rows are those of another time, or of another one's run
+	first  arrow.RecordBatch // read ahead; nil when it is out
+	end    error             // that came instead of a first batch
+	bounds []*bound
+	node   *Node
+	failed error // what Next answered instead of rows
+	leave  func(failed error)
 }
 
 // open runs a statement up to its first rows: gate, snapshot, engine. What can
 // be mended by trying again, such as a damaged local copy of a file, is mended
 // here, before anybody has seen a row.
-func (n *Node) open(ctx context.Context, s statement) (*cursor, error) {
+func (n *Node) open(ctx context.Context, s statement) (c *cursor, err error) {
 	if n.engine == nil {
 		return nil, engine.ErrDisabled
 	}
@@ -77,15 +77,17 @@ func (n *Node) open(ctx context.Context, s statement) (*cursor, error) {
 	if err := n.admit(ctx, s.Place); err != nil {
 		return nil, err
 	}
-	for attempt := 1; ; attempt++ {
-		c, err := n.attempt(ctx, plan, s, known)
-		if err == nil {
-			c.release = func() { n.leave(c.failed) }
-			return c, nil
-		}
-		if !errors.Is(err, engine.ErrFile) || attempt > 1 || ctx.Err() != nil {
+	defer func() { // also after a panic
+		if c == nil {
 			n.leave(err)
-			return nil, err
+		} else {
+			c.leave = n.leave
+		}
+	}()
+	for attempt := 1; ; attempt++ {
+		c, err = n.attempt(ctx, plan, s, known)
+		if !errors.Is(err, engine.ErrFile) || attempt > 1 || ctx.Err() != nil {
+			return c, err
 		}
 		// The damage may be in the local copy alone: attempt has dropped it. Or
 		// the engine wants what was left out of that.
@@ -108,15 +110,11 @@ func (n *Node) attempt(ctx context.Context, plan *gate.Plan, s statement, known 
 		q.RowsMax = math.MaxInt64
 	}
 	if c.rows, c.cached, err = n.rows(ctx, question(plan, s, q, byTopic), q); err != nil {
-		err = n.nameObjects(err, bounds)
-		c.Close()
-		return nil, err
+		return nil, errors.Join(n.nameObjects(err, bounds), c.Close())
 	}
 	c.first, err = c.rows.Next()
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = n.nameObjects(err, bounds)
-		c.Close()
-		return nil, err
+		return nil, errors.Join(n.nameObjects(err, bounds), c.Close())
 	}
 	c.end = err
 	return c, nil
@@ -204,9 +202,9 @@ func (c *cursor) Close() error {
 	for _, b := range c.bounds {
 		b.Release()
 	}
-	if c.release != nil {
-		c.release()
-		c.release = nil
+	if c.leave != nil {
+		c.leave(errors.Join(c.failed, err))
+		c.leave = nil
 	}
 	return err
 }
