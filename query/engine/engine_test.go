@@ -494,3 +494,14 @@ func FuzzGate(f *testing.F) {
 		}
 	})
 }
+
+func TestAQueryThatPanicsFailsAlone(t *testing.T) {
+	e, file := open(t, Options{Threads: 2}), table(t)
+	rows, err := e.rows(t.Context(), 1)
+	require.NoError(t, err)
+	require.ErrorContains(t, rows.do(func() error { panic("a mistake") }), "a mistake")
+	require.NoError(t, rows.Close())
+	got, err := ask(t, e, file, `SELECT count(*) FROM orders`, 1)
+	require.NoError(t, err)
+	require.Equal(t, `[[100]]`, got.json)
+}

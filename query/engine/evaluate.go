@@ -45,8 +45,12 @@ func (e *Engine) Evaluate(ctx context.Context, query string) ([]prune.Value, err
 		defer e.running.Done()
 		defer func() { <-e.evaluating }()
 		defer cancel()
-		row, err := e.evaluate(ctx, query)
-		done <- outcome{row, err}
+		var o outcome
+		o.err = e.guard(func() (err error) {
+			o.row, err = e.evaluate(ctx, query)
+			return err
+		})
+		done <- o
 	}()
 	// DuckDB cannot be interrupted within a step: it may go on when nobody waits.
 	select {

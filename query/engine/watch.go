@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,7 +83,7 @@ func (r *Rows) do(call func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		defer r.instance.account.enter()()
-		done <- call()
+		done <- r.engine.guard(call)
 	}()
 	select {
 	case err := <-done:
@@ -107,6 +108,20 @@ func (r *Rows) do(call func() error) error {
 	}
 	r.unfinished = &Unfinished{Ended: ended, reason: reason}
 	return r.unfinished
+}
+
+// guard makes an error of a panic, which on a goroutine of ours would end the
+// process, and with it every other query.
+func (e *Engine) guard(call func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("the query panicked: %v", cause)
+			if e.options.Log != nil {
+				e.options.Log.Error("a query panicked", "panic", cause, "stack", string(debug.Stack()))
+			}
+		}
+	}()
+	return call()
 }
 
 // classify says whose fault an error is.
