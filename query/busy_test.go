@@ -24,7 +24,7 @@ func TestAQueryThatNeedsTooMuchIsEndedByNameAndTheNextIsAnswered(t *testing.T) {
 		status, body, _ := c.do(http.MethodPost, "/_sql", `{"query":"`+query+`"}`)
 		require.Equal(t, http.StatusRequestEntityTooLarge, status, "%s", body)
 		require.Contains(t, string(body), `"error_code":"TOO_LARGE"`)
-		require.Contains(t, string(body), `64 MiB of memory`)
+		require.Contains(t, string(body), `"error":"the query needs more than the 64 MiB of memory that one query may have"`)
 		require.EqualValues(t, 0, c.ask(`SELECT count(*) AS n FROM orders`).Rows[0]["n"])
 	}
 }

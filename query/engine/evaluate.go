@@ -70,7 +70,7 @@ func (e *Engine) evaluate(ctx context.Context, query string) (row []prune.Value,
 	defer a.enter()()
 	row, err = e.constants(ctx, query)
 	if err != nil && a.refused() {
-		err = fmt.Errorf("%w: its constants need more than %d MiB of memory", ErrTooLarge, evaluateBytesMax>>20)
+		err = fmt.Errorf("%w: the constants of the query need more than %d MiB of memory", ErrTooLarge, evaluateBytesMax>>20)
 	}
 	return row, err
 }

@@ -135,12 +135,12 @@ func (r *Rows) classify(err error) error {
 	}
 	// DuckDB's own text has advice that nobody can follow who may not set anything.
 	if strings.Contains(duck.message, "max_temp_directory_size") {
-		return fmt.Errorf("%w: what does not fit into its memory needs more than the %d MiB of disk that one query may have",
+		return fmt.Errorf("%w: what does not fit into the memory of the query needs more than the %d MiB of disk that one query may have",
 			ErrTooLarge, r.engine.options.SpillBytesMax>>20)
 	}
 	return r.tooLarge()
 }
 
 func (r *Rows) tooLarge() error {
-	return fmt.Errorf("%w: it needs more than the %d MiB of memory that one query may have", ErrTooLarge, r.engine.options.MemoryBytesMax>>20)
+	return fmt.Errorf("%w: the query needs more than the %d MiB of memory that one query may have", ErrTooLarge, r.engine.options.MemoryBytesMax>>20)
 }

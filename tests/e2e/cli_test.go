@@ -127,6 +127,10 @@ func TestSQLFromTheCommandLine(t *testing.T) {
 	if out := c.must("", "sql", "SELECT a, b FROM t ORDER BY a", "-o", "csv"); out != "a,b\n1,\"x,y\"\n2,\n" {
 		t.Errorf("csv: %q", out)
 	}
+	out, stderr, code := c.cli("", "sql", "SELECT a, b FROM t ORDER BY a", "-o", "ndjson", "--limit", "1")
+	if code != 0 || out != `{"a":1,"b":"x,y"}`+"\n" || stderr != "only the first 1 row: raise --limit for more\n" {
+		t.Errorf("ndjson: exit %d, %q, %q", code, out, stderr)
+	}
 	var answer struct {
 		Rows []map[string]any `json:"rows"`
 	}

@@ -272,18 +272,6 @@ func TestSQLWritesATableWithNotes(t *testing.T) {
 	}
 }
 
-func TestSQLWritesCSVAndJSON(t *testing.T) {
-	url := sqlServer(t, 200, sqlAnswerText, nil)
-	code, out, _ := run(t, "SELECT 2", []string{"CHRONIK_URL=" + url}, "sql", "-", "-o", "csv")
-	if want := "city,n,x\nOslo,12345678901234567,\n\"a,\"\"b\"\"\nc\",7,1.5\n"; code != 0 || out != want {
-		t.Errorf("exit %d:\n%s", code, out)
-	}
-	code, out, _ = run(t, "", nil, "sql", "--url", url, "SELECT 1", "-o", "json")
-	if code != 0 || strings.TrimSpace(out) != sqlAnswerText {
-		t.Errorf("exit %d:\n%s", code, out)
-	}
-}
-
 func TestSQLErrorsFailWithTheServersWords(t *testing.T) {
 	url := sqlServer(t, 404, `{"error":"no table nosuch","error_code":"TOPIC_NOT_FOUND"}`, nil)
 	code, _, err := run(t, "", nil, "sql", "--url", url, "SELECT 1")

@@ -133,6 +133,21 @@ func (u *endpoint) to(path string) string {
 
 // ask sends a request there and returns the body of an answer of 200.
 func (u *endpoint) ask(ctx context.Context, method, path string, header http.Header, body []byte) ([]byte, error) {
+	response, err := u.open(ctx, method, path, header, body)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	return text, nil
+}
+
+// open sends a request there and returns an answer of 200, whose body the caller
+// reads and closes.
+func (u *endpoint) open(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, u.to(path), bytes.NewReader(body))
 	if err != nil {
 		return nil, usagef("--url %s: %v", u.url, err)
@@ -146,16 +161,19 @@ func (u *endpoint) ask(ctx context.Context, method, path string, header http.Hea
 		}
 		return nil, fmt.Errorf("ask %s: %w", u.url, err)
 	}
+	if response.StatusCode == http.StatusOK {
+		return response, nil
+	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
+	text, err := io.ReadAll(io.LimitReader(response.Body, refusalBytesMax))
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	if response.StatusCode != http.StatusOK {
-		return nil, refusal(response.Status, text)
-	}
-	return text, nil
+	return nil, refusal(response.Status, text)
 }
+
+// refusalBytesMax bounds what is read of an answer that is none.
+const refusalBytesMax = 1 << 20
 
 // refusal makes an error of the API's error envelope.
 func refusal(status string, body []byte) error {

@@ -3,10 +3,10 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -32,11 +32,15 @@ func newSQL(e env) *cobra.Command {
 		Long: `Ask a question in SQL. Each topic with columnar.enabled=true is a table; t_cold is
 topic t as far as it is in Parquet files. Columns: _topic, _partition, _offset,
 _timestamp, _key, _value, _headers, and the top-level fields of JSON values.
-A "-" reads the query from standard input.`,
+A "-" reads the query from standard input.
+
+As ndjson (an object per line) and csv, rows are written as they come, any number
+of them; --timeout is then for all of it. In csv, null is an empty field and an
+empty text is "".`,
 		Example: `  chronik sql 'SELECT count(*) FROM orders'
   chronik sql 'SELECT city, sum(amount) AS total FROM orders GROUP BY city ORDER BY total DESC'
   chronik sql "SELECT json_extract_string(_value, '\$.city') FROM orders LIMIT 5"
-  chronik sql 'SELECT * FROM orders' --limit 100000 -o csv > orders.csv
+  chronik sql 'SELECT * FROM orders' --limit 100000000 --timeout 10m -o csv > orders.csv
   chronik sql - < report.sql`,
 		Args: exactly("the query"), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -52,7 +56,7 @@ A "-" reads the query from standard input.`,
 		},
 	}
 	o.add(c, e)
-	addOutput(c, &o.output, "table", "json", "csv")
+	addOutput(c, &o.output, "table", "json", "ndjson", "csv")
 	c.Flags().IntVar(&o.limit, "limit", 1000, "most rows to return")
 	c.Flags().DurationVar(&o.timeout, "timeout", 30*time.Second, "most time to take, in whole seconds")
 	c.Flags().StringVar(&o.freshness, "freshness", "", "latest (default: everything acknowledged), available, or cold")
@@ -73,9 +77,12 @@ type sqlAnswer struct {
 	RowCount  int64                        `json:"row_count"`
 	Millis    float64                      `json:"execution_time_ms"`
 	Truncated bool                         `json:"truncated"`
-	Coverage  map[string]struct {
-		Lag int64 `json:"lag_records"`
-	} `json:"coverage"`
+	Coverage  sqlCoverage                  `json:"coverage"`
+}
+
+// sqlCoverage is of topics.
+type sqlCoverage map[string]struct {
+	Lag int64 `json:"lag_records"`
 }
 
 func (o *sqlOptions) run(ctx context.Context, out, notes io.Writer) error {
@@ -85,37 +92,35 @@ func (o *sqlOptions) run(ctx context.Context, out, notes io.Writer) error {
 	case !slices.Contains([]string{"", "latest", "available", "cold"}, o.freshness):
 		return usagef("--freshness %s: it is latest, available or cold", o.freshness)
 	}
-	body, err := o.ask(ctx)
+	// The server keeps the time; this is for a server that does not answer at all.
+	ctx, cancel := context.WithTimeout(ctx, o.timeout+10*time.Second)
+	defer cancel()
+	if o.output != "table" {
+		return o.stream(ctx, out, notes)
+	}
+	response, err := o.ask(ctx, "application/json")
 	if err != nil {
 		return err
 	}
-	if o.output == "json" {
-		_, err := fmt.Fprintf(out, "%s\n", bytes.TrimSpace(body))
-		return err
-	}
+	defer response.Body.Close()
 	var answer sqlAnswer
-	if err := json.Unmarshal(body, &answer); err != nil {
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
-	if o.output == "csv" {
-		err = answer.writeCSV(out)
-	} else {
-		err = answer.writeTable(out)
-	}
-	answer.writeNotes(notes, o)
+	err = answer.writeTable(out)
+	fmt.Fprintf(notes, "(%s, %.0f ms)\n", plural(answer.RowCount, "row"), answer.Millis)
+	writeNotes(notes, answer.Truncated, answer.RowCount, answer.Coverage)
 	return err
 }
 
-// ask posts the query and returns the body of the answer.
-func (o *sqlOptions) ask(ctx context.Context) ([]byte, error) {
+// ask posts the query. The caller closes the answer's body.
+func (o *sqlOptions) ask(ctx context.Context, accept string) (*http.Response, error) {
 	request, err := json.Marshal(sqlRequest{o.query, o.limit, int(o.timeout / time.Second), o.freshness})
 	if err != nil {
 		return nil, err
 	}
-	// The server keeps the time; this is for a server that does not answer at all.
-	ctx, cancel := context.WithTimeout(ctx, o.timeout+10*time.Second)
-	defer cancel()
-	return o.endpoint.ask(ctx, http.MethodPost, "/_sql", http.Header{"Content-Type": {"application/json"}}, request)
+	header := http.Header{"Content-Type": {"application/json"}, "Accept": {accept}}
+	return o.endpoint.open(ctx, http.MethodPost, "/_sql", header, request)
 }
 
 // cell is a value as a person reads it.
@@ -151,38 +156,14 @@ func (a *sqlAnswer) writeTable(out io.Writer) error {
 	return t.write(out)
 }
 
-// writeCSV writes null as an empty field.
-func (a *sqlAnswer) writeCSV(out io.Writer) error {
-	w := csv.NewWriter(out)
-	if err := w.Write(a.Columns); err != nil {
-		return err
+// writeNotes says what is not in an answer of so many rows.
+func writeNotes(notes io.Writer, truncated bool, rows int64, coverage sqlCoverage) {
+	if truncated {
+		fmt.Fprintf(notes, "only the first %s: raise --limit for more\n", plural(rows, "row"))
 	}
-	cells := make([]string, len(a.Columns))
-	for _, row := range a.Rows {
-		for i, column := range a.Columns {
-			cells[i] = ""
-			if raw := row[column]; !bytes.Equal(raw, []byte("null")) {
-				cells[i] = cell(raw)
-			}
-		}
-		if err := w.Write(cells); err != nil {
-			return err
-		}
-	}
-	w.Flush()
-	return w.Error()
-}
-
-func (a *sqlAnswer) writeNotes(notes io.Writer, o *sqlOptions) {
-	if o.output == "table" {
-		fmt.Fprintf(notes, "(%s, %.0f ms)\n", plural(a.RowCount, "row"), a.Millis)
-	}
-	if a.Truncated {
-		fmt.Fprintf(notes, "only the first %s: raise --limit for more\n", plural(a.RowCount, "row"))
-	}
-	for name, coverage := range a.Coverage {
-		if coverage.Lag > 0 {
-			fmt.Fprintf(notes, "%s of topic %s not covered by this answer\n", plural(coverage.Lag, "record"), name)
+	for _, name := range slices.Sorted(maps.Keys(coverage)) {
+		if lag := coverage[name].Lag; lag > 0 {
+			fmt.Fprintf(notes, "%s of topic %s not covered by this answer\n", plural(lag, "record"), name)
 		}
 	}
 }
