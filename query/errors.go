@@ -92,6 +92,15 @@ func failureOf(err error) *failure {
 	return newFailure(http.StatusInternalServerError, "INTERNAL_ERROR", "InternalError", plainMessage(err))
 }
 
+// endedBy is why a request was ended, where it was the process that did so.
+func endedBy(ctx context.Context, err error) error {
+	var why *failure
+	if errors.Is(ctx.Err(), context.Canceled) && errors.As(context.Cause(ctx), &why) {
+		return why
+	}
+	return err
+}
+
 // plainMessage leaves out the line of SQL that the engine quotes: it is the
 // printed text, not the user's.
 func plainMessage(err error) string {

@@ -121,7 +121,7 @@ func (n *Node) recoverPanics(c *gin.Context) {
 
 // fail answers with the contract's envelope.
 func (n *Node) fail(c *gin.Context, err error) {
-	f := failureOf(err)
+	f := failureOf(endedBy(c.Request.Context(), err))
 	level := n.config.Log.Debug
 	if f.Status == http.StatusInternalServerError {
 		level = n.config.Log.Error

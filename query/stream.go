@@ -130,7 +130,7 @@ func (n *Node) breakOff(c *gin.Context, format answer.Format, err error) {
 		n.fail(c, err)
 		return
 	}
-	f := failureOf(err)
+	f := failureOf(endedBy(c.Request.Context(), err))
 	n.config.Log.Info("an answer broke off", "id", c.GetString(requestIDHeader), "code", f.Code, "err", err)
 	if line, err := json.Marshal(f); err == nil && format == answer.FormatNDJSON {
 		// A client that is gone does not get it.

@@ -150,11 +150,21 @@ func (s *Surface) pass(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer a.under.Done()
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(a.ended, cancel)()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(a.ended, func() {
+		cancel(envelope.New(http.StatusServiceUnavailable, "UNAVAILABLE", "ServiceUnavailable", stopping))
+		// The error may still go out, but who reads nothing holds up no stop.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(lastWordsWithin)) // fails where there is no connection
+	})()
 	a.handler.ServeHTTP(w, r.WithContext(ctx))
 }
+
+// stopping is what calls are told that outlast a role's stop.
+const stopping = "the query node is stopping"
+
+// lastWordsWithin bounds how long a request that was ended may take to say so.
+const lastWordsWithin = time.Second
 
 // nobody is why no role answers a request.
 func (s *Surface) nobody(what string) *envelope.Failure {

@@ -61,7 +61,7 @@ func (s *Surface) into(ctx context.Context, method string) (inner context.Contex
 		return nil, nil, queryflight.StatusOf(ctx, s.nobody(method))
 	}
 	inner, cancel := context.WithCancelCause(context.WithValue(ctx, flightKey{}, a.flight))
-	stop := context.AfterFunc(a.ended, func() { cancel(status.Error(codes.Unavailable, "the query node is stopping")) })
+	stop := context.AfterFunc(a.ended, func() { cancel(status.Error(codes.Unavailable, stopping)) })
 	return inner, func() {
 		stop()
 		cancel(nil)

@@ -74,6 +74,9 @@ func (n *Node) degraded() []string {
 // send the head of a request.
 const helloWithin = 10 * time.Second
 
+// rpcWithin bounds how long gRPC's connections may take to end.
+const rpcWithin = time.Second
+
 // servePort serves HTTP/1.1 and gRPC until ctx ends, and lets requests under way
 // finish.
 func servePort(ctx context.Context, s *admin.Surface, log *slog.Logger, listeners []net.Listener) error {
@@ -109,7 +112,10 @@ func servePort(ctx context.Context, s *admin.Surface, log *slog.Logger, listener
 			defer close(rpcs)
 			s.RPC().GracefulStop()
 		}()
-		defer context.AfterFunc(drain, s.RPC().Stop)() // what is not done then is cut off
+		// Flight's calls ended with the role. What is left watches the process's
+		// health, or does not read how its call ended: it is cut off.
+		cut := time.AfterFunc(rpcWithin, s.RPC().Stop)
+		defer cut.Stop()
 		err := server.Shutdown(drain)
 		if err != nil {
 			err = errors.Join(fmt.Errorf("drain HTTP requests: %w", err), server.Close())
