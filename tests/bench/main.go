@@ -22,6 +22,7 @@ type options struct {
 	pid               int
 	seconds           time.Duration
 	only              string
+	rows              int64
 }
 
 // figure is one row of the report.
@@ -34,7 +35,8 @@ func main() {
 	flag.StringVar(&o.disk, "disk", os.TempDir(), "a folder on the server's disk, for the raw fdatasync")
 	flag.IntVar(&o.pid, "pid", 0, "the server's process, for its CPU and memory; 0: not reported")
 	flag.DurationVar(&o.seconds, "time", 10*time.Second, "how long each load lasts")
-	flag.StringVar(&o.only, "only", "", "comma list of: produce, latency, consume, sql, visible, tails")
+	flag.StringVar(&o.only, "only", "", "comma list of: produce, latency, consume, sql, visible, tails, sizes")
+	flag.Int64Var(&o.rows, "rows", 10_000_000, "of the largest table of sizes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -49,7 +51,7 @@ func run(ctx context.Context, o options) error {
 	for _, part := range []struct {
 		name string
 		f    func(context.Context) error
-	}{{"produce", b.produce}, {"latency", b.latency}, {"consume", b.consume}, {"sql", b.sql}, {"visible", b.visible}, {"tails", b.tails}} {
+	}{{"produce", b.produce}, {"latency", b.latency}, {"consume", b.consume}, {"sql", b.sql}, {"visible", b.visible}, {"tails", b.tails}, {"sizes", b.sizes}} {
 		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), part.name) {
 			continue
 		}
