@@ -37,9 +37,6 @@ type rebuild struct {
 // rebuild finds a report that something is to be done about now.
 func (p Policy) rebuild(s snapshot, logStart int64, now time.Time) *rebuild {
 	for _, report := range s.view.Damaged {
-		if report.Lost != "" && now.Sub(report.LostAt) < damagedFor {
-			continue
-		}
 		out := &rebuild{report: report}
 		same := func(f manifest.File) bool { return f.Object == report.Object }
 		if i := slices.IndexFunc(s.section.Columnar, same); i >= 0 {
@@ -53,8 +50,12 @@ func (p Policy) rebuild(s snapshot, logStart int64, now time.Time) *rebuild {
 				}
 			}
 		}
-		if out.named.Object != "" && out.named.Next <= logStart {
+		switch {
+		case out.named.Object == "": // whatever became of it
+		case out.named.Next <= logStart:
 			continue // it goes by itself
+		case report.Lost != "" && now.Sub(report.LostAt) < damagedFor:
+			continue // it was tried
 		}
 		return out
 	}

@@ -196,6 +196,29 @@ func TestAFileThatTheLogDoesNotHaveIsNamedAndLeftAlone(t *testing.T) {
 	}
 }
 
+func TestALostFileThatIsNoLongerNeededIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	p := part(w.topic("t", 1, asTableForEver).ID, 0)
+	c := w.start(w.quick(), w.store, w.bucket)
+	w.commit(rows{p: p, n: 20})
+	w.settle(c)
+	section, _ := w.section(p)
+	damages["missing"](w, section.Columnar[0].Object)
+	damages["flipped"](w, section.Log[0].Object)
+	c.source = newSource(w.bucket) // it remembers no footer
+	w.report(section.Columnar[0].Object)
+	w.settle(c)
+	require.Len(t, w.reports(), 1)
+	require.NotEmpty(t, w.reports()[0].Lost)
+
+	_, err := w.store.SetLogStart(t.Context(), p, 20)
+	require.NoError(t, err)
+	w.settle(c)
+	require.Empty(t, w.reports(), "and not hours later")
+	c.measure(c.snapshots(t.Context()), w.now())
+	require.Zero(t, testutil.ToFloat64(c.metrics.lostFiles))
+}
+
 func TestOffsetsThatTheLogLostSinceAreNotLeftOutInSilence(t *testing.T) {
 	w := newWorld(t)
 	p := part(w.topic("t", 1, asTableForEver).ID, 0)
