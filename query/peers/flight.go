@@ -32,27 +32,49 @@ const flightIdle = 30 * time.Second
 // address.
 type links struct {
 	mu     sync.Mutex
-	links  map[string]*grpc.ClientConn
+	links  map[string]*link
 	closed bool
 }
 
-// linkTo returns the connection to a node, which the first call makes.
-func (p *Peers) linkTo(m metastore.Member) (*grpc.ClientConn, error) {
+// link is a connection and the calls that are made over it.
+type link struct {
+	*grpc.ClientConn
+	calls int
+}
+
+// linkTo returns the connection to a node, which the first call makes, and stays
+// until who got it says that it is done.
+func (p *Peers) linkTo(m metastore.Member) (_ *grpc.ClientConn, done func(), err error) {
 	l := &p.links
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return nil, errors.New("the node is closed")
+		return nil, nil, errors.New("the node is closed")
 	}
-	if link := l.links[m.Address]; link != nil {
-		return link, nil
+	to := l.links[m.Address]
+	if to == nil {
+		if to, err = p.newLink(m); err != nil {
+			return nil, nil, err
+		}
 	}
+	to.calls++
+	return to.ClientConn, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		to.calls--
+	}, nil
+}
+
+// newLink makes a connection, and closes those to nodes that are gone. The lock is
+// held.
+func (p *Peers) newLink(m metastore.Member) (*link, error) {
+	l := &p.links
 	live := map[string]bool{m.Address: true}
 	for _, other := range p.options.Members() {
 		live[other.Address] = true
 	}
 	l.keep(live)
-	link, err := grpc.NewClient("passthrough:///"+m.Address,
+	conn, err := grpc.NewClient("passthrough:///"+m.Address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(flightIdle),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: dialWithin / 4, Multiplier: 2, MaxDelay: avoidedFor / 2}, MinConnectTimeout: dialWithin}),
@@ -64,16 +86,18 @@ func (p *Peers) linkTo(m metastore.Member) (*grpc.ClientConn, error) {
 		return nil, err
 	}
 	if l.links == nil {
-		l.links = map[string]*grpc.ClientConn{}
+		l.links = map[string]*link{}
 	}
-	l.links[m.Address] = link
-	return link, nil
+	made := &link{ClientConn: conn}
+	l.links[m.Address] = made
+	return made, nil
 }
 
-// keep closes the connections to all other addresses. The lock is held.
+// keep closes the connections to all other addresses but those that are used: a
+// node that is about to stop sends the rest of its answers. The lock is held.
 func (l *links) keep(addresses map[string]bool) {
 	for address, link := range l.links {
-		if !addresses[address] {
+		if !addresses[address] && link.calls == 0 {
 			delete(l.links, address)
 			_ = link.Close() // nobody is there
 		}
@@ -84,7 +108,10 @@ func (l *links) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
-	l.keep(nil)
+	for _, link := range l.links {
+		_ = link.Close() // what is under way ends with the node
+	}
+	l.links = nil
 }
 
 // Call has m answer a call of Arrow Flight, whose context is ctx, and returns
@@ -95,10 +122,11 @@ func (l *links) close() {
 // The call has to change nothing, since it may be answered twice. ask makes it,
 // and tells whether anything has reached the client.
 func (p *Peers) Call(ctx context.Context, m metastore.Member, ask func(context.Context, flight.FlightServiceClient) (begun bool, err error)) (answered bool, err error) {
-	link, err := p.linkTo(m)
+	link, done, err := p.linkTo(m)
 	if err != nil {
 		return false, nil
 	}
+	defer done()
 	inner, cancel := context.WithCancelCause(metadata.NewOutgoingContext(ctx, p.headers(ctx)))
 	defer cancel(nil)
 	enough := p.watch(inner, cancel, m)

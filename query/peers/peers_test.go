@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/chronik-stream/chronik/metastore"
 )
@@ -267,4 +269,27 @@ func TestEveryNodePrefersTheSameOneAndAMemberThatGoesMovesOnlyItsShare(t *testin
 	}
 	// Who is not listed asks nobody: the others would not know of it.
 	require.Equal(t, "z", of("z", "topic-1"))
+}
+
+func TestAConnectionToANodeThatLeavesStaysForItsCalls(t *testing.T) {
+	members := []metastore.Member{{ID: "b", Address: "127.0.0.1:1"}}
+	p := New(Options{Self: "a", Members: func() []metastore.Member { return members }})
+	defer p.Close()
+	leaving, done, err := p.linkTo(members[0])
+	require.NoError(t, err)
+	meet := func(address string) *grpc.ClientConn {
+		members = []metastore.Member{{ID: "c", Address: address}}
+		link, done, err := p.linkTo(members[0])
+		require.NoError(t, err)
+		done()
+		return link
+	}
+	meet("127.0.0.1:2")
+	require.NotEqual(t, connectivity.Shutdown, leaving.GetState(), "an answer is on its way")
+	done()
+	last := meet("127.0.0.1:3")
+	require.Equal(t, connectivity.Shutdown, leaving.GetState())
+	require.Len(t, p.links.links, 1)
+	p.Close()
+	require.Equal(t, connectivity.Shutdown, last.GetState())
 }
