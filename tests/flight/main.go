@@ -2,6 +2,9 @@
 // package, against the built binary: ADBC's drivers for Python and Go,
 // pyarrow.flight, and the JDBC driver.
 //
+// types.tsv has a value of each type, as an expression, and what it is to Python,
+// Go and JDBC: its type and, behind "=", the value.
+//
 // It starts `chronik dev`, produces the records of one topic, and runs the
 // drivers, a folder each with a script `prepare` that fetches what it pins into
 // $FLIGHT_DIR, once for its pins, and a script `run` that writes one line of JSON
@@ -31,9 +34,9 @@ type driver struct {
 }
 
 var drivers = []driver{
-	{"java", []string{"java", "javac", "mvn"}, map[string]int{"jdbc": 11}},
-	{"python", []string{"python3"}, map[string]int{"adbc-python": 14, "pyarrow.flight": 10}},
-	{"go", []string{"go"}, map[string]int{"adbc-go": 9}},
+	{"java", []string{"java", "javac", "mvn"}, map[string]int{"jdbc": 12}},
+	{"python", []string{"python3"}, map[string]int{"adbc-python": 15, "pyarrow.flight": 11}},
+	{"go", []string{"go"}, map[string]int{"adbc-go": 10}},
 }
 
 type options struct {

@@ -34,7 +34,7 @@ func main() {
 		name string
 		do   func(context.Context) (string, error)
 	}{
-		{"every row and type", c.whole}, {"parameters", c.parameters}, {"catalog", c.catalog},
+		{"every row and type", c.whole}, {"values of every type", c.types}, {"parameters", c.parameters}, {"catalog", c.catalog},
 		{"server info", c.info}, {"cancel", c.cancel}, {"errors", c.errors}, {"log in", c.logIn}, {"database/sql", c.databaseSQL},
 		{"transactions are refused", c.transactions},
 	} {

@@ -50,6 +50,22 @@ def refused(kind, text, do):
     raise AssertionError("it was not refused")
 
 
+def values_of_types(fetch):
+    """Asks for a value of each type, and for none of each."""
+    with open("../types.tsv", encoding="utf-8") as f:
+        lines = [line.rstrip("\n").split("\t") for line in f]
+    table = fetch(f"SELECT * FROM (SELECT {', '.join(line[0] for line in lines)}) UNION ALL SELECT {', '.join('NULL' for _ in lines)}")
+    same(table.num_rows, 2)
+    wrong = []
+    for (expression, want, *_), column in zip(lines, table.columns, strict=True):
+        # Python's own times end at microseconds.
+        value = column[0].value if column.type == pyarrow.timestamp("ns") else column[0].as_py()
+        if f"{column.type}={value!r}" != want or column[1].as_py() is not None:
+            wrong.append(f"{expression}: {column.type}={value!r}, {column[1]}, not {want}")
+    same(wrong, [])
+    return f"{len(lines)} types"
+
+
 def adbc_checks():
     def connect(**options):
         return adbc_driver_flightsql.dbapi.connect(URI, db_kwargs=options, autocommit=True)
@@ -70,6 +86,11 @@ def adbc_checks():
         same(str(table.schema.field("amount").type), "double")
         same(str(table.schema.field("_headers").type), "map<string, binary>")
         return f"{table.num_rows} rows, {table.num_columns} columns"
+
+    def fetched(query):
+        with connect() as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetch_arrow_table()
 
     def parameters():
         same(rows("SELECT count(*) FROM orders WHERE id >= ? AND city = ?", (ROWS // 2, "Rome")),
@@ -141,6 +162,7 @@ def adbc_checks():
 
     return {
         "every row and type": whole,
+        "values of every type": lambda: values_of_types(fetched),
         "no rows": lambda: same(rows("SELECT * FROM orders WHERE id < 0"), []) and "",
         "parameters": parameters,
         "prepared": prepared,
@@ -231,6 +253,7 @@ def pyarrow_checks():
 
     return {
         "every row, with coverage": whole,
+        "values of every type": lambda: values_of_types(lambda query: client.do_get(ticket(query)).read_all()),
         "described before it runs": described,
         "headers and deadlines": options,
         "log in": log_in,

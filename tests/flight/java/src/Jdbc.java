@@ -1,5 +1,8 @@
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.sql.Connection;
 import java.sql.DatabaseMetaData;
 import java.sql.DriverManager;
@@ -29,6 +32,7 @@ public final class Jdbc {
       version = c.getMetaData().getDriverVersion();
     }
     check("every row and type", Jdbc::whole);
+    check("values of every type", Jdbc::types);
     check("parameters", Jdbc::parameters);
     check("catalog", Jdbc::catalog);
     check("metadata", Jdbc::metadata);
@@ -83,6 +87,42 @@ public final class Jdbc {
       same(r.getMetaData().getColumnType(r.findColumn("amount")), Types.DOUBLE);
       return rows + " rows, " + r.getMetaData().getColumnCount() + " columns";
     }
+  }
+
+  /** Asks for a value of each type, and for none of each. */
+  private static String types() throws Exception {
+    List<String[]> lines = Files.readAllLines(Path.of("../types.tsv"), StandardCharsets.UTF_8).stream().map(line -> line.split("\t")).toList();
+    String values = String.join(", ", lines.stream().map(line -> line[0]).toList());
+    String nulls = String.join(", ", lines.stream().map(line -> "NULL").toList());
+    List<String> wrong = new ArrayList<>();
+    try (Connection c = connect(); Statement s = c.createStatement();
+        ResultSet r = s.executeQuery("SELECT * FROM (SELECT " + values + ") UNION ALL SELECT " + nulls)) {
+      same(r.next(), true);
+      for (int i = 0; i < lines.size(); i++) {
+        String got = r.getMetaData().getColumnTypeName(i + 1) + "=" + shown(r, i + 1);
+        if (!got.equals(lines.get(i)[3])) {
+          wrong.add(lines.get(i)[0] + ": " + got + ", not " + lines.get(i)[3]);
+        }
+      }
+      same(r.next(), true);
+      for (int i = 0; i < lines.size(); i++) {
+        if (r.getString(i + 1) != null || !r.wasNull()) {
+          wrong.add("the null of " + lines.get(i)[0]);
+        }
+      }
+      same(r.next(), false);
+    }
+    same(wrong, List.of());
+    return lines.size() + " types";
+  }
+
+  /** What getObject answers, or getTimestamp where the driver has none. */
+  private static String shown(ResultSet r, int column) throws SQLException {
+    if (r.getMetaData().getColumnType(column) == Types.TIMESTAMP_WITH_TIMEZONE) {
+      return r.getTimestamp(column).toInstant().toString();
+    }
+    Object value = r.getObject(column);
+    return value instanceof byte[] bytes ? java.util.HexFormat.of().formatHex(bytes) : value.toString();
   }
 
   private static String parameters() throws SQLException {
