@@ -41,6 +41,7 @@ func TestBinaryIsTextWhereTextIsMeant(t *testing.T) {
 		`key::BLOB`:                            `[["café"],[{"$binary":"//4="}],["7"]]`,
 		`key[4]`:                               `[["é"],[null],[""]]`,
 		`coalesce(key, 'none') || '!'`:         `[["café!"],["none!"],["7!"]]`,
+		`coalesce(key, headers['h']) || '!'`:   `[["café!"],[null],["7!"]]`,
 		`headers['h'] || key`:                  `[["Æcafé"],[null],["Æ7"]]`,
 		`regexp_matches(value, 'Å')`:           `[[true],[null],[null]]`,
 		`value -> 'city'`:                      `[["\"Århus\""],[null],[null]]`,
@@ -76,4 +77,12 @@ func TestBinaryIsTextWhereTextIsMeant(t *testing.T) {
 		require.NoError(t, err, query)
 		require.Equal(t, want, got.json, query)
 	}
+}
+
+func TestWhatIsNoUTF8IsNullInExpressionsThatShareIt(t *testing.T) {
+	e, file := open(t, Options{}), binaryTable(t)
+	got, err := ask(t, e, file, `SELECT json_extract_string(value, '$.city'), value ->> 'tags', json_extract_int(value, '$.n.x'), json_extract_float(value, '$.n.x')
+		FROM orders ORDER BY offset`, 10)
+	require.NoError(t, err)
+	require.JSONEq(t, `[["Århus","[\"a\",\"b\"]",1,1],[null,null,null,null],[null,null,null,null]]`, got.json)
 }

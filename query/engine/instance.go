@@ -83,7 +83,9 @@ const wholeNumber = `^-?\d+(\.0*)?$`
 
 // macros are Chronik's functions. Typed macros cost half of what Go functions
 // do, and the built-in json_extract_string answers NULL for binary without a
-// word. There is no overload for JSON: it would make binary ambiguous.
+// word. There is no overload for JSON: it would make binary ambiguous. decode has a
+// try of its own: DuckDB takes what several expressions share out of them, and so
+// out of the try around it.
 var macros = []string{
 	jsonMacro("json_extract_string", "VARCHAR", "BIGINT"), jsonMacro("json_extract", "VARCHAR", "BIGINT"),
 	jsonMacro("json_extract_path", "VARCHAR"), jsonMacro("json_extract_path_text", "VARCHAR"),
@@ -92,12 +94,12 @@ var macros = []string{
 	jsonMacro("json_exists", "VARCHAR"), jsonMacro("json_value", "VARCHAR"), jsonMacro("json_contains", "VARCHAR"),
 	// What is no whole number is null: a cast would round.
 	`CREATE MACRO json_extract_int(v BLOB, p VARCHAR) AS
-			TRY_CAST(regexp_extract(try(system.main.json_extract_string(decode(v), p)), '` + wholeNumber + `') AS BIGINT),
+			TRY_CAST(regexp_extract(try(system.main.json_extract_string(try(decode(v)), p)), '` + wholeNumber + `') AS BIGINT),
 		(v VARCHAR, p VARCHAR) AS TRY_CAST(regexp_extract(try(system.main.json_extract_string(v, p)), '` + wholeNumber + `') AS BIGINT)`,
-	`CREATE MACRO json_extract_float(v BLOB, p VARCHAR) AS TRY_CAST(try(system.main.json_extract_string(decode(v), p)) AS DOUBLE),
+	`CREATE MACRO json_extract_float(v BLOB, p VARCHAR) AS TRY_CAST(try(system.main.json_extract_string(try(decode(v)), p)) AS DOUBLE),
 		(v VARCHAR, p VARCHAR) AS TRY_CAST(try(system.main.json_extract_string(v, p)) AS DOUBLE)`,
 	`CREATE MACRO decode_utf8(v BLOB) AS try(decode(v))`,
-	`CREATE MACRO decode_base64(v BLOB) AS try(from_base64(decode(v))), (v VARCHAR) AS try(from_base64(v))`,
+	`CREATE MACRO decode_base64(v BLOB) AS try(from_base64(try(decode(v)))), (v VARCHAR) AS try(from_base64(v))`,
 	// Lower is nearer, whatever the metric. Lists and arrays of any numbers.
 	`CREATE MACRO vector_distance(a, b, metric) AS CASE lower(metric)
 		WHEN 'cosine' THEN list_cosine_distance(a::DOUBLE[], b::DOUBLE[])
@@ -131,7 +133,7 @@ func jsonMacro(name string, second ...string) string {
 			parameter, argument = ", p "+t, ", p"
 		}
 		overloads = append(overloads,
-			fmt.Sprintf("(v BLOB%s) AS try(system.main.%s(decode(v)%s))", parameter, name, argument),
+			fmt.Sprintf("(v BLOB%s) AS try(system.main.%s(try(decode(v))%s))", parameter, name, argument),
 			fmt.Sprintf("(v VARCHAR%s) AS try(system.main.%s(v%s))", parameter, name, argument))
 	}
 	return "CREATE MACRO " + name + strings.Join(overloads, ", ")

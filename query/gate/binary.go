@@ -62,7 +62,7 @@ func first(l []any) any {
 // textOf decodes binary, of an aggregate what goes into it: decode_utf8 takes no
 // aggregates.
 func textOf(e object, s *scope) object {
-	if kind := text(e, "type"); kind == "OPERATOR_COALESCE" || kind == "OPERATOR_NULLIF" {
+	if kind := text(e, "type"); (kind == "OPERATOR_COALESCE" || kind == "OPERATOR_NULLIF") && !allBinary(e, s) {
 		for i, c := range list(e, "children") {
 			if argument, _ := c.(object); isBinary(argument, s) {
 				list(e, "children")[i] = textOf(argument, s)
@@ -76,6 +76,15 @@ func textOf(e object, s *scope) object {
 		return e
 	}
 	return decoded(e)
+}
+
+// allBinary reports whether all arguments are binary: then the one that is not
+// null is decoded, and no other takes its place when it is no UTF-8.
+func allBinary(e object, s *scope) bool {
+	return !slices.ContainsFunc(list(e, "children"), func(c any) bool {
+		argument, _ := c.(object)
+		return !isBinary(argument, s)
+	})
 }
 
 // decoded is a call of decode_utf8.

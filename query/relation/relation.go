@@ -144,8 +144,10 @@ func convert(have, want columnar.Column) string {
 	case have.Type == want.Type:
 		return identifier(have.Name)
 	case want.Type == columnar.Text:
-		// The column is null where the JSON has no scalar in that field.
-		return fmt.Sprintf("CASE WHEN %s IS NOT NULL THEN try(system.main.json_extract_string(decode(_value), %s)) END",
+		// The column is null where the JSON has no scalar in that field. decode has a try
+		// of its own, as DuckDB computes once what several expressions share, outside
+		// of the try that is around it in one of them.
+		return fmt.Sprintf("CASE WHEN %s IS NOT NULL THEN try(system.main.json_extract_string(try(decode(_value)), %s)) END",
 			identifier(have.Name), literal(pointer(field(have))))
 	}
 	return "CAST(" + identifier(have.Name) + " AS " + typeName(want.Type) + ")"

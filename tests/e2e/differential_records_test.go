@@ -90,7 +90,13 @@ func randomRecords(r *rand.Rand, n, partitions int, secondHalf bool) []randomRec
 			// Three days, out of order: late records of old days.
 			timestamp: begin.Add(time.Duration(i)*17*time.Second + time.Duration(r.IntN(7_200_000))*time.Millisecond),
 		}
-		if r.IntN(10) > 0 {
+		switch r.IntN(30) {
+		case 0, 1, 2:
+		case 3:
+			rec.key = fmt.Appendf(nil, "Köln%d", r.IntN(9))
+		case 4:
+			rec.key = []byte{0xff, 'k', byte(r.IntN(9))} // no text
+		default:
 			rec.key = fmt.Appendf(nil, "k%d", r.IntN(n/4+1))
 		}
 		// DuckDB's own maps have no key twice.
@@ -103,6 +109,8 @@ func randomRecords(r *rand.Rand, n, partitions int, secondHalf bool) []randomRec
 			rec.value = []byte("plain text, no JSON " + fmt.Sprint(i))
 		case 2:
 			rec.value = []byte{}
+		case 3:
+			rec.value = []byte{'{', 0xc3, byte(i)}
 		default:
 			rec.fields = randomFields(r, cities, secondHalf, i)
 			rec.value = encodeFields(rec.fields, r)
@@ -133,14 +141,22 @@ func randomFields(r *rand.Rand, cities []string, secondHalf bool, i int) map[str
 	} else {
 		maybe("code", number(r.IntN(30)))
 	}
+	maybe("json_key", number(r.IntN(20))) // of the field "key"
 	if secondHalf {
 		maybe("late", number(r.IntN(50)))
 		maybe("grows", number(strconv.FormatFloat(float64(r.IntN(50))+0.5, 'f', -1, 64))) // int64 before: double
 		maybe("turns", text(fmt.Sprintf("v%d", r.IntN(9))))                               // int64 before: text
+		maybe("flag", number(r.IntN(3)))                                                  // bool before: text
+		maybe("size", text("huge"))                                                       // double before: text, as the JSON has it
+		maybe("when", text("today"))                                                      // timestamp before: text
 	} else {
 		maybe("early", text(fmt.Sprintf("e%d", r.IntN(50))))
 		maybe("grows", number(r.IntN(50)))
 		maybe("turns", number(r.IntN(9)))
+		maybe("flag", number(r.IntN(2) == 0))
+		maybe("size", number(fmt.Sprintf("%d.5", r.IntN(20))))
+		zone := time.FixedZone("", 3600*(r.IntN(4)-1))
+		maybe("when", text(time.Date(2026, 2, 1, r.IntN(48), 0, 0, 0, zone).Format(time.RFC3339)))
 	}
 	return f
 }
@@ -156,7 +172,7 @@ func encodeFields(fields map[string]field, r *rand.Rand) []byte {
 	var b strings.Builder
 	b.WriteString("{")
 	for _, name := range names {
-		fmt.Fprintf(&b, "%q:%s,", name, fields[name].literal)
+		fmt.Fprintf(&b, "%q:%s,", strings.TrimPrefix(name, "json_"), fields[name].literal)
 	}
 	fmt.Fprintf(&b, `"deep":{"x":"d%d","y":[1,2,%d]},"none":null}`, r.IntN(20), r.IntN(20))
 	return []byte(b.String())

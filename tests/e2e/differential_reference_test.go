@@ -21,6 +21,8 @@ import (
 type reference struct {
 	t  *testing.T
 	db *sql.DB
+
+	refused int // queries that both refused
 }
 
 func newReference(t *testing.T) *reference {
@@ -31,10 +33,16 @@ func newReference(t *testing.T) *reference {
 	}
 	db.SetMaxOpenConns(1)
 	t.Cleanup(func() { db.Close() })
-	ref := &reference{t, db}
+	ref := &reference{t: t, db: db}
 	ref.must("SET TimeZone = 'UTC'")
-	ref.must(`CREATE MACRO json_extract_string(v BLOB, p VARCHAR) AS try(system.main.json_extract_string(decode(v), p)),
-		(v VARCHAR, p VARCHAR) AS try(system.main.json_extract_string(v, p))`)
+	for _, f := range []string{"json_extract", "json_extract_string", "json_type", "json_array_length", "json_exists", "json_contains"} {
+		ref.must(fmt.Sprintf(`CREATE MACRO %[1]s(v BLOB, p VARCHAR) AS try(system.main.%[1]s(try(decode(v)), p)),
+			(v VARCHAR, p VARCHAR) AS try(system.main.%[1]s(v, p))`, f))
+	}
+	ref.must(`CREATE MACRO json_valid(v BLOB) AS system.main.json_valid(try(decode(v)))`)
+	ref.must(`CREATE MACRO json_extract_float(v BLOB, p VARCHAR) AS TRY_CAST(json_extract_string(v, p) AS DOUBLE)`)
+	ref.must(`CREATE MACRO json_extract_int(v BLOB, p VARCHAR) AS
+		CASE WHEN TRY_CAST(json_extract_string(v, p) AS DECIMAL(38, 9)) % 1 = 0 THEN TRY_CAST(json_extract_string(v, p) AS BIGINT) END`)
 	ref.must(`CREATE MACRO decode_utf8(v BLOB) AS try(decode(v))`)
 	return ref
 }

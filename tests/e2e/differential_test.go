@@ -54,10 +54,7 @@ func TestChronikAnswersAsDuckDBAlone(t *testing.T) {
 	newer := produced("mixed", late)
 	hot := append(produced("hot", early), produced("hot", late)...)
 
-	for _, table := range []struct {
-		name, topic      string
-		records, typedBy []randomRecord
-	}{
+	tables := []differentialTable{
 		{"cold", "cold", cold, cold},
 		{"cold_cold", "cold", cold, cold},
 		{"mixed", "mixed", slices.Concat(mixed, newer), slices.Concat(mixed, newer)},
@@ -65,25 +62,57 @@ func TestChronikAnswersAsDuckDBAlone(t *testing.T) {
 		{"mixed_hot", "mixed", newer, slices.Concat(mixed, newer)},
 		{"hot", "hot", hot, hot},
 		{"hot_hot", "hot", hot, hot},
-	} {
+	}
+	// Beside the rest of its topic the cold part has the topic's columns.
+	beside := differentialTable{"mixed_cold_beside", "mixed", mixed, slices.Concat(mixed, newer)}
+	for _, table := range append(tables, beside) {
+		ref.load(table.name, table.topic, table.records, table.typedBy)
+	}
+	for _, table := range tables {
 		t.Run(table.name, func(t *testing.T) {
-			ref.load(table.name, table.topic, table.records, table.typedBy)
-			_, types := columnsOf(table.typedBy)
-			asked := slices.Clone(writtenQueries)
-			for range *differentialQueries {
-				asked = append(asked, randomQuery(r, types))
-			}
-			differ := 0
-			for _, q := range asked {
-				if difference := compare(c, ref, r, table.name, q); difference != "" {
+			ref.refused = 0
+			asked, differ := len(writtenQueries)+*differentialQueries, 0
+			for i := range asked {
+				pair := pairOf(table, tables[r.IntN(len(tables))], beside)
+				var q query
+				if i < len(writtenQueries) {
+					q = writtenQueries[i]
+				} else {
+					_, types := columnsOf(pair[0].typedBy)
+					_, otherTypes := columnsOf(pair[1].typedBy)
+					q = randomQuery(r, types, otherTypes)
+				}
+				if !strings.Contains(q.text, "{u}") {
+					pair[0] = table
+				}
+				if difference := compare(c, ref, r, pair, q); difference != "" {
 					t.Error(difference)
 					if differ++; differ == 5 {
 						t.Fatal("and so on")
 					}
 				}
 			}
+			t.Logf("%d queries, %d of them refused by both", asked, ref.refused)
 		})
 	}
+}
+
+// differentialTable is a table, and a query's {t} or {u}.
+type differentialTable struct {
+	name, topic      string
+	records, typedBy []randomRecord
+}
+
+// pairOf are two tables that a query may read, as DuckDB has them.
+func pairOf(a, b, beside differentialTable) [2]differentialTable {
+	switch {
+	case a.topic != beside.topic || b.topic != beside.topic || a.name == b.name:
+	case a.name+"_beside" == beside.name:
+		a = beside
+	case b.name+"_beside" == beside.name:
+		b = beside
+	}
+	return [2]differentialTable{a, b}
 }
 
 // produceRandom produces records in order and notes their offsets.
@@ -127,20 +156,24 @@ func (c *chronik) awaitCold(topic string, records int) {
 }
 
 // compare asks both and says how the answers differ, "" when they do not.
-func compare(c *chronik, ref *reference, r *rand.Rand, table string, q query) string {
-	ours, theirs := q.text, q.text
+func compare(c *chronik, ref *reference, r *rand.Rand, pair [2]differentialTable, q query) string {
+	ours, theirs := spelled(q.text)
 	for _, short := range []string{"offset", "partition", "timestamp", "key", "value", "headers"} {
 		theirs = strings.ReplaceAll(theirs, "{"+short+"}", "_"+short)
 		for strings.Contains(ours, "{"+short+"}") {
 			ours = strings.Replace(ours, "{"+short+"}", []string{"_", ""}[r.IntN(2)]+short, 1)
 		}
 	}
-	ours, theirs = strings.ReplaceAll(ours, "{t}", table), strings.ReplaceAll(theirs, "{t}", table)
+	for i, short := range []string{"{t}", "{u}"} {
+		theirs = strings.ReplaceAll(theirs, short, pair[i].name)
+		ours = strings.ReplaceAll(ours, short, strings.TrimSuffix(pair[i].name, "_beside"))
+	}
 	want, wantErr := ref.ask(theirs)
-	got, gotErr := c.askCanonical(ours)
+	got, gotErr := c.askCanonical(ours, q.parameters)
 	var refused *refusedError
 	switch {
 	case wantErr != nil && errors.As(gotErr, &refused) && refused.status == 400:
+		ref.refused++
 		return ""
 	case wantErr != nil || gotErr != nil:
 		return fmt.Sprintf("%s\n  Chronik: %d rows, %v\n  DuckDB:  %d rows, %v", ours, len(got), gotErr, len(want), wantErr)
@@ -172,8 +205,8 @@ type refusedError struct {
 
 func (e *refusedError) Error() string { return fmt.Sprintf("%d %s", e.status, e.body) }
 
-func (c *chronik) askCanonical(query string) ([]string, error) {
-	status, body := c.post("/_sql", map[string]any{"query": query, "limit": 1_000_000})
+func (c *chronik) askCanonical(query string, parameters []any) ([]string, error) {
+	status, body := c.post("/_sql", map[string]any{"query": query, "parameters": parameters, "limit": 1_000_000})
 	if status != 200 {
 		return nil, &refusedError{status, body}
 	}
