@@ -102,6 +102,14 @@ func (r *Rows) execute(parameters []any) error {
 	if err := bindParameters(r.prepared, parameters); err != nil {
 		return err
 	}
+	if err := r.start(); err != nil {
+		return err
+	}
+	return r.describe()
+}
+
+// start runs the prepared query until its first rows are there.
+func (r *Rows) start() error {
 	var pending bindings.PendingResult
 	defer bindings.DestroyPending(&pending)
 	if bindings.PendingPreparedStreaming(r.prepared, &pending) == bindings.StateError {
@@ -113,7 +121,7 @@ func (r *Rows) execute(parameters []any) error {
 	if bindings.ExecutePending(pending, &r.result) == bindings.StateError {
 		return failed(bindings.ResultError(&r.result))
 	}
-	return r.describe()
+	return nil
 }
 
 // describe reads the answer's columns.
@@ -249,7 +257,7 @@ func (r *Rows) chunk() (arrow.RecordBatch, error) {
 		fetched := bindings.FetchChunk(r.result)
 		if fetched.Ptr == nil {
 			if message := bindings.ResultError(&r.result); message != "" {
-				return nil, failed(message)
+				return nil, r.reason(failed(message))
 			}
 			r.finished = true
 			return nil, io.EOF
