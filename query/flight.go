@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	arrowflight "github.com/apache/arrow-go/v18/arrow/flight"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/chronik-stream/chronik/internal/columnar"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/internal/version"
 	"github.com/chronik-stream/chronik/query/auth"
@@ -163,8 +165,8 @@ func (n *Node) describeQuery(ctx context.Context, s statement) (d *engine.Descri
 	return n.engine.Describe(ctx, q)
 }
 
-// Limits on listing tables with their columns: so many are asked at once, and
-// beyond so many the columns are those of their files alone.
+// Limits on listing tables with their columns: so many are looked at at once, and
+// beyond so many no tail is read.
 const (
 	listedAtOnce = 8
 	listedTails  = 64
@@ -194,7 +196,7 @@ func (b flightBackend) Tables(ctx context.Context, _ auth.Principal, match func(
 	group.SetLimit(listedAtOnce)
 	for i, topic := range topics {
 		group.Go(func() error {
-			bound, err := b.node.describe(inner, topic, kind)
+			schema, err := b.node.listedSchema(inner, topic, kind)
 			if err != nil {
 				if _, there := b.node.config.Catalog.Topic(topic); !there {
 					mu.Lock()
@@ -204,8 +206,7 @@ func (b flightBackend) Tables(ctx context.Context, _ auth.Principal, match func(
 				}
 				return failureOf(err)
 			}
-			defer bound.Release()
-			out[i].Schema = tableSchema(bound)
+			out[i].Schema = schema
 			return nil
 		})
 	}
@@ -221,10 +222,35 @@ func (b flightBackend) Tables(ctx context.Context, _ auth.Principal, match func(
 	return there, nil
 }
 
+// listedSchema is a table's columns as listings have them: those of its files,
+// from metadata alone. A tail has a say as well where it is read anyway, or where
+// there is no file yet: tools list all tables, and look at few.
+func (n *Node) listedSchema(ctx context.Context, topic string, kind gate.Kind) (*arrow.Schema, error) {
+	t, settings, err := n.table(topic)
+	if err != nil {
+		return nil, err
+	}
+	states, err := n.states(ctx, t, nil)
+	files := described(states)
+	if err == nil && len(files) > 0 && (kind == gate.Cold || !slices.Contains(n.tails.Active(), t.ID)) {
+		fixed, err := fixedColumns(settings.JSONSchema)
+		if err != nil {
+			return nil, err
+		}
+		return tableSchema(relation.Columns(append(files, relation.File{Columns: fixed}))), nil
+	}
+	bound, err := n.describe(ctx, topic, kind) // which bears with manifests that move
+	if err != nil {
+		return nil, err
+	}
+	defer bound.Release()
+	return tableSchema(bound.columns), nil
+}
+
 // tableSchema is a table's columns in Arrow's terms.
-func tableSchema(b *bound) *arrow.Schema {
+func tableSchema(columns []columnar.Column) *arrow.Schema {
 	var fields []arrow.Field
-	for _, d := range relation.Describe(b.columns) {
+	for _, d := range relation.Describe(columns) {
 		fields = append(fields, arrow.Field{Name: d.Name, Type: d.Type, Nullable: d.Nullable})
 	}
 	return arrow.NewSchema(fields, nil)

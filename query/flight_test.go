@@ -183,6 +183,42 @@ func TestFlightListsTablesWithTheColumnsOfTheirTails(t *testing.T) {
 	}
 }
 
+// listed are the columns of orders in a listing.
+func (c *cluster) listed(client *flightsql.Client) string {
+	c.t.Helper()
+	info, err := client.GetTables(c.t.Context(), &flightsql.GetTablesOpts{IncludeSchema: true})
+	require.NoError(c.t, err)
+	r, err := client.DoGet(c.t.Context(), info.Endpoint[0].Ticket)
+	require.NoError(c.t, err)
+	defer r.Release()
+	require.True(c.t, r.Next())
+	schema, err := arrowflight.DeserializeSchema(r.RecordBatch().Column(4).(*array.Binary).Value(0), memory.DefaultAllocator)
+	require.NoError(c.t, err)
+	var names []string
+	for _, f := range schema.Fields() {
+		if !strings.HasPrefix(f.Name, "_") {
+			names = append(names, f.Name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+func TestFlightListsTablesWithFilesWithoutReadingTheirTails(t *testing.T) {
+	c := newCluster(t, 2)
+	client := c.flight()
+	c.broker.Produce(t, 0, 0, `{"city":"Oslo"}`)
+	c.compact(0, 1)
+	c.broker.Produce(t, 0, 1, `{"city":"Rome","n":1}`)
+	c.broker.Produce(t, 1, 0, `{"city":"Bern"}`)
+	require.Equal(t, "city", c.listed(client))
+	require.Empty(t, c.node.tails.Active())
+
+	// Who asks for the table has its tail read, and listings know the rest.
+	require.Equal(t, 3, c.ask("SELECT * FROM orders").RowCount)
+	require.NotEmpty(t, c.node.tails.Active())
+	require.Equal(t, "city n", c.listed(client))
+}
+
 func TestAFlightThatIsLeftEndsItsQuery(t *testing.T) {
 	c := newCluster(t, 1, func(config *Config) { config.ConcurrentMax = 1 })
 	client := c.flight()
