@@ -161,8 +161,21 @@ func (c *Compactor) iceberg(ctx context.Context, id topic.ID, p *published) {
 		c.log.Info("the Iceberg table is left to another try", "topic", t.src.Topic.Name, "err", err)
 	default:
 		p.again(now, c.config)
+		c.reportUnreadable(working, err)
 		c.metrics.icebergCommits.WithLabelValues("failed").Inc()
 		c.log.Error("the Iceberg table could not be committed and is tried again", "topic", t.src.Topic.Name, "pause", p.pause, "err", err)
+	}
+}
+
+// reportUnreadable has a file made again that a table could not be made for. The
+// partition's compactor looks for itself whether it is damaged.
+func (c *Compactor) reportUnreadable(ctx context.Context, err error) {
+	var file *iceberg.FileError
+	if !errors.As(err, &file) {
+		return
+	}
+	if err := c.store.ReportDamage(ctx, file.Object, file.Error()); err != nil {
+		c.log.Warn("a damaged file could not be reported", "object", file.Object, "err", err)
 	}
 }
 

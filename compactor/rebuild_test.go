@@ -335,6 +335,42 @@ func TestTablesOfIcebergFollowARebuild(t *testing.T) {
 	require.Equal(t, "1", last["added-data-files"])
 }
 
+func TestAMaskThatATableCannotReadIsMadeUpFor(t *testing.T) {
+	for what, damage := range damages {
+		if what == "longer" {
+			continue // of what is behind the size nothing is read
+		}
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			k := newKeyed(w, 3, dirty)
+			c := w.start(w.quickClean(), w.store, w.bucket)
+			var section manifest.Section
+			for range 50 {
+				k.write(5, 40)
+				w.settle(c)
+				if section, _ = w.section(k.p); len(section.Masks) > 1 {
+					break
+				}
+			}
+			require.Greater(t, len(section.Masks), 1)
+			damage(w, section.Masks[0].Object)
+			require.NoError(t, w.update("keyed-3", "columnar.iceberg", "true"))
+			c.config.IcebergLocation = "s3://b"
+			var known published
+			for range 2 { // the first makes it
+				c.iceberg(t.Context(), k.p.Topic, &known)
+			}
+			reports := w.reports()
+			require.Len(t, reports, 1)
+			require.Equal(t, section.Masks[0].Object, reports[0].Object)
+			w.settle(c)
+			require.Empty(t, w.reports())
+			w.publish(c, k.p.Topic, &known)
+			k.sameInTable()
+		})
+	}
+}
+
 // TestKilledAtAnyStepOfARebuild kills the compactor at each call to the bucket
 // and the metadata while files of all sorts are made again.
 func TestKilledAtAnyStepOfARebuild(t *testing.T) {

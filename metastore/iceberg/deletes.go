@@ -3,6 +3,7 @@ package iceberg
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -89,8 +90,30 @@ func (c *commit) positions(ctx context.Context, f *file) ([]int64, error) {
 	return positions, nil
 }
 
-// offsets reads the column _offset of a file, and no other.
+// FileError is about a file of the table that cannot be read as what it should be:
+// it is damaged or missing.
+type FileError struct {
+	Object string
+	Err    error
+}
+
+// Error implements error.
+func (e *FileError) Error() string { return e.Err.Error() }
+
+// Unwrap gives errors.Is and errors.As what was wrong.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// offsets reads the column _offset of a file, and no other. Of a file that cannot
+// be read although the bucket answers the error is a *FileError.
 func (c *commit) offsets(ctx context.Context, object string, size int64) ([]int64, error) {
+	all, err := c.readOffsets(ctx, object, size)
+	if err == nil || ctx.Err() != nil || errors.Is(err, objstore.ErrUnavailable) {
+		return all, err
+	}
+	return nil, &FileError{object, err}
+}
+
+func (c *commit) readOffsets(ctx context.Context, object string, size int64) ([]int64, error) {
 	r, err := pfile.NewParquetReader(&objectReader{ctx: ctx, bucket: c.Bucket, name: object, size: size})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", object, err)
