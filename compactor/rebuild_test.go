@@ -3,6 +3,7 @@ package compactor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -336,10 +337,14 @@ func TestTablesOfIcebergFollowARebuild(t *testing.T) {
 }
 
 func TestAMaskThatATableCannotReadIsMadeUpFor(t *testing.T) {
-	for what, damage := range damages {
-		if what == "longer" {
-			continue // of what is behind the size nothing is read
+	all := maps.Clone(damages)
+	delete(all, "longer") // of what is behind the size nothing is read
+	for part := range 8 {
+		all[fmt.Sprintf("flipped at %d/8", part)] = func(w *world, object string) {
+			w.spoil(object, func(b []byte) []byte { b[len(b)*part/8] ^= 1; return b })
 		}
+	}
+	for what, damage := range all {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t)
 			k := newKeyed(w, 3, dirty)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 
 	"github.com/apache/arrow-go/v18/parquet"
@@ -13,6 +14,8 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/schema"
 	ice "github.com/apache/iceberg-go"
 
+	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/objstore"
 )
 
@@ -66,7 +69,7 @@ func (c *commit) positions(ctx context.Context, f *file) ([]int64, error) {
 			if f.Masked == 0 || mask.First >= f.Next || mask.Next <= f.First {
 				continue
 			}
-			offsets, err := c.offsets(ctx, mask.Object, mask.Size)
+			offsets, err := c.offsets(ctx, mask, c.wholeReader)
 			if err != nil {
 				return nil, err
 			}
@@ -77,7 +80,7 @@ func (c *commit) positions(ctx context.Context, f *file) ([]int64, error) {
 			}
 		}
 	}
-	offsets, err := c.offsets(ctx, f.Object, f.Size)
+	offsets, err := c.offsets(ctx, f.File, c.rangeReader)
 	if err != nil {
 		return nil, err
 	}
@@ -105,16 +108,41 @@ func (e *FileError) Unwrap() error { return e.Err }
 
 // offsets reads the column _offset of a file, and no other. Of a file that cannot
 // be read although the bucket answers the error is a *FileError.
-func (c *commit) offsets(ctx context.Context, object string, size int64) ([]int64, error) {
-	all, err := c.readOffsets(ctx, object, size)
+func (c *commit) offsets(ctx context.Context, f manifest.File, open opener) ([]int64, error) {
+	from, err := open(ctx, f)
+	var all []int64
+	if err == nil {
+		all, err = readOffsets(f.Object, from)
+	}
 	if err == nil || ctx.Err() != nil || errors.Is(err, objstore.ErrUnavailable) {
 		return all, err
 	}
-	return nil, &FileError{object, err}
+	return nil, &FileError{f.Object, err}
 }
 
-func (c *commit) readOffsets(ctx context.Context, object string, size int64) ([]int64, error) {
-	r, err := pfile.NewParquetReader(&objectReader{ctx: ctx, bucket: c.Bucket, name: object, size: size})
+// opener opens a file of the table.
+type opener func(context.Context, manifest.File) (parquet.ReaderAtSeeker, error)
+
+// rangeReader reads what it is asked for.
+func (c *commit) rangeReader(ctx context.Context, f manifest.File) (parquet.ReaderAtSeeker, error) {
+	return &objectReader{ctx: ctx, bucket: c.Bucket, name: f.Object, size: f.Size}, nil
+}
+
+// wholeReader has read all of a file and held it against its checksum. A mask is
+// little else than its offsets.
+func (c *commit) wholeReader(ctx context.Context, f manifest.File) (parquet.ReaderAtSeeker, error) {
+	data, err := c.Bucket.Get(ctx, f.Object, 0, f.Size)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Object, err)
+	}
+	if crc := crc32.Checksum(data, format.Castagnoli); crc != f.CRC {
+		return nil, format.In(f.Object, format.Corrupt(0, "CRC-32C %08x, the manifest says %08x", crc, f.CRC))
+	}
+	return bytes.NewReader(data), nil
+}
+
+func readOffsets(object string, from parquet.ReaderAtSeeker) ([]int64, error) {
+	r, err := pfile.NewParquetReader(from)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", object, err)
 	}
