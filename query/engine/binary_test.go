@@ -81,8 +81,8 @@ func TestBinaryIsTextWhereTextIsMeant(t *testing.T) {
 
 func TestWhatIsNoUTF8IsNullInExpressionsThatShareIt(t *testing.T) {
 	e, file := open(t, Options{}), binaryTable(t)
-	got, err := ask(t, e, file, `SELECT json_extract_string(value, '$.city'), value ->> 'tags', json_extract_int(value, '$.n.x'), json_extract_float(value, '$.n.x')
-		FROM orders ORDER BY offset`, 10)
+	got, err := ask(t, e, file, `SELECT count(*), count(json_extract_string(value, '$.city')), count(json_extract_string(value, '$.tags')),
+		count(value -> 'n'), count(json_extract_int(value, '$.n.x')), count(json_extract_float(value, '$.n.x')), count(json_keys(value)) FROM orders`, 10)
 	require.NoError(t, err)
-	require.JSONEq(t, `[["Århus","[\"a\",\"b\"]",1,1],[null,null,null,null],[null,null,null,null]]`, got.json)
+	require.Equal(t, `[[3,1,1,1,1,1,1]]`, got.json)
 }

@@ -17,7 +17,7 @@ import (
 
 var (
 	differentialSeed    = flag.Uint64("differential.seed", 0, "play this seed of the differential test; 0: a new one")
-	differentialQueries = flag.Int("differential.queries", 40, "random queries for each table of the differential test")
+	differentialQueries = flag.Int("differential.queries", 30, "random queries for each table of the differential test")
 )
 
 // TestChronikAnswersAsDuckDBAlone asks Chronik and DuckDB the same questions
