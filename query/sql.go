@@ -155,7 +155,11 @@ func (n *Node) answer(c *gin.Context, format answer.Format) {
 	c.Header("Content-Length", strconv.Itoa(length(text)))
 	c.Status(http.StatusOK)
 	for _, piece := range text {
-		if _, err := c.Writer.Write(piece); err != nil {
+		// It may go out slowly, but not be held for a client that takes none of it.
+		done := boundSending(c, a.within)
+		_, err := c.Writer.Write(piece)
+		done()
+		if err != nil {
 			return // the client is gone
 		}
 	}

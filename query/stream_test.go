@@ -227,6 +227,32 @@ func TestAClientThatDoesNotReadIsCutOffAtTheTimeout(t *testing.T) {
 	require.Error(t, err)
 }
 
+func TestAnAnswerAsJSONIsNotHeldForAClientThatDoesNotRead(t *testing.T) {
+	c := newCluster(t, 1)
+	connection, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+	require.NoError(t, err)
+	defer connection.Close()
+	body := `{"query":"SELECT repeat('x', 1000) AS x FROM range(40000)","limit":1000000,"timeout_secs":2}`
+	_, err = fmt.Fprintf(connection, "POST /_sql HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	require.NoError(t, err)
+	// The answer is at hand, and then its request is over.
+	c.await(func() bool {
+		families, err := c.metrics.Gather()
+		require.NoError(t, err)
+		for _, f := range families {
+			if f.GetName() == "chronik_query_requests_total" {
+				return true
+			}
+		}
+		return false
+	})
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	require.NoError(t, err)
+	require.Equal(t, 200, response.StatusCode)
+	_, err = io.Copy(io.Discard, response.Body)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+}
+
 func TestFormatsAreRefusedWhereTheyCannotBe(t *testing.T) {
 	c := newCluster(t, 1)
 	for _, r := range []struct {
