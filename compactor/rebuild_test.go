@@ -14,6 +14,7 @@ import (
 
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/parquetfile"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/objstore"
@@ -336,7 +337,7 @@ func TestTablesOfIcebergFollowARebuild(t *testing.T) {
 	require.Equal(t, "1", last["added-data-files"])
 }
 
-func TestAMaskThatATableCannotReadIsMadeUpFor(t *testing.T) {
+func TestWhatATableCannotReadIsMadeAgain(t *testing.T) {
 	all := maps.Clone(damages)
 	delete(all, "longer") // of what is behind the size nothing is read
 	for part := range 8 {
@@ -344,36 +345,62 @@ func TestAMaskThatATableCannotReadIsMadeUpFor(t *testing.T) {
 			w.spoil(object, func(b []byte) []byte { b[len(b)*part/8] ^= 1; return b })
 		}
 	}
-	for what, damage := range all {
-		t.Run(what, func(t *testing.T) {
-			w := newWorld(t)
-			k := newKeyed(w, 3, dirty)
-			c := w.start(w.quickClean(), w.store, w.bucket)
-			var section manifest.Section
-			for range 50 {
-				k.write(5, 40)
-				w.settle(c)
-				if section, _ = w.section(k.p); len(section.Masks) > 1 {
-					break
-				}
-			}
-			require.Greater(t, len(section.Masks), 1)
-			damage(w, section.Masks[0].Object)
-			require.NoError(t, w.update("keyed-3", "columnar.iceberg", "true"))
-			c.config.IcebergLocation = "s3://b"
-			var known published
-			for range 2 { // the first makes it
-				c.iceberg(t.Context(), k.p.Topic, &known)
-			}
-			reports := w.reports()
-			require.Len(t, reports, 1)
-			require.Equal(t, section.Masks[0].Object, reports[0].Object)
+	unreadable := func(t *testing.T, damage func(*world, string), of func(manifest.Section) string) {
+		w := newWorld(t)
+		k := newKeyed(w, 3, dirty)
+		c := w.start(w.quickClean(), w.store, w.bucket)
+		var section manifest.Section
+		for range 50 {
+			k.write(5, 40)
 			w.settle(c)
-			require.Empty(t, w.reports())
-			w.publish(c, k.p.Topic, &known)
-			k.sameInTable()
-		})
+			if section, _ = w.section(k.p); len(section.Masks) > 1 {
+				break
+			}
+		}
+		require.Greater(t, len(section.Masks), 1)
+		hit := of(section)
+		damage(w, hit)
+		require.NoError(t, w.update("keyed-3", "columnar.iceberg", "true"))
+		c.config.IcebergLocation = "s3://b"
+		var known published
+		for range 2 { // the first makes it
+			c.iceberg(t.Context(), k.p.Topic, &known)
+		}
+		reports := w.reports()
+		require.Len(t, reports, 1)
+		require.Equal(t, hit, reports[0].Object)
+		w.settle(c)
+		require.Empty(t, w.reports())
+		w.publish(c, k.p.Topic, &known)
+		k.sameInTable()
 	}
+	mask := func(s manifest.Section) string { return s.Masks[0].Object }
+	for what, damage := range all {
+		t.Run("mask "+what, func(t *testing.T) { unreadable(t, damage, mask) })
+	}
+	file := func(s manifest.Section) string {
+		i := slices.IndexFunc(s.Columnar, func(f manifest.File) bool { return f.Masked > 0 })
+		return s.Columnar[i].Object
+	}
+	for what, damage := range damages {
+		if what == "flipped" {
+			damage = func(w *world, object string) { w.spoil(object, flip(offsetsOf(w, object))) }
+		}
+		if what != "longer" {
+			t.Run("file "+what, func(t *testing.T) { unreadable(t, damage, file) })
+		}
+	}
+}
+
+// offsetsOf is a place in the values of the column _offset.
+func offsetsOf(w *world, object string) int64 {
+	data, err := w.bucket.Get(w.t.Context(), object, 0, -1)
+	require.NoError(w.t, err)
+	footer, ok, err := parquetfile.Parse(data, int64(len(data)))
+	require.NoError(w.t, err)
+	require.True(w.t, ok)
+	r := footer.Chunk(0, slices.IndexFunc(footer.Leaves, func(l parquetfile.Leaf) bool { return l.Path == "_offset" }))
+	return r.End() - 2
 }
 
 // TestKilledAtAnyStepOfARebuild kills the compactor at each call to the bucket

@@ -16,6 +16,7 @@ import (
 
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/parquetfile"
 	"github.com/chronik-stream/chronik/objstore"
 )
 
@@ -80,7 +81,7 @@ func (c *commit) positions(ctx context.Context, f *file) ([]int64, error) {
 			}
 		}
 	}
-	offsets, err := c.offsets(ctx, f.File, c.rangeReader)
+	offsets, err := c.offsets(ctx, f.File, c.columnReader)
 	if err != nil {
 		return nil, err
 	}
@@ -114,18 +115,66 @@ func (c *commit) offsets(ctx context.Context, f manifest.File, open opener) ([]i
 	if err == nil {
 		all, err = readOffsets(f.Object, from)
 	}
+	return all, ofFile(ctx, f.Object, err)
+}
+
+// ofFile makes a *FileError of an error, unless the bucket did not answer.
+func ofFile(ctx context.Context, object string, err error) error {
 	if err == nil || ctx.Err() != nil || errors.Is(err, objstore.ErrUnavailable) {
-		return all, err
+		return err
 	}
-	return nil, &FileError{f.Object, err}
+	return &FileError{object, err}
 }
 
 // opener opens a file of the table.
 type opener func(context.Context, manifest.File) (parquet.ReaderAtSeeker, error)
 
-// rangeReader reads what it is asked for.
-func (c *commit) rangeReader(ctx context.Context, f manifest.File) (parquet.ReaderAtSeeker, error) {
-	return &objectReader{ctx: ctx, bucket: c.Bucket, name: f.Object, size: f.Size}, nil
+const offsetColumn = "_offset"
+
+// columnReader has read the column _offset of a file, and held it against the
+// checksums in the footer. Files of the first version have none there.
+func (c *commit) columnReader(ctx context.Context, f manifest.File) (parquet.ReaderAtSeeker, error) {
+	from := &objectReader{ctx: ctx, bucket: c.Bucket, name: f.Object, size: f.Size}
+	end, err := from.get(max(0, f.Size-footerGuess), min(f.Size, footerGuess))
+	if err != nil {
+		return nil, err
+	}
+	length, err := parquetfile.Length(end, f.Size)
+	if err == nil && length > int64(len(end)) {
+		end, err = from.get(f.Size-length, length)
+	}
+	if err != nil {
+		return nil, format.In(f.Object, err)
+	}
+	footer, ok, err := parquetfile.Parse(end, f.Size)
+	if err != nil {
+		return nil, format.In(f.Object, err)
+	}
+	if !ok {
+		return from, nil
+	}
+	groups, leaves := make([]int, footer.Groups()), make([]bool, len(footer.Leaves))
+	for g := range groups {
+		groups[g] = g
+	}
+	for i, leaf := range footer.Leaves {
+		leaves[i] = leaf.Path == offsetColumn
+	}
+	plan := footer.Assemble(groups, leaves)
+	data := make([]byte, plan.Size)
+	copy(data, plan.Head)
+	copy(data[plan.Size-int64(len(plan.Tail)):], plan.Tail)
+	for _, piece := range plan.Pieces {
+		b, err := from.get(piece.Offset, piece.Length)
+		if err != nil {
+			return nil, err
+		}
+		if crc := crc32.Checksum(b, format.Castagnoli); crc != piece.CRC {
+			return nil, format.In(f.Object, format.Corrupt(piece.Offset, "CRC-32C %08x, the footer says %08x", crc, piece.CRC))
+		}
+		copy(data[piece.At:], b)
+	}
+	return bytes.NewReader(data), nil
 }
 
 // wholeReader has read all of a file and held it against its checksum. A mask is
@@ -237,6 +286,15 @@ type objectReader struct {
 	name   string
 	size   int64
 	at     int64
+}
+
+// get reads so many bytes.
+func (r *objectReader) get(offset, length int64) ([]byte, error) {
+	b := make([]byte, length)
+	if _, err := r.ReadAt(b, offset); err != nil {
+		return nil, fmt.Errorf("read %s at byte %d: %w", r.name, offset, err)
+	}
+	return b, nil
 }
 
 func (r *objectReader) ReadAt(p []byte, offset int64) (int, error) {

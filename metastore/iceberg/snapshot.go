@@ -161,8 +161,13 @@ func (c *commit) dataFile(ctx context.Context, f *file) (ice.DataFile, error) {
 // footerGuess is what is read of a file's end at first.
 const footerGuess = 64 << 10
 
-// footer reads a Parquet file's footer.
+// footer reads a Parquet file's footer. Its errors are those of offsets.
 func (c *commit) footer(ctx context.Context, object string, size int64) (*metadata.FileMetaData, error) {
+	footer, err := c.readFooter(ctx, object, size)
+	return footer, ofFile(ctx, object, err)
+}
+
+func (c *commit) readFooter(ctx context.Context, object string, size int64) (*metadata.FileMetaData, error) {
 	const trailer = 8 // length and magic
 	tail, err := c.Bucket.Get(ctx, object, max(0, size-footerGuess), min(size, footerGuess))
 	if err != nil {
