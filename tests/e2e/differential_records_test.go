@@ -148,7 +148,7 @@ func randomFields(r *rand.Rand, cities []string, secondHalf bool, i int) map[str
 		maybe("turns", text(fmt.Sprintf("v%d", r.IntN(9))))                               // int64 before: text
 		maybe("flag", number(r.IntN(3)))                                                  // bool before: text
 		maybe("size", text("huge"))                                                       // double before: text, as the JSON has it
-		maybe("when", text("today"))                                                      // timestamp before: text
+		maybe("since", text("today"))                                                     // timestamp before: text
 	} else {
 		maybe("early", text(fmt.Sprintf("e%d", r.IntN(50))))
 		maybe("grows", number(r.IntN(50)))
@@ -156,7 +156,7 @@ func randomFields(r *rand.Rand, cities []string, secondHalf bool, i int) map[str
 		maybe("flag", number(r.IntN(2) == 0))
 		maybe("size", number(fmt.Sprintf("%d.5", r.IntN(20))))
 		zone := time.FixedZone("", 3600*(r.IntN(4)-1))
-		maybe("when", text(time.Date(2026, 2, 1, r.IntN(48), 0, 0, 0, zone).Format(time.RFC3339)))
+		maybe("since", text(time.Date(2026, 2, 1, r.IntN(48), 0, 0, 0, zone).Format(time.RFC3339)))
 	}
 	return f
 }

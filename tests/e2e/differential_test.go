@@ -82,7 +82,9 @@ func TestChronikAnswersAsDuckDBAlone(t *testing.T) {
 					_, otherTypes := columnsOf(pair[1].typedBy)
 					q = randomQuery(r, types, otherTypes)
 				}
-				if !strings.Contains(q.text, "{u}") {
+				if alone := !strings.Contains(q.text, "{u}"); alone && i >= len(writtenQueries) && pair[0].name != table.name {
+					continue // made for other columns than the table has alone
+				} else if alone {
 					pair[0] = table
 				}
 				if difference := compare(c, ref, r, pair, q); difference != "" {
@@ -93,6 +95,9 @@ func TestChronikAnswersAsDuckDBAlone(t *testing.T) {
 				}
 			}
 			t.Logf("%d queries, %d of them refused by both", asked, ref.refused)
+			if ref.refused > asked/4 {
+				t.Error("too many of the queries ask nothing")
+			}
 		})
 	}
 }
