@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -112,6 +113,21 @@ func (f *fleet) spread() []int {
 	}
 	slices.Sort(counts)
 	return counts
+}
+
+// reading is what each member reads.
+func (f *fleet) reading() map[string][]int32 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make(map[string][]int32)
+	for name, has := range f.reads {
+		for p, reads := range has {
+			if reads {
+				all[name] = append(all[name], p)
+			}
+		}
+	}
+	return all
 }
 
 func (f *fleet) settle(counts ...int) {
@@ -301,13 +317,20 @@ func TestAFleetOfBothProtocolsComesAndGoes(t *testing.T) {
 			<-time.After(time.Duration(rng.IntN(300)) * time.Millisecond)
 		}
 	}
-	require.Eventually(t, func() bool {
+	settled := func() bool {
 		total := 0
 		for _, count := range f.spread() {
 			total += count
 		}
 		return total == 24 && len(f.spread()) == len(here)
-	}, 60*time.Second, 20*time.Millisecond, "%d members", len(here))
+	}
+	if !assert.Eventually(t, settled, 60*time.Second, 20*time.Millisecond) {
+		var names []string
+		for _, m := range here {
+			names = append(names, m.name)
+		}
+		t.Fatalf("members %v; what each reads: %v; the group: %+v", names, f.reading(), f.describe())
+	}
 	f.hears(records)
 	f.mu.Lock()
 	defer f.mu.Unlock()
