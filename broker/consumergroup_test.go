@@ -79,12 +79,18 @@ func modern() kgo.Opt { return kgo.ServerSideBalancer() }
 func (f *fleet) leave(m *fleetMember) {
 	m.client.CloseAllowingRebalance()
 	<-m.done
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.reads, m.name) // a client that is closed reads nothing, whatever it was told last
 }
 
 func (f *fleet) note(name string, parts []int32, reads bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.changes++
+	if f.reads[name] == nil {
+		return // it has left
+	}
 	for _, p := range parts {
 		for other, has := range f.reads {
 			if reads && other != name && has[p] {
