@@ -133,11 +133,14 @@ func (s *Store) Txn(ctx context.Context, txn kv.Txn) (kv.TxnResult, error) {
 	for i, key := range txn.Read {
 		reads[i] = clientv3.OpGet(key)
 	}
-	resp, err := s.client.Txn(clientv3.WithRequireLeader(ctx)).
-		If(compares(txn.If)...).
-		Then(append(operations(txn.Then), reads...)...).
-		Else(append(operations(txn.Else), reads...)...).
-		Commit()
+	then, otherwise := append(operations(txn.Then), reads...), append(operations(txn.Else), reads...)
+	if len(then)+len(otherwise) == 0 && len(txn.If) > 0 {
+		// etcd takes a transaction without operations for one that any member may
+		// answer by what it has seen so far. One read makes it ask the leader.
+		then = []clientv3.Op{clientv3.OpGet(txn.If[0].Key, clientv3.WithCountOnly())}
+		otherwise = then
+	}
+	resp, err := s.client.Txn(clientv3.WithRequireLeader(ctx)).If(compares(txn.If)...).Then(then...).Else(otherwise...).Commit()
 	if err != nil {
 		return kv.TxnResult{}, writeError(ctx, err)
 	}
