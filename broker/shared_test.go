@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -253,7 +254,14 @@ func TestEverythingIsWrittenAndReadThroughOneAddress(t *testing.T) {
 			t.Errorf("%s was read %d times", what, n)
 		}
 	}
-	if d, err := admin.DescribeGroups(t.Context(), "g"); err != nil || d["g"].Err != nil || len(d["g"].Members) != 2 {
+	// One may have read all before the other came.
+	var d kadm.DescribedGroups
+	var err error
+	both := func() bool {
+		d, err = admin.DescribeGroups(t.Context(), "g")
+		return err == nil && d["g"].Err == nil && len(d["g"].Members) == 2
+	}
+	if !assert.Eventually(t, both, 20*time.Second, 10*time.Millisecond) {
 		t.Errorf("%+v, %v", d, err)
 	}
 }
