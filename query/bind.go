@@ -97,9 +97,12 @@ type partitionCoverage struct {
 	HighWatermark int64 `json:"high_watermark"`
 }
 
-// bindAttempts bounds how often a snapshot is tried when compaction moves files
-// and marks on under it. Each failure means that the catalog has news.
-const bindAttempts = 50
+// newsWait is how long an attempt to bind waits for news of the catalog before the
+// next one, and pauseMax how long at least, where news come without an end.
+const (
+	newsWait = 200 * time.Millisecond
+	pauseMax = 50 * time.Millisecond
+)
 
 // catchUpWait bounds how long the latest waits to know all that is in the
 // metadata store. Without it a topic may be taken for its predecessor of the
@@ -109,11 +112,15 @@ const catchUpWait = time.Second
 // bind takes a snapshot of some parts of one topic. With latest it waits for
 // the brokers until ctx ends, if the hot part is among them. The caller releases
 // what it returns. What arrive found out, if anything, is not asked again.
+//
+// Compaction moves files and marks on under it, and partitions change their
+// owners: it tries until all of what it saw belongs together, or ctx ends.
 func (n *Node) bind(ctx context.Context, name string, parts parts, want freshness, known *presence) (*bound, error) {
 	if !parts.hot {
 		want, known = cold, nil
 	}
 	var missed missed
+	var unsettled error // why the last attempt was not the last
 	for attempt := 1; ; attempt++ {
 		revision := n.config.Catalog.Revision()
 		b, err := n.tryBind(ctx, name, parts, want, known, attempt > 4)
@@ -122,10 +129,21 @@ func (n *Node) bind(ctx context.Context, name string, parts parts, want freshnes
 			return nil, n.reported(ctx, name, err)
 		}
 		moved := errors.Is(err, tail.ErrTrimmed) || errors.Is(err, tail.ErrGone) || errors.Is(err, objstore.ErrNotFound) || errors.Is(err, errStale)
-		if !moved || attempt == bindAttempts || ctx.Err() != nil {
-			return b, err
+		if moved {
+			unsettled = err
 		}
-		n.awaitNews(ctx, revision)
+		switch {
+		case err == nil:
+			return b, nil
+		case ctx.Err() != nil && unsettled != nil:
+			f := failureOf(ctx.Err())
+			f.Message = fmt.Sprintf("topic %s changed whenever the query looked at it: %v; try again", name, unsettled)
+			f.Details["topic"] = name
+			return nil, f
+		case !moved:
+			return nil, err
+		}
+		n.awaitNews(ctx, revision, min(time.Duration(attempt)*time.Millisecond, pauseMax))
 	}
 }
 
@@ -207,12 +225,19 @@ func (n *Node) catchUp(ctx context.Context, want freshness) {
 	}
 }
 
-// awaitNews returns when the catalog is newer than revision, or after a moment.
-func (n *Node) awaitNews(ctx context.Context, revision int64) {
-	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+// awaitNews returns when the catalog is newer than revision, or after a moment,
+// and never before pause is over or ctx ends.
+func (n *Node) awaitNews(ctx context.Context, revision int64, pause time.Duration) {
+	rest := time.NewTimer(pause)
+	defer rest.Stop()
+	news, cancel := context.WithTimeout(ctx, newsWait)
 	defer cancel()
 	// Waiting in vain is no error: the next attempt shows what is wrong.
-	_ = n.config.Catalog.WaitRevision(ctx, revision+1)
+	_ = n.config.Catalog.WaitRevision(news, revision+1)
+	select {
+	case <-rest.C:
+	case <-ctx.Done():
+	}
 }
 
 // logs is what the brokers say of a topic's partitions, by partition.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -348,6 +349,42 @@ func TestWhenBrokersAreAwayLatestNamesThePartitionsAndOthersAnswer(t *testing.T)
 	require.Equal(t, 1.0, a.Rows[0]["n"])
 	a = c.ask("SELECT count(*) AS n FROM orders", `,"freshness":"available"`)
 	require.Equal(t, 1.0, a.Rows[0]["n"])
+}
+
+func TestABrokerThatOwnsAPartitionNoLongerIsNeverTheLatest(t *testing.T) {
+	c := newCluster(t, 1)
+	c.broker.Produce(t, 0, 0, "a") // it answers for leader epoch 0
+	owner, err := c.store.Register(t.Context(), metastore.Broker{ID: 7}, time.Minute)
+	require.NoError(t, err)
+	p := topic.Partition{Topic: c.topic.ID}
+	take := func() {
+		_, err := c.store.Take(t.Context(), owner, []metastore.Take{{View: c.store.Catalog().Partition(p), First: 1}})
+		require.NoError(t, err)
+	}
+	take()
+	require.Equal(t, 1.0, c.ask("SELECT count(*) AS n FROM orders").Rows[0]["n"], "its owner in epoch 0")
+	take()
+
+	asked := make(chan refusal, 1)
+	go func() {
+		_, body, _ := c.do("POST", "/_sql", `{"query":"SELECT count(*) AS n FROM orders","timeout_secs":1}`)
+		var r refusal
+		assert.NoError(t, json.Unmarshal(body, &r))
+		asked <- r
+	}()
+	// News without an end do not use up its patience, which is the timeout's.
+	var r refusal
+	for answered := false; !answered; {
+		select {
+		case r = <-asked:
+			answered = true
+		default:
+			take()
+		}
+	}
+	require.Equal(t, "TIMEOUT", r.Code, r.Error)
+	require.Contains(t, r.Error, "topic orders changed")
+	require.Contains(t, r.Error, "ownership of a partition has changed")
 }
 
 func TestOfRecordsThatAreDeletedWhileAQueryRunsItSeesAllOrNone(t *testing.T) {
