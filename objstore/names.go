@@ -21,6 +21,7 @@ import (
 //	topics/<topic id>/<partition>/log/<ulid>.log
 //	topics/<topic id>/<partition>/parquet/<ulid>.parquet
 //	topics/<topic id>/<partition>/arrow/<ulid>.arrow
+//	topics/<topic id>/<partition>/split/<ulid>.split
 //	topics/<topic id>/<partition>/page/<ulid>.page
 //	topics/<topic id>/<partition>/damaged/<first>-<next>-<ulid>.bytes
 //	topics/<topic id>/iceberg/<ulid>.metadata.json
@@ -47,6 +48,7 @@ const (
 	KindLog      Kind = "log"
 	KindParquet  Kind = "parquet"
 	KindArrow    Kind = "arrow"
+	KindSplit    Kind = "split"
 	KindPage     Kind = "page" // of a manifest
 	KindManifest Kind = "manifest"
 
@@ -76,7 +78,7 @@ type Name struct {
 	Broker    int32           // KindSegment
 	Session   int64           // KindSegment: in which the offsets were given
 	Merged    bool            // KindSegment: a compactor made it of several; it has no broker and no session
-	Partition topic.Partition // KindLog, KindParquet, KindArrow, KindPage
+	Partition topic.Partition // KindLog, KindParquet, KindArrow, KindSplit, KindPage
 	Topic     topic.ID        // of Iceberg's
 	Masked    int64           // KindIcebergDeletes: rows that masks take out of the data file
 	Cut       int64           // KindIcebergDeletes: the log start, where that lies in the data file
@@ -105,6 +107,11 @@ func ParquetName(p topic.Partition, id ulid.ULID) string {
 // ArrowName names an Arrow IPC file of a partition.
 func ArrowName(p topic.Partition, id ulid.ULID) string {
 	return Name{Kind: KindArrow, ID: id, Partition: p}.String()
+}
+
+// SplitName names a split, a full-text index, of a partition.
+func SplitName(p topic.Partition, id ulid.ULID) string {
+	return Name{Kind: KindSplit, ID: id, Partition: p}.String()
 }
 
 // PageName names a page of a partition's manifest.
@@ -229,7 +236,7 @@ func parseName(name string) (n Name, err error) {
 		c, errC := strconv.ParseInt(cut, 10, 64)
 		n.Masked, n.Cut = m, c
 		return n, errors.Join(errM, errC)
-	case KindLog, KindParquet, KindArrow, KindPage:
+	case KindLog, KindParquet, KindArrow, KindSplit, KindPage:
 		n.Partition, err = parsePartition(directory)
 		return n, err
 	default:

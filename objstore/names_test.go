@@ -36,6 +36,8 @@ func TestNamesParseBack(t *testing.T) {
 			objstore.Name{Kind: objstore.KindArrow, ID: id, Partition: partition}},
 		ofTopic + "parquet/01KAQ5Z3M0ABCDEFGHJKMNPQRS.parquet": {objstore.ParquetName(partition, id),
 			objstore.Name{Kind: objstore.KindParquet, ID: id, Partition: partition}},
+		ofTopic + "split/01KAQ5Z3M0ABCDEFGHJKMNPQRS.split": {objstore.SplitName(partition, id),
+			objstore.Name{Kind: objstore.KindSplit, ID: id, Partition: partition}},
 		ofTopic + "page/01KAQ5Z3M0ABCDEFGHJKMNPQRS.page": {objstore.PageName(partition, id),
 			objstore.Name{Kind: objstore.KindPage, ID: id, Partition: partition}},
 		topicPrefix + "iceberg/01KAQ5Z3M0ABCDEFGHJKMNPQRS.metadata.json": {objstore.IcebergName(partition.Topic, objstore.KindIcebergMetadata, id),

@@ -22,9 +22,9 @@ var ErrInvariant = errors.New("manifest invariant broken")
 //     a feature is turned off, else records would be derived twice;
 //   - files end at or below their mark: readers take what is above it from the
 //     log, and would see those records twice;
-//   - what log and columnar files covered at or above the new log start stays
-//     covered: a merge replaces files, it does not lose any. Columnar files may
-//     go where cleaning has been, which may leave nothing of them;
+//   - what files covered at or above the new log start stays covered: a merge
+//     replaces files, it does not lose any. Derived files may go where cleaning
+//     has been, which may leave nothing of them;
 //   - cleaning never goes back: tombstones are dropped because of what it did.
 func Check(old, next Section) error {
 	if err := check(&old, &next); err != nil {
@@ -124,8 +124,8 @@ func (s *Section) validateClean() error {
 		switch {
 		case m.Object == "" || objects[m.Object]:
 			return fmt.Errorf("mask %d has the name %q", i, m.Object)
-		case m.Size <= 0 || m.First < 0 || m.Next <= m.First || m.Next > s.Marks.Columnar || m.Records <= 0 || m.Records > m.Next-m.First || m.Masked != 0:
-			return fmt.Errorf("mask %s takes %d records out of [%d,%d) in %d bytes, the columnar mark is %d", m.Object, m.Records, m.First, m.Next, m.Size, s.Marks.Columnar)
+		case m.Size <= 0 || m.First < 0 || m.Next <= m.First || m.Next > s.Marks.Log || m.Records <= 0 || m.Records > m.Next-m.First || m.Masked != 0:
+			return fmt.Errorf("mask %s takes %d records out of [%d,%d) in %d bytes, the log mark is %d", m.Object, m.Records, m.First, m.Next, m.Size, s.Marks.Log)
 		case i > 0 && m.First < s.Masks[i-1].First:
 			return fmt.Errorf("mask %s is out of order", m.Object)
 		}
@@ -169,8 +169,10 @@ func (k kind) validate() error {
 			return fmt.Errorf("%s covers [%d,%d), the mark is %d", f.Object, f.First, f.Next, k.mark)
 		case f.Records < 0 || f.Records > span:
 			return fmt.Errorf("%s has %d records in %d offsets", f.Object, f.Records, span)
-		case f.Masked < 0 || f.Masked > f.Records || f.Masked > 0 && k.name != "columnar":
+		case f.Masked < 0 || f.Masked > f.Records || f.Masked > 0 && k.name != "columnar" && k.name != "text":
 			return fmt.Errorf("%s has %d of %d records masked", f.Object, f.Masked, f.Records)
+		case f.Footer < 0 || f.Footer > f.Size || (f.Footer > 0 || f.Settings != "") && k.name != "text":
+			return fmt.Errorf("%s has a footer of %d of %d bytes and the settings %q", f.Object, f.Footer, f.Size, f.Settings)
 		case i > 0 && before(f, &k.files[i-1]):
 			return fmt.Errorf("%s is out of order", f.Object)
 		}

@@ -55,6 +55,9 @@ func (p *printer) section(s *Section, at, length int) {
 			if f.Masked > 0 {
 				p.printf(" masked=%d", f.Masked)
 			}
+			if f.Settings != "" {
+				p.printf(" footer=%d settings=%q", f.Footer, f.Settings)
+			}
 			if f.TimePartition != "" {
 				p.printf(" in=%s", f.TimePartition)
 			}

@@ -48,6 +48,8 @@ type file struct {
 	Format        string `json:"format,omitempty"`
 	CreatedAt     int64  `json:"created_at"`
 	Masked        int64  `json:"masked,omitempty"`
+	Footer        int64  `json:"footer,omitempty"` // from version 3 on, with settings
+	Settings      string `json:"settings,omitempty"`
 }
 
 type state struct {
@@ -99,6 +101,7 @@ func (s *schemaSet) files(files []File) []file {
 			Object: f.Object, Size: f.Size, CRC: f.CRC, First: f.First, Next: f.Next, Records: f.Records,
 			MinTimestamp: f.MinTimestamp, MaxTimestamp: f.MaxTimestamp, TimePartition: f.TimePartition,
 			Schema: s.place(f.Columns), Format: f.Format, CreatedAt: f.CreatedAt, Masked: f.Masked,
+			Footer: f.Footer, Settings: f.Settings,
 		})
 	}
 	return out
@@ -156,6 +159,9 @@ func unmarshal(version byte, payload []byte) (Section, error) {
 	if wire.Clean != nil {
 		s.Clean = *wire.Clean
 	}
+	if version < 3 && s.version() > 2 {
+		return Section{}, format.Corrupt(FrameSize, "payload: version %d knows nothing of masked splits, their footers and settings", version)
+	}
 	if s.Producers, err = producers(wire.Producers); err != nil {
 		return Section{}, err
 	}
@@ -181,6 +187,7 @@ func (w *section) files(from []file) ([]File, error) {
 			Object: f.Object, Size: f.Size, CRC: f.CRC, First: f.First, Next: f.Next, Records: f.Records,
 			MinTimestamp: f.MinTimestamp, MaxTimestamp: f.MaxTimestamp, TimePartition: f.TimePartition,
 			Format: f.Format, CreatedAt: f.CreatedAt, Masked: f.Masked,
+			Footer: f.Footer, Settings: f.Settings,
 		}
 		if f.Schema == nil {
 			continue

@@ -7,14 +7,15 @@
 //
 //	object:  section · section · …
 //
-//	section: magic "CHMF" (4) · version 1 or 2 (1) · zero (3) · payload length (4)
+//	section: magic "CHMF" (4) · version 1, 2 or 3 (1) · zero (3) · payload length (4)
 //	         · CRC-32C of the 12 bytes before and the payload (4) · payload
 //
 // The payload is JSON: manifests are small, read seldom, and looked at by
 // people when something is wrong. The files of a long log are listed in pages,
 // objects of their own, but for the newest ones. Fields are added by a new version; a field
-// that a version does not know is damage. Integers of the frame are
-// little-endian.
+// that a version does not know is damage. A section is written in the oldest version that
+// can say it, so that nodes of an older release read what concerns them. Integers of the
+// frame are little-endian.
 //
 // The package is pure. What may follow what is the business of Check, to be
 // called before every conditional write.
@@ -24,6 +25,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/producer"
@@ -31,8 +33,8 @@ import (
 )
 
 const (
-	// Version is the newest version of a section, the one that is written.
-	Version = 2
+	// Version is the newest version of a section.
+	Version = 3
 	// SectionsMax bounds the sections of an object: as many partitions as one
 	// transaction of the metadata store may swap.
 	SectionsMax = 64
@@ -72,7 +74,13 @@ type File struct {
 	Columns       []Column // inferred ones; shared between files of one schema: do not change
 	Format        string   // "parquet"; empty for log files
 	CreatedAt     int64    // ms since the epoch
-	Masked        int64    // columnar files: records that a mask takes away
+	Masked        int64    // columnar and text files: records that a mask takes away
+
+	// Of text files: how many bytes at the end a reader opens the file with, and
+	// what the records were indexed with, as textindex.Options says it. 0 and
+	// empty: not known.
+	Footer   int64
+	Settings string
 }
 
 // Clean is how far compaction by key has come.
@@ -99,7 +107,7 @@ type Section struct {
 	Text      []File           // as Columnar
 	Vector    []File           // as Columnar
 	Clean     Clean            // compaction by key; zero without it
-	Masks     []File           // by First: the offsets of records that cleaning took out of the log and not out of columnar files
+	Masks     []File           // by First: the offsets of records that cleaning took out of the log and not out of all columnar and text files
 	Producers []producer.State // at Marks.Log, by ID
 	Pages     []Page           // where some of the files are listed; the lists above have them too
 }
@@ -124,16 +132,25 @@ func Encode(sections []Section) (object []byte, places []Place, err error) {
 			return nil, nil, fmt.Errorf("encoding the manifest of %v: %w", s.Partition, err)
 		}
 		position := len(object)
-		object = appendSection(object, payload)
+		object = appendSection(object, own.version(), payload)
 		places = append(places, Place{Position: int64(position), Length: int64(len(object) - position)})
 	}
 	return object, places, nil
 }
 
-func appendSection(dst, payload []byte) []byte {
+// version is the oldest that can say what the section says.
+func (s *Section) version() byte {
+	newer := func(f File) bool { return f.Footer != 0 || f.Settings != "" || f.Masked != 0 }
+	if slices.ContainsFunc(s.Text, newer) || slices.ContainsFunc(s.Masks, func(m File) bool { return m.Next > s.Marks.Columnar }) {
+		return 3
+	}
+	return 2
+}
+
+func appendSection(dst []byte, version byte, payload []byte) []byte {
 	start := len(dst)
 	dst = append(dst, magic...)
-	dst = append(dst, Version, 0, 0, 0)
+	dst = append(dst, version, 0, 0, 0)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload)))
 	crc := crc32.Checksum(dst[start:], format.Castagnoli)
 	dst = binary.LittleEndian.AppendUint32(dst, crc32.Update(crc, format.Castagnoli, payload))

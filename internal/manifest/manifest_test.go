@@ -39,6 +39,21 @@ func parquet(first, next int64, day string, columns ...manifest.Column) manifest
 	return f
 }
 
+func split(first, next int64) manifest.File {
+	f := logFile(first, next)
+	f.Object, f.Format, f.Footer, f.Settings = fmt.Sprintf("split/%d-%d", first, next), "split", 40, "standard value"
+	return f
+}
+
+// searchable is cleaned with splits.
+func searchable(index int32) manifest.Section {
+	s := cleaned(index)
+	s.Marks.Text, s.Text = 30, []manifest.File{split(0, 10), split(10, 30)}
+	s.Text[1].Masked = 1
+	s.Masks = append(s.Masks, mask(15, 25))
+	return s
+}
+
 func mask(first, next int64) manifest.File {
 	return manifest.File{Object: fmt.Sprintf("mask/%d-%d", first, next), Size: 100, First: first, Next: next, Records: 1}
 }
@@ -63,7 +78,7 @@ func sample(index int32) manifest.Section {
 }
 
 func TestSectionsStandOnTheirOwn(t *testing.T) {
-	written := []manifest.Section{sample(0), cleaned(1), {Partition: partition(2), Version: 1}}
+	written := []manifest.Section{sample(0), cleaned(1), {Partition: partition(2), Version: 1}, searchable(3)}
 	object, places, err := manifest.Encode(written)
 	require.NoError(t, err)
 	all, err := manifest.DecodeAll(object)
@@ -74,17 +89,30 @@ func TestSectionsStandOnTheirOwn(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, written[i], one)
 	}
-	require.Equal(t, int64(len(object)), places[2].Position+places[2].Length)
+	require.Equal(t, int64(len(object)), places[3].Position+places[3].Length)
 	require.Same(t, &all[0].Columnar[0].Columns[0], &all[0].Columnar[1].Columns[0], "files of one schema share it")
 }
 
 func TestGoldenManifest(t *testing.T) {
-	object, _, err := manifest.Encode([]manifest.Section{cleaned(0), {Partition: partition(1), Topic: "wikipedia", Version: 1}})
+	for version, section := range map[byte]manifest.Section{2: cleaned(0), 3: searchable(0)} {
+		name := fmt.Sprintf("v%d.manifest", version)
+		object, places, err := manifest.Encode([]manifest.Section{section, {Partition: partition(1), Topic: "wikipedia", Version: 1}})
+		require.NoError(t, err)
+		require.Equal(t, string(golden(t, name, object)), string(object), "a version that stands is never changed: make a new one")
+		require.Equal(t, version, object[4])
+		require.Equal(t, byte(2), object[places[1].Position+4], "the oldest version that can say it")
+		var text bytes.Buffer
+		require.NoError(t, manifest.Dump(&text, name, object))
+		require.Equal(t, string(golden(t, name+".txt", text.Bytes())), text.String())
+	}
+}
+
+func TestVersionTwoHasNothingOfSplits(t *testing.T) {
+	object, _, err := manifest.Encode([]manifest.Section{searchable(0)})
 	require.NoError(t, err)
-	require.Equal(t, string(golden(t, "v2.manifest", object)), string(object), "a version that stands is never changed: make a new one")
-	var text bytes.Buffer
-	require.NoError(t, manifest.Dump(&text, "v2.manifest", object))
-	require.Equal(t, string(golden(t, "v2.manifest.txt", text.Bytes())), text.String())
+	_, err = manifest.Decode(framed(2, string(object[manifest.FrameSize:])))
+	require.ErrorIs(t, err, format.ErrCorrupt)
+	require.ErrorContains(t, err, "version 2 knows nothing of masked splits")
 }
 
 // cleaned is sample after compaction by key has begun.
@@ -240,7 +268,20 @@ func TestCheckHoldsTheInvariants(t *testing.T) {
 		{"a log file lost where it has been", func(n *manifest.Section) { n.Clean.Next, n.Log = 20, append(n.Log[:1:1], n.Log[2]) }, "no longer cover offset 10"},
 		{"cleaning above the mark", func(n *manifest.Section) { n.Clean.Next = 31 }, "clean up to 31"},
 		{"cleaning on the way to nowhere", func(n *manifest.Section) { n.Clean.At = 10 }, "at 10 on the way to 0"},
-		{"a mask above the columnar mark", func(n *manifest.Section) { n.Masks = []manifest.File{mask(10, 21)} }, "mask mask/10-21"},
+		{"a mask of splits alone", func(n *manifest.Section) { n.Masks = []manifest.File{mask(10, 21)} }, ""},
+		{"a mask above the log mark", func(n *manifest.Section) { n.Masks = []manifest.File{mask(10, 31)} }, "mask mask/10-31"},
+		{"splits", func(n *manifest.Section) { n.Marks.Text, n.Text = 30, []manifest.File{split(5, 30)} }, ""},
+		{"a masked split", func(n *manifest.Section) {
+			n.Marks.Text, n.Text = 30, []manifest.File{split(5, 30)}
+			n.Text[0].Masked = 1
+		}, ""},
+		{"a split above its mark", func(n *manifest.Section) { n.Text = []manifest.File{split(5, 10)} }, "the mark is 5"},
+		{"splits that overlap", func(n *manifest.Section) { n.Marks.Text, n.Text = 30, []manifest.File{split(5, 10), split(9, 20)} }, "begins at offset 9"},
+		{"a footer larger than its split", func(n *manifest.Section) {
+			n.Marks.Text, n.Text = 30, []manifest.File{split(5, 10)}
+			n.Text[0].Footer = 101
+		}, "a footer of 101 of 100 bytes"},
+		{"settings of a table", func(n *manifest.Section) { n.Columnar[0].Settings = "standard" }, `the settings "standard"`},
 		{"masks out of order", func(n *manifest.Section) { n.Masks = []manifest.File{mask(10, 20), mask(0, 10)} }, "out of order"},
 		{"a mask twice", func(n *manifest.Section) { n.Masks = []manifest.File{mask(0, 10), mask(0, 10)} }, "has the name"},
 		{"more masked than there is", func(n *manifest.Section) { n.Columnar[0].Masked = 11 }, "11 of 10 records masked"},
@@ -265,6 +306,12 @@ func TestCheckHoldsTheInvariants(t *testing.T) {
 	back := sample(0)
 	back.Version = 4
 	require.ErrorContains(t, manifest.Check(cleaned(0), back), "clean up to 0 after 10")
+	fewer := searchable(0)
+	fewer.Version, fewer.Text = 4, fewer.Text[:1]
+	require.ErrorContains(t, manifest.Check(searchable(0), fewer), "text files no longer cover offset 18")
+	off := searchable(0)
+	off.Version, off.Text, off.Marks.Text = 4, nil, off.LogStart
+	require.NoError(t, manifest.Check(searchable(0), off))
 	first := sample(0)
 	first.Version = 1
 	require.NoError(t, manifest.Check(manifest.Section{}, first))
@@ -332,9 +379,11 @@ func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
 // What Decode accepts survives Encode and Decode unchanged and may follow its
 // own predecessor; no bytes make it panic.
 func FuzzDecode(f *testing.F) {
-	object, _, err := manifest.Encode([]manifest.Section{cleaned(0)})
-	require.NoError(f, err)
-	f.Add(object, string(object[manifest.FrameSize:]))
+	for _, s := range []manifest.Section{cleaned(0), searchable(0)} {
+		object, _, err := manifest.Encode([]manifest.Section{s})
+		require.NoError(f, err)
+		f.Add(object, string(object[manifest.FrameSize:]))
+	}
 	f.Fuzz(func(t *testing.T, b []byte, payload string) {
 		_, _ = manifest.DecodeAll(b)
 		s, err := manifest.Decode(framed(manifest.Version, payload))

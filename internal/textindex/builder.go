@@ -11,7 +11,8 @@ import (
 
 // Builder writes one split of any number of records within a bound of memory:
 // what fills a part of it is written as a run, beside the records that come next,
-// and the runs are merged at the end. It is for one goroutine; it uses several.
+// and the runs are merged at the end. It is for one goroutine; it uses others for
+// the runs, unless Workers is 0.
 type Builder struct {
 	options Options
 	bounds  BuilderBounds
@@ -24,13 +25,15 @@ type Builder struct {
 // BuilderBounds say how much a Builder takes.
 type BuilderBounds struct {
 	MemoryBytesMax int64 // of records that are not in a run; the runs, some 0.3 of the records, come on top
-	Workers        int   // that write runs; each holds a part of the memory
+	Workers        int   // that write runs, beside the caller; each holds a part of the memory
 }
 
 // NewBuilder returns a Builder without records.
 func NewBuilder(o Options, b BuilderBounds) *Builder {
 	w := &Builder{options: o, bounds: b, writing: &errgroup.Group{}}
-	w.writing.SetLimit(max(b.Workers, 1))
+	if b.Workers > 0 {
+		w.writing.SetLimit(b.Workers)
+	}
 	return w
 }
 
@@ -45,21 +48,26 @@ func (b *Builder) Append(r Record) error {
 	if err := b.current.Append(r); err != nil {
 		return err
 	}
-	if b.sized++; b.sized%sizedEvery == 0 && b.current.Bytes() > b.bounds.MemoryBytesMax/int64(max(b.bounds.Workers, 1)+1) {
-		b.flush()
+	if b.sized++; b.sized%sizedEvery == 0 && b.current.Bytes() > b.bounds.MemoryBytesMax/int64(b.bounds.Workers+1) {
+		return b.flush()
 	}
 	return nil
 }
 
 // flush hands the current records to a worker, and waits if all have something.
-func (b *Builder) flush() {
+func (b *Builder) flush() error {
 	m, run := b.current, &bytes.Buffer{}
 	b.current = nil
 	b.runs = append(b.runs, run)
+	if b.bounds.Workers == 0 {
+		_, err := m.Write(run)
+		return err
+	}
 	b.writing.Go(func() error {
 		_, err := m.Write(run)
 		return err
 	})
+	return nil
 }
 
 // Write writes the split of all records, of which there is one at least. Nothing
@@ -69,7 +77,9 @@ func (b *Builder) Write(ctx context.Context, out io.Writer) (Result, error) {
 		return b.current.Write(out)
 	}
 	if b.current != nil {
-		b.flush()
+		if err := b.flush(); err != nil {
+			return Result{}, err
+		}
 	}
 	if err := b.writing.Wait(); err != nil {
 		return Result{}, err

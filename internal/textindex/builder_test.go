@@ -13,7 +13,7 @@ import (
 func TestABuilderWritesTheSameWhateverItsMemory(t *testing.T) {
 	records := randomRecords(11, 3000)
 	want := written(t, index(t, records))
-	for _, bounds := range []textindex.BuilderBounds{{MemoryBytesMax: 1 << 30, Workers: 1}, {MemoryBytesMax: 1, Workers: 1}, {MemoryBytesMax: 2 << 20, Workers: 3}} {
+	for _, bounds := range []textindex.BuilderBounds{{MemoryBytesMax: 1 << 30, Workers: 1}, {MemoryBytesMax: 1, Workers: 1}, {MemoryBytesMax: 1 << 20}, {MemoryBytesMax: 2 << 20, Workers: 3}} {
 		b := textindex.NewBuilder(textindex.Options{Analyzer: standard(t), Source: true}, bounds)
 		for _, r := range records {
 			require.NoError(t, b.Append(r))

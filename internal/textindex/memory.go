@@ -21,7 +21,8 @@ type Record struct {
 type Options struct {
 	// Analyzer makes the terms of text fields.
 	Analyzer *analysis.Analyzer
-	// Paths are the JSON paths that are indexed, each with all below it. Empty: all.
+	// Paths are the JSON paths that are indexed, each with all below it, and then
+	// nothing of a value that is no JSON object. Empty: all.
 	Paths []string
 	// FieldsMax bounds the JSON paths that are indexed as fields; what is left
 	// over is searched in FieldAll. 0: FieldsMaxDefault.
@@ -124,7 +125,7 @@ func (m *Memory) Append(r Record) error {
 		for i := range m.scanner.leaves {
 			m.leaf(&m.scanner.leaves[i])
 		}
-	} else if r.Value != nil {
+	} else if r.Value != nil && len(m.options.Paths) == 0 {
 		m.text(m.whole, r.Value)
 	}
 	for _, f := range m.open {

@@ -1,0 +1,48 @@
+package textindex_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/internal/textindex"
+)
+
+func TestTopicOptionsAreWhatATopicSays(t *testing.T) {
+	for _, c := range []struct {
+		analyzer string
+		fields   []string
+		settings string
+	}{
+		{"standard", []string{"value"}, "standard value"},
+		{"en", []string{"$.title", "value"}, "en value"},
+		{"simple", []string{"$.b.c", "a", "$.a"}, "simple a,b.c"},
+		{"keyword", []string{"$._type"}, "keyword json__type"},
+	} {
+		o, err := textindex.TopicOptions(c.analyzer, c.fields)
+		require.NoError(t, err)
+		require.True(t, o.Source)
+		require.Equal(t, c.settings, o.Settings())
+	}
+	_, err := textindex.TopicOptions("klingon", nil)
+	require.ErrorContains(t, err, "klingon")
+}
+
+func TestOnlyTheFieldsOfATopicAreIndexed(t *testing.T) {
+	o, err := textindex.TopicOptions("standard", []string{"$.title", "$.author", "$._kind"})
+	require.NoError(t, err)
+	m := textindex.NewMemory(o)
+	for i, value := range []string{
+		`{"title":"one","titles":"two","author":{"name":"three","born":4},"body":"five","_kind":"six"}`,
+		`no JSON object`,
+	} {
+		require.NoError(t, m.Append(textindex.Record{Offset: int64(i), Key: []byte("k"), Value: []byte(value)}))
+	}
+	var names []string
+	for _, f := range m.Snapshot().Fields() {
+		names = append(names, f.String())
+	}
+	require.Equal(t, []string{"_key keyword", "_offset long", "_timestamp date", "author.born long", "author.name text", "author.name keyword",
+		"json__kind text", "json__kind keyword", "title text", "title keyword"}, names)
+	require.EqualValues(t, 2, m.Documents(), "what has none of the fields is a document all the same")
+}
