@@ -15,6 +15,7 @@ type field struct {
 	docs   []uint32
 	values []int64
 	order  []uint32 // the terms' numbers by their bytes; may be behind
+	ranks  []uint32 // the places in order, by number; may be behind
 
 	textBytes int64 // of the terms
 

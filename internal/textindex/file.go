@@ -207,6 +207,7 @@ func (f *File) Lookup(ctx context.Context, name Field, wanted ...[]byte) ([]Term
 		for cursor.next() {
 			if c := bytes.Compare(cursor.term, wanted[i]); c == 0 {
 				found[i] = cursor.result(name)
+				found[i].Ordinal = 0
 				break
 			} else if c > 0 {
 				break

@@ -288,7 +288,7 @@ func (m *Memory) Bytes() int64 {
 	defer m.mu.RUnlock()
 	n := m.arena.bytes() + m.sources.bytes()
 	for _, f := range m.fields {
-		n += int64(cap(f.docs)*4+cap(f.values)*8+cap(f.order)*4) + 512
+		n += int64(cap(f.docs)*4+cap(f.values)*8+cap(f.order)*4+cap(f.ranks)*4) + 512
 		if f.terms != nil {
 			n += f.terms.bytes()
 		}

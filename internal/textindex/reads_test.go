@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/textindex"
+	"github.com/chronik-stream/chronik/internal/textindex/indextest"
 )
 
 // object counts reads, and gives new bytes at each as a bucket does.
@@ -44,7 +45,7 @@ func (o *object) took() int {
 
 func TestATermCostsAtMostThreeReads(t *testing.T) {
 	ctx := context.Background()
-	records := jsonLogs(30_000)
+	records := indextest.Logs(30_000)
 	m := index(t, records)
 	var out countingBuffer
 	result, err := m.Write(&out)

@@ -1,12 +1,9 @@
 package textindex
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"iter"
 	"slices"
-	"sort"
 )
 
 // snapshot is what a Memory had at a moment.
@@ -92,6 +89,25 @@ func (s *snapshot) order(v *view) []uint32 {
 	return all
 }
 
+// ranks returns the ordinals of the view's terms by their numbers. They are made
+// anew only when there are more terms.
+func (s *snapshot) ranks(v *view) []uint32 {
+	order := s.order(v)
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	if len(v.field.ranks) == len(order) {
+		return v.field.ranks
+	}
+	ranks := make([]uint32, len(order))
+	for i, n := range order {
+		ranks[n] = uint32(i)
+	}
+	if len(ranks) > len(v.field.ranks) {
+		v.field.ranks = ranks
+	}
+	return ranks
+}
+
 // term describes a term by its number; the caller holds the lock.
 func (s *snapshot) term(v *view, number uint32) Term {
 	g := &v.field.terms.lists[number]
@@ -115,20 +131,14 @@ func (s *snapshot) Lookup(_ context.Context, f Field, wanted ...[]byte) ([]Term,
 	if v == nil || v.field.terms == nil {
 		return found, nil
 	}
-	order := s.order(v)
 	s.m.mu.RLock()
 	defer s.m.mu.RUnlock()
 	for i, w := range wanted {
 		if n, ok := v.field.terms.find(w); ok && int64(n) < v.Distinct {
 			found[i] = s.term(v, n)
-			found[i].Ordinal = s.ordinal(v, order, w)
 		}
 	}
 	return found, nil
-}
-
-func (s *snapshot) ordinal(v *view, order []uint32, term []byte) uint32 {
-	return uint32(sort.Search(len(order), func(i int) bool { return bytes.Compare(v.field.terms.term(order[i]), term) >= 0 }))
 }
 
 func (s *snapshot) Terms(_ context.Context, f Field, a Automaton) iter.Seq2[Term, error] {
@@ -218,17 +228,7 @@ func (s *snapshot) Column(_ context.Context, f Field) (Column, error) {
 	if v.Kind != Keyword || len(v.docs) == 0 {
 		return newPairs(v, s.bounds.Documents), nil
 	}
-	ordinals := make([]int64, v.Distinct)
-	for i, n := range s.order(v) {
-		ordinals[n] = int64(i)
-	}
-	ranked := *v
-	ranked.values = make([]int64, len(v.docs))
-	for i := range v.docs {
-		ranked.values[i] = ordinals[v.values[i]]
-	}
-	sortByDocument(v.docs, ranked.values)
-	return newPairs(&ranked, s.bounds.Documents), nil
+	return &rankedPairs{newPairs(v, s.bounds.Documents), s.ranks(v)}, nil
 }
 
 func (s *snapshot) Source(_ context.Context, docs []uint32) ([]Source, bool, error) {
@@ -240,45 +240,4 @@ func (s *snapshot) Source(_ context.Context, docs []uint32) ([]Source, bool, err
 		all[i] = s.sources.get(d)
 	}
 	return all, true, nil
-}
-
-// pairs is a column of values with their documents.
-type pairs struct {
-	documents uint32
-	docs      []uint32
-	values    []int64
-	single    bool
-	dense     bool // value i is that of document i
-}
-
-func newPairs(v *view, documents uint32) *pairs {
-	c := &pairs{documents: documents, docs: v.docs, values: v.values[:len(v.docs)], single: v.Documents == v.Values}
-	c.dense = c.single && v.Documents == int64(documents)
-	return c
-}
-
-func (c *pairs) Documents() uint32 { return c.documents }
-func (c *pairs) Single() bool      { return c.single }
-
-// first returns where the values of a document begin.
-func (c *pairs) first(doc uint32) int {
-	if c.dense {
-		return int(min(doc, c.documents))
-	}
-	i, _ := slices.BinarySearchFunc(c.docs, doc, cmp.Compare[uint32])
-	return i
-}
-
-func (c *pairs) Value(doc uint32) (int64, bool) {
-	if i := c.first(doc); i < len(c.docs) && c.docs[i] == doc {
-		return c.values[i], true
-	}
-	return 0, false
-}
-
-func (c *pairs) Append(to []int64, doc uint32) []int64 {
-	for i := c.first(doc); i < len(c.docs) && c.docs[i] == doc; i++ {
-		to = append(to, c.values[i])
-	}
-	return to
 }

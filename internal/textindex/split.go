@@ -47,7 +47,7 @@ type Bounds struct {
 type Term struct {
 	Field     Field
 	Bytes     []byte
-	Ordinal   uint32 // place among the field's terms, by their bytes
+	Ordinal   uint32 // place among the field's terms, by their bytes; Lookup leaves it out
 	Documents uint32 // that have it; 0: the term is not there
 
 	number              uint32 // in a Memory

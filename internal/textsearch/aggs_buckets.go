@@ -6,80 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/chronik-stream/chronik/internal/textindex"
 	"github.com/chronik-stream/chronik/internal/textquery"
 )
-
-// buckets gathers buckets by key within the buckets around.
-type buckets struct {
-	index  map[ownedKey]int
-	owned  [][]int // buckets, by the bucket around
-	keys   []bucketKey
-	counts []int64
-	subs   []aggregator
-}
-
-type ownedKey struct {
-	owner int
-	key   bucketKey
-}
-
-func newBuckets(subs []aggregator) buckets {
-	return buckets{index: map[ownedKey]int{}, subs: subs}
-}
-
-// put counts a document in a bucket.
-func (b *buckets) put(doc uint32, owner int, key bucketKey, score cursor) error {
-	n, known := b.index[ownedKey{owner, key}]
-	if !known {
-		if n = len(b.keys); n >= keysMax {
-			return errTooManyKeys
-		}
-		b.index[ownedKey{owner, key}] = n
-		b.keys, b.counts = append(b.keys, key), append(b.counts, 0)
-		for owner >= len(b.owned) {
-			b.owned = append(b.owned, nil)
-		}
-		b.owned[owner] = append(b.owned[owner], n)
-	}
-	b.counts[n]++
-	for _, sub := range b.subs {
-		if err := sub.collect(doc, n, score); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *buckets) of(owner int) aggPartial {
-	out := &bucketsPartial{buckets: map[bucketKey]*bucketPartial{}}
-	if owner >= len(b.owned) {
-		return out
-	}
-	for _, n := range b.owned[owner] {
-		p := &bucketPartial{count: b.counts[n]}
-		for _, sub := range b.subs {
-			p.subs = append(p.subs, sub.of(n))
-		}
-		out.buckets[b.keys[n]] = p
-	}
-	return out
-}
-
-func (b *buckets) close(ctx context.Context) error {
-	for _, sub := range b.subs {
-		if err := sub.close(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *buckets) finish(ctx context.Context) (aggPartial, error) {
-	if err := b.close(ctx); err != nil {
-		return nil, err
-	}
-	return b.of(0), nil
-}
 
 // termsAggregator counts values.
 type termsAggregator struct {
@@ -87,6 +16,15 @@ type termsAggregator struct {
 	shard  *shard
 	node   *aggNode
 	values *values
+}
+
+func newTerms(s *shard, n *aggNode, v *values, subs []aggregator) *termsAggregator {
+	a := &termsAggregator{buckets: newBuckets(subs), shard: s, node: n, values: v}
+	if len(v.fields) > 0 && v.fields[0].Kind == textindex.Keyword {
+		stats, _ := s.Split.Field(v.fields[0])
+		a.dense.distinct = stats.Distinct
+	}
+	return a
 }
 
 func (a *termsAggregator) collect(doc uint32, bucket int, score cursor) error {

@@ -256,7 +256,7 @@ func openAgg(ctx context.Context, s *shard, n *aggNode) (aggregator, error) {
 	}
 	switch spec := n.Spec.(type) {
 	case *textquery.TermsAgg:
-		return &termsAggregator{buckets: newBuckets(subs), shard: s, node: n, values: v}, nil
+		return newTerms(s, n, v, subs), nil
 	case *textquery.HistogramAgg:
 		return &histogramAggregator{buckets: newBuckets(subs), node: n, values: v, round: numberRounding(spec)}, nil
 	case *textquery.DateHistogramAgg:
