@@ -33,6 +33,7 @@ const (
 	GroupPhantom Kind = "group offsets of nobody"    // one that was never committed
 	Missing      Kind = "missing objects"            // named in the metadata, and not in the bucket
 	Leaked       Kind = "leaked objects"             // in the bucket, and never to be deleted
+	Orphaned     Kind = "keys of deleted topics"     // written when the topic was gone, or never swept
 	Unread       Kind = "partitions not read back"   // the check is not complete
 	Twice        Kind = "answered twice"             // the workload contradicts itself
 	Other        Kind = "other breaches"             // found by the workload by itself
@@ -44,7 +45,7 @@ const (
 
 var kinds = []Kind{
 	Lost, Duplicated, Reordered, Moved, Dirty, Skipped, Unseen, Uncovered, Garbled, Phantom, Hole, Disorder, Undeleted, Stale, EarlyAck,
-	CommitTwice, CommitGap, CommitOrder, GroupBack, GroupPhantom, Missing, Leaked, Unread, Twice, Other,
+	CommitTwice, CommitGap, CommitOrder, GroupBack, GroupPhantom, Missing, Leaked, Orphaned, Unread, Twice, Other,
 }
 
 // witnessesMax is how many witnesses of a kind are kept.

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,7 +23,6 @@ import (
 	"github.com/chronik-stream/chronik/broker/ownership"
 	"github.com/chronik-stream/chronik/compactor"
 	"github.com/chronik-stream/chronik/internal/disk"
-	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
@@ -99,7 +97,8 @@ type World struct {
 
 	observer  *metastore.Store // sees every revision; nothing fails for it
 	revision  int64
-	committed map[string]bool // segments; true: and dropped since
+	committed map[string]bool  // segments; true: and dropped since
+	gone      map[string]int64 // ids of topics, and the revision that no longer had them; 0: they are there
 
 	nodes   []*server
 	lives   sync.WaitGroup // of nodes, the dead included
@@ -133,7 +132,7 @@ type server struct {
 func Run(t *testing.T, plan Plan) (result history.Result, fingerprint, tail string) {
 	w := &World{
 		t: t, plan: plan, seed: plan.Seed, trace: newTrace(plan.Out), store: kvmemory.New(), bucket: memory.New(),
-		history: history.New(), names: map[topic.ID]string{}, committed: map[string]bool{},
+		history: history.New(), names: map[topic.ID]string{}, committed: map[string]bool{}, gone: map[string]int64{},
 	}
 	w.sched = newScheduler(plan.Seed, w.trace)
 	w.net = newNetwork(w)
@@ -271,6 +270,7 @@ func (w *World) observe() {
 		if v.Revision() == w.revision {
 			return
 		}
+		w.observeKeys(v.Revision())
 		w.revision = v.Revision()
 		there := map[string]bool{}
 		for _, s := range v.Segments() {
@@ -567,64 +567,4 @@ func (s *server) current() *life {
 		return nil
 	}
 	return s.life
-}
-
-// audit holds the bucket against the metadata.
-func (w *World) audit() {
-	type object struct{ name, of string }
-	var named []object
-	refs := map[topic.Partition]metastore.ManifestRef{}
-	w.observer.Catalog().View(func(v *metastore.View) {
-		for _, s := range v.Segments() {
-			named = append(named, object{s.Object, "segment " + s.ID})
-		}
-		for _, t := range v.Topics() {
-			for i := range t.Partitions {
-				p := topic.Partition{Topic: t.ID, Index: i}
-				if ref := v.Partition(p).Manifest; ref.Object != "" {
-					refs[p] = ref
-				}
-			}
-		}
-	})
-	for p, ref := range refs {
-		named = append(named, object{ref.Object, fmt.Sprintf("the manifest of %s", w.partition(p))})
-		data, err := w.bucket.Get(context.Background(), ref.Object, ref.Position, ref.Length)
-		if err != nil {
-			continue // told below
-		}
-		section, err := manifest.Decode(data)
-		if err != nil {
-			w.history.Report(history.Missing, "the manifest of %s cannot be read: %v", w.partition(p), err)
-			continue
-		}
-		for name := range section.Objects {
-			named = append(named, object{name, fmt.Sprintf("a file of %s", w.partition(p))})
-		}
-	}
-	slices.SortFunc(named, func(a, b object) int { return strings.Compare(a.of+a.name, b.of+b.name) })
-	known := map[string]bool{}
-	for _, o := range named {
-		if _, err := w.bucket.Head(context.Background(), o.name); errors.Is(err, objstore.ErrNotFound) {
-			w.history.Report(history.Missing, "%s, which is %s", o.name, o.of)
-		}
-		known[o.name] = true
-	}
-	for a, err := range w.bucket.List(context.Background(), "") {
-		name, _ := objstore.ParseName(a.Name)
-		switch {
-		case err != nil:
-			w.t.Error(err)
-		case known[a.Name]:
-		case name.Kind == objstore.KindSegment && w.sessionLives(name):
-			// Its broker might commit it yet, for all that a compactor can know.
-		default:
-			w.history.Report(history.Leaked, "%s, which nothing names", a.Name)
-		}
-	}
-}
-
-func (w *World) sessionLives(name objstore.Name) bool {
-	b, ok := w.observer.Catalog().Broker(metastore.BrokerID(name.Broker))
-	return ok && b.Session == metastore.Session(name.Session)
 }
