@@ -1,6 +1,7 @@
 package textindex
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -10,13 +11,16 @@ import (
 // wholeValue in a list of fields means: all that there is.
 const wholeValue = "value"
 
-// TopicOptions are what a topic's search.analyzer and search.fields mean. Every
-// index of a topic's records is made with them, in memory or at rest, so that a
-// record is found in the same way wherever it lies. Records are kept.
-func TopicOptions(analyzer string, fields []string) (Options, error) {
+// TopicOptions are what a topic's search.analyzer, search.fields and search.mapping
+// mean. Every index of a topic's records is made with them, in memory or at rest,
+// so that a record is found in the same way wherever it lies. Records are kept.
+func TopicOptions(analyzer string, fields []string, mapping map[string]string) (Options, error) {
 	a, err := analysis.ByName(analyzer)
 	if err != nil {
 		return Options{}, err
+	}
+	if len(mapping) > 0 {
+		return Options{}, fmt.Errorf("mapping %v: this version indexes fields by the kinds of their values", mapping)
 	}
 	o := Options{Analyzer: a, Source: true}
 	if slices.Contains(fields, wholeValue) {

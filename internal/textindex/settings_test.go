@@ -19,17 +19,17 @@ func TestTopicOptionsAreWhatATopicSays(t *testing.T) {
 		{"simple", []string{"$.b.c", "a", "$.a"}, "simple a,b.c"},
 		{"keyword", []string{"$._type"}, "keyword json__type"},
 	} {
-		o, err := textindex.TopicOptions(c.analyzer, c.fields)
+		o, err := textindex.TopicOptions(c.analyzer, c.fields, nil)
 		require.NoError(t, err)
 		require.True(t, o.Source)
 		require.Equal(t, c.settings, o.Settings())
 	}
-	_, err := textindex.TopicOptions("klingon", nil)
+	_, err := textindex.TopicOptions("klingon", nil, nil)
 	require.ErrorContains(t, err, "klingon")
 }
 
 func TestOnlyTheFieldsOfATopicAreIndexed(t *testing.T) {
-	o, err := textindex.TopicOptions("standard", []string{"$.title", "$.author", "$._kind"})
+	o, err := textindex.TopicOptions("standard", []string{"$.title", "$.author", "$._kind"}, nil)
 	require.NoError(t, err)
 	m := textindex.NewMemory(o)
 	for i, value := range []string{

@@ -69,6 +69,7 @@ type Search struct {
 	Enabled  bool
 	Fields   []string
 	Analyzer string
+	Mapping  map[string]string // nil: fields are of the kinds of their values
 }
 
 // Vector is how a topic is embedded and indexed.
