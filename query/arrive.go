@@ -44,11 +44,11 @@ func (n *Node) arrive(ctx context.Context, tables []gate.Table, want freshness) 
 
 // awaitTail returns when the tail of the topic has all that was in its logs.
 func (n *Node) awaitTail(ctx context.Context, p *presence) error {
-	states, err := n.states(ctx, p.topic, p.log.starts)
+	states, err := n.states(ctx, p.Topic, p.Logs.Starts)
 	if err != nil {
 		return err
 	}
-	request, behind, err := tailRequest(p.topic, p.settings, states, latest, p.log.ends)
+	request, behind, err := tailRequest(p.Topic, n.settings(p.Topic), states, latest, p.Logs.Ends)
 	if err != nil || !behind {
 		return err
 	}

@@ -214,24 +214,24 @@ func newSource(f manifest.File) source {
 func (b *bound) sources(states []partitionState, table prune.Table, need prune.Need) []source {
 	var sources []source
 	for _, s := range states {
-		start := s.start
+		start := s.Start
 		masks := map[string]int{}
-		for _, f := range s.section.Columnar {
-			if f.Next <= start || f.First >= s.mark {
+		for _, f := range s.Section.Columnar {
+			if f.Next <= start || f.First >= s.Mark {
 				continue
 			}
 			b.stats.FilesTotal++
-			facts := table.File(f, columnsOf(f.Columns), s.index, start, s.mark)
+			facts := table.File(f, columnsOf(f.Columns), s.Index, start, s.Mark)
 			if !prune.May(need.Where, need.Values, facts) {
 				b.prune(f.Object, prune.Why(need.Where, need.Values, facts))
 				continue
 			}
 			src := newSource(f)
 			src.facts = facts
-			if f.First < start || f.Next > s.mark {
-				src.cut = &relation.Cut{First: start, Next: s.mark}
+			if f.First < start || f.Next > s.Mark {
+				src.cut = &relation.Cut{First: start, Next: s.Mark}
 			}
-			for _, m := range s.section.Masks {
+			for _, m := range s.Section.Masks {
 				if f.Masked == 0 || m.Next <= f.First || m.First >= f.Next {
 					continue
 				}

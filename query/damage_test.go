@@ -4,12 +4,10 @@ package query
 
 import (
 	"context"
-	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/objstore"
 )
@@ -76,25 +74,4 @@ func TestWhatIsDamagedInTheBucketIsReportedAndNeverAWrongAnswer(t *testing.T) {
 			require.Equal(t, 3.0, c.ask(query).Rows[0]["s"], "once it is back, it is read")
 		})
 	}
-}
-
-func TestAFileThatMovedOnIsNotReported(t *testing.T) {
-	var c *cluster
-	c = newCluster(t, 1, func(config *Config) { reporting(&c)(config) })
-	c.broker.Produce(t, 0, 0, `{"a":1}`)
-	object := c.compact(0, 1)
-	n := c.node
-	gone := &fileError{object, objstore.ErrNotFound}
-	var m missed
-	require.False(t, m.again(t.Context(), n, errors.New("another")))
-	require.False(t, m.again(t.Context(), n, gone), "the manifest may have moved on")
-	require.True(t, m.again(t.Context(), n, gone))
-	n.config.CatchUp = func(context.Context) error { return errors.New("etcd is away") }
-	m = missed{}
-	for range 3 {
-		require.False(t, m.again(t.Context(), n, gone), "the name may be an old one")
-	}
-	require.Empty(t, n.lost("no name"))
-	require.Empty(t, n.lost(object))
-	require.Empty(t, c.store.Catalog().Partition(topic.Partition{Topic: c.topic.ID}).Damaged)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/gate"
 	"github.com/chronik-stream/chronik/query/places"
+	"github.com/chronik-stream/chronik/query/snapshot"
 	"github.com/chronik-stream/chronik/query/tail"
 )
 
@@ -73,6 +74,10 @@ func failureOf(err error) *failure {
 	var busy *places.BusyError
 	if errors.As(err, &busy) {
 		return unavailable(busy.Error())
+	}
+	var damaged *snapshot.DamagedError
+	if errors.As(err, &damaged) {
+		return damagedFailure(damaged)
 	}
 	var lagging *tail.LaggingError
 	if errors.As(err, &lagging) {

@@ -45,6 +45,7 @@ import (
 	"github.com/chronik-stream/chronik/query/peers"
 	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/resultcache"
+	"github.com/chronik-stream/chronik/query/snapshot"
 	"github.com/chronik-stream/chronik/query/tail"
 )
 
@@ -55,7 +56,6 @@ const (
 	bodyBytesMax   = 16 << 20
 	timeoutMax     = 24 * time.Hour
 	describeWait   = 5 * time.Second
-	coldEndsWait   = time.Second // for the log's end, which a cold answer only mentions
 	tailIdle       = time.Minute
 	drainWait      = 10 * time.Second
 	trimIntervalMs = 200
@@ -113,6 +113,7 @@ type Node struct {
 	manifests *committed.Reader
 	cache     *filecache.Cache
 	tails     *tail.Tails
+	sources   *snapshot.Sources
 	engine    *engine.Engine // nil in a build without one
 	results   *resultcache.Cache
 	peers     *peers.Peers // nil: there are none
@@ -152,6 +153,9 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	}); err != nil {
 		n.cache.Close()
 		return nil, fmt.Errorf("open the query node: %w", err)
+	}
+	n.sources = &snapshot.Sources{
+		Catalog: c.Catalog, Manifests: n.manifests, Tails: n.tails, CatchUp: c.CatchUp, ReportDamage: c.ReportDamage, Log: c.Log,
 	}
 	n.engine, err = engine.Open(ctx, engine.Options{
 		Threads: c.Threads, MemoryBytesMax: c.MemoryBytesMax, SpillDir: filepath.Join(c.DataDir, "spill"), Log: c.Log,
@@ -296,7 +300,7 @@ func (n *Node) follow(ctx context.Context) {
 
 func (n *Node) trim() {
 	for _, id := range n.tails.Active() {
-		marks, ok := n.marks(id)
+		marks, ok := n.sources.Marks(id, snapshot.Columnar)
 		if !ok {
 			n.tails.Drop(id)
 			continue

@@ -168,6 +168,10 @@ type reply struct {
 	Stats stats `json:"stats"`
 }
 
+func covered(from, to, high int64) partitionCoverage {
+	return partitionCoverage{From: from, To: to, HighWatermark: high}
+}
+
 type refusal struct {
 	Error   string         `json:"error"`
 	Code    string         `json:"error_code"`
@@ -248,7 +252,7 @@ func TestColdSeesFilesOnlyAndSaysSo(t *testing.T) {
 		a := c.ask("SELECT a FROM "+table, more)
 		require.Equal(t, []map[string]any{{"a": 1.0}}, a.Rows)
 		require.EqualValues(t, 1, a.Coverage["orders"].Lag)
-		require.Equal(t, partitionCoverage{0, 1, 2}, a.Coverage["orders"].Partitions["0"])
+		require.Equal(t, covered(0, 1, 2), a.Coverage["orders"].Partitions["0"])
 	}
 	require.Equal(t, []map[string]any{{"n": 2.0, "m": 1.0}},
 		c.ask("SELECT (SELECT count(*) FROM orders) AS n, (SELECT count(*) FROM orders_cold) AS m").Rows)
@@ -265,7 +269,7 @@ func TestHotAndColdAreTheTableTogetherAndEachSaysWhatItCovers(t *testing.T) {
 	c.compact(0, 3)
 	a := hot()
 	require.Equal(t, []map[string]any{{"partition": 1.0, "offset": 0.0}}, a.Rows)
-	require.Equal(t, map[string]partitionCoverage{"0": {3, 3, 3}, "1": {0, 1, 1}}, a.Coverage["orders"].Partitions)
+	require.Equal(t, map[string]partitionCoverage{"0": covered(3, 3, 3), "1": covered(0, 1, 1)}, a.Coverage["orders"].Partitions)
 	require.Zero(t, a.Coverage["orders"].Lag)
 	require.Zero(t, c.node.cache.Counts().Misses, "the files are none of its business")
 
@@ -273,7 +277,7 @@ func TestHotAndColdAreTheTableTogetherAndEachSaysWhatItCovers(t *testing.T) {
 	a = c.ask(`SELECT * EXCLUDE (timestamp) FROM orders_cold UNION ALL SELECT * EXCLUDE (timestamp) FROM orders_hot ORDER BY partition, offset`)
 	require.Len(t, a.Rows, 5, "within a query the tables of a topic have the same columns")
 	require.Equal(t, "five", a.Rows[3]["a"])
-	require.Equal(t, map[string]partitionCoverage{"0": {0, 4, 4}, "1": {0, 1, 1}}, a.Coverage["orders"].Partitions)
+	require.Equal(t, map[string]partitionCoverage{"0": covered(0, 4, 4), "1": covered(0, 1, 1)}, a.Coverage["orders"].Partitions)
 	both := c.ask(`SELECT (SELECT count(*) FROM orders) AS t, (SELECT count(*) FROM orders_hot) AS hot, (SELECT count(*) FROM orders_cold) AS cold,
 		(SELECT count(*) FROM orders_hot JOIN orders_cold USING (partition, offset)) AS twice`)
 	require.Equal(t, []map[string]any{{"t": 5.0, "hot": 2.0, "cold": 3.0, "twice": 0.0}}, both.Rows)
@@ -286,7 +290,7 @@ func TestHotAndColdAreTheTableTogetherAndEachSaysWhatItCovers(t *testing.T) {
 	c.broker.Produce(t, 0, 0, "x")
 	a = hot(`,"freshness":"cold"`)
 	require.Empty(t, a.Rows)
-	require.Equal(t, map[string]partitionCoverage{"0": {4, 4, 5}, "1": {1, 1, 1}}, a.Coverage["orders"].Partitions)
+	require.Equal(t, map[string]partitionCoverage{"0": covered(4, 4, 5), "1": covered(1, 1, 1)}, a.Coverage["orders"].Partitions)
 	require.EqualValues(t, 1, a.Coverage["orders"].Lag)
 }
 
@@ -319,7 +323,7 @@ func TestRowsBelowTheLogStartAreGoneAtOnce(t *testing.T) {
 	c.swap(seen, section)
 	a := c.ask("SELECT offset FROM orders ORDER BY 1")
 	require.Equal(t, []map[string]any{{"offset": 2.0}, {"offset": 3.0}}, a.Rows)
-	require.Equal(t, partitionCoverage{2, 4, 4}, a.Coverage["orders"].Partitions["0"])
+	require.Equal(t, covered(2, 4, 4), a.Coverage["orders"].Partitions["0"])
 }
 
 func TestLatestHidesWhatTheBrokersDeletedBeforeTheCatalogSaysSo(t *testing.T) {
@@ -329,7 +333,7 @@ func TestLatestHidesWhatTheBrokersDeletedBeforeTheCatalogSaysSo(t *testing.T) {
 	c.broker.StartAt(0, 3)
 	a := c.ask("SELECT offset FROM orders ORDER BY 1")
 	require.Equal(t, []map[string]any{{"offset": 3.0}}, a.Rows)
-	require.Equal(t, partitionCoverage{3, 4, 4}, a.Coverage["orders"].Partitions["0"])
+	require.Equal(t, covered(3, 4, 4), a.Coverage["orders"].Partitions["0"])
 	a = c.ask("SELECT offset FROM orders ORDER BY 1", `,"freshness":"available"`)
 	require.Len(t, a.Rows, 4, "without the brokers there is what the catalog says")
 }
@@ -629,7 +633,7 @@ func TestRowsThatAMaskNamesAreGone(t *testing.T) {
 		{"partition": 1.0, "offset": 0.0, "n": 0.0, "city": nil}, {"partition": 1.0, "offset": 1.0, "n": 1.0, "city": nil}, {"partition": 1.0, "offset": 2.0, "n": 2.0, "city": nil},
 		{"partition": 1.0, "offset": 3.0, "n": 3.0, "city": nil}, {"partition": 1.0, "offset": 4.0, "n": 4.0, "city": "x"}, {"partition": 1.0, "offset": 5.0, "n": 5.0, "city": nil},
 	}, a.Rows)
-	require.Equal(t, partitionCoverage{0, 7, 7}, a.Coverage["orders"].Partitions["0"], "offsets that are gone are covered")
+	require.Equal(t, covered(0, 7, 7), a.Coverage["orders"].Partitions["0"], "offsets that are gone are covered")
 	require.EqualValues(t, 8, c.ask("SELECT count(*) AS n FROM orders_cold").Rows[0]["n"])
 	require.Empty(t, c.ask("SELECT n FROM orders WHERE partition = 0 AND key = 'k2'").Rows)
 	require.Empty(t, c.ask("SELECT n FROM orders WHERE partition = 0 AND offset = 5").Rows)

@@ -62,8 +62,8 @@ func (n *Node) tableInfo(ctx context.Context, t *metastore.Topic, names *gate.Na
 	}
 	var files []relation.File
 	for _, s := range states {
-		for _, f := range s.section.Columnar {
-			if f.Next <= s.start {
+		for _, f := range s.Section.Columnar {
+			if f.Next <= s.Start {
 				continue
 			}
 			info.Files++
@@ -71,7 +71,7 @@ func (n *Node) tableInfo(ctx context.Context, t *metastore.Topic, names *gate.Na
 			info.Rows += f.Records - f.Masked
 			files = append(files, relation.File{Columns: columnsOf(f.Columns)})
 		}
-		info.Rows += max(0, s.view.Next()-s.mark)
+		info.Rows += max(0, s.View.Next()-s.Mark)
 	}
 	info.Columns = len(relation.Describe(relation.Columns(files)))
 	return info, nil

@@ -1,0 +1,33 @@
+package snapshot
+
+import "github.com/chronik-stream/chronik/query/tail"
+
+// Coverage is what an answer covers of a topic, as the contract has it.
+type Coverage struct {
+	Partitions map[int32]PartitionCoverage `json:"partitions"`
+	LagRecords int64                       `json:"lag_records"`
+}
+
+// PartitionCoverage is the range of offsets that an answer was computed over,
+// against the log's end at that moment.
+type PartitionCoverage struct {
+	From          int64 `json:"from"`
+	To            int64 `json:"to"`
+	HighWatermark int64 `json:"high_watermark"`
+}
+
+// Cover says what is covered: in files up to the marks, and in a tail up to next;
+// without files only what is in the tail.
+func Cover(partitions []Partition, next map[int32]int64, ends map[int32]tail.End, files bool) Coverage {
+	c := Coverage{Partitions: make(map[int32]PartitionCoverage, len(partitions))}
+	for _, p := range partitions {
+		one := PartitionCoverage{From: p.Start, To: max(p.Mark, next[p.Index])}
+		if !files {
+			one.From = p.Mark
+		}
+		one.HighWatermark = max(one.To, ends[p.Index].Offset, p.View.Next())
+		c.Partitions[p.Index] = one
+		c.LagRecords += one.HighWatermark - one.To
+	}
+	return c
+}
