@@ -79,6 +79,13 @@ func failureOf(err error) *failure {
 	if errors.As(err, &damaged) {
 		return damagedFailure(damaged)
 	}
+	var unsettled *snapshot.UnsettledError
+	if errors.As(err, &unsettled) {
+		f := failureOf(unsettled.Cause)
+		f.Message = unsettled.Error()
+		f.Details["topic"] = unsettled.Topic
+		return f
+	}
 	var lagging *tail.LaggingError
 	if errors.As(err, &lagging) {
 		f := newFailure(http.StatusGatewayTimeout, "TIMEOUT", "Timeout", lagging.Error())

@@ -70,6 +70,22 @@ type Sources struct {
 // ErrStale means: brokers and catalog do not speak of the same ownership.
 var ErrStale = errors.New("ownership of a partition has changed")
 
+// UnsettledError means that a topic changed whenever a query looked at it, until
+// the query's context ended.
+type UnsettledError struct {
+	Topic  string
+	Change error // the last
+	Cause  error // of the context
+}
+
+// Error implements error.
+func (e *UnsettledError) Error() string {
+	return fmt.Sprintf("topic %s changed whenever the query looked at it: %v; try again", e.Topic, e.Change)
+}
+
+// Unwrap gives both to errors.Is.
+func (e *UnsettledError) Unwrap() []error { return []error{e.Change, e.Cause} }
+
 // newsWait is how long an attempt to bind waits for news of the catalog before the
 // next one, and pauseMax how long at least, where news come without an end.
 const (
@@ -98,7 +114,7 @@ func (s *Sources) Bind(ctx context.Context, topicName string, try func(attempt i
 		case err == nil:
 			return nil
 		case ctx.Err() != nil && unsettled != nil:
-			return fmt.Errorf("topic %s changed whenever the query looked at it: %w: %w", topicName, unsettled, ctx.Err())
+			return &UnsettledError{topicName, unsettled, ctx.Err()}
 		case !moved:
 			return err
 		}
