@@ -69,7 +69,7 @@ func (n *Node) postExplain(c *gin.Context) {
 	defer cancel()
 	explained, answered, err := handOn(n, c, body, func(at peers.Place) (*explanation, error) {
 		s := a.statement
-		s.Place = at
+		s.Place, s.Principal = at, principalOf(c)
 		return n.explain(ctx, s, request.Analyze)
 	})
 	if answered {

@@ -222,7 +222,8 @@ func (b flightBackend) Tables(ctx context.Context, _ auth.Principal, match func(
 	return there, nil
 }
 
-// listedSchema is a table's columns as listings have them: those of its files,
+// listedSchema is a table's columns as listings have them, which are answered where
+// they are asked: no one node has all topics at hand. They are those of its files,
 // from metadata alone. A tail has a say as well where it is read anyway, or where
 // there is no file yet: tools list all tables, and look at few.
 func (n *Node) listedSchema(ctx context.Context, topic string, kind gate.Kind) (*arrow.Schema, error) {

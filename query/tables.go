@@ -27,7 +27,8 @@ type tableInfo struct {
 	Collides bool   `json:"collides"`
 }
 
-// getTables lists the topics that are tables, from metadata alone.
+// getTables lists the topics that are tables, from metadata alone: it is about all
+// topics, and any node has it as much at hand as another.
 func (n *Node) getTables(c *gin.Context) {
 	names := gate.NewNames(n.topicNames())
 	tables := []tableInfo{}

@@ -30,7 +30,9 @@ func (t *Tails) Ends(ctx context.Context, name string, id topic.ID, partitions i
 	return t.list(ctx, name, id, partitions, newest)
 }
 
-// Starts is Ends for where the logs begin: below it everything is deleted.
+// Starts is Ends for where the logs begin: below it everything is deleted. It is a
+// question of its own, since a request may name a partition once; whoever needs
+// both asks them at once.
 func (t *Tails) Starts(ctx context.Context, name string, id topic.ID, partitions int32) (map[int32]int64, error) {
 	listed, err := t.list(ctx, name, id, partitions, oldest)
 	starts := make(map[int32]int64, len(listed))

@@ -32,6 +32,9 @@ const (
 	foreverCount = `SELECT count(*) FROM range(1000000000000) r(i) WHERE hash(i) = 1`
 )
 
+// streamsWithin is how long the node lets them end: longer than by default.
+const streamsWithin = 11 * time.Second
+
 // flightClient is one connection to a node.
 func flightClient(t *testing.T, address string) flight.Client {
 	t.Helper()
@@ -109,7 +112,7 @@ func refusal(ctx context.Context, client flight.Client) error {
 }
 
 func TestAQueryNodeThatIsStoppedLetsStreamsEndForAWhile(t *testing.T) {
-	c := nodes(t, harness.Options{Brokers: 1, Queries: 1, Settings: []string{"query.concurrent_max=8"}})
+	c := nodes(t, harness.Options{Brokers: 1, Queries: 1, Settings: []string{"query.concurrent_max=8", "query.stop_timeout=" + streamsWithin.String()}})
 	node := c.Queries[0]
 
 	// Clients that read on soon enough, clients that never stop, and clients that
@@ -192,6 +195,9 @@ func TestAQueryNodeThatIsStoppedLetsStreamsEndForAWhile(t *testing.T) {
 	}
 	if err := <-ended; status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "stopping") {
 		t.Errorf("a stream over Flight that does not end: %v", err)
+	}
+	if took := time.Since(stopped); took < streamsWithin {
+		t.Errorf("streams were cut off %v after SIGTERM, and query.stop_timeout is %v", took, streamsWithin)
 	}
 	if got := <-counted; !strings.HasPrefix(got, "503") || !strings.Contains(got, "UNAVAILABLE") || !strings.Contains(got, "stopping") {
 		t.Errorf("a query without an answer yet: %s", got)

@@ -182,6 +182,7 @@ type Config struct {
 		ResultsBytes       Bytes
 		ResultsAnswerBytes Bytes
 		ResultsAge         time.Duration
+		StopTimeout        time.Duration
 		Affinity           string    // topic, none
 		Advertised         *Listener // nil: as HTTP.Bind says; port 0: the one listened on
 	}

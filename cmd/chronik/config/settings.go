@@ -308,6 +308,8 @@ func (c *Config) querySettings() []*Setting {
 			Doc: "Largest answer that is kept."},
 		{Key: "query.results_age", Default: "5m", Value: durationValue{&c.Query.ResultsAge, time.Second},
 			Doc: "Time after which one is forgotten, whether it is asked for or not."},
+		{Key: "query.stop_timeout", Default: "10s", Value: durationValue{&c.Query.StopTimeout, 0},
+			Doc: "Time that a stopping query node gives the queries that it runs, and clients to read their answers. Then they end with `UNAVAILABLE`."},
 		{Key: "query.affinity", Default: "topic", Value: choiceValue{&c.Query.Affinity, []string{"topic", "none"}},
 			Doc: "Whether a query node hands a query on to the node that answers all about its topic, and so has its files and newest records at hand (`topic`), as long as that one lives and has time; or answers everything itself (`none`)."},
 		{Key: "query.advertised", Default: "", Value: addressValue{to: &c.Query.Advertised},

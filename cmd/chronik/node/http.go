@@ -74,6 +74,10 @@ func (n *Node) degraded() []string {
 // send the head of a request.
 const helloWithin = 10 * time.Second
 
+// requestsWithin bounds how long a stop waits for the surface's own requests: those
+// of a role have ended with it.
+const requestsWithin = 10 * time.Second
+
 // rpcWithin bounds how long gRPC's connections may take to end.
 const rpcWithin = time.Second
 

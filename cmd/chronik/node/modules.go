@@ -32,7 +32,7 @@ const surface = "HTTP"
 // modules is the table. A deployment is a choice of its rows, made by naming
 // roles; what they need comes with them. A node of a cluster has its metadata
 // in an etcd that is there, any other brings one.
-func modules(clustered bool) []module {
+func modules(cfg *config.Config) []module {
 	table := []module{
 		{surface, nil, 15 * time.Second, startHTTP},
 		{"data folder", nil, 5 * time.Second, startDataFolder},
@@ -41,11 +41,11 @@ func modules(clustered bool) []module {
 		{"metadata store", []string{"embedded etcd"}, 10 * time.Second, startMetadata},
 		{"bucket and metadata", []string{"bucket", "metadata store"}, 5 * time.Second, startPairing},
 		{"reader", []string{"bucket and metadata"}, 5 * time.Second, startReader},
-		{RoleBroker, []string{"reader"}, 40 * time.Second, startBroker},
+		{RoleBroker, []string{"reader"}, cfg.Broker.StopTimeout + 10*time.Second, startBroker},
 		{RoleCompactor, []string{"bucket and metadata"}, 20 * time.Second, startCompactor},
-		{RoleQuery, []string{surface, "bucket and metadata"}, 20 * time.Second, startQuery},
+		{RoleQuery, []string{surface, "bucket and metadata"}, cfg.Query.StopTimeout + 10*time.Second, startQuery},
 	}
-	if clustered {
+	if cfg.Clustered() {
 		for i := range table {
 			table[i].needs = slices.DeleteFunc(table[i].needs, func(need string) bool { return need == "embedded etcd" })
 		}

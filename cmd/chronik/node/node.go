@@ -73,7 +73,7 @@ type running struct {
 func Start(ctx context.Context, cfg *config.Config, log *slog.Logger, level *slog.LevelVar, roles ...string) (*Node, error) {
 	n := &Node{cfg: cfg, log: log, level: level, registry: prometheus.NewRegistry()}
 	n.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	order, err := startOrder(modules(cfg.Clustered()), append([]string{surface}, roles...))
+	order, err := startOrder(modules(cfg), append([]string{surface}, roles...))
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,11 @@ func TestModulesStartAfterWhatTheyNeed(t *testing.T) {
 
 func TestEveryModuleOfTheTableCanBeStarted(t *testing.T) {
 	for _, clustered := range []bool{false, true} {
-		table := modules(clustered)
+		cfg := config.Default()
+		if clustered {
+			cfg = clusterNode(t)
+		}
+		table := modules(cfg)
 		everything, err := startOrder(table, append([]string{surface}, config.AllRoles()...))
 		if err != nil || everything[0].name != surface {
 			t.Errorf("HTTP is not the first to start, and the last to stop: %v, %v", names(everything), err)
@@ -67,6 +71,18 @@ func checkTable(t *testing.T, table []module) {
 		}
 		if _, err := startOrder(table, []string{m.name}); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestARoleHasTheTimeToStopThatIsSet(t *testing.T) {
+	cfg, err := config.Load(config.Inputs{Flags: []config.Flag{{Key: "broker.stop_timeout", Value: "3m"}, {Key: "query.stop_timeout", Value: "5m"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range modules(cfg) {
+		if m.name == RoleBroker && m.stopWithin <= 3*time.Minute || m.name == RoleQuery && m.stopWithin <= 5*time.Minute {
+			t.Errorf("the %s is given up after %v", m.name, m.stopWithin)
 		}
 	}
 }

@@ -14,12 +14,8 @@ import (
 	"github.com/chronik-stream/chronik/query"
 )
 
-const (
-	// memberTTL is how long a query node that is silent is still listed.
-	memberTTL = 10 * time.Second
-	// requestsWithin bounds how long a stop waits for requests under way.
-	requestsWithin = 10 * time.Second
-)
+// memberTTL is how long a query node that is silent is still listed.
+const memberTTL = 10 * time.Second
 
 func startQuery(ctx context.Context, n *Node) (running, error) {
 	c := queryConfig(n.cfg)
@@ -44,7 +40,7 @@ func startQuery(ctx context.Context, n *Node) (running, error) {
 	end := r.stop
 	r.stop = func(ctx context.Context) error {
 		left := member.Close(ctx)
-		requests, cancel := context.WithTimeout(ctx, requestsWithin)
+		requests, cancel := context.WithTimeout(ctx, n.cfg.Query.StopTimeout)
 		defer cancel()
 		n.surface.Detach(requests)
 		return errors.Join(left, end(ctx))
