@@ -211,6 +211,106 @@ func TestWhatComesToTheNextOwnerTooEarlyIsAnsweredWhenItOwns(t *testing.T) {
 	asking.Wait()
 }
 
+// What other brokers have is read there meanwhile, and there is nothing in it.
+func TestAFetchThroughOneAddressWaitsForPartitionsThatMove(t *testing.T) {
+	c, b := newShared(t, 3, func(c *broker.Config) {
+		c.API.LeaderWaitMax = time.Minute
+		c.Ownership.RebalanceDelay = time.Hour // nothing moves but what is drained
+	})
+	made := c.spreadTopic(kadm.NewClient(c.dial(b.Addr())), "t", 12)
+	entry, drained, other := c.nodes[0], c.nodes[1], c.nodes[2]
+	held, err := kvfaults.ParsePlan("txn /owners/ fail-before p=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry.link.Use(held) // they cannot take anything yet
+	other.link.Use(held)
+	if err := drained.store.SetDraining(t.Context(), drained.id, true); err != nil {
+		t.Fatal(err)
+	}
+	owned := func(by metastore.BrokerID) (n int) {
+		for i := range made.Partitions {
+			if entry.store.Catalog().Partition(partitionOf(made, i)).Owner.Broker == by {
+				n++
+			}
+		}
+		return n
+	}
+	c.until("its partitions are released", entry, func(*metastore.Catalog) bool { return owned(drained.id) == 0 })
+	if owned(metastore.NoBroker) == 0 || owned(other.id) == 0 {
+		t.Fatalf("%d partitions have no owner, %d another one", owned(metastore.NoBroker), owned(other.id))
+	}
+	client := newWireClient(t, entry.client.Addr())
+	req := fetchOf(made, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+	req.SetVersion(12)
+	req.SessionEpoch, req.MaxWaitMillis = 0, 0
+	client.send(req)
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		if _, err := client.r.Peek(1); err != nil {
+			t.Error(err)
+		}
+		if n := owned(metastore.NoBroker); n != 0 {
+			t.Errorf("it is answered when %d partitions have no owner", n)
+		}
+	}()
+	entry.link.Use(kvfaults.Plan{})
+	other.link.Use(kvfaults.Plan{})
+	<-answered
+	got := client.receive(req).(*kmsg.FetchResponse)
+	if codes := errorsOf(got); len(codes) > 0 || len(got.Topics) != 1 || len(got.Topics[0].Partitions) != 12 {
+		t.Errorf("%v: %+v", codes, got)
+	}
+}
+
+func TestWhoLooksForACoordinatorWaitsUntilThereIsOne(t *testing.T) {
+	c := newBrokers(t, 2, func(c *broker.Config) { c.API.LeaderWaitMax = time.Minute })
+	stays, goes := c.nodes[0], c.nodes[1]
+	group := func(i int) string { return fmt.Sprintf("g%d", i) }
+	var orphan string
+	c.until("both coordinate groups", stays, func(m *metastore.Catalog) bool {
+		owned := map[metastore.BrokerID]string{}
+		for i := range 100 {
+			slot, _ := m.Slot(metastore.SlotOf(group(i)))
+			owned[slot.Broker] = group(i)
+		}
+		orphan = owned[goes.id]
+		return owned[metastore.NoBroker] == "" && len(owned) == 2
+	})
+	held, err := kvfaults.ParsePlan("txn /slots/ fail-before p=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stays.link.Use(held)
+	c.end(goes)
+	coordinated := func() bool {
+		_, ok := stays.store.Catalog().Slot(metastore.SlotOf(orphan))
+		return ok
+	}
+	c.until("its groups have no coordinator", stays, func(*metastore.Catalog) bool { return !coordinated() })
+	client := newWireClient(t, stays.client.Addr())
+	req := kmsg.NewPtrFindCoordinatorRequest()
+	req.SetVersion(4)
+	req.CoordinatorKeys = []string{orphan}
+	client.send(req)
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		if _, err := client.r.Peek(1); err != nil {
+			t.Error(err)
+		}
+		if !coordinated() {
+			t.Error("it is answered before there is a coordinator")
+		}
+	}()
+	stays.link.Use(kvfaults.Plan{})
+	<-answered
+	if got := client.receive(req).(*kmsg.FindCoordinatorResponse); got.Coordinators[0].NodeID != int32(stays.id) {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestWhoIsRefusedBecauseAPartitionMovesIsToldWhereTo(t *testing.T) {
 	for _, how := range []string{"drain", "stop"} {
 		t.Run(how, func(t *testing.T) {

@@ -513,6 +513,11 @@ func TestASessionIsTheEntryBrokersAndIsMadeAgainElsewhere(t *testing.T) {
 	if err != nil || first.SessionID == 0 || len(first.Topics[0].Partitions) != 9 {
 		t.Fatalf("%+v, %v", first, err)
 	}
+	for _, p := range first.Topics[0].Partitions {
+		if p.ErrorCode != 0 {
+			t.Fatalf("%+v", p)
+		}
+	}
 	next := kmsg.NewPtrFetchRequest()
 	next.SessionID, next.SessionEpoch, next.MinBytes, next.MaxBytes, next.MaxWaitMillis = first.SessionID, 1, 1, 1<<20, 5000
 	into := c.owned(made, c.nodes[2])

@@ -254,6 +254,15 @@ func (w *fetchWork) news(s *fetchSession, p *fetchedPart) bool {
 func (w *fetchWork) read() {
 	ctx := w.r.Conn.Patience()
 	w.locate()
+	w.readOnce(ctx)
+	if unowned := w.unowned(); len(unowned) > 0 && w.h.awaitOwner(ctx, w.r, w.begun, unowned...) {
+		w.positions, w.far = w.positions[:0], w.far[:0]
+		w.readOnce(ctx)
+	}
+}
+
+// readOnce reads all parts from where they are now.
+func (w *fetchWork) readOnce(ctx context.Context) {
 	failed := w.plan(ctx)
 	bytesMax := min(int(max(0, w.req.MaxBytes)), w.h.cfg.FetchBytesMax, w.bytesMax)
 	options := core.FetchOptions{
@@ -276,22 +285,26 @@ func (w *fetchWork) read() {
 		w.readFar(ctx, failed, options)
 	} else if len(w.positions) > 0 {
 		w.fetched = w.h.Reader.Fetch(ctx, w.fetched, w.positions, options)
-		if w.h.awaitOwner(ctx, w.r, w.begun, w.unowned()...) {
-			w.fetched = w.h.Reader.Fetch(ctx, w.fetched, w.positions, options)
-		}
 	} else if !failed {
 		pause(ctx, options.WaitMax) // nothing was asked for, and it may come again
 	}
 }
 
-// unowned are partitions that this broker does not own, if there is nothing else
-// to say.
+// unowned are partitions that this broker was to read and does not own, if there
+// is nothing else to say.
 func (w *fetchWork) unowned() (unowned []topic.Partition) {
-	for i := range w.fetched {
-		f := &w.fetched[i]
+	for i := range w.parts {
+		p := &w.parts[i]
+		if p.err != nil || p.diverging != nil {
+			return nil
+		}
+		if p.position < 0 {
+			continue
+		}
+		f := &w.fetched[p.position]
 		switch {
-		case errors.Is(f.Err, core.ErrNotOwner):
-			unowned = append(unowned, w.positions[i].Partition)
+		case p.position < len(w.positions) && errors.Is(f.Err, core.ErrNotOwner):
+			unowned = append(unowned, p.partition)
 		case f.Err != nil || len(f.Records) > 0:
 			return nil
 		}
@@ -343,7 +356,7 @@ func (w *fetchWork) plan(ctx context.Context) (failed bool) {
 	var unknown error
 	for i := range w.parts {
 		p := &w.parts[i]
-		p.position = -1
+		p.position, p.unheard = -1, false
 		if i == 0 || !sameTopic(p, &w.parts[i-1]) {
 			if w.r.Version >= 13 {
 				t, unknown = w.h.lookupID(p.id)

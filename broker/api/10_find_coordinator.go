@@ -17,8 +17,11 @@ import (
 //     same on the wire.
 //
 // A group's coordinator is the broker that owns its slot, whoever is asked. While
-// nobody does there is none, and clients ask again. There are no coordinators of transactions or share groups. Who asks for the former is told
-// by the code that ends every client's attempt at once.
+// nobody does there is none: that is a moment, when brokers start or slots move,
+// for which the answer waits, since many admin clients report that there is none
+// instead of asking again. There are no coordinators of transactions or share
+// groups. Who asks for the former is told by the code that ends every client's
+// attempt at once.
 func findCoordinatorRoute() *route {
 	return &route{key: 10, name: "FindCoordinator", min: 0, max: 6, busy: true, start: whole(findCoordinator), note: "of consumer groups"}
 }
@@ -28,6 +31,9 @@ func findCoordinator(_ context.Context, h *Handler, r *wire.Request, req *kmsg.F
 	keys := req.CoordinatorKeys
 	if req.Version < 4 {
 		keys = []string{req.CoordinatorKey}
+	}
+	if req.CoordinatorType == coordinatorGroup {
+		h.awaitCoordinators(r.Conn.Patience(), keys)
 	}
 	resp.Coordinators = make([]kmsg.FindCoordinatorResponseCoordinator, len(keys))
 	for i, key := range keys {

@@ -28,13 +28,21 @@ func (h *Handler) comes(r *wire.Request, p topic.Partition) bool {
 	return next == h.Cluster.Self() || next != metastore.NoBroker && h.shared(r)
 }
 
+// came tells whether a request about p, for which there was no owner here, finds
+// one by now.
+func (h *Handler) came(r *wire.Request, p topic.Partition) bool {
+	leader := h.Cluster.Leader(p).Broker
+	return leader == h.Cluster.Self() || leader != metastore.NoBroker && h.shared(r)
+}
+
 // awaitOwner waits until partitions that r is about, and that are about to be
 // owned by who is asked, are; LeaderWaitMax from begun on at the longest. It
-// reports whether it waited.
+// reports whether it is worth it to try again: it waited, or some have come
+// before it looked.
 func (h *Handler) awaitOwner(ctx context.Context, r *wire.Request, begun time.Time, partitions ...topic.Partition) bool {
-	coming := slices.DeleteFunc(partitions, func(p topic.Partition) bool { return !h.comes(r, p) })
+	coming := slices.DeleteFunc(slices.Clone(partitions), func(p topic.Partition) bool { return !h.comes(r, p) })
 	if len(coming) == 0 {
-		return false
+		return slices.ContainsFunc(partitions, func(p topic.Partition) bool { return h.came(r, p) })
 	}
 	ctx, cancel := context.WithDeadline(ctx, begun.Add(h.cfg.LeaderWaitMax))
 	defer cancel()
@@ -93,4 +101,18 @@ func (h *Handler) awaitNew(ctx context.Context, ids ...topic.ID) {
 		}
 		return true
 	})
+}
+
+// awaitCoordinators gives groups whose slots have no owner a moment, one for all
+// of them, to find one.
+func (h *Handler) awaitCoordinators(ctx context.Context, groups []string) {
+	missing := func() bool {
+		return slices.ContainsFunc(groups, func(g string) bool { _, ok := h.Cluster.Coordinator(g); return !ok })
+	}
+	if !missing() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.LeaderWaitMax)
+	defer cancel()
+	h.Cluster.Await(ctx, func() bool { return !missing() })
 }
