@@ -19,6 +19,9 @@ type Request struct {
 	Timeout    time.Duration // 0: none of its own
 	MinScore   *float64
 	Scores     bool // scores are wanted also where hits are sorted by something else
+	// Freshness says how much of what was written has to be searched: Chronik's own
+	// member, which whoever searches gives a meaning. Empty: not said.
+	Freshness string
 }
 
 // AfterValue is a sort value of a hit, or that it has none.
@@ -68,18 +71,18 @@ func Parse(body []byte) (*Request, error) {
 	return r, nil
 }
 
-// ParseQuery reads a body that has nothing but a query: that of a count.
-func ParseQuery(body []byte) (Query, error) {
+// ParseCount reads the body of a count, which has a query and a freshness only.
+func ParseCount(body []byte) (q Query, freshness string, err error) {
 	if len(strings.TrimSpace(string(body))) == 0 {
-		return nil, nil
+		return nil, "", nil
 	}
 	n, err := parseJSON(body)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	var q Query
 	p := newParser()
-	return q, n.params("count", setters{"query": p.queryInto(&q)})
+	err = n.params("count", setters{"query": p.queryInto(&q), "freshness": text(&freshness)})
+	return q, freshness, err
 }
 
 // NewRequest is the request of an empty body.
@@ -130,7 +133,7 @@ func (r *Request) setters(p *parser) setters {
 			r.Timeout = d
 			return err
 		},
-		"track_scores": boolean(&r.Scores),
+		"track_scores": boolean(&r.Scores), "freshness": text(&r.Freshness),
 		"explain":      never, "profile": never, "version": never, "seq_no_primary_term": never,
 	}
 }

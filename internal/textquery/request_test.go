@@ -30,7 +30,7 @@ func TestQueriesOfElasticsearchAreRead(t *testing.T) {
 		`{"query_string":{"query":"a:b OR c","default_field":"d","boost":3}}`:                                      `((+(a:'b' d:'c')))^3`,
 		`{"simple_query_string":{"query":"a + b","fields":["x^2","y"]}}`:                                           `(+{x:'a'^2 | y:'a'}~1 +{x:'b'^2 | y:'b'}~1)`,
 	} {
-		q, err := ParseQuery([]byte(`{"query":` + body + `}`))
+		q, _, err := ParseCount([]byte(`{"query":` + body + `}`))
 		require.NoError(t, err, body)
 		require.Equal(t, want, show(q), body)
 	}
@@ -46,7 +46,7 @@ func TestQueriesOfElasticsearchAreRead(t *testing.T) {
 		`{"geo_bounding_box":{"pin":{"top":40.73,"left":-74.1,"bottom":40.01,"right":-71.12}}}`,
 		`{"geo_polygon":{"pin":{"points":[[-70,40],[-80,30],"POINT (-90 20)"]}}}`,
 	} {
-		_, err := ParseQuery([]byte(`{"query":` + body + `}`))
+		_, _, err := ParseCount([]byte(`{"query":` + body + `}`))
 		require.NoError(t, err, body)
 	}
 }

@@ -24,7 +24,7 @@ func ParseURI(values url.Values, r *Request) error {
 		to   func(*node) error
 	}{
 		{"from", integer(&r.From, 0, 1<<31-1)}, {"size", integer(&r.Size, 0, 1<<31-1)},
-		{"track_total_hits", r.Total.parse}, {"track_scores", boolean(&r.Scores)},
+		{"track_total_hits", r.Total.parse}, {"track_scores", boolean(&r.Scores)}, {"freshness", text(&r.Freshness)},
 		{"_source_includes", words(&r.Source.Includes)}, {"_source_excludes", words(&r.Source.Excludes)},
 		{"_source", func(n *node) error {
 			if n.text == "true" || n.text == "false" {
