@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/chronik-stream/chronik/internal/columnar"
+	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/objstore"
@@ -18,6 +20,13 @@ import (
 )
 
 func part(t topic.ID, i int32) topic.Partition { return topic.Partition{Topic: t, Index: i} }
+
+func TestAManifestNamesTheColumnOfVectors(t *testing.T) {
+	f := columnar.File{Columns: []columnar.Column{{Name: "a", Type: columnar.Int64}}}
+	require.Equal(t, []manifest.Column{{Name: "a", Type: "int64"}}, columnsOf(f))
+	f.Dimensions = 384
+	require.Equal(t, []manifest.Column{{Name: "_embedding", Type: "float32[384]"}, {Name: "a", Type: "int64"}}, columnsOf(f))
+}
 
 func TestSegmentsBecomeLogFilesAndTables(t *testing.T) {
 	w := newWorld(t)

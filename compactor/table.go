@@ -182,12 +182,22 @@ func (p *pass) storeTable(ctx context.Context, f columnar.File, format string) (
 	if format == "arrow" {
 		out.Object = objstore.ArrowName(p.section.Partition, o.id)
 	}
-	for _, c := range f.Columns {
-		out.Columns = append(out.Columns, manifest.Column{Name: c.Name, Type: c.Type.String()})
-	}
+	out.Columns = columnsOf(f)
 	var err error
 	out.Size, out.CRC, err = p.put(ctx, "columnar", out.Object, o.parts)
 	return out, err
+}
+
+// columnsOf are a file's columns as the manifest lists them: those that not every
+// file has.
+func columnsOf(f columnar.File) (columns []manifest.Column) {
+	if f.Dimensions > 0 {
+		columns = append(columns, manifest.Column{Name: columnar.EmbeddingColumn, Type: columnar.EmbeddingType(f.Dimensions)})
+	}
+	for _, c := range f.Columns {
+		columns = append(columns, manifest.Column{Name: c.Name, Type: c.Type.String()})
+	}
+	return columns
 }
 
 // object collects a file in memory, in parts so that it is not copied while it

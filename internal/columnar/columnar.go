@@ -138,6 +138,7 @@ type File struct {
 	Records                    int64
 	MinTimestamp, MaxTimestamp int64 // ms
 	Columns                    []Column
+	Dimensions                 int       // of the vectors in EmbeddingColumn; 0: there is no such column
 	Embedded                   int64     // records with a vector
 	Writer                     io.Writer // what create returned
 }

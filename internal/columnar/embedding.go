@@ -17,6 +17,9 @@ import (
 // exponents are alike.
 const EmbeddingColumn = "_embedding"
 
+// EmbeddingType is how a manifest writes the type of EmbeddingColumn.
+func EmbeddingType(dimensions int) string { return fmt.Sprintf("float32[%d]", dimensions) }
+
 // The field ids of EmbeddingColumn and of its elements.
 const (
 	EmbeddingID        = int32(11)

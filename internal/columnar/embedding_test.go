@@ -98,6 +98,9 @@ func TestVectorsComeBackBesideTheirRecords(t *testing.T) {
 			w := write(t, o, data)
 			var embedded int64
 			for i, b := range w.bytes {
+				if got := w.Files[i].Dimensions; got != dimensions {
+					t.Fatalf("%s %s: the file says %d dimensions", format, compression, got)
+				}
 				if format == "arrow" {
 					b = asParquet(t, b)
 				}

@@ -64,7 +64,7 @@ func (f *output) begin(o Options, p *plan, create Create) error {
 	}
 	f.perRow = 8 + 8 + 4 + 4 + 4 + 4 + 10*len(f.cells)
 	if o.Embeddings != nil {
-		f.vectors.dimensions = o.Embeddings.Dimensions
+		f.vectors.dimensions, f.out.Dimensions = o.Embeddings.Dimensions, o.Embeddings.Dimensions
 		f.perRow += 4*f.vectors.dimensions + 2
 	}
 	f.reserve(int(min(f.part.records, int64(o.RowGroupRows))), int(valueBytes), o)

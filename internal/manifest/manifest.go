@@ -55,10 +55,11 @@ type Marks struct {
 	Vector   int64 `json:"vector"`
 }
 
-// Column is a column that was inferred from JSON values.
+// Column is a column that not every file has: one that was inferred from JSON
+// values, or the vectors of the records.
 type Column struct {
 	Name string `json:"name"`
-	Type string `json:"type"` // int64, double, bool, text, timestamp
+	Type string `json:"type"` // int64, double, bool, text, timestamp; of vectors float32[384] and the like
 }
 
 // File is one immutable object of a partition.

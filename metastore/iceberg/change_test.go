@@ -3,9 +3,11 @@ package iceberg
 import (
 	"testing"
 
+	ice "github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"github.com/stretchr/testify/require"
 
+	"github.com/chronik-stream/chronik/internal/columnar"
 	"github.com/chronik-stream/chronik/internal/manifest"
 )
 
@@ -69,6 +71,36 @@ func TestColumnsKeepTheirNames(t *testing.T) {
 	fixed := schemaOf(tableColumns([]file{of(number), of(text)}, map[string]string{"n": "text"}), two)
 	f, _ := fixed.FindFieldByName("n")
 	require.Equal(t, "string", f.Type.String(), "columnar.json_schema gives the plain name")
+}
+
+func TestVectorsAreAColumnOfATableWhoseFilesHaveThem(t *testing.T) {
+	of := func(columns ...manifest.Column) file { return file{File: manifest.File{Records: 10, Columns: columns}} }
+	number := manifest.Column{Name: "n", Type: "int64"}
+	vectors := func(dimensions int) manifest.Column {
+		return manifest.Column{Name: columnar.EmbeddingColumn, Type: columnar.EmbeddingType(dimensions)}
+	}
+	before := schemaOf(tableColumns([]file{of(number)}, nil), nil)
+	_, ok := before.FindFieldByName("_embedding")
+	require.False(t, ok)
+
+	// Other vectors than those of before are of the same column.
+	after := schemaOf(tableColumns([]file{of(number), of(vectors(3), number), of(number, vectors(4))}, nil), before)
+	f, ok := after.FindFieldByName("_embedding")
+	require.True(t, ok)
+	require.Equal(t, 11, f.ID)
+	require.False(t, f.Required)
+	list, ok := f.Type.(*ice.ListType)
+	require.True(t, ok, "%v", f.Type)
+	require.Equal(t, &ice.ListType{ElementID: 12, Element: types.Float32, ElementRequired: true}, list)
+	n, ok := after.FindFieldByName("n")
+	require.True(t, ok)
+	was, _ := before.FindFieldByName("n")
+	require.Equal(t, was.ID, n.ID)
+	require.Equal(t, len(before.Fields())+1, len(after.Fields()))
+
+	// A type of a later build hides the JSON columns, whose ids depend on it, and not the vectors.
+	require.Equal(t, map[column]int{{"_embedding", kindEmbedding}: 11},
+		columnsOf(&manifest.File{Columns: []manifest.Column{number, {Name: "x", Type: "decimal"}, vectors(3)}}))
 }
 
 func TestBoundsOfTextsAreShortAndHold(t *testing.T) {

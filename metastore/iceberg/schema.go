@@ -46,8 +46,15 @@ func systemFields() []ice.NestedField {
 	}
 }
 
-// typeOf is the type of a JSON column in a table.
-func typeOf(t columnar.Type) ice.Type {
+// kindEmbedding is the kind of the column of vectors, however long these are.
+const kindEmbedding = "embedding"
+
+// typeOf is the type in a table of a JSON column, or of the one of vectors.
+func (c column) typeOf() ice.Type {
+	if c.kind == kindEmbedding {
+		return &ice.ListType{ElementID: int(columnar.EmbeddingElementID), Element: types.Float32, ElementRequired: true}
+	}
+	t, _ := columnar.ParseType(c.kind) // columns have types that parse
 	switch t {
 	case columnar.Bool:
 		return types.Bool
@@ -61,28 +68,35 @@ func typeOf(t columnar.Type) ice.Type {
 	return types.String
 }
 
-// column is a JSON column as files know it: by name and type.
+// column is a JSON column as files know it, or that of vectors: by name and type.
 type column struct{ name, kind string }
 
-// columnsOf are a file's JSON columns with their field ids. Those of a type that
-// this build does not know are left out: their values are in _value.
+// columnsOf are a file's JSON columns, and that of vectors, with their field ids.
+// Those of a type that this build does not know are left out: their values are in
+// _value.
 func columnsOf(f *manifest.File) map[column]int {
+	ids := make(map[column]int, len(f.Columns))
 	known := make([]columnar.Column, 0, len(f.Columns))
+	all := true
 	for _, c := range f.Columns {
-		t, err := columnar.ParseType(c.Type)
-		if err != nil {
-			return nil // the ids of the others depend on it
+		if c.Name == columnar.EmbeddingColumn {
+			ids[column{c.Name, kindEmbedding}] = int(columnar.EmbeddingID)
+			continue
 		}
+		t, err := columnar.ParseType(c.Type)
+		all = all && err == nil
 		known = append(known, columnar.Column{Name: c.Name, Type: t})
 	}
-	ids := make(map[column]int, len(known))
+	if !all {
+		return ids // those of the others depend on it
+	}
 	for i, id := range columnar.FieldIDs(known) {
-		ids[column{f.Columns[i].Name, f.Columns[i].Type}] = int(id)
+		ids[column{known[i].Name, known[i].Type.String()}] = int(id)
 	}
 	return ids
 }
 
-// tableColumn is a JSON column of a table.
+// tableColumn is such a column of a table.
 type tableColumn struct {
 	column
 	id      int
@@ -90,7 +104,7 @@ type tableColumn struct {
 	fixed   bool  // columnar.json_schema wants it like this
 }
 
-// tableColumns are the JSON columns of all files. A field id stands for one
+// tableColumns are the columns of all files besides the system's. A field id stands for one
 // column and a column has one id; where two columns of different files share an
 // id, which happens once in a billion, both are left out of the table, so that
 // none is ever read as the other. Their values are in _value.
@@ -186,8 +200,7 @@ func schemaOf(columns []tableColumn, before *ice.Schema) *ice.Schema {
 		if names[c.id] == "" {
 			continue // all three names are other columns': a field named to that end
 		}
-		t, _ := columnar.ParseType(c.kind) // columns have types that parse
-		fields = append(fields, ice.NestedField{ID: c.id, Name: names[c.id], Type: typeOf(t)})
+		fields = append(fields, ice.NestedField{ID: c.id, Name: names[c.id], Type: c.typeOf()})
 	}
 	return ice.NewSchemaWithIdentifiers(0, []int{fieldPartition, fieldOffset}, fields...)
 }
