@@ -182,13 +182,24 @@ func validPath(path string) bool {
 var jsonColumnTypes = []string{"int64", "double", "bool", "text", "timestamp"}
 
 func jsonSchema(value string) (string, string) {
-	const allowed = `it must be a JSON object of field names and types out of int64, double, bool, text, timestamp, such as {"amount":"double"}`
+	return fieldTypes(value, jsonColumnTypes, `it must be a JSON object of field names and types out of int64, double, bool, text, timestamp, such as {"amount":"double"}`)
+}
+
+// searchTypes are the types of fields that are indexed.
+var searchTypes = []string{"text", "keyword", "long", "double", "boolean", "date", "geo_point"}
+
+func searchMapping(value string) (string, string) {
+	return fieldTypes(value, searchTypes, `it must be a JSON object of JSON paths and types out of text, keyword, long, double, boolean, date, geo_point, such as {"shop.location":"geo_point"}`)
+}
+
+// fieldTypes is a JSON object of fields and their types.
+func fieldTypes(value string, types []string, allowed string) (string, string) {
 	var fields map[string]string
 	if json.Unmarshal([]byte(value), &fields) != nil || fields == nil {
 		return "", allowed
 	}
 	for name, kind := range fields {
-		if name == "" || !slices.Contains(jsonColumnTypes, kind) {
+		if name == "" || !slices.Contains(types, kind) {
 			return "", allowed
 		}
 	}

@@ -122,6 +122,7 @@ func Resolve(set map[string]string, cluster Defaults) Effective {
 			Enabled:  v.boolean("searchable"),
 			Fields:   v.list("search.fields"),
 			Analyzer: v.text("search.analyzer"),
+			Mapping:  v.fieldTypes("search.mapping"),
 		},
 		Vector: v.vector(),
 	}
@@ -141,7 +142,7 @@ func (v values) columnar() Columnar {
 		DictionaryColumns: v.list("columnar.dictionary.columns"),
 		Statistics:        v.text("columnar.statistics"),
 		Partitioning:      v.text("columnar.partitioning"),
-		JSONSchema:        v.jsonSchema(),
+		JSONSchema:        v.fieldTypes("columnar.json_schema"),
 		Iceberg:           v.boolean("columnar.iceberg"),
 	}
 }
@@ -267,9 +268,9 @@ func (v values) fraction(name string) float64 {
 	return f
 }
 
-func (v values) jsonSchema() map[string]string {
+func (v values) fieldTypes(key string) map[string]string {
 	var fields map[string]string
-	if json.Unmarshal([]byte(v.text("columnar.json_schema")), &fields) != nil {
+	if json.Unmarshal([]byte(v.text(key)), &fields) != nil {
 		return nil // unset: checked values parse
 	}
 	return fields

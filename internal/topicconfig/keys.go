@@ -25,6 +25,8 @@ func chronikKeys() []Key {
 		{Name: "search.analyzer", Type: String, Default: "standard", Values: "standard, simple, keyword, or an ISO 639-1 language with a stemmer",
 			check: oneOf(append([]string{"standard", "simple", "keyword"}, languages...)...), Effect: Stored,
 			Doc: "How text is cut into words; a language adds stemming, and English leaves out stop words."},
+		{Name: "search.mapping", Type: String, Default: "", Values: "a JSON object: JSON path to text, keyword, long, double, boolean, date or geo_point", check: searchMapping, Effect: Stored,
+			Doc: "Fixes the types of JSON fields instead of taking those of their values, and makes points on earth of some; what does not fit its field is found by its words in _all."},
 	}
 }
 

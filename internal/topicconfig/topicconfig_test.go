@@ -39,7 +39,7 @@ func TestEveryKeyIsDescribedAndNamedOnce(t *testing.T) {
 
 func TestContractKeysAreAllThere(t *testing.T) {
 	for _, name := range strings.Fields(`
-		searchable searchable.enabled search.fields search.analyzer columnar.enabled columnar.format columnar.compression
+		searchable searchable.enabled search.fields search.analyzer search.mapping columnar.enabled columnar.format columnar.compression
 		columnar.compression.level columnar.row_group_size columnar.page_size columnar.bloom_filter columnar.bloom_filter.columns
 		columnar.dictionary columnar.dictionary.columns columnar.statistics columnar.partitioning columnar.json_schema columnar.iceberg
 		vector.enabled vector.field vector.embedding.provider vector.provider vector.embedding.model vector.model
@@ -101,6 +101,7 @@ func TestValidateRefusesWithKeyValueAndWhatIsAllowed(t *testing.T) {
 		{map[string]string{"columnar.json_schema": `{"a":"varchar"}`}, "int64, double"},
 		{map[string]string{"columnar.json_schema": `null`}, "JSON object"},
 		{map[string]string{"columnar.json_schema": `[1]`}, "JSON object"},
+		{map[string]string{"search.mapping": `{"a":"ip"}`}, "geo_point"},
 		{map[string]string{"columnar.format": "arrow", "columnar.iceberg": "true"}, "needs parquet"},
 		{map[string]string{"columnar.bloom_filter.columns": "key,headers"}, "headers are not"},
 		{map[string]string{"columnar.format": "arrow", "columnar.compression": "gzip"}, "zstd or lz4, or none"},

@@ -32,7 +32,9 @@ type Searcher interface {
 // Catalog tells what topics there are.
 type Catalog interface {
 	Topic(name string) (Topic, bool)
-	Topics() []Topic
+	Names() []string // of all topics
+	// Leaderless counts the partitions of a topic that nobody leads.
+	Leaderless(name string) int
 	// CatchUp returns when everything is known that was there when it was called.
 	CatchUp(ctx context.Context) error
 	Cluster() Cluster
@@ -44,7 +46,6 @@ type Topic struct {
 	ID         string
 	Partitions int
 	Searchable bool
-	Leaderless int // partitions that nobody leads
 	Analyzer   string
 	Mapping    map[string]string // field to type, as set; others are as documents have them
 	Fields     []string          // that are indexed; nil: all

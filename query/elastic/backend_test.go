@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -40,9 +41,10 @@ type world struct {
 
 type memoryTopic struct {
 	elastic.Topic
-	config map[string]string
-	logs   []*textindex.Memory
-	next   []int64
+	config     map[string]string
+	leaderless int
+	logs       []*textindex.Memory
+	next       []int64
 }
 
 func (w *world) failing(what string) error {
@@ -62,15 +64,13 @@ func (w *world) Topic(name string) (elastic.Topic, bool) {
 	return t.Topic, true
 }
 
-func (w *world) Topics() []elastic.Topic {
+func (w *world) Names() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var all []elastic.Topic
-	for _, t := range w.topics {
-		all = append(all, t.Topic)
-	}
-	return all
+	return slices.Collect(maps.Keys(w.topics))
 }
+
+func (w *world) Leaderless(name string) int { return w.topics[name].leaderless }
 
 func (w *world) CatchUp(context.Context) error { return w.failing("catch up") }
 

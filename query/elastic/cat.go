@@ -239,7 +239,7 @@ func (c *call) catIndices() error {
 	}
 	rows := [][]cell{}
 	for _, t := range found {
-		health := healthOf(t.Leaderless)
+		health := healthOf(c.surface.o.Backend.Leaderless(t.Name))
 		if wanted != "" && wanted != health {
 			continue
 		}

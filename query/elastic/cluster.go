@@ -32,13 +32,19 @@ func (c *call) root() error {
 	})
 }
 
+// topicHealth is how a topic is.
+type topicHealth struct {
+	name                   string
+	partitions, leaderless int
+}
+
 // health is how topics are.
 type health struct {
 	cluster    Cluster
 	status     string
 	active     int // partitions that somebody leads
 	unassigned int // that nobody leads
-	byTopic    []Topic
+	byTopic    []topicHealth
 }
 
 func healthOf(leaderless int) string {
@@ -60,10 +66,12 @@ func (s *Surface) health(expression string) (*health, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &health{cluster: s.o.Backend.Cluster(), byTopic: found}
+	h := &health{cluster: s.o.Backend.Cluster()}
 	for _, t := range found {
-		h.active += t.Partitions - t.Leaderless
-		h.unassigned += t.Leaderless
+		one := topicHealth{t.Name, t.Partitions, s.o.Backend.Leaderless(t.Name)}
+		h.active += one.partitions - one.leaderless
+		h.unassigned += one.leaderless
+		h.byTopic = append(h.byTopic, one)
 	}
 	h.status = healthOf(h.unassigned)
 	return h, nil
@@ -154,12 +162,12 @@ func (h *health) write(w *writer, timedOut, indices bool) {
 	w.name("indices")
 	w.object(func() {
 		for _, t := range h.byTopic {
-			w.name(t.Name)
+			w.name(t.name)
 			w.object(func() {
-				w.member("status", healthOf(t.Leaderless))
-				w.member("number_of_shards", t.Partitions)
+				w.member("status", healthOf(t.leaderless))
+				w.member("number_of_shards", t.partitions)
 				w.member("number_of_replicas", 0)
-				shards(w, t.Partitions-t.Leaderless, t.Leaderless)
+				shards(w, t.partitions-t.leaderless, t.leaderless)
 			})
 		}
 	})

@@ -75,9 +75,12 @@ func (s *Surface) expand(expression string, x expansion) ([]Topic, error) {
 		case strings.Contains(part, "*") && !x.literal:
 			patterns = true
 			matched := false
-			for _, t := range s.o.Backend.Topics() {
-				if t.Searchable && textquery.MatchPattern(part, t.Name) && (!hidden(t.Name) || hidden(part)) {
-					chosen[t.Name], matched = t, true
+			for _, name := range s.o.Backend.Names() {
+				if !textquery.MatchPattern(part, name) || hidden(name) && !hidden(part) {
+					continue
+				}
+				if t, ok := s.o.Backend.Topic(name); ok && t.Searchable {
+					chosen[name], matched = t, true
 				}
 			}
 			if !matched && !x.allowNone {
