@@ -80,9 +80,9 @@ func (a *arrowFile) rowGroup(f *output) error {
 	add(nil, memory.NewBufferBytes(arrow.Int64Traits.CastToBytes(f.timestamps)))
 	add(nil, memory.NewBufferBytes(arrow.Int8Traits.CastToBytes(types)))
 	f.keyLevels.pad(rows)
-	addTexts(&f.keys, f.keyLevels.all())
+	addTexts(&f.keys, f.keyLevels.all(&f.ones))
 	f.valLevels.pad(rows)
-	addTexts(&f.values, f.valLevels.all())
+	addTexts(&f.values, f.valLevels.all(&f.ones))
 	columns = append(columns, f.headers.array(a.schema.Field(len(columns)).Type))
 	if f.vectors.dimensions > 0 {
 		columns = append(columns, f.vectors.array(a.schema.Field(len(columns)).Type, rows))
@@ -90,7 +90,7 @@ func (a *arrowFile) rowGroup(f *output) error {
 	for i := range f.cells {
 		c := &f.cells[i]
 		c.levels.pad(rows)
-		switch defs := c.levels.all(); c.typ {
+		switch defs := c.levels.all(&f.ones); c.typ {
 		case Bool:
 			add(defs, memory.NewBufferBytes(bitmap(spread(c.bools, defs))))
 		case Int64, Timestamp:

@@ -2,6 +2,7 @@ package columnar
 
 import (
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -23,6 +24,7 @@ type levels struct {
 	rows  int
 	nulls int
 	defs  []int16 // of all rows, once nulls > 0
+	room  int     // rows to make room for then
 }
 
 func (l *levels) reset() { l.rows, l.nulls, l.defs = 0, 0, l.defs[:0] }
@@ -40,7 +42,7 @@ func (l *levels) pad(rows int) {
 		return
 	}
 	if l.nulls == 0 {
-		l.defs = allOnes(l.defs, l.rows)
+		l.defs = allOnes(slices.Grow(l.defs[:0], max(rows, l.room)), l.rows)
 	}
 	for ; l.rows < rows; l.rows++ {
 		l.defs = append(l.defs, 0)
@@ -48,21 +50,40 @@ func (l *levels) pad(rows int) {
 	}
 }
 
-// all returns the levels of all rows.
-func (l *levels) all() []int16 {
-	if l.nulls == 0 {
-		l.defs = allOnes(l.defs, l.rows)
+// all returns the levels of all rows. Those of columns without a null are in ones,
+// which they share.
+func (l *levels) all(ones *[]int16) []int16 {
+	if l.nulls > 0 {
+		return l.defs
 	}
-	return l.defs
+	if len(*ones) < l.rows {
+		*ones = allOnes(*ones, l.rows)
+	}
+	return (*ones)[:l.rows]
 }
 
 // allOnes returns s with n elements, all 1.
 func allOnes(s []int16, n int) []int16 {
-	s = s[:0]
-	for range n {
-		s = append(s, 1)
+	s = slices.Grow(s[:0], n)[:n]
+	for i := range s {
+		s[i] = 1
 	}
 	return s
+}
+
+// reserve makes room for a row group, so that it is not copied while it grows.
+func (c *cells) reserve(rows int, r room) {
+	c.levels.room = rows
+	switch c.typ {
+	case Bool:
+		c.bools = make([]bool, 0, r.values)
+	case Int64, Timestamp:
+		c.ints = make([]int64, 0, r.values)
+	case Double:
+		c.doubles = make([]float64, 0, r.values)
+	case Text:
+		c.texts.reserve(r)
+	}
 }
 
 func (c *cells) reset() {

@@ -82,7 +82,8 @@ func (w *groupWriter) embeddings(v *vectors) {
 		return
 	}
 	v.levels.pad(w.rows)
-	all := v.levels.all()
+	var ones []int16
+	all := v.levels.all(&ones)
 	values := v.values
 	var defs, reps []int16
 	for len(all) > 0 && w.err == nil {
@@ -132,7 +133,8 @@ func embeddingProperties() []parquet.WriterProperty {
 // array returns the vectors as a list column.
 func (v *vectors) array(typ arrow.DataType, rows int) arrow.Array {
 	v.levels.pad(rows)
-	defs := v.levels.all()
+	var ones []int16
+	defs := v.levels.all(&ones)
 	offsets := make([]int32, 1, rows+1)
 	for _, def := range defs {
 		offsets = append(offsets, offsets[len(offsets)-1]+int32(def)*int32(v.dimensions))

@@ -28,6 +28,7 @@ type output struct {
 	headers    headers
 	vectors    vectors
 	cells      []cells
+	ones       []int16 // definition levels of columns without a null
 }
 
 // encoder is a file format: rows come in as row groups.
@@ -67,14 +68,17 @@ func (f *output) begin(o Options, p *plan, create Create) error {
 		f.vectors.dimensions, f.out.Dimensions = o.Embeddings.Dimensions, o.Embeddings.Dimensions
 		f.perRow += 4*f.vectors.dimensions + 2
 	}
-	f.reserve(int(min(f.part.records, int64(o.RowGroupRows))), int(valueBytes), o)
+	f.reserve(p, int(valueBytes), o)
 	f.reset()
 	return nil
 }
 
 // reserve makes room for a row group, so that it is not copied while it grows.
-func (f *output) reserve(rows, valueBytes int, o Options) {
-	rows = min(rows, o.RowGroupBytesMax/(f.perRow+2*valueBytes)+1)
+func (f *output) reserve(p *plan, valueBytes int, o Options) {
+	rows := int(min(f.part.records, int64(o.RowGroupRows), int64(o.RowGroupBytesMax/(f.perRow+2*valueBytes)+1)))
+	for i := range f.cells {
+		f.cells[i].reserve(rows, p.rooms[i].share(int64(rows), p.result.Records))
+	}
 	f.offsets, f.timestamps, f.types = make([]int64, 0, rows), make([]int64, 0, rows), make([]int32, 0, rows)
 	f.values.values.offsets = make([]int32, 0, rows+1)
 	f.vectors.values = make([]float32, 0, rows*f.vectors.dimensions)

@@ -90,6 +90,17 @@ type inferred struct {
 	fixed  bool // by columnar.json_schema
 	lost   bool // it may not have a column
 	slot   int  // index among the file's columns, set by close; −1: none
+	room   room
+}
+
+// room is how much a column's values take, nulls among them: enough to make room
+// for them at once.
+type room struct{ values, bytes int }
+
+// share is what a column needs of r for so many of all rows, and a little more.
+func (r room) share(rows, all int64) room {
+	of := func(n int) int { return int(float64(n) / float64(max(1, all)) * float64(rows) * 17 / 16) }
+	return room{min(of(r.values)+16, int(rows)), of(r.bytes) + 256}
 }
 
 // inference finds the columns that a set of values needs. It is exact: every
@@ -149,6 +160,8 @@ func (in *inference) observe(value []byte) bool {
 			continue
 		}
 		known := &in.fields[f.name]
+		known.room.values++
+		known.room.bytes += len(f.text)
 		if known.typ == Text || known.fixed || known.lost {
 			continue
 		}
@@ -176,8 +189,8 @@ func (in *inference) widen(n int, t Type) {
 }
 
 // close fixes the columns, in the order in which their fields were first seen,
-// and counts the fields that have a value but no column.
-func (in *inference) close() (columns []Column, lost int) {
+// with what they need, and counts the fields that have a value but no column.
+func (in *inference) close() (columns []Column, rooms []room, lost int) {
 	for n := range in.fields {
 		f := &in.fields[n]
 		if f.lost {
@@ -189,8 +202,9 @@ func (in *inference) close() (columns []Column, lost int) {
 		}
 		f.slot = len(columns)
 		columns = append(columns, Column{Field: in.names[n].text, Name: f.column, Type: f.typ})
+		rooms = append(rooms, f.room)
 	}
-	return columns, lost + len(in.overflow)
+	return columns, rooms, lost + len(in.overflow)
 }
 
 // Column is a column made of a top-level JSON field.

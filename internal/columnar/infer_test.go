@@ -12,7 +12,7 @@ func infer(t *testing.T, in *inference, values ...string) string {
 	for _, v := range values {
 		in.observe([]byte(v))
 	}
-	columns, _ := in.close()
+	columns, _, _ := in.close()
 	var b strings.Builder
 	for _, c := range columns {
 		fmt.Fprintf(&b, "%s %s; ", c.Name, c.Type)
@@ -60,7 +60,7 @@ func TestColumnsAreBounded(t *testing.T) {
 	if got != "a double; c int64; d int64" {
 		t.Errorf("columns %q", got)
 	}
-	if _, lost := in.close(); lost != 2 {
+	if _, _, lost := in.close(); lost != 2 {
 		t.Errorf("%d fields lost, want 2", lost)
 	}
 	in = newInference(nil, 3)
@@ -114,7 +114,7 @@ func TestColumnTypesDoNotDependOnTheOrderOfRecords(t *testing.T) {
 	types := func(values []string) map[string]Type {
 		in := newInference(nil, 100)
 		infer(t, in, values...)
-		columns, _ := in.close()
+		columns, _, _ := in.close()
 		out := map[string]Type{}
 		for _, c := range columns {
 			out[c.Name] = c.Type

@@ -146,9 +146,9 @@ func (f *output) write(w *groupWriter) {
 	w.int64s(f.timestamps, nil)
 	w.int32s(f.types)
 	f.keyLevels.pad(w.rows)
-	w.texts(&f.keys, f.keyLevels.all())
+	w.texts(&f.keys, f.keyLevels.all(&f.ones))
 	f.valLevels.pad(w.rows)
-	w.texts(&f.values, f.valLevels.all())
+	w.texts(&f.values, f.valLevels.all(&f.ones))
 	keyDefs, valueDefs, reps := f.headers.levels()
 	w.nested(&f.headers.keys, keyDefs, reps)
 	w.nested(&f.headers.values, valueDefs, reps)
@@ -158,7 +158,7 @@ func (f *output) write(w *groupWriter) {
 	for i := range f.cells {
 		c := &f.cells[i]
 		c.levels.pad(w.rows)
-		switch defs := c.levels.all(); c.typ {
+		switch defs := c.levels.all(&f.ones); c.typ {
 		case Bool:
 			w.bools(c.bools, defs)
 		case Int64, Timestamp:

@@ -12,6 +12,7 @@ type plan struct {
 	result  Result // all but the files
 	fields  *inference
 	columns []Column
+	rooms   []room          // of the columns
 	parts   map[int64]*part // by number of the time partition
 	wanted  int             // parts that are written
 	bytes   int64           // of values
@@ -52,7 +53,7 @@ func survey(ctx context.Context, batches Batches, decoder *batch.Decoder, o Opti
 		return nil, err
 	}
 	p.result.Next, p.result.Unreadable = walked.next, walked.unreadable
-	p.columns, p.result.FieldsLost = p.fields.close()
+	p.columns, p.rooms, p.result.FieldsLost = p.fields.close()
 	return p, nil
 }
 

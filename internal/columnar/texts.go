@@ -23,6 +23,7 @@ type texts struct {
 	slots   []slot // a hash table of the entries, open, a power of two
 	seed    maphash.Seed
 	scratch []byte
+	room    room // for plain values
 }
 
 type slot struct {
@@ -33,6 +34,16 @@ type slot struct {
 // newTexts returns an empty column, with a dictionary if that is wanted.
 func newTexts(dictionary bool) texts {
 	return texts{plain: !dictionary, seed: maphash.MakeSeed(), values: blobs{offsets: []int32{0}}}
+}
+
+// reserve makes room for values, so that they are not copied while they grow.
+func (t *texts) reserve(r room) {
+	t.room = r
+	if t.plain {
+		t.values.reserve(r)
+		return
+	}
+	t.indices = make([]int32, 0, r.values)
 }
 
 func (t *texts) reset() {
@@ -115,7 +126,7 @@ func (t *texts) grow() {
 // expand turns the dictionary and its indices into plain values.
 func (t *texts) expand() {
 	var all blobs
-	all.reset()
+	all.reserve(t.room)
 	for _, i := range t.indices {
 		all.append(t.values.at(int(i)))
 	}
@@ -132,6 +143,11 @@ type blobs struct {
 func (b *blobs) reset() {
 	b.data = b.data[:0]
 	b.offsets = append(b.offsets[:0], 0)
+}
+
+// reserve empties b and makes room.
+func (b *blobs) reserve(r room) {
+	b.data, b.offsets = make([]byte, 0, r.bytes), make([]int32, 1, r.values+1)
 }
 
 func (b *blobs) append(v []byte) {
