@@ -21,6 +21,7 @@ import (
 	"github.com/chronik-stream/chronik/query/gate"
 	"github.com/chronik-stream/chronik/query/peers"
 	"github.com/chronik-stream/chronik/query/relation"
+	"github.com/chronik-stream/chronik/query/tail"
 )
 
 // Flight returns the node's Arrow Flight SQL service, to be registered with a
@@ -233,7 +234,7 @@ func (n *Node) listedSchema(ctx context.Context, topic string, kind gate.Kind) (
 	}
 	states, err := n.states(ctx, t, nil)
 	files := described(states)
-	if err == nil && len(files) > 0 && (kind == gate.Cold || !slices.Contains(n.tails.Active(), t.ID)) {
+	if err == nil && len(files) > 0 && (kind == gate.Cold || !slices.Contains(n.tails.Active(), tail.Key{ID: t.ID})) {
 		fixed, err := fixedColumns(settings.JSONSchema)
 		if err != nil {
 			return nil, err

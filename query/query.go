@@ -45,6 +45,7 @@ import (
 	"github.com/chronik-stream/chronik/query/peers"
 	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/resultcache"
+	"github.com/chronik-stream/chronik/query/search"
 	"github.com/chronik-stream/chronik/query/snapshot"
 	"github.com/chronik-stream/chronik/query/tail"
 )
@@ -114,6 +115,7 @@ type Node struct {
 	cache     *filecache.Cache
 	tails     *tail.Tails
 	sources   *snapshot.Sources
+	search    *search.Searcher
 	engine    *engine.Engine // nil in a build without one
 	results   *resultcache.Cache
 	peers     *peers.Peers // nil: there are none
@@ -157,6 +159,9 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n.sources = &snapshot.Sources{
 		Catalog: c.Catalog, Manifests: n.manifests, Tails: n.tails, CatchUp: c.CatchUp, ReportDamage: c.ReportDamage, Log: c.Log,
 	}
+	n.search = search.New(search.Config{
+		Sources: n.sources, Places: n.places, TopicDefaults: c.TopicDefaults, Timeout: c.Timeout, Parallel: c.Threads, Log: c.Log,
+	})
 	n.engine, err = engine.Open(ctx, engine.Options{
 		Threads: c.Threads, MemoryBytesMax: c.MemoryBytesMax, SpillDir: filepath.Join(c.DataDir, "spill"), Log: c.Log,
 	})
@@ -225,6 +230,9 @@ func seeds(catalog *metastore.Catalog) []string {
 	slices.Sort(addresses)
 	return addresses
 }
+
+// Search is full-text search over the topics.
+func (n *Node) Search() *search.Searcher { return n.search }
 
 // Handler serves the whole HTTP surface.
 func (n *Node) Handler() http.Handler { return n.handler }
@@ -299,12 +307,16 @@ func (n *Node) follow(ctx context.Context) {
 }
 
 func (n *Node) trim() {
-	for _, id := range n.tails.Active() {
-		marks, ok := n.sources.Marks(id, snapshot.Columnar)
+	for _, key := range n.tails.Active() {
+		kind := snapshot.Columnar
+		if key.Form == tail.Index {
+			kind = snapshot.Text
+		}
+		marks, ok := n.sources.Marks(key.ID, kind)
 		if !ok {
-			n.tails.Drop(id)
+			n.tails.Drop(key)
 			continue
 		}
-		n.tails.Trim(id, marks)
+		n.tails.Trim(key, marks)
 	}
 }

@@ -1,5 +1,13 @@
-// Package search is full-text search over topics: what is asked of it, and what
-// it answers. Every surface that searches speaks in these values.
+// Package search is full-text search over topics: it binds them to the splits of
+// their manifests and, from the text marks on, to the tail, and searches all of
+// these as one index. Every surface that searches speaks in its values.
+//
+// Promises: an answer is computed over each record of the ranges that it says it
+// covers once, and over no other; with freshness "latest" these are all that were
+// acknowledged before the request. Scores do not depend on how the records are cut
+// into splits. Records that were deleted, compacted away, or cut off the log are
+// not found. A split that is damaged or missing is reported, and makes the search
+// fail: never is it passed over.
 package search
 
 import (
@@ -7,6 +15,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/textsearch"
+	"github.com/chronik-stream/chronik/query/snapshot"
 )
 
 // Options say how a request is answered, beyond what it looks for.
@@ -33,18 +42,10 @@ type Shards struct {
 }
 
 // Coverage is what of a topic an answer is computed over.
-type Coverage struct {
-	Partitions map[int32]Extent `json:"partitions"`
-	LagRecords int64            `json:"lag_records"`
-}
+type Coverage = snapshot.Coverage
 
-// Extent is what of a partition an answer is computed over: [From, To), while
-// its log ended at HighWatermark.
-type Extent struct {
-	From          int64 `json:"from"`
-	To            int64 `json:"to"`
-	HighWatermark int64 `json:"high_watermark"`
-}
+// Extent is what of a partition an answer is computed over.
+type Extent = snapshot.PartitionCoverage
 
 // Counts are the size of a topic's index.
 type Counts struct {
@@ -67,10 +68,5 @@ func (e *NotSearchableError) Error() string {
 	return fmt.Sprintf("topic %s is not searchable; its setting searchable=true makes it so", e.Topic)
 }
 
-// DamagedError: a part of the index cannot be read, and is being made again.
-type DamagedError struct{ Topic, Object string }
-
-// Error implements error.
-func (e *DamagedError) Error() string {
-	return fmt.Sprintf("a part of the index of topic %s cannot be read, and is being made again: %s", e.Topic, e.Object)
-}
+// DamagedError: a part of the index cannot be read.
+type DamagedError = snapshot.DamagedError

@@ -66,7 +66,7 @@ func SameEpochs(partitions []Partition, ends map[int32]tail.End) bool {
 func Wants(partitions []Partition, want Freshness, ends map[int32]tail.End) (wants []tail.Want, behind bool) {
 	wants = make([]tail.Want, len(partitions))
 	for i, p := range partitions {
-		w := tail.Want{Partition: p.Index, First: p.Mark}
+		w := tail.Want{Partition: p.Index, First: p.Mark, Start: p.Start}
 		if want == Latest {
 			w.Target = ends[p.Index].Offset
 		}

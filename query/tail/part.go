@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -32,32 +29,20 @@ const (
 	decodedMax   = 1 << 30  // bytes of one batch; ours are made here and are not compressed
 )
 
-// part holds the rows of one partition from first on, in chunks and then in
-// pending, as record batches.
+// part holds the records of one partition from first on as rows, in chunks and
+// then in pending, as record batches.
 type part struct {
 	options columnar.Options
 	dir     string
 	budget  *budget
-	at      atomic.Int64 // next, for those who only look
-	start   atomic.Int64 // below it records were deleted that the reader did not get
+	progress
 
-	mu      sync.Mutex
-	first   int64 // rows below it are gone
-	next    int64 // the reader's position: every committed record below it is here
-	epochs  []run // of the records from first on, rising
 	chunks  []*chunk
 	pending []byte // batches that are in no file yet
 	sealed  int64  // pending begins here
 	builder batch.Builder
 	decoder *batch.Decoder
 	out     *bufio.Writer // of the file that is written
-	closed  bool
-}
-
-// run is where the records of a leader epoch end.
-type run struct {
-	epoch int32
-	next  int64
 }
 
 // chunk is a file, with the batches that it was made of while it may still be
@@ -72,18 +57,14 @@ type chunk struct {
 
 func newPart(dir string, o columnar.Options, first int64, b *budget) *part {
 	p := &part{
-		options: o, dir: dir, budget: b, first: first, next: first, sealed: first, decoder: batch.NewDecoder(decodedMax),
+		options: o, dir: dir, budget: b, sealed: first, decoder: batch.NewDecoder(decodedMax),
 		out: bufio.NewWriterSize(nil, writeBytes),
 	}
-	p.at.Store(first)
+	p.begin(first)
 	return p
 }
 
-// position is the offset up to which the partition was read.
-func (p *part) position() int64 { return p.at.Load() }
-
-// append takes records in order of offset; those it has already are left out,
-// markers of transactions only move the position.
+// append implements store.
 func (p *part) append(records []*kgo.Record) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,24 +93,6 @@ func (p *part) append(records []*kgo.Record) error {
 		return p.seal(context.Background())
 	}
 	return nil
-}
-
-// note keeps the epoch of the records that were read last.
-func (p *part) note(epoch int32) {
-	if last := len(p.epochs) - 1; last >= 0 && p.epochs[last].epoch == epoch {
-		p.epochs[last].next = p.next
-		return
-	}
-	p.epochs = append(p.epochs, run{epoch, p.next})
-}
-
-// cutOff reports whether records are here that a change of leaders has taken
-// out of the log.
-func (p *part) cutOff(epochEnd func(int32) (int64, bool)) bool {
-	return epochEnd != nil && slices.ContainsFunc(p.epochs, func(r run) bool {
-		end, ended := epochEnd(r.epoch)
-		return ended && end < r.next
-	})
 }
 
 // alike counts the leading records that one batch can hold: offsets without a
@@ -175,6 +138,20 @@ func (p *part) build(records []*kgo.Record) error {
 	}
 	p.budget.add(int64(len(p.pending) - start))
 	return nil
+}
+
+// take implements store.
+func (p *part) take(ctx context.Context, w Want) (held, error) {
+	chunks, next, err := p.hold(ctx, w)
+	h := held{start: p.start.Load(), next: next, release: func() {
+		for _, c := range chunks {
+			c.release()
+		}
+	}}
+	for _, c := range chunks {
+		h.files = append(h.files, c.File)
+	}
+	return h, err
 }
 
 // hold returns the files that have rows from w.First on, and the offset up to
@@ -330,8 +307,7 @@ func (p *part) delete(start int64) {
 	p.trim(start)
 }
 
-// trim drops the files whose rows are all below mark, and reports whether the
-// mark has overtaken the reader, which then has to go on at it.
+// trim implements store: it drops the files whose rows are all below mark.
 func (p *part) trim(mark int64) (overtaken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -351,7 +327,7 @@ func (p *part) trim(mark int64) (overtaken bool) {
 	if len(p.chunks) > 0 {
 		p.first = p.chunks[0].First
 	}
-	p.epochs = slices.DeleteFunc(p.epochs, func(r run) bool { return r.next <= p.first })
+	p.forgetEpochs()
 	return overtaken
 }
 

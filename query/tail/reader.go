@@ -25,6 +25,7 @@ type reader struct {
 	tails  *Tails
 	client *kgo.Client
 	name   string
+	key    Key
 	id     topic.ID
 	ctx    context.Context // of run
 	cancel context.CancelFunc
@@ -33,7 +34,7 @@ type reader struct {
 	buffered int64 // bytes that the client has fetched ahead, as the budget has them; run's alone
 
 	mu      sync.Mutex
-	parts   map[int32]*part
+	parts   map[int32]store
 	used    time.Time
 	waiting int           // queries
 	err     error         // the brokers' last, for those who wait in vain
@@ -41,11 +42,11 @@ type reader struct {
 	changed chan struct{} // closed and replaced at each change of the above
 }
 
-func newReader(t *Tails, client *kgo.Client, name string, id topic.ID) *reader {
+func newReader(t *Tails, client *kgo.Client, name string, key Key) *reader {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &reader{
-		tails: t, client: client, name: name, id: id, ctx: ctx, cancel: cancel, done: make(chan struct{}),
-		parts: map[int32]*part{}, changed: make(chan struct{}),
+		tails: t, client: client, name: name, key: key, id: key.ID, ctx: ctx, cancel: cancel, done: make(chan struct{}),
+		parts: map[int32]store{}, changed: make(chan struct{}),
 	}
 }
 
@@ -56,16 +57,28 @@ func (r *reader) use(request Request, now time.Time) {
 	r.used = now
 	begin := map[int32]kgo.Offset{}
 	for _, w := range request.Wants {
-		if r.parts[w.Partition] == nil {
-			o := columnar.TailOptions(r.name, topic.Partition{Topic: r.id, Index: w.Partition})
-			o.Fixed = request.Fixed
-			r.parts[w.Partition] = newPart(r.tails.options.Dir, o, w.First, r.tails.budget)
+		switch p := r.parts[w.Partition].(type) {
+		case nil:
+			r.parts[w.Partition] = r.newStore(request, w)
 			begin[w.Partition] = kgo.NewOffset().At(w.First)
+		case *index:
+			p.configure(*request.Index)
 		}
 	}
 	if len(begin) > 0 {
 		r.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{r.name: begin})
 	}
+}
+
+// newStore is what keeps a partition's records in the form that is asked for.
+func (r *reader) newStore(request Request, w Want) store {
+	partition := topic.Partition{Topic: r.id, Index: w.Partition}
+	if request.Index != nil {
+		return newIndex(r.ctx, r.tails.options.Dir, partition, *request.Index, w.First, r.tails.budget, r.tails.options.Log)
+	}
+	o := columnar.TailOptions(r.name, partition)
+	o.Fixed = request.Fixed
+	return newPart(r.tails.options.Dir, o, w.First, r.tails.budget)
 }
 
 // idle reports whether no query waits, or came or waited since then.
@@ -175,7 +188,7 @@ func (r *reader) room() bool {
 // roomPause is between two looks for a tail that could give way.
 const roomPause = 100 * time.Millisecond
 
-func (r *reader) part(index int32) *part {
+func (r *reader) part(index int32) store {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.parts[index]
@@ -254,28 +267,22 @@ func (r *reader) behind(wants []Want) []Lag {
 	return lags
 }
 
-// snapshot puts what was read into files and holds them.
+// snapshot holds what was read.
 func (r *reader) snapshot(request Request) (*Snapshot, error) {
-	type taken struct {
-		chunks      []*chunk
-		start, next int64
-	}
-	parts := make([]taken, len(request.Wants))
+	parts := make([]held, len(request.Wants))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, w := range request.Wants {
 		group.Go(func() (err error) {
-			p := r.part(w.Partition)
-			parts[i].chunks, parts[i].next, err = p.hold(r.ctx, w)
-			parts[i].start = p.start.Load()
+			parts[i], err = r.part(w.Partition).take(r.ctx, w)
 			return err
 		})
 	}
 	err := group.Wait()
 	s := &Snapshot{Starts: map[int32]int64{}, Next: map[int32]int64{}, release: func() {
-		for _, p := range parts {
-			for _, c := range p.chunks {
-				c.release()
+		for _, h := range parts {
+			if h.release != nil {
+				h.release()
 			}
 		}
 	}}
@@ -283,12 +290,10 @@ func (r *reader) snapshot(request Request) (*Snapshot, error) {
 		s.Release()
 		return nil, err
 	}
-	for i, p := range parts {
-		for _, c := range p.chunks {
-			s.Files = append(s.Files, c.File)
-		}
+	for i, h := range parts {
+		s.Files, s.Splits = append(s.Files, h.files...), append(s.Splits, h.splits...)
 		index := request.Wants[i].Partition
-		s.Starts[index], s.Next[index] = p.start, p.next
+		s.Starts[index], s.Next[index] = h.start, h.next
 	}
 	return s, nil
 }

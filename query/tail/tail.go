@@ -1,16 +1,22 @@
-// Package tail keeps the records that are not in a topic's Parquet files yet:
-// a query reads those files, and the rows kept here from the columnar mark on.
+// Package tail keeps the records that are not in a topic's files yet: a query
+// reads those files, and the records kept here from their mark on.
 //
 // For every topic that is asked for, a Kafka client reads from the mark,
-// read_committed, and the records are kept as small local Parquet files,
+// read_committed. For SQL the records are kept as small local Parquet files,
 // written by internal/columnar as the table's own files are, so that both are
-// typed by one rule. Small files are merged as they come, so that they stay few. Rows go when Trim says that a
-// manifest covers them and no snapshot holds them; a topic that nobody asks for
-// is let go by Expire.
+// typed by one rule. For search they are kept as splits in memory that are
+// searched while they grow, and that go to disk when they are large; the code is
+// that of the topic's own splits, internal/textindex. A topic that is asked for in
+// both forms is read twice: their marks differ, and so does who asks for them and
+// until when.
+//
+// Small files are merged as they come, so that they stay few. Records go when
+// Trim says that a manifest covers them and no snapshot holds them; a topic that
+// nobody asks for is let go by Expire.
 //
 // Promises: a snapshot holds every committed record of [First, Next) of a
-// partition once, in at least the files it names, and these stay until it is
-// released. Bytes on disk and in memory stay within Options.BytesMax, give or
+// partition once, in at least the files it names, and exactly these in its
+// splits; they stay until it is released. Bytes on disk and in memory stay within Options.BytesMax, give or
 // take what a client has under way: past it the tail that was used the longest ago
 // gives way to one that a Read waits for. When Reads wait for all of them, reading
 // stops, and they end with their contexts.
@@ -23,7 +29,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +39,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/chronik-stream/chronik/internal/columnar"
+	"github.com/chronik-stream/chronik/internal/textindex"
+	"github.com/chronik-stream/chronik/internal/textindex/analysis"
 	"github.com/chronik-stream/chronik/internal/topic"
 )
 
@@ -60,15 +70,31 @@ type Tails struct {
 
 	mu      sync.Mutex
 	admin   *kgo.Client // for offsets; made when first needed
-	readers map[topic.ID]*reader
+	readers map[Key]*reader
 	evicted sync.WaitGroup // that are being closed
 	closed  bool
+}
+
+// Form is what records are kept as.
+type Form uint8
+
+// The forms.
+const (
+	Rows  Form = iota // for SQL: Parquet files
+	Index             // for search: splits
+)
+
+// Key names a tail: those of one topic in two forms have nothing in common.
+type Key struct {
+	ID   topic.ID
+	Form Form
 }
 
 // Want is what a query needs of a partition.
 type Want struct {
 	Partition int32
-	First     int64 // the columnar mark: rows below it are in the table's files
+	First     int64 // the mark: records below it are in the topic's files
+	Start     int64 // of the log, as far as the query knows: records below it are deleted
 	Target    int64 // wait until every committed record below it is here
 	// EpochEnd returns the offset at which a leader epoch ended, if it did. Records
 	// of it from there on, which were read before it ended, are not of the log any
@@ -82,13 +108,21 @@ type End struct {
 	Epoch  int32 // −1: not known
 }
 
-// Request asks for the rows of one topic.
+// Request asks for the records of one topic.
 type Request struct {
 	Topic   string
 	ID      topic.ID
-	Fixed   []columnar.Column // JSON columns whose type the topic fixes
+	Fixed   []columnar.Column  // of rows: JSON columns whose type the topic fixes
+	Index   *textindex.Options // how they are indexed; nil: rows are wanted
 	Wants   []Want
-	Restart bool // begin anew when rows at First are gone; see ErrTrimmed
+	Restart bool // begin anew when records at First are gone; see ErrTrimmed
+}
+
+func (r *Request) key() Key {
+	if r.Index != nil {
+		return Key{r.ID, Index}
+	}
+	return Key{r.ID, Rows}
 }
 
 // File holds rows of one partition with offsets in [First, Next), in order.
@@ -100,9 +134,19 @@ type File struct {
 	Size        int64
 }
 
-// Snapshot is a consistent view of a topic's tail. The files stay until Release.
+// Split holds the records of one partition with offsets in [First, Next).
+type Split struct {
+	textindex.Split
+	Partition   int32
+	First, Next int64
+	Analyzer    *analysis.Analyzer // of its texts
+}
+
+// Snapshot is a consistent view of a topic's tail. What it names stays until
+// Release.
 type Snapshot struct {
-	Files  []File
+	Files  []File          // of rows
+	Splits []Split         // of an index
 	Starts map[int32]int64 // by partition: records below it are deleted, in the table's files too
 	Next   map[int32]int64 // by partition: every committed record of [First, Next) is in the files
 
@@ -110,10 +154,10 @@ type Snapshot struct {
 	once    sync.Once
 }
 
-// Release lets the files go. It may be called again.
+// Release lets files and splits go. It may be called again.
 func (s *Snapshot) Release() { s.once.Do(s.release) }
 
-// ErrTrimmed means: rows from the asked First on are gone, because a newer
+// ErrTrimmed means: records from the asked First on are gone, because a newer
 // manifest covers them. Ask again with the newer mark; if that is not newer,
 // with Restart.
 var ErrTrimmed = errors.New("tail trimmed")
@@ -149,7 +193,7 @@ func (e *LaggingError) Error() string {
 	}
 	reason := ""
 	if e.Full {
-		reason = "; the space for records that are not in Parquet yet is used up"
+		reason = "; the space for records that are in no file yet is used up"
 	}
 	return fmt.Sprintf("topic %s is behind in partitions %s%s: %v", e.Topic, strings.Join(parts, ", "), reason, e.Cause)
 }
@@ -171,7 +215,7 @@ func Open(o Options) (*Tails, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open the tail: %w", err)
 	}
-	return &Tails{options: o, budget: newBudget(o.BytesMax), readers: map[topic.ID]*reader{}}, nil
+	return &Tails{options: o, budget: newBudget(o.BytesMax), readers: map[Key]*reader{}}, nil
 }
 
 // Close ends all readers. Snapshots that are held keep their files.
@@ -179,7 +223,7 @@ func (t *Tails) Close() {
 	t.mu.Lock()
 	t.closed = true
 	readers := t.readers
-	t.readers = map[topic.ID]*reader{}
+	t.readers = map[Key]*reader{}
 	admin := t.admin
 	t.admin = nil
 	t.mu.Unlock()
@@ -247,7 +291,8 @@ func (t *Tails) reader(request Request) (*reader, error) {
 	if t.gone(request.Topic, request.ID) {
 		return nil, ErrGone
 	}
-	r := t.readers[request.ID]
+	key := request.key()
+	r := t.readers[key]
 	if r == nil {
 		client, err := t.client(
 			kgo.FetchIsolationLevel(kgo.ReadCommitted()),
@@ -261,8 +306,8 @@ func (t *Tails) reader(request Request) (*reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		r = newReader(t, client, request.Topic, request.ID)
-		t.readers[request.ID] = r
+		r = newReader(t, client, request.Topic, key)
+		t.readers[key] = r
 		go r.run()
 	}
 	r.use(request, time.Now())
@@ -307,28 +352,24 @@ func (t *Tails) reseed(client *kgo.Client) {
 // forget ends a reader unless another has taken its place.
 func (t *Tails) forget(r *reader) {
 	t.mu.Lock()
-	if t.readers[r.id] == r {
-		delete(t.readers, r.id)
+	if t.readers[r.key] == r {
+		delete(t.readers, r.key)
 	}
 	t.mu.Unlock()
 	r.close()
 }
 
-// Active lists the topics that are being read.
-func (t *Tails) Active() []topic.ID {
+// Active lists the tails that are being read.
+func (t *Tails) Active() []Key {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	ids := make([]topic.ID, 0, len(t.readers))
-	for id := range t.readers {
-		ids = append(ids, id)
-	}
-	return ids
+	return slices.Collect(maps.Keys(t.readers))
 }
 
-// Trim lets go of rows below the columnar marks, by partition.
-func (t *Tails) Trim(id topic.ID, marks map[int32]int64) {
+// Trim lets go of a tail's records below the marks, by partition.
+func (t *Tails) Trim(key Key, marks map[int32]int64) {
 	t.mu.Lock()
-	r := t.readers[id]
+	r := t.readers[key]
 	t.mu.Unlock()
 	if r != nil {
 		r.trim(marks)
@@ -336,9 +377,9 @@ func (t *Tails) Trim(id topic.ID, marks map[int32]int64) {
 }
 
 // Drop ends the reader of a topic that is no more.
-func (t *Tails) Drop(id topic.ID) {
+func (t *Tails) Drop(key Key) {
 	t.mu.Lock()
-	r := t.readers[id]
+	r := t.readers[key]
 	t.mu.Unlock()
 	if r != nil {
 		r.end(ErrGone)
@@ -380,7 +421,7 @@ func (t *Tails) evict() <-chan struct{} {
 	if oldest == nil || t.closed {
 		return nil
 	}
-	delete(t.readers, oldest.id)
+	delete(t.readers, oldest.key)
 	t.options.Log.Info("the tail of a topic is let go to make room", "topic", oldest.name, "used", since)
 	gone := make(chan struct{})
 	t.evicted.Go(func() { // not here: it may be about to evict who calls

@@ -159,7 +159,7 @@ func TestTrimmedRowsStayForTheirSnapshotAndAreRefusedToOthers(t *testing.T) {
 	request := Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 0, Target: 3}}}
 	held, err := tails.Read(ctx, request)
 	require.NoError(t, err)
-	tails.Trim(id, map[int32]int64{0: 3})
+	tails.Trim(Key{ID: id}, map[int32]int64{0: 3})
 	offsets, _ := rows(t, held, 0, 0)
 	require.Len(t, offsets, 3)
 
@@ -192,7 +192,7 @@ func TestAMarkThatOvertakesTheReaderMovesIt(t *testing.T) {
 	s, err := tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 0, Target: 0}}})
 	require.NoError(t, err)
 	s.Release()
-	tails.Trim(id, map[int32]int64{0: 5})
+	tails.Trim(Key{ID: id}, map[int32]int64{0: 5})
 	b.Produce(t, 0, 0, "0", "1", "2", "3", "4", "5", "6")
 	s, err = tails.Read(ctx, Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 5, Target: 7}}})
 	require.NoError(t, err)
@@ -243,7 +243,7 @@ func TestPastTheBudgetReadingStopsAndTheReasonIsSaid(t *testing.T) {
 	require.True(t, lagging.Full)
 	require.Less(t, tails.Bytes(), int64(8<<20), "what a client has under way")
 
-	tails.Trim(id, map[int32]int64{0: 60})
+	tails.Trim(Key{ID: id}, map[int32]int64{0: 60})
 	s, err := tails.Read(within(t, 10*time.Second), Request{Topic: "orders", ID: id, Wants: []Want{{Partition: 0, First: 60, Target: 64}}})
 	require.NoError(t, err)
 	offsets, _ := rows(t, s, 0, 60)
@@ -277,10 +277,10 @@ func TestTailsThatNobodyWaitsForMakeRoomTheOldestFirst(t *testing.T) {
 	for i := range names {
 		require.NoError(t, read(i), "each takes more than half of what there is")
 	}
-	require.NotContains(t, tails.Active(), topic.ID{0})
-	require.Contains(t, tails.Active(), topic.ID{2})
+	require.NotContains(t, tails.Active(), Key{ID: topic.ID{0}})
+	require.Contains(t, tails.Active(), Key{ID: topic.ID{2}})
 	require.NoError(t, read(0))
-	require.NotContains(t, tails.Active(), topic.ID{1})
+	require.NotContains(t, tails.Active(), Key{ID: topic.ID{1}})
 }
 
 func TestATopicThatNobodyAsksForIsLetGo(t *testing.T) {
@@ -441,7 +441,7 @@ func TestATopicThatIsGoneIsNotReadByItsName(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool { return len(tails.Active()) == 1 }, 10*time.Second, time.Millisecond)
 	remade.Store(true)
-	tails.Drop(id)
+	tails.Drop(Key{ID: id})
 	require.ErrorIs(t, <-waiting, ErrGone)
 	require.Empty(t, tails.Active())
 	_, err = tails.Read(ctx, request)
@@ -462,7 +462,7 @@ func TestATopicThatAQueryWaitsForIsNotLetGo(t *testing.T) {
 	waits := func() bool {
 		tails.mu.Lock()
 		defer tails.mu.Unlock()
-		r := tails.readers[id]
+		r := tails.readers[Key{ID: id}]
 		return r != nil && !r.idle(time.Now().Add(time.Hour))
 	}
 	require.Eventually(t, waits, 10*time.Second, time.Millisecond)
