@@ -88,9 +88,17 @@ func TestWhatGoesTooEarlyIsFound(t *testing.T) {
 			w.write(3)
 			time.Sleep(day)
 			w.Starts(p0, 2)
+			time.Sleep(2 * time.Minute)
 			w.Query("q", "t", true).Answered(map[int32]history.Covered{0: {From: 1, To: 3, End: 3}}, map[int32][]history.Item{0: w.items(1)})
 			w.Final(p0, 2).Add(w.items(2)...)
 		}, history.Undeleted},
+		"a query is answered with what expires at this moment": {aged, func(w *world) {
+			w.write(3)
+			time.Sleep(day)
+			w.Starts(p0, 2)
+			w.Query("q", "t", true).Answered(map[int32]history.Covered{0: {From: 1, To: 3, End: 3}}, map[int32][]history.Item{0: w.items(1)})
+			w.Final(p0, 2).Add(w.items(2)...)
+		}, ""},
 		"a tombstone and what it buried": {keyed, func(w *world) {
 			w.keyed("a")
 			tomb(w, "a")

@@ -1,6 +1,9 @@
 package history
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 type groupKey struct {
 	group string
@@ -12,6 +15,16 @@ type groupKey struct {
 type groupPartition struct {
 	key     groupKey
 	commits []*GroupCommit
+	highest int64            // what members were acknowledged
+	given   map[int32]string // to which member, by epoch
+	last    []given          // to each member, the newest
+}
+
+// given is that a member was given a partition.
+type given struct {
+	member string
+	epoch  int32
+	at     int64
 }
 
 // GroupCommit is a commit of a group's offset on its way.
@@ -22,6 +35,34 @@ type GroupCommit struct {
 	invoked int64
 	done    int64
 	outcome outcome
+	member  string // "": of nobody
+	epoch   int32
+}
+
+// Given says that a member of a group was told that it has these partitions at an
+// epoch of the group, or in a generation of it: no other member has them then.
+func (h *History) Given(group, member string, epoch int32, partitions ...Partition) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.tick()
+	for _, p := range partitions {
+		g := h.group(group, p)
+		if other, taken := g.given[epoch]; taken && other != member {
+			h.find(Shared, "group %s gives %s at epoch %d to %s and to %s", group, p, epoch, other, member)
+		}
+		g.given[epoch] = member
+		g.last = slices.DeleteFunc(g.last, func(one given) bool { return one.member == member })
+		g.last = append(g.last, given{member, epoch, now})
+	}
+}
+
+// MemberCommit is GroupCommit by a member that was given the partition at that
+// epoch. Members go on where the group stands, so what they commit only grows;
+// whatever one sends after another was given the partition is to be refused.
+func (h *History) MemberCommit(group string, p Partition, offset int64, member string, epoch int32) *GroupCommit {
+	c := h.GroupCommit(group, p, offset)
+	c.member, c.epoch = member, epoch
+	return c
 }
 
 // GroupCommit says that a group's offset is about to be committed.
@@ -37,7 +78,7 @@ func (h *History) GroupCommit(group string, p Partition, offset int64) *GroupCom
 func (h *History) group(group string, p Partition) *groupPartition {
 	key := groupKey{group, p}
 	if h.groups[key] == nil {
-		h.groups[key] = &groupPartition{key: key}
+		h.groups[key] = &groupPartition{key: key, highest: None, given: map[int32]string{}}
 	}
 	return h.groups[key]
 }
@@ -59,6 +100,16 @@ func (c *GroupCommit) end(o outcome) {
 		return // a reader has seen it meanwhile
 	}
 	c.outcome, c.done = o, c.h.tick()
+	if o != acked || c.member == "" {
+		return
+	}
+	c.g.highest = max(c.g.highest, c.offset)
+	for _, other := range c.g.last {
+		if other.member != c.member && other.epoch > c.epoch && other.at < c.invoked {
+			c.h.find(Shared, "%s of group %s commits %d of %s at epoch %d, when %s had been given it at epoch %d",
+				c.member, c.g.key.group, c.offset, c.g.key.p, c.epoch, other.member, other.epoch)
+		}
+	}
 }
 
 // ended tells whether who committed had stopped waiting before that event.
@@ -69,13 +120,15 @@ type GroupFetch struct {
 	h       *History
 	g       *groupPartition
 	invoked int64
+	floor   int64 // members were acknowledged that much
 }
 
 // GroupFetch says that a group's committed offset is about to be asked for.
 func (h *History) GroupFetch(group string, p Partition) *GroupFetch {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return &GroupFetch{h: h, g: h.group(group, p), invoked: h.tick()}
+	g := h.group(group, p)
+	return &GroupFetch{h: h, g: g, invoked: h.tick(), floor: g.highest}
 }
 
 // Got says what the answer was; None when the group had committed nothing. It is
@@ -85,6 +138,10 @@ func (f *GroupFetch) Got(offset int64) {
 	f.h.mu.Lock()
 	defer f.h.mu.Unlock()
 	now := f.h.tick()
+	if offset < f.floor {
+		f.h.find(GroupBack, "group %s in %s is at %s, when a member had been acknowledged %d", f.g.key.group, f.g.key.p, offsetText(offset), f.floor)
+		return
+	}
 	var last *GroupCommit
 	for _, c := range f.g.commits {
 		if c.outcome == acked && c.ended(f.invoked) && (last == nil || c.invoked > last.invoked) {

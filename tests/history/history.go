@@ -426,6 +426,16 @@ func (p *partition) start() int64 {
 	return p.starts[len(p.starts)-1].offset
 }
 
+// startBefore is where the log began at a time.
+func (p *partition) startBefore(at time.Time) (offset int64) {
+	for _, s := range p.starts {
+		if s.at.Before(at) {
+			offset = s.offset
+		}
+	}
+	return offset
+}
+
 // Deleted says that a topic was deleted with all that was in it, which needs not
 // be read back. A topic that is made again in its place needs another name here.
 func (h *History) Deleted(topic string) {

@@ -268,6 +268,22 @@ func TestEachBreachIsFound(t *testing.T) {
 			w.GroupFetch("g", p0).Got(5)
 			w.GroupFetch("g", p0).Got(4)
 		}, "is at 4, when 5"},
+		{history.GroupBack, "what a member committed is overtaken by what another was still at", history.Topic{}, func(w *world) {
+			slow := w.MemberCommit("g", p0, 3, "a", 1)
+			w.Given("g", "b", 2, p0)
+			w.MemberCommit("g", p0, 7, "b", 2).Acked()
+			w.GroupFetch("g", p0).Got(3)
+			slow.Unknown()
+		}, "is at 3, when a member had been acknowledged 7"},
+		{history.Shared, "a partition of two members", history.Topic{}, func(w *world) {
+			w.Given("g", "a", 4, p0)
+			w.Given("g", "b", 4, p0)
+		}, "gives t-0 at epoch 4 to a and to b"},
+		{history.Shared, "a commit of who is no member any more", history.Topic{}, func(w *world) {
+			w.Given("g", "a", 4, p0)
+			w.Given("g", "b", 5, p0)
+			w.MemberCommit("g", p0, 3, "a", 4).Acked()
+		}, "a of group g commits 3 of t-0 at epoch 4, when b had been given it at epoch 5"},
 		{history.GroupPhantom, "an offset that nobody committed", history.Topic{}, func(w *world) {
 			w.GroupCommit("g", p0, 5).Acked()
 			w.GroupFetch("g", p0).Got(6)
@@ -475,6 +491,25 @@ func TestWhatWasNotPromisedIsNotHeldAgainstTheLog(t *testing.T) {
 			t.Errorf("\n%s", r)
 		}
 	})
+}
+
+func TestMembersTakePartitionsOver(t *testing.T) {
+	w := newWorld(history.Topic{})
+	w.Given("g", "a", 4, p0)
+	w.Given("other", "b", 4, p0)
+	pending := w.MemberCommit("g", p0, 3, "a", 4)
+	w.Given("g", "b", 5, p0)
+	pending.Acked() // it was sent before
+	w.MemberCommit("g", p0, 9, "a", 4).Refused()
+	w.GroupFetch("g", p0).Got(3)
+	w.MemberCommit("g", p0, 8, "b", 5).Acked()
+	w.GroupFetch("g", p0).Got(8)
+	w.Given("g", "a", 6, p0)
+	w.MemberCommit("g", p0, 12, "a", 6).Acked()
+	w.GroupFetch("g", p0).Got(12)
+	if r := w.end(); !r.OK() {
+		t.Errorf("found breaches:\n%s", r)
+	}
 }
 
 func TestValuesNameTheirRecordAndShowEveryDamage(t *testing.T) {

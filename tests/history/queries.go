@@ -24,9 +24,14 @@ type Covered struct {
 	From, To, End int64
 }
 
+// startsKnown is after how long everybody is to know where a log begins by now.
+// Until then only those need to who were told, by what DeleteRecords is answered:
+// the metadata store may be slow, to brokers and query nodes alike.
+const startsKnown = time.Minute
+
 // Query says that all records of a topic are about to be asked for. With latest
 // everything that was acknowledged before is to be in the answer, and nothing that
-// was deleted before.
+// was deleted before and said to be.
 func (h *History) Query(by, topic string, latest bool) *Query {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -39,7 +44,7 @@ func (h *History) Query(by, topic string, latest bool) *Query {
 			q.floor[p.Index] = part.readable
 		}
 		if latest {
-			q.start[p.Index] = max(part.trimmed, part.start())
+			q.start[p.Index] = max(part.trimmed, part.startBefore(time.Now().Add(-startsKnown)))
 		}
 	}
 	return q

@@ -31,6 +31,7 @@ const (
 	CommitOrder  Kind = "commits out of order"       // of one session, by their sequence
 	GroupBack    Kind = "group offsets that go back" // below what was acknowledged
 	GroupPhantom Kind = "group offsets of nobody"    // one that was never committed
+	Shared       Kind = "partitions of two members"  // of one group, at one epoch or beyond
 	Missing      Kind = "missing objects"            // named in the metadata, and not in the bucket
 	Leaked       Kind = "leaked objects"             // in the bucket, and never to be deleted
 	Orphaned     Kind = "keys of deleted topics"     // written when the topic was gone, or never swept
@@ -45,7 +46,7 @@ const (
 
 var kinds = []Kind{
 	Lost, Duplicated, Reordered, Moved, Dirty, Skipped, Unseen, Uncovered, Garbled, Phantom, Hole, Disorder, Undeleted, Stale, EarlyAck,
-	CommitTwice, CommitGap, CommitOrder, GroupBack, GroupPhantom, Missing, Leaked, Orphaned, Unread, Twice, Other,
+	CommitTwice, CommitGap, CommitOrder, GroupBack, GroupPhantom, Shared, Missing, Leaked, Orphaned, Unread, Twice, Other,
 }
 
 // witnessesMax is how many witnesses of a kind are kept.

@@ -4,7 +4,8 @@
 // seed's word. Some plans have topics that live: whose records clients delete or
 // go with time or by size, that are compacted by key, tombstones and all, or that
 // are deleted and made again under the same name. Query nodes are asked in SQL for whole topics all the while; their engine
-// takes time of the machine, and none of the world's. What the clients were told
+// takes time of the machine, and none of the world's. Members of both protocols, and
+// of both in one group, join, leave, hang and vanish. What the clients were told
 // is held against the promises by tests/history.
 //
 // Every call of a seam parks at one scheduler. When nothing in the process can go

@@ -30,6 +30,12 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		kinds    []history.Kind // one of them at least
 	}{
 		{
+			"who coordinates a group does not compare that he does [slot-compare] [key-compare]",
+			without("/states/", "/slots/", "/states/"),
+			[]string{"metadata store away", "pause"},
+			[]history.Kind{history.Shared},
+		},
+		{
 			"the disk says synced and is not",
 			Planted{Disk: func(inner disk.FS) disk.FS { return lyingDisk{inner} }},
 			[]string{"power loss"},
@@ -138,6 +144,10 @@ func TestPlantedBugsAreFound(t *testing.T) {
 				plan.Brokers, plan.Compactors, plan.Groups, plan.Delay = 3, 2, 2, 0
 				plan.Remade = slices.Contains(c.kinds, history.Orphaned) // a topic is to go and come for that
 				plan.Queries = 0
+				plan.Members = nil
+				if slices.Contains(c.kinds, history.Shared) {
+					plan.Members = []MembersPlan{{Group: "classic", Classic: 3}, {Group: "consumer", Consumer: 3}, {Group: "mixed", Classic: 2, Consumer: 1}}
+				}
 				result, _, _ := play(t, plan)
 				return result, slices.ContainsFunc(c.kinds, func(k history.Kind) bool { return result.Count(string(k)) > 0 })
 			}

@@ -38,8 +38,8 @@ func startQuery(ctx context.Context, s *server, l *life) (func(context.Context) 
 	if err != nil {
 		return nil, err
 	}
-	node, err := s.openQuery(ctx, l, query.Config{
-		Catalog: meta.Catalog(), Bucket: bucket, DataDir: s.w.t.TempDir(), TopicDefaults: topicconfig.Defaults{"durability": "wal"},
+	node, err := query.Open(ctx, query.Config{
+		Catalog: meta.Catalog(), CatchUp: meta.CatchUp, Bucket: bucket, DataDir: s.w.t.TempDir(), TopicDefaults: topicconfig.Defaults{"durability": "wal"},
 		Kafka: []tail.ClientOption{kgo.Dialer(func(ctx context.Context, _, address string) (net.Conn, error) { return s.w.net.dial(ctx, l, address) })},
 		// One thread, so that little is left to chance.
 		Threads: 1, MemoryBytesMax: 256 << 20, TailBytesMax: 64 << 20, Log: log, Registerer: s.registry,
@@ -48,21 +48,14 @@ func startQuery(ctx context.Context, s *server, l *life) (func(context.Context) 
 		meta.Close()
 		return nil, err
 	}
+	serving := &queryLife{l, node.Handler()}
+	s.queries.Store(serving)
 	return func(ctx context.Context) error {
 		defer meta.Close()
-		defer s.queries.Store(nil)
+		// One that was killed may come to its end after the next has begun.
+		defer s.queries.CompareAndSwap(serving, nil)
 		return node.Run(ctx)
 	}, nil
-}
-
-// openQuery opens the node, and lets who asks find it.
-func (s *server) openQuery(ctx context.Context, l *life, c query.Config) (*query.Node, error) {
-	node, err := query.Open(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	s.queries.Store(&queryLife{l, node.Handler()})
-	return node, nil
 }
 
 // queryLife is what answers queries while a query node lives.

@@ -66,6 +66,14 @@ func planOf(seed uint64) Plan {
 	if queriesRun {
 		p.Queries = rng.IntN(3)
 	}
+	switch n := 2 + rng.IntN(2); rng.IntN(6) {
+	case 0:
+		p.Members = []MembersPlan{{Group: "classic", Classic: n}}
+	case 1:
+		p.Members = []MembersPlan{{Group: "consumer", Consumer: n}}
+	case 2:
+		p.Members = []MembersPlan{{Group: "mixed", Classic: n - 1, Consumer: 1}}
+	}
 	return p
 }
 
@@ -103,7 +111,7 @@ func TestTheClusterKeepsItsPromises(t *testing.T) {
 			plan := planOf(seed)
 			begun := time.Now()
 			result, fingerprint, tail := play(t, plan)
-			t.Logf("seed %d: %d brokers, %q: %s in %v: %d acked, %d with a topic deleted, %d superseded, %d expired, %d requests to delete, %d queries", seed, plan.Brokers, plan.Troubles, fingerprint,
+			t.Logf("seed %d: %d brokers, %q, members %v: %s in %v: %d acked, %d with a topic deleted, %d superseded, %d expired, %d requests to delete, %d queries", seed, plan.Brokers, plan.Troubles, plan.Members, fingerprint,
 				time.Since(begun).Round(time.Millisecond), result.Count("acked"), result.Count("with a topic deleted"), result.Count("superseded by key"), result.Count("expired"), result.Count("deleted by request"), result.Count("queries answered"))
 			if !result.OK() || result.Count("acked") == 0 || plan.Queries > 0 && result.Count("queries answered") == 0 {
 				io.WriteString(os.Stdout, tail)

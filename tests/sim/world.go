@@ -19,6 +19,7 @@ import (
 
 	"github.com/chronik-stream/chronik/broker"
 	"github.com/chronik-stream/chronik/broker/api"
+	"github.com/chronik-stream/chronik/broker/group"
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/broker/ownership"
 	"github.com/chronik-stream/chronik/compactor"
@@ -47,6 +48,7 @@ type Plan struct {
 	Producers  int
 	Consumers  int
 	Groups     int
+	Members    []MembersPlan
 	Time       time.Duration // virtual, of trouble; then everything heals
 	Delay      time.Duration // after a change, before partitions move to whom they are wished for
 	Grace      time.Duration // for which an owner's disk is waited for; 0: wal topics are salvaged
@@ -94,6 +96,7 @@ type World struct {
 
 	namesMu sync.Mutex
 	names   map[topic.ID]string
+	ids     map[string]topic.ID // of the plan's topics; does not change
 
 	observer  *metastore.Store // sees every revision; nothing fails for it
 	revision  int64
@@ -103,6 +106,8 @@ type World struct {
 	nodes   []*server
 	lives   sync.WaitGroup // of nodes, the dead included
 	clients sync.WaitGroup
+	members []*member
+	calm    atomic.Bool // no member leaves or hangs any more
 	healers sync.WaitGroup
 }
 
@@ -132,7 +137,7 @@ type server struct {
 func Run(t *testing.T, plan Plan) (result history.Result, fingerprint, tail string) {
 	w := &World{
 		t: t, plan: plan, seed: plan.Seed, trace: newTrace(plan.Out), store: kvmemory.New(), bucket: memory.New(),
-		history: history.New(), names: map[topic.ID]string{}, committed: map[string]bool{}, gone: map[string]int64{},
+		history: history.New(), names: map[topic.ID]string{}, ids: map[string]topic.ID{}, committed: map[string]bool{}, gone: map[string]int64{},
 	}
 	w.sched = newScheduler(plan.Seed, w.trace)
 	w.net = newNetwork(w)
@@ -160,6 +165,7 @@ func Run(t *testing.T, plan Plan) (result history.Result, fingerprint, tail stri
 	w.healers.Wait()
 	w.heal()
 	pass(ctx, 30*time.Second) // what was held up comes through
+	w.settleMembers(ctx)
 	stopClients()
 	w.clients.Wait()
 	w.settle(ctx)
@@ -250,6 +256,7 @@ func (w *World) prepare() {
 			w.t.Fatal(err)
 		}
 		w.call(t.ID, plan.Name)
+		w.ids[plan.Name] = t.ID
 		w.history.Topic(plan.Name, history.Topic{
 			Object: plan.Object, Salvaged: !plan.Object && w.plan.Grace == 0, Trimmed: plan.Trimmed, Holes: plan.Keys > 0,
 			Expires: plan.expires(), Retention: plan.Retention, Retained: int64(plan.RetentionBytes / recordBytesMax), TombstonesKept: tombstonesKept,
@@ -360,6 +367,7 @@ func (w *World) work(ctx context.Context) {
 	if w.plan.Queries > 0 {
 		w.clients.Go(func() { w.asker(ctx, "a1") })
 	}
+	w.join(ctx)
 	for i := range w.plan.Groups {
 		w.clients.Go(func() { w.committer(ctx, fmt.Sprintf("g%d", i+1), fmt.Sprintf("group-%d", i+1)) })
 	}
@@ -418,6 +426,7 @@ func startBroker(ctx context.Context, s *server, l *life) (func(context.Context)
 		ID: s.id, ClusterID: cluster, Version: "sim", DataDir: "data", WALFileBytes: 64 << 10, StopTimeout: 10 * time.Second,
 		Ingest:    ingest.Config{SegmentAge: 2 * time.Second, SegmentBytes: 16 << 10, TailBytesMax: 32 << 10},
 		API:       api.Config{TopicDefaults: topicconfig.Defaults{"durability": "wal"}},
+		Group:     group.Config{ConsumerSessionTimeout: memberSession, ConsumerHeartbeatInterval: time.Second},
 		Ownership: ownership.Config{TakeoverGrace: s.w.plan.Grace, RebalanceDelay: s.w.plan.Delay},
 	}, broker.Deps{
 		Dial:  func(ctx context.Context, address string) (net.Conn, error) { return s.w.net.dial(ctx, l, address) },
