@@ -1,6 +1,9 @@
 package textindex
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // parseDate reads a timestamp of RFC 3339 into ms since 1970. Digits below are
 // cut off. What only looks like one (a 30th of February) is none.
@@ -40,6 +43,45 @@ func parseDate(b []byte) (int64, bool) {
 		return 0, false // the month is shorter
 	}
 	return (days*86400+int64(hour*3600+minute*60+second-east))*1000 + int64(ms), true
+}
+
+// parseDay reads what Elasticsearch calls strict_date_optional_time, as far as it
+// is told without doubt: 2006, 2006-01, 2006-01-02, with a time down to hours,
+// minutes, seconds or fractions, with a zone or, without one, in UTC.
+func parseDay(b []byte) (int64, bool) {
+	if ms, ok := parseDate(b); ok || len(b) > 40 {
+		return ms, ok
+	}
+	date, clock := b, []byte(nil)
+	if at := bytes.IndexByte(b, 'T'); at >= 0 {
+		date, clock = b[:at], b[at+1:]
+	}
+	var full [64]byte
+	text := append(full[:0], date...)
+	switch len(date) {
+	case len("2006"):
+		text = append(text, "-01-01T"...)
+	case len("2006-01"):
+		text = append(text, "-01T"...)
+	case len("2006-01-02"):
+		text = append(text, 'T')
+	default:
+		return 0, false
+	}
+	east := []byte("Z")
+	if at := bytes.IndexAny(clock, "Z+-"); at >= 0 {
+		clock, east = clock[:at], clock[at:]
+	}
+	text = append(text, clock...)
+	switch len(clock) {
+	case 0:
+		text = append(text, "00:00:00"...)
+	case len("15"):
+		text = append(text, ":00:00"...)
+	case len("15:04"):
+		text = append(text, ":00"...)
+	}
+	return parseDate(append(text, east...))
 }
 
 // zone reads "Z" or "±hh:mm" into seconds east of Greenwich.

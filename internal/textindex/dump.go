@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/internal/geopoint"
 )
 
 // Dump prints what a file is, by its footer. With verify it reads everything:
@@ -52,6 +53,9 @@ func shownValue(k Kind, v int64) string {
 		return fmt.Sprint(DoubleOf(v))
 	case Date:
 		return format.Time(v)
+	case GeoPoint:
+		p := geopoint.Decode(v)
+		return fmt.Sprintf("%.6f,%.6f", p.Lat, p.Lon)
 	}
 	return fmt.Sprint(v)
 }

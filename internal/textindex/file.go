@@ -97,7 +97,8 @@ func (f *File) Size() int64 { return f.size }
 // Analyzer is the name of what made the terms of its text fields.
 func (f *File) Analyzer() string { return f.footer.analyzer }
 
-// Overflow counts the values that the limit of fields left to FieldAll.
+// Overflow counts the values that were left to FieldAll, by the limit of fields
+// or since they do not fit their mapping.
 func (f *File) Overflow() int64 { return f.footer.overflow }
 
 // Fields implements Split.

@@ -15,13 +15,14 @@ const (
 	shapeInteger       // within int64
 	shapeNumber
 	shapeBoolean
+	shapeWhole // any value, as it is written
 )
 
 // leaf is a scalar somewhere within a JSON object.
 type leaf struct {
 	path    *path
 	shape   shape
-	text    []byte // of texts, without escapes; good until the next object
+	text    []byte // of texts, without escapes; of whole values; good until the next object
 	integer int64  // of integers and booleans
 	number  float64
 }
@@ -35,6 +36,7 @@ type path struct {
 	after    *path // the sibling that came after it last
 	token    string
 	group    *group // what is indexed of it; nil: nothing yet
+	whole    bool   // its values are not cut into leaves
 }
 
 func newPath(name string) *path { return &path{name: name, children: make(map[string]*path)} }
@@ -66,7 +68,8 @@ type scanner struct {
 	rest   *path // stands for all that pathsMax leaves over
 	paths  int
 	leaves []leaf
-	texts  []byte // unescaped
+	texts  []byte                 // unescaped
+	whole  func(name string) bool // says which paths are whole; nil: none
 }
 
 // pathsMax is how many paths are told apart.
@@ -150,6 +153,7 @@ func (s *scanner) name(b []byte, i int, parent *path) (*path, int) {
 		p = s.rest
 	default:
 		p = parent.child(string(text), string(b[begin:i]))
+		p.whole = s.whole != nil && s.whole(p.name)
 		s.paths++
 	}
 	return p, i
@@ -159,6 +163,9 @@ func (s *scanner) name(b []byte, i int, parent *path) (*path, int) {
 func (s *scanner) value(b []byte, i int, p *path, depth int) int {
 	if i >= len(b) {
 		return -1
+	}
+	if p.whole {
+		return s.uncut(b, i, p, depth)
 	}
 	switch c := b[i]; {
 	case c == '"':
@@ -181,6 +188,16 @@ func (s *scanner) value(b []byte, i int, p *path, depth int) int {
 		return s.number(b, i, p)
 	}
 	return -1
+}
+
+// uncut reads the value at i as one leaf.
+func (s *scanner) uncut(b []byte, i int, p *path, depth int) int {
+	leaves := len(s.leaves)
+	end := s.value(b, i, s.rest, depth)
+	if s.leaves = s.leaves[:leaves]; end >= 0 && string(b[i:end]) != "null" {
+		s.leaves = append(s.leaves, leaf{path: p, shape: shapeWhole, text: b[i:end]})
+	}
+	return end
 }
 
 func (s *scanner) elements(b []byte, i int, p *path, depth int) int {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/chronik-stream/chronik/internal/geopoint"
 	"github.com/chronik-stream/chronik/internal/textindex/analysis"
 )
 
@@ -24,6 +25,10 @@ type Options struct {
 	// Paths are the JSON paths that are indexed, each with all below it, and then
 	// nothing of a value that is no JSON object. Empty: all.
 	Paths []string
+	// Mapping says what kind the values at some JSON paths are, instead of what each
+	// looks like; see mapped. It counts for the path itself, and of a GeoPoint for all
+	// below it.
+	Mapping map[string]Kind
 	// FieldsMax bounds the JSON paths that are indexed as fields; what is left
 	// over is searched in FieldAll. 0: FieldsMaxDefault.
 	FieldsMax int
@@ -44,6 +49,8 @@ type Memory struct {
 	scanner   *scanner
 	arena     arena
 	scratch   []byte
+	digits    []byte           // of a number that is indexed as a text
+	places    []geopoint.Point // of a value that is points
 	seed      maphash.Seed
 	fields    map[Field]*field
 	open      []*field // have something of the document that is being indexed
@@ -64,6 +71,8 @@ type Memory struct {
 type group struct {
 	name                                    string
 	text, keyword, number, boolean, instant *field
+	point                                   *field
+	mapped                                  Kind // what all values are; 0: what each looks like
 	left                                    bool // out: it is not to be indexed
 	all                                     bool // indexed in FieldAll
 }
@@ -78,6 +87,7 @@ func NewMemory(o Options) *Memory {
 		fields: make(map[Field]*field), groups: make(map[string]*group), whole: &group{name: FieldValue.Name},
 	}
 	m.scanner.rest.group = &group{all: true}
+	m.scanner.whole = func(name string) bool { return o.Mapping[name] == GeoPoint }
 	m.offset, m.timestamp = m.field(FieldOffset), m.field(FieldTimestamp)
 	return m
 }
@@ -150,11 +160,12 @@ func (m *Memory) leaf(l *leaf) {
 	}
 	switch {
 	case g.left:
-	case g.all:
-		m.overflow++
-		if l.shape == shapeText {
-			m.words(&m.all, FieldAll.Name, l.text)
+	case g.mapped != 0:
+		if !m.mapped(g, l) {
+			m.leftOver(l)
 		}
+	case g.all:
+		m.leftOver(l)
 	case l.shape == shapeText:
 		if ms, ok := parseDate(l.text); ok {
 			m.value(&g.instant, Field{g.name, Date}, ms)
@@ -172,6 +183,14 @@ func (m *Memory) leaf(l *leaf) {
 			m.promote(g)
 		}
 		m.value(&g.number, Field{g.name, Double}, SortableDouble(l.number))
+	}
+}
+
+// leftOver indexes a text that is not in a field of its own.
+func (m *Memory) leftOver(l *leaf) {
+	m.overflow++
+	if l.shape == shapeText || l.shape == shapeWhole {
+		m.words(&m.all, FieldAll.Name, l.text)
 	}
 }
 
@@ -197,11 +216,12 @@ func (m *Memory) decide(name string) *group {
 			return &group{left: true}
 		}
 	}
-	if m.count == m.options.FieldsMax {
+	kind := m.options.Mapping[name]
+	if m.count >= m.options.FieldsMax && kind == 0 {
 		return &group{all: true}
 	}
 	m.count++
-	return &group{name: name}
+	return &group{name: name, mapped: kind}
 }
 
 // promote makes a field of whole numbers one of doubles. Snapshots keep theirs.
@@ -275,7 +295,8 @@ func (m *Memory) Documents() int {
 	return int(m.documents)
 }
 
-// Overflow counts the values that the limit of fields left to FieldAll.
+// Overflow counts the values that were left to FieldAll, by the limit of fields
+// or since they do not fit their mapping.
 func (m *Memory) Overflow() int64 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

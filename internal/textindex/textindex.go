@@ -13,7 +13,10 @@
 // File is immutable and read by ranges, where it lies: docs/formats/split.md.
 package textindex
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Kind is what a field's values are, and so what can be asked of it.
 type Kind uint8
@@ -34,10 +37,13 @@ const (
 	Boolean
 	// Date is ms since 1970.
 	Date
+	// GeoPoint is a place on earth; its column holds it as geopoint.Point.Encode
+	// makes it. There are such fields only where Options.Mapping says so.
+	GeoPoint
 )
 
 // kindNames are as Elasticsearch calls them.
-var kindNames = [...]string{Text: "text", Keyword: "keyword", Long: "long", Double: "double", Boolean: "boolean", Date: "date"}
+var kindNames = [...]string{Text: "text", Keyword: "keyword", Long: "long", Double: "double", Boolean: "boolean", Date: "date", GeoPoint: "geo_point"}
 
 // String is the kind's name in a mapping.
 func (k Kind) String() string {
@@ -47,7 +53,13 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
-func (k Kind) valid() bool { return k >= Text && k <= Date }
+func (k Kind) valid() bool { return k >= Text && k <= GeoPoint }
+
+// KindByName is the kind that a mapping calls so.
+func KindByName(name string) (Kind, bool) {
+	i := slices.Index(kindNames[:], name)
+	return Kind(i), i >= int(Text)
+}
 
 // HasTerms says that the field's terms can be looked up.
 func (k Kind) HasTerms() bool { return k == Text || k == Keyword }
@@ -58,7 +70,8 @@ func (k Kind) HasTerms() bool { return k == Text || k == Keyword }
 // fractions is Double as a whole, also in the records without one.
 //
 // A JSON string is indexed as Text and, up to KeywordBytesMax, as Keyword under
-// the same name; one that is a timestamp of RFC 3339 as Date instead.
+// the same name; one that is a timestamp of RFC 3339 as Date instead. So it is
+// where Options.Mapping does not say otherwise.
 type Field struct {
 	Name string // JSON path, joined by dots
 	Kind Kind
@@ -85,7 +98,7 @@ var (
 	FieldTimestamp = Field{"_timestamp", Date} // of each document
 	FieldKey       = Field{"_key", Keyword}    // of documents with a key
 	FieldValue     = Field{"_value", Text}     // of documents that are not JSON objects; also as Keyword
-	FieldAll       = Field{"_all", Text}       // what the limit of fields left over
+	FieldAll       = Field{"_all", Text}       // what the limit of fields left over, and what does not fit its mapping
 )
 
 // NamePrefix is put before names of JSON members that begin with an underscore,

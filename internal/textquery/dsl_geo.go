@@ -4,6 +4,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/chronik-stream/chronik/internal/geopoint"
 )
 
 // geoParams reads a geo query: its common parameters, and the one member that
@@ -81,14 +83,14 @@ func (p *parser) geoBoundingBox(n *node) (Query, error) {
 		if err != nil {
 			return err
 		}
-		q.TopLeft, q.BottomRight = Point{top, left}, Point{bottom, right}
+		q.TopLeft, q.BottomRight = Point{Lat: top, Lon: left}, Point{Lat: bottom, Lon: right}
 		if math.IsNaN(top + left + bottom + right) {
 			return n.fail("[geo_bounding_box] needs two opposite corners, or top, left, bottom and right")
 		}
 		if top < bottom {
 			return n.fail("top is below bottom corner: %v vs. %v", top, bottom)
 		}
-		return firstError(q.TopLeft.check(), q.BottomRight.check())
+		return firstError(checkPoint(q.TopLeft), checkPoint(q.BottomRight))
 	})
 	return q, err
 }
@@ -158,7 +160,7 @@ func (n *node) point() (Point, error) {
 		if math.IsNaN(lat + lon) {
 			return p, n.fail("a geo_point needs [lat] and [lon]")
 		}
-		p = Point{lat, lon}
+		p = Point{Lat: lat, Lon: lon}
 	case arrayNode:
 		var err error
 		if p, err = n.coordinates(); err != nil {
@@ -166,13 +168,13 @@ func (n *node) point() (Point, error) {
 		}
 	case stringNode:
 		var err error
-		if p, err = ParsePoint(n.text); err != nil {
-			return p, err
+		if p, err = geopoint.Parse(n.text); err != nil {
+			return p, Refuse("%v", err)
 		}
 	default:
 		return p, n.fail("expected a geo_point, found %s", n.show())
 	}
-	return p, p.check()
+	return p, checkPoint(p)
 }
 
 // coordinates reads [lon, lat], GeoJSON's order.
@@ -186,66 +188,11 @@ func (n *node) coordinates() (p Point, err error) {
 	return p, number(&p.Lat)(n.items[1])
 }
 
-func (p Point) check() error {
-	switch {
-	case p.Lat < -90 || p.Lat > 90:
-		return Refuse("illegal latitude value [%v]", p.Lat)
-	case p.Lon < -180 || p.Lon > 180:
-		return Refuse("illegal longitude value [%v]", p.Lon)
+func checkPoint(p Point) error {
+	if err := p.Check(); err != nil {
+		return Refuse("%v", err)
 	}
 	return nil
-}
-
-// ParsePoint reads "lat,lon", "POINT (lon lat)" and a geohash.
-func ParsePoint(s string) (Point, error) {
-	s = strings.TrimSpace(s)
-	if lat, lon, ok := strings.Cut(s, ","); ok {
-		return pointOf(lat, lon, s)
-	}
-	if body, ok := strings.CutPrefix(strings.ToUpper(s), "POINT"); ok {
-		body = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(body), "("), ")")
-		if words := strings.Fields(body); len(words) == 2 {
-			return pointOf(words[1], words[0], s)
-		}
-		return Point{}, Refuse("cannot read %q as a point", cut(s))
-	}
-	return geohash(s)
-}
-
-func pointOf(lat, lon, whole string) (Point, error) {
-	a, errLat := strconv.ParseFloat(strings.TrimSpace(lat), 64)
-	o, errLon := strconv.ParseFloat(strings.TrimSpace(lon), 64)
-	p := Point{a, o}
-	if errLat != nil || errLon != nil || p.Lat != p.Lat || p.Lon != p.Lon {
-		return Point{}, Refuse("cannot read %q as a point", cut(whole))
-	}
-	return p, p.check()
-}
-
-const geohashDigits = "0123456789bcdefghjkmnpqrstuvwxyz"
-
-// geohash is the middle of the cell that a geohash names.
-func geohash(s string) (Point, error) {
-	lat, lon := [2]float64{-90, 90}, [2]float64{-180, 180}
-	if s == "" || len(s) > 12 {
-		return Point{}, Refuse("cannot read %q as a point", cut(s))
-	}
-	even := true
-	for _, c := range []byte(lower(s)) {
-		digit := strings.IndexByte(geohashDigits, c)
-		if digit < 0 {
-			return Point{}, Refuse("cannot read %q as a point: unsupported symbol [%c] in geohash", cut(s), c)
-		}
-		for bit := 4; bit >= 0; bit-- {
-			axis := &lat
-			if even {
-				axis = &lon
-			}
-			axis[1-digit>>bit&1] = (axis[0] + axis[1]) / 2
-			even = !even
-		}
-	}
-	return Point{(lat[0] + lat[1]) / 2, (lon[0] + lon[1]) / 2}, nil
 }
 
 // meters of the units in which distances are written.

@@ -1,5 +1,7 @@
 package textquery
 
+import "github.com/chronik-stream/chronik/internal/geopoint"
+
 // Query is one node of a query: one of the types of this file.
 type Query interface {
 	// Weight is what the node's score is multiplied by.
@@ -273,4 +275,4 @@ type Bound struct {
 }
 
 // Point is a place on earth, in degrees.
-type Point struct{ Lat, Lon float64 }
+type Point = geopoint.Point

@@ -73,7 +73,7 @@ func (n *aggNode) resolve(s *schema, numeric bool) error {
 	all := s.resolve(name)
 	for _, f := range all {
 		switch {
-		case f.Kind == textindex.Text, numeric && f.Kind == textindex.Keyword:
+		case f.Kind == textindex.Text, f.Kind == textindex.GeoPoint, numeric && f.Kind == textindex.Keyword:
 		default:
 			n.fields = append(n.fields, f)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 
+	"github.com/chronik-stream/chronik/internal/geopoint"
 	"github.com/chronik-stream/chronik/internal/textindex"
 	"github.com/chronik-stream/chronik/internal/textquery"
 )
@@ -18,12 +19,19 @@ type point = textquery.Point
 // area is where a point may lie.
 type area interface {
 	has(p point) bool
+	// band is the latitudes between which it lies.
+	band() (south, north float64)
+	// cells is the same for points that were indexed as such: each stands for the
+	// corner of its cell.
+	cells() area
 }
 
-// pointField is the two numbers that a point is indexed as: {"lat": …, "lon": …}
-// at a path. Of a document with several points it is not known which latitude
-// belongs to which longitude: it has none here.
+// pointField is how points are indexed at a path: as such where a mapping said
+// so; elsewhere as the two numbers of {"lat": …, "lon": …}. Of a document with
+// several of those it is not known which latitude belongs to which longitude: it
+// has none.
 type pointField struct {
+	mapped   textindex.Field
 	lat, lon []textindex.Field
 }
 
@@ -33,34 +41,65 @@ func (s *schema) point(name string) (pointField, bool) {
 			return f.Kind != textindex.Long && f.Kind != textindex.Double
 		})
 	}
-	f := pointField{numbers(name + ".lat"), numbers(name + ".lon")}
-	return f, len(f.lat) > 0 && len(f.lon) > 0
+	f := pointField{lat: numbers(name + ".lat"), lon: numbers(name + ".lon")}
+	var mapped bool
+	f.mapped, mapped = s.kind(name, textindex.GeoPoint)
+	return f, mapped || len(f.lat) > 0 && len(f.lon) > 0
 }
 
 // points reads the points of a part.
 type points struct {
+	mapped   textindex.Column // nil: the part has none
 	lat, lon *values
-	buffer   []float64
+	encoded  []int64
+	numbers  []float64
+	buffer   []point
 }
 
 func (s *shard) points(ctx context.Context, f pointField) (*points, error) {
-	lat, err := s.values(ctx, &aggNode{fields: f.lat})
-	if err != nil {
+	p := &points{}
+	var err error
+	if s.has(f.mapped) {
+		if p.mapped, err = s.column(ctx, f.mapped); err != nil {
+			return nil, err
+		}
+	}
+	if p.lat, err = s.values(ctx, &aggNode{fields: f.lat}); err != nil {
 		return nil, err
 	}
-	lon, err := s.values(ctx, &aggNode{fields: f.lon})
-	return &points{lat: lat, lon: lon}, err
+	p.lon, err = s.values(ctx, &aggNode{fields: f.lon})
+	return p, err
 }
 
-func (p *points) at(doc uint32) (point, bool) {
+// at are the points of a document, good until the next.
+func (p *points) at(doc uint32) []point {
 	p.buffer = p.buffer[:0]
-	add := func(x float64) { p.buffer = append(p.buffer, x) }
+	if p.mapped != nil {
+		p.encoded = p.mapped.Append(p.encoded[:0], doc)
+		for _, v := range p.encoded {
+			p.buffer = append(p.buffer, geopoint.Decode(v))
+		}
+		if len(p.buffer) > 0 {
+			return p.buffer
+		}
+	}
+	p.numbers = p.numbers[:0]
+	add := func(x float64) { p.numbers = append(p.numbers, x) }
 	p.lat.numbers(doc, add)
 	p.lon.numbers(doc, add)
-	if len(p.buffer) != 2 {
-		return point{}, false
+	if len(p.numbers) == 2 {
+		p.buffer = append(p.buffer, point{Lat: p.numbers[0], Lon: p.numbers[1]})
 	}
-	return point{Lat: p.buffer[0], Lon: p.buffer[1]}, true
+	return p.buffer
+}
+
+// within adds the documents of which a point is in an area.
+func (p *points) within(found *roaring.Bitmap, candidates *roaring.Bitmap, in area) {
+	for it := candidates.Iterator(); it.HasNext(); {
+		if doc := it.Next(); slices.ContainsFunc(p.at(doc), in.has) {
+			found.Add(doc)
+		}
+	}
 }
 
 func (c *compiler) geo(name string, in area, boost float64) (node, error) {
@@ -74,13 +113,11 @@ func (c *compiler) geo(name string, in area, boost float64) (node, error) {
 			return nil, err
 		}
 		found := roaring.New()
+		if p.mapped != nil {
+			p.within(found, p.mapped.Match(geopoint.Band(in.band())), in.cells())
+		}
 		for _, c := range p.lat.columns {
-			for it := c.Exists().Iterator(); it.HasNext(); {
-				doc := it.Next()
-				if at, ok := p.at(doc); ok && in.has(at) {
-					found.Add(doc)
-				}
-			}
+			p.within(found, c.Exists(), in)
 		}
 		return found, nil
 	}}, nil
@@ -119,9 +156,19 @@ func newCircle(q *textquery.GeoDistance) area {
 	return c
 }
 
+// degree is a degree of latitude, in meters.
+const degree = earthRadius * math.Pi / 180
+
+func (c circle) band() (south, north float64) {
+	away := c.meters * (1 + 1e-9) / degree
+	return max(-90, c.center.Lat-away), min(90, c.center.Lat+away)
+}
+
+func (c circle) cells() area { return c }
+
 func (c circle) has(p point) bool {
 	// One degree of latitude is as long everywhere: most points are out by that.
-	if math.Abs(p.Lat-c.center.Lat)*(earthRadius*math.Pi/180) > c.meters*(1+1e-9) {
+	if math.Abs(p.Lat-c.center.Lat)*degree > c.meters*(1+1e-9) {
 		return false
 	}
 	return c.way(c.center, p) <= c.meters
@@ -131,6 +178,15 @@ type box struct{ top, left, bottom, right float64 }
 
 func newBox(q *textquery.GeoBoundingBox) area {
 	return box{q.TopLeft.Lat, q.TopLeft.Lon, q.BottomRight.Lat, q.BottomRight.Lon}
+}
+
+func (b box) band() (south, north float64) { return b.bottom, b.top }
+
+// cells has what lies on the border in it, as the box does.
+func (b box) cells() area {
+	first := geopoint.Decode(point{Lat: b.top, Lon: b.left}.Encode())
+	last := geopoint.Decode(point{Lat: b.bottom, Lon: b.right}.Encode())
+	return box{first.Lat, first.Lon, last.Lat, last.Lon}
 }
 
 func (b box) has(p point) bool {
@@ -156,6 +212,10 @@ func newPolygon(q *textquery.GeoPolygon) area {
 	}
 	return p
 }
+
+func (g polygon) cells() area { return g }
+
+func (g polygon) band() (south, north float64) { return g.around.band() }
 
 // has counts how often a line from the point to the east crosses the border.
 func (g polygon) has(p point) bool {

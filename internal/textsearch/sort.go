@@ -126,7 +126,7 @@ func (k *sortKey) resolve(s *schema) error {
 	}
 	all := s.resolve(k.Field)
 	for _, f := range all {
-		if f.Kind != textindex.Text {
+		if f.Kind != textindex.Text && f.Kind != textindex.GeoPoint {
 			k.kinds = append(k.kinds, f)
 			k.double = k.double || f.Kind == textindex.Double
 			k.date = k.date || f.Kind == textindex.Date
@@ -310,7 +310,7 @@ func (o *openKeys) value(i int, doc uint32, score float64) sortValue {
 		return sortValue{kind: textValue, text: o.shard.Topic}
 	}
 	if k.Geo != nil {
-		if at, ok := o.points[i].at(doc); ok {
+		if at := o.points[i].at(doc); len(at) > 0 {
 			return k.distance(at)
 		}
 		return o.missing[i]
@@ -385,10 +385,14 @@ func reduce(mode textquery.SortMode, numbers []float64) float64 {
 	}
 }
 
-func (k *sortKey) distance(at point) sortValue {
+// distance makes one of the ways from all points of a document to all that the
+// client names.
+func (k *sortKey) distance(of []point) sortValue {
 	var all []float64
 	for _, from := range k.Geo.From {
-		all = append(all, haversine(from, at)/k.Geo.Unit)
+		for _, at := range of {
+			all = append(all, haversine(from, at)/k.Geo.Unit)
+		}
 	}
 	slices.Sort(all)
 	mode := k.Mode
