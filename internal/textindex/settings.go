@@ -2,7 +2,9 @@ package textindex
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/chronik-stream/chronik/internal/textindex/analysis"
@@ -19,23 +21,35 @@ func TopicOptions(analyzer string, fields []string, mapping map[string]string) (
 	if err != nil {
 		return Options{}, err
 	}
-	if len(mapping) > 0 {
-		return Options{}, fmt.Errorf("mapping %v: this version indexes fields by the kinds of their values", mapping)
-	}
 	o := Options{Analyzer: a, Source: true}
+	for name, kind := range mapping {
+		if o.Mapping == nil {
+			o.Mapping = make(map[string]Kind, len(mapping))
+		}
+		k, known := KindByName(kind)
+		if !known {
+			return Options{}, fmt.Errorf("field %q is mapped to %q: want one of %v", name, kind, kindNames[Text:])
+		}
+		o.Mapping[pathOf(name)] = k
+	}
 	if slices.Contains(fields, wholeValue) {
 		return o, nil
 	}
 	for _, f := range fields {
-		f = strings.TrimPrefix(f, "$.")
-		if strings.HasPrefix(f, "_") {
-			f = NamePrefix + f
-		}
-		o.Paths = append(o.Paths, f)
+		o.Paths = append(o.Paths, pathOf(f))
 	}
 	slices.Sort(o.Paths)
 	o.Paths = slices.Compact(o.Paths)
 	return o, nil
+}
+
+// pathOf is a field of a topic's configuration as a split calls it.
+func pathOf(field string) string {
+	field = strings.TrimPrefix(field, "$.")
+	if strings.HasPrefix(field, "_") {
+		field = NamePrefix + field
+	}
+	return field
 }
 
 // Settings says what of the options the terms and fields of an index depend on.
@@ -45,5 +59,13 @@ func (o Options) Settings() string {
 	if len(o.Paths) > 0 {
 		fields = strings.Join(o.Paths, ",")
 	}
-	return o.Analyzer.Name() + " " + fields
+	settings := o.Analyzer.Name() + " " + fields
+	for _, name := range slices.Sorted(maps.Keys(o.Mapping)) {
+		kind := o.Mapping[name]
+		if strings.ContainsAny(name, " :\"") { // one text for one mapping only
+			name = strconv.Quote(name)
+		}
+		settings += " " + name + ":" + kind.String()
+	}
+	return settings
 }

@@ -26,6 +26,12 @@ func TestTopicOptionsAreWhatATopicSays(t *testing.T) {
 	}
 	_, err := textindex.TopicOptions("klingon", nil, nil)
 	require.ErrorContains(t, err, "klingon")
+	o, err := textindex.TopicOptions("en", []string{"value"}, map[string]string{"$.pin": "geo_point", "at": "date", "_id": "keyword", "a b": "long"})
+	require.NoError(t, err)
+	require.Equal(t, `en value "a b":long at:date json__id:keyword pin:geo_point`, o.Settings())
+	require.Equal(t, textindex.GeoPoint, o.Mapping["pin"])
+	_, err = textindex.TopicOptions("en", nil, map[string]string{"at": "nested"})
+	require.ErrorContains(t, err, `"at" is mapped to "nested"`)
 }
 
 func TestOnlyTheFieldsOfATopicAreIndexed(t *testing.T) {
