@@ -235,8 +235,7 @@ func (a *topHitsAggregator) collect(doc uint32, bucket int, score cursor) error 
 		return &hitsPartial{top: topHits{most: a.most, before: a.keys.before()}, best: math.Inf(-1)}
 	})
 	value := score.score()
-	hit, _ := a.keys.hit(doc, value) // there is nothing that the client has seen
-	h.top.add(hit)
+	h.top.add(a.keys.hit(doc, value)) // there is nothing that the client has seen
 	h.total++
 	h.best = max(h.best, value)
 	return nil

@@ -129,11 +129,19 @@ func (w bm25) score(freq float64, length int64) float64 {
 	return w.weight * (freq * (bm25K1 + 1)) / (freq + bm25K1*norm)
 }
 
+// steadyFreq is the frequency up to which one more makes a score greater however
+// it is rounded.
+const steadyFreq = 1 << 20
+
 // most bounds the scores of what impacts bound.
 func (w bm25) most(impacts []textindex.Impact) float64 {
 	most := 0.0
 	for _, i := range impacts {
-		most = max(most, w.score(float64(i.Freq), int64(i.Length)))
+		s := w.score(float64(i.Freq), int64(i.Length))
+		if i.Freq > steadyFreq {
+			s *= roundingSlack
+		}
+		most = max(most, s)
 	}
 	return most
 }

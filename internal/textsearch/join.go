@@ -58,10 +58,13 @@ func sumOfBounds(parts []cursor, target uint32) (uint32, float64) {
 		last = min(last, l)
 		sum += most
 	}
-	return last, sum * roundingSlack
+	return last, sum
 }
 
-// roundingSlack makes up for bounds that are added in another order than scores.
+// roundingSlack makes up for bounds that are computed in another way than scores.
+// Where it is the same way, rounding does no harm: adding and multiplying what is
+// not negative rises with it. It matters that bounds are not raised for nothing:
+// many logs are alike, and what scores the same as the last hit need not be seen.
 const roundingSlack = 1 + 1e-10
 
 // any walks the documents that at least one of its cursors has, or so many of
@@ -76,6 +79,7 @@ type anyOf struct {
 	begun bool
 
 	floor float64 // scores up to it do not matter; negative: all do
+	slack float64 // of the sum of all bounds
 	// The window, of floor windowFloor, ends at windowLast.
 	windowLast  uint32
 	windowFloor float64
@@ -90,7 +94,7 @@ func newAny(parts []cursor, need int) cursor {
 	if need >= len(parts) {
 		return newBoth(parts)
 	}
-	return &anyOf{parts: parts, need: max(1, need), floor: -1, leads: parts}
+	return &anyOf{parts: parts, need: max(1, need), floor: -1, slack: 1, leads: parts}
 }
 
 func (c *anyOf) doc() uint32 { return c.at }
@@ -184,7 +188,7 @@ func (c *anyOf) window(target uint32) uint32 {
 			sum += most
 			list = append(list, bounded{p, most})
 		}
-		if sum*roundingSlack > c.floor {
+		if sum*c.slack > c.floor {
 			slices.SortStableFunc(list, func(x, y bounded) int {
 				if x.most < y.most {
 					return -1
@@ -223,7 +227,10 @@ func (c *anyOf) score() float64 {
 	return sum
 }
 
-func (c *anyOf) bound(target uint32) (uint32, float64) { return sumOfBounds(c.parts, target) }
+func (c *anyOf) bound(target uint32) (uint32, float64) {
+	last, sum := sumOfBounds(c.parts, target)
+	return last, sum * c.slack
+}
 
 // best walks what any of its cursors has, and scores a document as the best of
 // them does, with a share of what the others say.
@@ -236,7 +243,7 @@ func newBest(parts []cursor, tie float64) cursor {
 	if len(parts) == 1 {
 		return parts[0]
 	}
-	return &best{anyOf{parts: parts, need: 1, floor: -1, leads: parts}, tie}
+	return &best{anyOf{parts: parts, need: 1, floor: -1, slack: roundingSlack, leads: parts}, tie}
 }
 
 func (c *best) score() float64 {
@@ -357,7 +364,7 @@ func (c *pruned) next() uint32 { return c.skip(c.cursor.next()) }
 func (c *pruned) skip(doc uint32) uint32 {
 	for doc != done && !math.IsInf(c.floor, -1) && (!c.begun || doc > c.last) {
 		last, most := c.cursor.bound(doc)
-		if most*roundingSlack > c.floor {
+		if most > c.floor {
 			c.last, c.begun = last, true
 			break
 		}

@@ -313,5 +313,5 @@ func (c *phraseCursor) score() float64 {
 
 // bound is what no frequency can exceed: the weight with as many as one likes.
 func (c *phraseCursor) bound(uint32) (uint32, float64) {
-	return done, c.weight * (bm25K1 + 1)
+	return done, c.weight * (bm25K1 + 1) * roundingSlack
 }

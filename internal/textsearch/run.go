@@ -184,7 +184,7 @@ func (x *execution) collect(ctx context.Context, s *shard, root cursor, aggs []a
 		if !(found.most >= score) {
 			found.most = score
 		}
-		if h, ok := keys.hit(doc, score); ok {
+		if h := keys.hit(doc, score); h != nil {
 			best.add(h)
 		}
 		if limit != nil {
@@ -235,13 +235,15 @@ type topHits struct {
 	before func(a, b *Hit) bool
 }
 
-func (t *topHits) add(h Hit) {
+// add takes a hit in if it is among the first. It copies what it keeps.
+func (t *topHits) add(h *Hit) {
 	if t.most == 0 {
 		return
 	}
 	if len(t.hits) < t.most {
-		h.keys = slices.Clone(h.keys)
-		t.hits = append(t.hits, h)
+		t.hits = append(t.hits, *h)
+		last := &t.hits[len(t.hits)-1]
+		last.keys = slices.Clone(h.keys)
 		for i := len(t.hits) - 1; i > 0; {
 			parent := (i - 1) / 2
 			if !t.before(&t.hits[parent], &t.hits[i]) {
@@ -252,11 +254,12 @@ func (t *topHits) add(h Hit) {
 		}
 		return
 	}
-	if !t.before(&h, &t.hits[0]) {
+	if !t.before(h, &t.hits[0]) {
 		return
 	}
-	h.keys = slices.Clone(h.keys)
-	t.hits[0] = h
+	keys := append(t.hits[0].keys[:0], h.keys...)
+	t.hits[0] = *h
+	t.hits[0].keys = keys
 	for i := 0; ; {
 		last := i
 		for child := 2*i + 1; child <= 2*i+2 && child < len(t.hits); child++ {

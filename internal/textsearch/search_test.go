@@ -345,3 +345,30 @@ func digits(t *testing.T, r *Result) string {
 	require.NoError(t, err)
 	return string(text)
 }
+
+// Logs are alike: most of what matches scores the same. What is not looked at for
+// that reason is never what should have been shown.
+func TestAmongEqualsTheFirstAreShown(t *testing.T) {
+	rng := rand.New(rand.NewPCG(31, 32))
+	messages := []string{"payment accepted", "payment accepted ok", "payment accepted ok ok", "request finished", "payment refused payment", "request for payment"}
+	var values []string
+	for range 6000 {
+		values = append(values, fmt.Sprintf(`{"message":%q,"level":%q}`, messages[rng.IntN(len(messages))], []string{"info", "warn"}[rng.IntN(2)]))
+	}
+	for _, query := range []string{
+		`{"match":{"message":"payment"}}`, `{"match":{"message":"payment ok"}}`, `{"match":{"message":{"query":"payment ok","operator":"and"}}}`,
+		`{"term":{"level.keyword":"info"}}`, `{"prefix":{"message":"pay"}}`, `{"match_phrase":{"message":"payment accepted"}}`,
+		`{"bool":{"must":[{"match":{"message":"payment"}}],"should":[{"match":{"message":"ok"}},{"term":{"level.keyword":"warn"}}]}}`,
+		`{"dis_max":{"tie_breaker":0.7,"queries":[{"match":{"message":"payment ok"}},{"term":{"level.keyword":"warn"}}]}}`,
+		`{"bool":{"should":[{"match":{"message":"ok"}},{"match":{"message":"finished"}},{"term":{"level.keyword":"warn"}}],"minimum_should_match":2}}`,
+	} {
+		for _, splits := range []int{1, 5} {
+			s := cutting(t, analyzer(t, "standard"), splits, values)
+			all := search(t, s, `{"size":25,"track_total_hits":true,"query":`+query+`}`)
+			for _, upTo := range []string{"false", "1", "100"} {
+				some := search(t, s, `{"size":25,"track_total_hits":`+upTo+`,"query":`+query+`}`)
+				require.Equal(t, offsets(all.Hits), offsets(some.Hits), "%s in %d splits, counted up to %s", query, splits, upTo)
+			}
+		}
+	}
+}

@@ -194,7 +194,8 @@ type openKeys struct {
 	after   []sortValue
 	missing []sortValue
 	buffer  []int64
-	scratch []sortValue // of the document at hand
+	current Hit // the document at hand
+	scratch []sortValue
 }
 
 func (s *shard) openSorts(ctx context.Context, keys []sortKey, after []sortValue) (*openKeys, error) {
@@ -276,25 +277,30 @@ func (o *openKeys) before() func(a, b *Hit) bool {
 	}
 }
 
-// hit is a document as a hit, with keys that are good until the next; false when it comes before what the client has seen.
-func (o *openKeys) hit(doc uint32, score float64) (Hit, bool) {
-	h := Hit{doc: doc, score: score}
+// hit is a document as a hit, good until the next; nil when it comes before what
+// the client has seen.
+func (o *openKeys) hit(doc uint32, score float64) *Hit {
+	h := &o.current
+	h.doc, h.score = doc, score
 	if o.keys == nil {
-		return h, true
+		return h
 	}
 	h.keys = o.scratch
 	for i := range o.keys {
 		h.keys[i] = o.value(i, doc, score)
 	}
 	if o.after == nil {
-		return h, true
+		return h
 	}
 	for i := range o.keys {
 		if c := o.keys[i].compare(h.keys[i], o.after[i]); c != 0 {
-			return h, c > 0
+			if c < 0 {
+				return nil
+			}
+			return h
 		}
 	}
-	return h, false
+	return nil
 }
 
 func (o *openKeys) value(i int, doc uint32, score float64) sortValue {
