@@ -1,6 +1,7 @@
 package textsearch
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -41,27 +42,30 @@ func (a *termsAggregator) close(ctx context.Context) error {
 
 // texts makes texts of keys that are ordinals.
 func (s *shard) texts(ctx context.Context, v *values, keys []bucketKey) error {
-	var ordinals []uint32
-	for _, k := range keys {
+	var places []int // of such keys, by ordinal
+	for i, k := range keys {
 		if k.kind == ordinalValue {
-			ordinals = append(ordinals, uint32(k.whole))
+			places = append(places, i)
 		}
 	}
-	if len(ordinals) == 0 {
+	if len(places) == 0 {
 		return nil
 	}
-	slices.Sort(ordinals)
-	ordinals = slices.Compact(ordinals)
-	texts := make(map[int64]string, len(ordinals))
+	slices.SortFunc(places, func(a, b int) int { return cmp.Compare(keys[a].whole, keys[b].whole) })
+	ordinals := make([]uint32, 0, len(places))
+	for _, i := range places {
+		if o := uint32(keys[i].whole); len(ordinals) == 0 || ordinals[len(ordinals)-1] != o {
+			ordinals = append(ordinals, o)
+		}
+	}
 	for t, err := range s.Split.TermsAt(ctx, v.fields[0], ordinals) { // keywords come before numbers
 		if err != nil {
 			return err
 		}
-		texts[int64(t.Ordinal)] = string(t.Bytes)
-	}
-	for i := range keys {
-		if k := &keys[i]; k.kind == ordinalValue {
-			*k = bucketKey{kind: textValue, text: texts[k.whole]}
+		text := string(t.Bytes)
+		for len(places) > 0 && keys[places[0]].whole == int64(t.Ordinal) {
+			keys[places[0]] = bucketKey{kind: textValue, text: text}
+			places = places[1:]
 		}
 	}
 	return nil

@@ -122,12 +122,15 @@ func (d *denseIndex) at(owner int, ordinal int64) *int32 {
 }
 
 func (b *buckets) of(owner int) aggPartial {
-	out := &bucketsPartial{buckets: map[bucketKey]*bucketPartial{}}
 	if owner >= len(b.owned) {
-		return out
+		return &bucketsPartial{buckets: map[bucketKey]*bucketPartial{}}
 	}
-	for _, n := range b.owned[owner] {
-		p := &bucketPartial{count: b.counts[n]}
+	owned := b.owned[owner]
+	out := &bucketsPartial{buckets: make(map[bucketKey]*bucketPartial, len(owned))}
+	all := make([]bucketPartial, len(owned))
+	for i, n := range owned {
+		p := &all[i]
+		p.count = b.counts[n]
 		for _, sub := range b.subs {
 			p.subs = append(p.subs, sub.of(n))
 		}

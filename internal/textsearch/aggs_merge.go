@@ -140,7 +140,13 @@ func (n *aggNode) inOrder(b *bucketsPartial, order []textquery.BucketOrder) []ke
 	for key, p := range b.buckets {
 		all = append(all, keyed{key, p})
 	}
-	slices.SortFunc(all, func(a, b keyed) int {
+	slices.SortFunc(all, n.comparer(order))
+	return all
+}
+
+// comparer is the order that an aggregation asks for.
+func (n *aggNode) comparer(order []textquery.BucketOrder) func(a, b keyed) int {
+	return func(a, b keyed) int {
 		for _, o := range order {
 			c := 0
 			switch o.By {
@@ -169,8 +175,42 @@ func (n *aggNode) inOrder(b *bucketsPartial, order []textquery.BucketOrder) []ke
 			}
 		}
 		return compareValues(a.key.sortable(), b.key.sortable())
-	})
-	return all
+	}
+}
+
+// firstOf sorts the first of many, so many at most, to the front, and returns
+// them and the rest.
+func firstOf[T any](all []T, most int, compare func(a, b T) int) (chosen, rest []T) {
+	if most < len(all)/2 {
+		chosen, rest = all[:most], all[most:]
+		// A heap with the last of the chosen on top.
+		down := func(i int) {
+			for child := 2*i + 1; child < most; child = 2*i + 1 {
+				if child+1 < most && compare(chosen[child+1], chosen[child]) > 0 {
+					child++
+				}
+				if compare(chosen[child], chosen[i]) <= 0 {
+					return
+				}
+				chosen[i], chosen[child] = chosen[child], chosen[i]
+				i = child
+			}
+		}
+		for i := most/2 - 1; i >= 0; i-- {
+			down(i)
+		}
+		for i := range rest {
+			if compare(rest[i], chosen[0]) < 0 {
+				rest[i], chosen[0] = chosen[0], rest[i]
+				down(0)
+			}
+		}
+		slices.SortFunc(chosen, compare)
+		return chosen, rest
+	}
+	slices.SortFunc(all, compare)
+	most = min(most, len(all))
+	return all[:most], all[most:]
 }
 
 // stat is the number of a sub-aggregation by which buckets are ordered.
@@ -225,30 +265,35 @@ func (m *merger) termBuckets(n *aggNode, s *textquery.TermsAgg, b *bucketsPartia
 	}
 	boolean := len(n.fields) == 1 && n.fields[0].Kind == textindex.Boolean
 	date := len(n.fields) == 1 && n.fields[0].Kind == textindex.Date
-	for _, k := range n.inOrder(b, s.Order) {
-		out := Bucket{Key: k.key.value()}
+	written := func(k bucketKey) string {
 		switch {
 		case boolean:
-			out.KeyText = strconv.FormatBool(k.key.whole != 0)
+			return strconv.FormatBool(k.whole != 0)
 		case date:
-			out.KeyText = isoDate(k.key.whole)
+			return isoDate(k.whole)
 		}
-		name := k.key.text
-		if k.key.kind != textValue {
-			name = out.KeyText
-			if name == "" {
-				name = formatNumber(k.key)
+		return ""
+	}
+	all := make([]keyed, 0, len(b.buckets))
+	for key, p := range b.buckets {
+		name := key.text
+		if key.kind != textValue {
+			if name = written(key); name == "" {
+				name = formatNumber(key)
 			}
 		}
-		switch {
-		case !choose(name) || k.count < int64(s.MinDocs):
-		case len(r.Buckets) < s.Size:
-			if err := m.bucket(n, k.bucketPartial, out, r); err != nil {
-				return err
-			}
-		default:
-			r.Others += k.count
+		if p.count >= int64(s.MinDocs) && choose(name) {
+			all = append(all, keyed{key, p})
 		}
+	}
+	chosen, rest := firstOf(all, s.Size, n.comparer(s.Order))
+	for _, k := range chosen {
+		if err := m.bucket(n, k.bucketPartial, Bucket{Key: k.key.value(), KeyText: written(k.key)}, r); err != nil {
+			return err
+		}
+	}
+	for _, k := range rest {
+		r.Others += k.count
 	}
 	return nil
 }

@@ -236,3 +236,18 @@ func TestSourceIsFetchedWhereSplitsDoNotKeepIt(t *testing.T) {
 		require.Equal(t, testNow.UnixMilli()+h.Offset, h.Timestamp)
 	}
 }
+
+func TestTheFirstOfManyAreTheFirst(t *testing.T) {
+	rng := rand.New(rand.NewPCG(41, 42))
+	for range 300 {
+		all := make([]int, 1+rng.IntN(60))
+		for i := range all {
+			all[i] = rng.IntN(40)
+		}
+		sorted := slices.Sorted(slices.Values(all))
+		most := 1 + rng.IntN(40)
+		chosen, rest := firstOf(all, most, func(a, b int) int { return a - b })
+		require.Equal(t, sorted[:min(most, len(sorted))], chosen)
+		require.ElementsMatch(t, sorted[min(most, len(sorted)):], rest)
+	}
+}
