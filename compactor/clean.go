@@ -81,7 +81,7 @@ func (p *pass) clean(ctx context.Context) error {
 	plan.through = k.next
 	// Log and masks come to life together or not at all.
 	before, gone := p.section, len(p.gone)
-	before.Log, before.Columnar, before.Masks = slices.Clone(before.Log), slices.Clone(before.Columnar), slices.Clone(before.Masks)
+	before.Log, before.Columnar, before.Text, before.Masks = slices.Clone(before.Log), slices.Clone(before.Columnar), slices.Clone(before.Text), slices.Clone(before.Masks)
 	if err := p.cleanStep(ctx, k, r); err != nil {
 		p.section, p.gone = before, p.gone[:gone]
 		return err
@@ -446,6 +446,6 @@ func (p *pass) replaceCleaned(ctx context.Context, files []cleanedFile) error {
 		run[i] = f.File
 	}
 	file.First, file.Next = run[0].First, run[len(run)-1].Next
-	p.section.Log = p.replace(p.section.Log, run, []manifest.File{*file})
+	p.section.Log = p.replaced(p.section.Log, run, []manifest.File{*file})
 	return nil
 }

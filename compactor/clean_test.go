@@ -249,8 +249,15 @@ func (k *keyed) sameInTable() {
 		k.visible()
 		return
 	}
-	visible := slices.DeleteFunc(k.visible(), func(offset int64) bool { return offset >= mark })
+	all := k.visible()
+	visible := slices.DeleteFunc(slices.Clone(all), func(offset int64) bool { return offset >= mark })
 	require.Equal(k.t, append([]int64{}, visible...), append([]int64{}, rows...), "below the mark of %d", mark)
+	section, view := k.section(k.p)
+	log := map[int64]string{}
+	for _, offset := range all {
+		log[offset] = k.log[offset].value
+	}
+	k.checkSplits(snapshot{view: view, section: section}, log)
 }
 
 // quickClean is a compactor that advances, cleans and merges at once, in small
@@ -261,7 +268,7 @@ func (w *world) quickClean() Config {
 	return c
 }
 
-var dirty = map[string]string{"min.cleanable.dirty.ratio": "0.3", "delete.retention.ms": "3600000", "columnar.enabled": "true", "retention.ms": "-1"}
+var dirty = map[string]string{"min.cleanable.dirty.ratio": "0.3", "delete.retention.ms": "3600000", "columnar.enabled": "true", "searchable": "true", "retention.ms": "-1"}
 
 func TestCleaningKeepsTheLatestOfEachKeyWhereItWas(t *testing.T) {
 	w := newWorld(t)
@@ -722,7 +729,7 @@ func TestTwoCompactorsCleanOnePartition(t *testing.T) {
 // masks go with them.
 func TestMasksGoWithTheNextMerge(t *testing.T) {
 	w := newWorld(t)
-	k := newKeyed(w, 1, map[string]string{"min.cleanable.dirty.ratio": "0", "columnar.enabled": "true"})
+	k := newKeyed(w, 1, map[string]string{"min.cleanable.dirty.ratio": "0", "columnar.enabled": "true", "searchable": "true"})
 	c := w.start(w.quick(), w.store, w.bucket)
 	for range 3 {
 		k.write(30, 5)

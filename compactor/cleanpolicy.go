@@ -43,6 +43,9 @@ func dirtOf(s snapshot, now time.Time) dirt {
 	if s.config.Columnar.Enabled {
 		end = min(end, max(s.view.Manifest.Marks.Columnar, s.view.Manifest.LogStart))
 	}
+	if s.config.Search.Enabled {
+		end = min(end, max(s.view.Manifest.Marks.Text, s.view.Manifest.LogStart))
+	}
 	for _, f := range s.section.Log {
 		if f.Next <= s.view.Manifest.LogStart || s.damaged[f.Object] {
 			continue

@@ -193,7 +193,7 @@ func killedAt(t *testing.T, at int, after, merging bool) (survived bool) {
 	}
 	survived = ctx.Err() == nil
 	if survived && !merging {
-		for _, kind := range []string{"log", "columnar"} {
+		for _, kind := range []string{"log", "columnar", "text"} {
 			require.NotZero(t, testutil.ToFloat64(first.metrics.merges.WithLabelValues(kind)), "merges of %s files", kind)
 		}
 	}

@@ -93,9 +93,10 @@ func (w *world) topic(name string, partitions int32, config map[string]string) m
 	return created
 }
 
+// Tables of the tests are searchable too.
 var (
-	asTable        = map[string]string{"columnar.enabled": "true"}
-	asTableForEver = map[string]string{"columnar.enabled": "true", "retention.ms": "-1"}
+	asTable        = map[string]string{"columnar.enabled": "true", "searchable": "true"}
+	asTableForEver = map[string]string{"columnar.enabled": "true", "searchable": "true", "retention.ms": "-1"}
 )
 
 // rows are records to commit to one partition.
@@ -293,6 +294,7 @@ func (w *world) check() {
 		for _, s := range section.Columnar {
 			require.LessOrEqual(w.t, s.Next, section.Marks.Columnar)
 		}
+		w.checkSplits(snap, want)
 	}
 }
 
@@ -370,6 +372,22 @@ func (w *world) readTable(section manifest.Section) map[int64]string {
 		}
 	}
 	return got
+}
+
+// readMask reads the offsets of a mask with a reader that is not the writer's.
+func (w *world) readMask(m manifest.File) (offsets []int64) {
+	w.t.Helper()
+	data, err := w.bucket.Get(w.t.Context(), m.Object, 0, -1)
+	require.NoError(w.t, err)
+	type row struct {
+		Offset int64 `parquet:"_offset"`
+	}
+	rows, err := second.Read[row](bytes.NewReader(data), int64(len(data)))
+	require.NoError(w.t, err)
+	for _, r := range rows {
+		offsets = append(offsets, r.Offset)
+	}
+	return offsets
 }
 
 // parquet is a columnar file as a query node reads it.

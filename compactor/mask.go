@@ -1,18 +1,23 @@
 package compactor
 
 import (
+	"bytes"
 	"context"
+	"hash/crc32"
 	"slices"
 
 	"github.com/chronik-stream/chronik/internal/columnar"
+	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/objstore"
 )
 
 // mask stores the offsets of removed records, which rise, so that queries leave
-// out their rows until a merge makes the columnar files anew.
+// them out until merges make the derived files anew.
 func (p *pass) mask(ctx context.Context, removed []removedRecord) error {
-	offsets := maskRows(p.section.Columnar, removed)
+	offsets := slices.Concat(maskRows(p.section.Columnar, removed), maskRows(p.section.Text, removed))
+	slices.Sort(offsets)
+	offsets = slices.Compact(offsets)
 	if len(offsets) == 0 {
 		return nil
 	}
@@ -58,16 +63,45 @@ func maskRows(files []manifest.File, removed []removedRecord) []int64 {
 	return offsets
 }
 
-// expireMasks takes out the masks that no columnar file needs any more.
+// masks tells whether a mask may name records of a derived file.
+func masks(mask, f manifest.File) bool {
+	return f.Masked > 0 && f.First < mask.Next && f.Next > mask.First
+}
+
+// expireMasks takes out the masks that no derived file needs any more.
 func (p *pass) expireMasks() {
 	p.section.Masks = slices.DeleteFunc(p.section.Masks, func(m manifest.File) bool {
-		needed := m.Next > p.section.LogStart && slices.ContainsFunc(p.section.Columnar, func(f manifest.File) bool {
-			return f.Masked > 0 && f.First < m.Next && f.Next > m.First
-		})
-		if !needed {
-			p.gone = append(p.gone, m)
-			p.changed = true
+		needs := func(f manifest.File) bool { return masks(m, f) }
+		if m.Next > p.section.LogStart && (slices.ContainsFunc(p.section.Columnar, needs) || slices.ContainsFunc(p.section.Text, needs)) {
+			return false
 		}
-		return !needed
+		p.gone = append(p.gone, m)
+		p.changed = true
+		return true
 	})
+}
+
+// masked reads the offsets that masks take out of files, as a set.
+func (p *pass) masked(ctx context.Context, files []manifest.File) (map[int64]bool, error) {
+	offsets := make(map[int64]bool)
+	for _, m := range p.section.Masks {
+		if !slices.ContainsFunc(files, func(f manifest.File) bool { return masks(m, f) }) {
+			continue
+		}
+		data, err := p.source.get(ctx, m.Object, 0, m.Size)
+		if err != nil {
+			return nil, err
+		}
+		if crc := crc32.Checksum(data, format.Castagnoli); crc != m.CRC {
+			return nil, format.In(m.Object, format.Corrupt(0, "CRC-32C %08x, the manifest says %08x", crc, m.CRC))
+		}
+		all, err := columnar.ReadOffsets(bytes.NewReader(data))
+		if err != nil {
+			return nil, format.In(m.Object, err)
+		}
+		for _, offset := range all {
+			offsets[offset] = true
+		}
+	}
+	return offsets, nil
 }

@@ -27,6 +27,8 @@ type metrics struct {
 	unfounded    prometheus.Counter
 	lostFiles    prometheus.Gauge
 	fieldsLost   prometheus.Counter
+	overflow     prometheus.Counter
+	failures     *prometheus.CounterVec // by kind
 	segments     prometheus.Counter
 
 	icebergCommits *prometheus.CounterVec // by outcome
@@ -60,7 +62,7 @@ func newMetrics() *metrics {
 	m.passes = counters("outcome", "passes_total", "Passes over a partition: done, failed, or partly when one of their parts failed.")
 	m.passSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "chronik_compactor_pass_seconds", Help: "Time that a pass took, without the swap of the manifest.", Buckets: prometheus.ExponentialBuckets(0.005, 4, 9)})
 	m.icebergCommits = counters("outcome", "iceberg_commits_total", "Commits of Iceberg tables: done or failed.")
-	m.bytesRead = counter("read_bytes_total", "Bytes of batches read from segments and log files.")
+	m.bytesRead = counter("read_bytes_total", "Bytes of batches read from segments and log files, and of derived files that are merged or looked at.")
 	m.files = counters("kind", "files_total", "Objects written, by kind.")
 	m.bytesWritten = counters("kind", "written_bytes_total", "Bytes of the objects written, by kind.")
 	m.records = counters("kind", "records_total", "Records written, by kind of file; a record counts again in each merge.")
@@ -73,11 +75,13 @@ func newMetrics() *metrics {
 	m.lastCleaned = gauge("last_cleaning_timestamp_seconds", "When a cleaning last came to its end; 0 before the first.")
 	m.holes = counter("holes_total", "Spans of offsets that were never committed or are lost, met in a log.")
 	m.lostOffsets = counter("lost_offsets_total", "Offsets that were left out of log files since their bytes are damaged.")
-	m.unreadable = counter("unreadable_batches_total", "Batches that could not be decoded and are missing in tables.")
-	m.rebuilt = counter("rebuilt_files_total", "Columnar files that were damaged or missing and were made again of the log.")
-	m.unfounded = counter("unfounded_reports_total", "Columnar files that were reported as damaged and are not.")
-	m.lostFiles = gauge("lost_files", "Columnar files of this compactor's partitions that are damaged or missing and that the log does not have any more: queries that need them fail.")
+	m.unreadable = counter("unreadable_batches_total", "Batches that could not be decoded and are missing in tables or splits; one counts for each.")
+	m.rebuilt = counter("rebuilt_files_total", "Columnar files and splits that were damaged or missing and were made again of the log.")
+	m.unfounded = counter("unfounded_reports_total", "Columnar files and splits that were reported as damaged and are not.")
+	m.lostFiles = gauge("lost_files", "Columnar files and splits of this compactor's partitions that are damaged or missing and that the log does not have any more: queries that need them fail.")
 	m.fieldsLost = counter("fields_lost_total", "JSON fields of a file that got no column: too many of them, or a name taken.")
+	m.overflow = counter("text_overflow_total", "JSON values that are searched in the field _all only, since their splits have as many fields as they may.")
+	m.failures = counters("kind", "failures_total", "Parts of passes that failed, by kind of file; each is tried again.")
 	m.segments = counter("segments_dropped_total", "Segments dropped after all their ranges had been rewritten.")
 	m.deleted = counters("reason", "objects_deleted_total", "Objects deleted, by reason: replaced, topic (deleted), or orphan.")
 	m.failing = gauge("partitions_failing", "Partitions whose last pass failed, being tried again with growing pauses.")

@@ -31,9 +31,10 @@ type pass struct {
 	gone    []manifest.File  // no longer in it
 	changed bool
 	decoder *batch.Decoder
-	mends   bool   // what is damaged is left out of new files
-	lost    []lost // what that was
-	rebuilt int    // columnar files that were made again
+	mends   bool     // what is damaged is left out of new files
+	lost    []lost   // what that was
+	rebuilt int      // derived files that were made again
+	stuck   []string // derived files that could not be made anew, to be left alone for a while
 
 	cleaning *cleaning    // what is remembered between the steps of one
 	more     bool         // there is more to do, although nothing has changed
@@ -46,41 +47,50 @@ type pass struct {
 func (p *pass) run(ctx context.Context) error {
 	p.begin()
 	var failed []error
-	try := func(what string, part func(context.Context) error) {
-		if err := part(ctx); err != nil {
+	note := func(kind, what string, err error) {
+		if err != nil {
+			p.metrics.failures.WithLabelValues(kind).Inc()
 			failed = append(failed, fmt.Errorf("%s of %s: %w", what, partitionOf(p.snap), err))
-			return
 		}
-		p.changed = true
+	}
+	try := func(kind, what string, part func(context.Context) error) {
+		err := part(ctx)
+		note(kind, what, err)
+		p.changed = p.changed || err == nil
 	}
 	in := &input{span: p.plan.log, keepMax: 2 * p.policy.PassBytesMax, mends: p.mends}
 	if !p.plan.log.empty() {
-		try("log file", func(ctx context.Context) error { return p.advanceLog(ctx, in) })
+		try("log", "log file", func(ctx context.Context) error { return p.advanceLog(ctx, in) })
 	}
 	if !p.plan.columnar.empty() {
-		try("columnar files", func(ctx context.Context) error { return p.advanceColumnar(ctx, in) })
+		try(tables.name, "columnar files", func(ctx context.Context) error { return p.advance(ctx, tables, in, p.plan.columnar) })
+	}
+	if !p.plan.text.empty() {
+		try(splits.name, "splits", func(ctx context.Context) error { return p.advance(ctx, splits, in, p.plan.text) })
 	}
 	if p.plan.dropColumnar {
-		p.gone = append(p.gone, p.section.Columnar...)
-		p.gone = append(p.gone, p.section.Masks...)
-		p.section.Columnar, p.section.Masks, p.section.Marks.Columnar = nil, nil, p.plan.logStart
-		p.changed = true
+		p.drop(tables)
+	}
+	if p.plan.dropText {
+		p.drop(splits)
 	}
 	if len(p.plan.mergeLog) > 0 {
-		try("merge of log files", p.mergeLog)
+		try("log", "merge of log files", p.mergeLog)
 	}
 	if len(p.plan.mergeColumnar) > 0 {
-		try("merge of columnar files", p.mergeColumnar)
+		try(tables.name, "merge of columnar files", p.mergeTable)
+	}
+	if len(p.plan.mergeText) > 0 {
+		try(splits.name, "merge of splits", p.mergeSplits)
+	}
+	if len(p.plan.reindex) > 0 {
+		try(splits.name, "indexing again", p.reindex)
 	}
 	if p.plan.rebuild != nil {
-		if err := p.rebuild(ctx); err != nil {
-			failed = append(failed, fmt.Errorf("rebuild of a columnar file of %s: %w", partitionOf(p.snap), err))
-		}
+		note(p.plan.rebuild.kind.name, "rebuild", p.rebuild(ctx))
 	}
 	if p.plan.clean.due() {
-		if err := p.clean(ctx); err != nil {
-			failed = append(failed, fmt.Errorf("cleaning of %s: %w", partitionOf(p.snap), err))
-		}
+		note("log", "cleaning", p.clean(ctx))
 	}
 	p.expire()
 	p.expireMasks()
@@ -99,13 +109,14 @@ func (p *pass) begin() {
 	p.section.Marks = manifest.Marks(ref.Marks)
 	p.section.Log = slices.Clone(p.section.Log)
 	p.section.Columnar = slices.Clone(p.section.Columnar)
+	p.section.Text = slices.Clone(p.section.Text)
 	p.section.Masks = slices.Clone(p.section.Masks)
 	p.changed = p.plan.logStart > ref.LogStart
 }
 
 // expire takes the files below the log start out of the section.
 func (p *pass) expire() {
-	for _, files := range []*[]manifest.File{&p.section.Log, &p.section.Columnar} {
+	for _, files := range []*[]manifest.File{&p.section.Log, &p.section.Columnar, &p.section.Text} {
 		gone := expired(*files, p.section.LogStart)
 		if len(gone) == 0 {
 			continue
@@ -302,13 +313,13 @@ func (p *pass) mergeLog(ctx context.Context) error {
 		return errors.New("the files hold nothing above the log start")
 	}
 	file.First, file.Next = run[0].First, next // cleaning may have left nothing at the edges
-	p.section.Log = p.replace(p.section.Log, run, []manifest.File{*file})
+	p.section.Log = p.replaced(p.section.Log, run, []manifest.File{*file})
 	p.metrics.merges.WithLabelValues("log").Inc()
 	return nil
 }
 
-// replace takes the files of run out and puts others in.
-func (p *pass) replace(files, run, others []manifest.File) []manifest.File {
+// replaced returns the files without those of run, which go, and with others.
+func (p *pass) replaced(files, run, others []manifest.File) []manifest.File {
 	p.gone = append(p.gone, run...)
 	files = slices.DeleteFunc(files, func(f manifest.File) bool {
 		return slices.ContainsFunc(run, func(r manifest.File) bool { return r.Object == f.Object })

@@ -3,6 +3,7 @@ package compactor
 import (
 	"cmp"
 	"iter"
+	"math"
 	"slices"
 	"time"
 
@@ -23,6 +24,10 @@ type Policy struct {
 	PassBytesMax int64         // what one pass takes in
 	FileBytesMax int64         // merges make no larger files
 	MergeFiles   int           // neighbours that make a merge
+
+	// Of splits alone, which are searched as a whole:
+	IndexBytesMax int64 // keys and values that are indexed into one without a merge
+	DocumentsMax  int64 // records of one
 }
 
 func (p Policy) withDefaults() Policy {
@@ -33,6 +38,8 @@ func (p Policy) withDefaults() Policy {
 	p.PassBytesMax = cmp.Or(p.PassBytesMax, 64<<20)
 	p.FileBytesMax = cmp.Or(p.FileBytesMax, 128<<20)
 	p.MergeFiles = cmp.Or(p.MergeFiles, 8)
+	p.IndexBytesMax = cmp.Or(p.IndexBytesMax, 128<<20)
+	p.DocumentsMax = cmp.Or(p.DocumentsMax, 4<<20)
 	return p
 }
 
@@ -41,7 +48,7 @@ type snapshot struct {
 	view    metastore.PartitionView
 	config  topicconfig.Effective
 	section manifest.Section // what view.Manifest names; the zero Section when it names nothing
-	damaged map[string]bool  // log files that are not merged
+	damaged map[string]bool  // files that are not merged
 
 	table     bool       // the topic has an Iceberg table
 	shown     int64      // the revision that it shows
@@ -53,15 +60,19 @@ type plan struct {
 	logStart int64 // the new log start; never below the old one
 
 	// Advance: the offsets that go from segments into a log file, and those that
-	// go into columnar files. An empty span: none.
+	// go into columnar files and splits. An empty span: none.
 	log      span
 	columnar span
+	text     span
 
 	// Merge: the neighbours that become one file.
 	mergeLog      []manifest.File
 	mergeColumnar []manifest.File
+	mergeText     []manifest.File
 
-	dropColumnar bool // the feature is off: its files go
+	reindex []manifest.File // splits with other settings than the topic's, to be made again
+
+	dropColumnar, dropText bool // the feature is off: its files go
 
 	rebuild *rebuild // of what is damaged; nil: nothing is
 
@@ -77,8 +88,10 @@ func (s span) empty() bool { return s.next <= s.first }
 
 // empty reports that there is nothing to do.
 func (p plan) empty(s snapshot) bool {
-	return p.log.empty() && p.columnar.empty() && !p.clean.due() && len(p.mergeLog) == 0 && len(p.mergeColumnar) == 0 && !p.dropColumnar && p.rebuild == nil &&
-		p.logStart == s.view.Manifest.LogStart && len(expired(s.section.Log, p.logStart)) == 0 && len(expired(s.section.Columnar, p.logStart)) == 0
+	merges := len(p.mergeLog) + len(p.mergeColumnar) + len(p.mergeText) + len(p.reindex)
+	gone := len(expired(s.section.Log, p.logStart)) + len(expired(s.section.Columnar, p.logStart)) + len(expired(s.section.Text, p.logStart))
+	return p.log.empty() && p.columnar.empty() && p.text.empty() && merges == 0 && !p.dropColumnar && !p.dropText &&
+		p.rebuild == nil && !p.clean.due() && p.logStart == s.view.Manifest.LogStart && gone == 0
 }
 
 // expired returns the files that lie below the log start.
@@ -106,39 +119,64 @@ func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
 	out.log, again = p.advance(s, out.logStart, now)
 	out.bytes = out.log.bytes(s)
 	if s.config.Columnar.Enabled {
-		out.columnar = p.derive(s, out)
-		if out.columnar.first != out.log.first {
-			out.bytes += out.columnar.bytes(s)
-		}
+		out.columnar = p.derive(s, out, s.view.Manifest.Marks.Columnar)
 	} else {
 		out.dropColumnar = len(s.section.Columnar) > 0
 	}
-	if !out.dropColumnar {
-		if out.rebuild = p.rebuild(s, out.logStart, now); out.rebuild != nil {
-			out.bytes += out.rebuild.bytes(s)
-		}
+	if s.config.Search.Enabled {
+		out.text = p.derive(s, out, s.view.Manifest.Marks.Text)
+	} else {
+		out.dropText = len(s.section.Text) > 0
+	}
+	out.bytes += out.derivedBytes(s)
+	if out.rebuild = p.rebuild(s, out, now); out.rebuild != nil {
+		out.bytes += out.rebuild.bytes(s)
 	}
 	var cleanAgain time.Time
 	if out.clean, cleanAgain = p.clean(s, now); !cleanAgain.IsZero() {
 		again = earliest(again, cleanAgain.UnixMilli())
 	}
 	out.bytes += min(out.clean.bytes, p.PassBytesMax)
-	if out.log.empty() && out.columnar.empty() && !out.clean.due() {
-		out.mergeLog = p.mergeClean(s, out.logStart)
-		if !out.dropColumnar && out.rebuild == nil {
-			out.mergeColumnar = p.mergeParts(s.section.Columnar, func(f manifest.File) bool { return s.reported(f) || s.awaited(f) }, out.logStart, s.spanMaxMs())
-			if s.anyDamaged(out.mergeColumnar) {
-				out.mergeColumnar = nil // it would be made of the log
-			}
-		}
-		for _, f := range out.mergeLog {
-			out.bytes += f.Size
+	if out.log.empty() && out.columnar.empty() && out.text.empty() && !out.clean.due() {
+		p.mergeAll(s, &out)
+	}
+	return out, again
+}
+
+// derivedBytes is about what reading for derived files costs, beyond what is read
+// for the log file.
+func (p plan) derivedBytes(s snapshot) (n int64) {
+	if p.columnar.first != p.log.first {
+		n += p.columnar.bytes(s)
+	}
+	if p.text.first != p.log.first && p.text != p.columnar {
+		n += p.text.bytes(s)
+	}
+	return n
+}
+
+// mergeAll plans the merges of all kinds. What is reported as damaged is made again
+// first.
+func (p Policy) mergeAll(s snapshot, out *plan) {
+	out.mergeLog = p.mergeClean(s, out.logStart)
+	for _, f := range out.mergeLog {
+		out.bytes += f.Size
+	}
+	if out.rebuild != nil {
+		return
+	}
+	if !out.dropColumnar {
+		out.mergeColumnar = p.mergeParts(s.section.Columnar, func(f manifest.File) bool { return s.reported(f) || s.awaited(f) }, out.logStart, s.spanMaxMs())
+		if s.anyDamaged(out.mergeColumnar) {
+			out.mergeColumnar = nil // it would be made of the log
 		}
 		if n := len(out.mergeColumnar); n > 0 {
 			out.bytes += span{out.mergeColumnar[0].First, out.mergeColumnar[n-1].Next}.bytes(s)
 		}
 	}
-	return out, again
+	if !out.dropText {
+		p.planSplits(s, out)
+	}
 }
 
 // advance returns the span of whole ranges that go from segments into a log
@@ -180,7 +218,7 @@ func (p Policy) advance(s snapshot, logStart int64, now time.Time) (span, time.T
 		return expired, time.Time{}
 	}
 	age := p.PlainAge
-	if s.config.Columnar.Enabled {
+	if s.config.Columnar.Enabled || s.config.Search.Enabled {
 		age = p.FirstAge
 	}
 	if s.config.CleanupCompact && s.config.CompactionLagMaxMs < age.Milliseconds() {
@@ -205,11 +243,11 @@ func segmentTime(s *metastore.Segment, now time.Time) time.Time {
 	return now
 }
 
-// derive returns the span that columnar files are made of. Where they have kept
-// up with the log it is the same, so that one read feeds both; else it is the
-// next of what log files hold.
-func (p Policy) derive(s snapshot, planned plan) span {
-	from := max(s.view.Manifest.Marks.Columnar, planned.logStart)
+// derive returns the span that files of a kind with such a mark are made of. Where
+// they have kept up with the log it is the same, so that one read feeds both; else
+// it is the next of what log files hold.
+func (p Policy) derive(s snapshot, planned plan, mark int64) span {
+	from := max(mark, planned.logStart)
 	logged := s.view.Manifest.Marks.Log
 	if from >= logged {
 		if planned.log.empty() {
@@ -345,7 +383,7 @@ func (p Policy) mergeClean(s snapshot, logStart int64) []manifest.File {
 		n = len(s.section.Log)
 	}
 	for _, files := range slices.Concat(s.mergeable(s.section.Log[n:]), s.mergeable(s.section.Log[:n])) {
-		if run := p.merge(files, logStart, s.spanMaxMs()); run != nil {
+		if run := p.merge(files, logStart, s.spanMaxMs(), math.MaxInt64); run != nil {
 			return run
 		}
 	}
@@ -370,10 +408,10 @@ func (s snapshot) mergeable(files []manifest.File) [][]manifest.File {
 	return append(out, files[begun:])
 }
 
-// anyDamaged reports that a log file in the span of columnar files is damaged.
-func (s snapshot) anyDamaged(columnar []manifest.File) bool {
-	return len(columnar) > 0 && slices.ContainsFunc(s.section.Log, func(f manifest.File) bool {
-		return s.damaged[f.Object] && f.First < columnar[len(columnar)-1].Next && f.Next > columnar[0].First
+// anyDamaged reports that a log file in the span of derived files is damaged.
+func (s snapshot) anyDamaged(run []manifest.File) bool {
+	return len(run) > 0 && slices.ContainsFunc(s.section.Log, func(f manifest.File) bool {
+		return s.damaged[f.Object] && f.First < run[len(run)-1].Next && f.Next > run[0].First
 	})
 }
 
@@ -385,13 +423,7 @@ func (s snapshot) anyDamaged(columnar []manifest.File) bool {
 func (p Policy) mergeParts(files []manifest.File, out func(manifest.File) bool, logStart, spanMaxMs int64) []manifest.File {
 	for _, neighbours := range partsOf(files, out, logStart) {
 		part := neighbours[0].TimePartition
-		run := p.mergeMasked(neighbours)
-		if run == nil {
-			run = p.merge(neighbours, logStart, spanMaxMs)
-		}
-		if run == nil {
-			run = p.mergeLarge(neighbours, spanMaxMs)
-		}
+		run := p.mergeRun(neighbours, logStart, spanMaxMs, math.MaxInt64)
 		if run == nil {
 			continue
 		}
@@ -404,6 +436,18 @@ func (p Policy) mergeParts(files []manifest.File, out func(manifest.File) bool, 
 		}
 	}
 	return nil
+}
+
+// mergeRun finds a merge of any sort among neighbours, into a file of so many
+// records at most.
+func (p Policy) mergeRun(neighbours []manifest.File, logStart, spanMaxMs, recordsMax int64) []manifest.File {
+	if run := p.mergeMasked(neighbours, recordsMax); run != nil {
+		return run
+	}
+	if run := p.merge(neighbours, logStart, spanMaxMs, recordsMax); run != nil {
+		return run
+	}
+	return p.mergeLarge(neighbours, spanMaxMs, recordsMax)
 }
 
 // partsOf parts files by their time partitions, in the order in which these
@@ -427,21 +471,21 @@ func partsOf(files []manifest.File, out func(manifest.File) bool, logStart int64
 	return parts
 }
 
-// maskedShare is the part of a columnar file's rows that may be masked: past a
+// maskedShare is the part of a derived file's records that may be masked: past a
 // half the file is made anew.
 const maskedShare = 2
 
 // mergeMasked finds neighbours, or a single file, of which much is masked.
-func (p Policy) mergeMasked(files []manifest.File) []manifest.File {
+func (p Policy) mergeMasked(files []manifest.File, recordsMax int64) []manifest.File {
 	var run []manifest.File
-	var bytes int64
+	var bytes, records int64
 	for _, f := range files {
-		bytes += f.Size
-		if f.Masked*maskedShare < f.Records || f.Masked == 0 || len(run) > 0 && bytes > p.FileBytesMax {
+		bytes, records = bytes+f.Size, records+f.Records
+		if f.Masked*maskedShare < f.Records || f.Masked == 0 || len(run) > 0 && (bytes > p.FileBytesMax || records > recordsMax) {
 			if len(run) > 0 {
 				return run
 			}
-			bytes = 0
+			bytes, records = 0, 0
 			continue
 		}
 		run = append(run, f)
@@ -456,18 +500,18 @@ func (p Policy) mergeMasked(files []manifest.File) []manifest.File {
 // more often than its file can grow by that factor. Files above
 // FileBytesMax/MergeFiles are left as they are. The smallest neighbours go first.
 // No merge spans more time than spanMaxMs, if that is not 0.
-func (p Policy) merge(files []manifest.File, logStart, spanMaxMs int64) []manifest.File {
+func (p Policy) merge(files []manifest.File, logStart, spanMaxMs, recordsMax int64) []manifest.File {
 	kept := slices.DeleteFunc(slices.Clone(files), func(f manifest.File) bool { return f.Next <= logStart })
 	var best []manifest.File
 	bestLargest := p.FileBytesMax / int64(p.MergeFiles)
 	for i := range kept {
-		var bytes, largest int64
+		var bytes, largest, records int64
 		var time stretch
 		for n, f := range kept[i:] {
 			largest = max(largest, f.Size)
-			bytes += f.Size
+			bytes, records = bytes+f.Size, records+f.Records
 			time = time.with(f)
-			if largest > bestLargest || bytes > p.FileBytesMax || !time.within(spanMaxMs) {
+			if largest > bestLargest || bytes > p.FileBytesMax || records > recordsMax || !time.within(spanMaxMs) {
 				break
 			}
 			if n+1 >= p.MergeFiles && bytes >= largest*int64(p.MergeFiles)/2 && (largest < bestLargest || n+1 > len(best)) {
@@ -481,17 +525,17 @@ func (p Policy) merge(files []manifest.File, logStart, spanMaxMs int64) []manife
 // mergeLarge finds neighbours that merge leaves as they are and that make a file
 // of at least half of FileBytesMax. Such a file is in no further merge, so this
 // rewrites a byte once at most.
-func (p Policy) mergeLarge(files []manifest.File, spanMaxMs int64) []manifest.File {
+func (p Policy) mergeLarge(files []manifest.File, spanMaxMs, recordsMax int64) []manifest.File {
 	for i := range files {
-		var bytes int64
+		var bytes, records int64
 		var time stretch
 		n := 0
 		for _, f := range files[i:] {
 			time = time.with(f)
-			if f.Size <= p.FileBytesMax/int64(p.MergeFiles) || f.Size >= p.FileBytesMax/2 || bytes+f.Size > p.FileBytesMax || !time.within(spanMaxMs) {
+			if f.Size <= p.FileBytesMax/int64(p.MergeFiles) || f.Size >= p.FileBytesMax/2 || bytes+f.Size > p.FileBytesMax || records+f.Records > recordsMax || !time.within(spanMaxMs) {
 				break
 			}
-			bytes += f.Size
+			bytes, records = bytes+f.Size, records+f.Records
 			n++
 		}
 		if n > 1 && bytes >= p.FileBytesMax/2 {

@@ -162,7 +162,7 @@ func TestMergesTakeNeighboursOfOneSize(t *testing.T) {
 		for i, size := range c.sizes {
 			files = append(files, manifest.File{Size: size, First: int64(i), Next: int64(i + 1)})
 		}
-		run := policy.merge(files, 0, 0)
+		run := policy.merge(files, 0, 0, math.MaxInt64)
 		if len(run) != c.next-c.first || len(run) > 0 && run[0].First != int64(c.first) {
 			t.Errorf("%v: merges %v", c.sizes, run)
 		}
@@ -181,7 +181,7 @@ func TestMergesRewriteAByteFewTimes(t *testing.T) {
 			size := 1 + r.Int64N(scale)
 			files = append(files, manifest.File{Size: size, First: i, Next: i + 1})
 			arrived += size
-			for run := policy.merge(files, 0, 0); run != nil; run = policy.merge(files, 0, 0) {
+			for run := policy.merge(files, 0, 0, math.MaxInt64); run != nil; run = policy.merge(files, 0, 0, math.MaxInt64) {
 				merged := manifest.File{First: run[0].First, Next: run[len(run)-1].Next}
 				for _, f := range run {
 					merged.Size += f.Size

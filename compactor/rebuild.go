@@ -14,8 +14,8 @@ import (
 	"github.com/chronik-stream/chronik/objstore"
 )
 
-// Columnar files are derived from the log, so one that is damaged or missing is
-// made again. Who finds one, a query node, reports it in the metadata store. The
+// Columnar files and splits are derived from the log, so one that is damaged or
+// missing is made again. Who finds one, a query node, reports it in the metadata store. The
 // compactor of the partition looks for itself, since the damage may be in that
 // node's copy or have happened on the way; then it makes the same rows of the log
 // once more, as a merge of that one file. The swap of the manifest takes the
@@ -30,29 +30,24 @@ import (
 // rebuild is what a pass makes of one report of damage.
 type rebuild struct {
 	report metastore.Damage
-	named  manifest.File   // what is reported; the zero File when the manifest has it no more
-	files  []manifest.File // to be made again: named itself, or the files that need it, a mask
+	kind   *derived      // what is reported is one of; of a mask and of what the manifest has no more, tables
+	named  manifest.File // what is reported; the zero File when the manifest has it no more
+	files  []ofKind      // to be made again: named itself, or the files that need it, a mask
+}
+
+// ofKind is a derived file.
+type ofKind struct {
+	*derived
+	manifest.File
 }
 
 // rebuild finds a report that something is to be done about now.
-func (p Policy) rebuild(s snapshot, logStart int64, now time.Time) *rebuild {
+func (p Policy) rebuild(s snapshot, planned plan, now time.Time) *rebuild {
 	for _, report := range s.view.Damaged {
-		out := &rebuild{report: report}
-		same := func(f manifest.File) bool { return f.Object == report.Object }
-		if i := slices.IndexFunc(s.section.Columnar, same); i >= 0 {
-			out.named = s.section.Columnar[i]
-			out.files = []manifest.File{out.named}
-		} else if i := slices.IndexFunc(s.section.Masks, same); i >= 0 {
-			out.named = s.section.Masks[i]
-			for _, f := range s.section.Columnar {
-				if f.Masked > 0 && f.First < out.named.Next && f.Next > out.named.First {
-					out.files = append(out.files, f)
-				}
-			}
-		}
+		out := s.reportedFile(report)
 		switch {
 		case out.named.Object == "": // whatever became of it
-		case out.named.Next <= logStart:
+		case out.named.Next <= planned.logStart, out.kind == tables && planned.dropColumnar, out.kind == splits && planned.dropText:
 			continue // it goes by itself
 		case report.Lost != "" && now.Sub(report.LostAt) < damagedFor:
 			continue // it was tried
@@ -60,6 +55,30 @@ func (p Policy) rebuild(s snapshot, logStart int64, now time.Time) *rebuild {
 		return out
 	}
 	return nil
+}
+
+// reportedFile finds what a report is about.
+func (s snapshot) reportedFile(report metastore.Damage) *rebuild {
+	out := &rebuild{report: report, kind: tables}
+	same := func(f manifest.File) bool { return f.Object == report.Object }
+	for _, kind := range []*derived{tables, splits} {
+		files := *kind.files(&s.section)
+		if i := slices.IndexFunc(files, same); i >= 0 {
+			out.kind, out.named, out.files = kind, files[i], []ofKind{{kind, files[i]}}
+			return out
+		}
+	}
+	if i := slices.IndexFunc(s.section.Masks, same); i >= 0 {
+		out.named = s.section.Masks[i]
+		for _, kind := range []*derived{tables, splits} {
+			for _, f := range *kind.files(&s.section) {
+				if masks(out.named, f) {
+					out.files = append(out.files, ofKind{kind, f})
+				}
+			}
+		}
+	}
+	return out
 }
 
 // bytes is about what it takes to read.
@@ -70,7 +89,7 @@ func (r *rebuild) bytes(s snapshot) (n int64) {
 	return n
 }
 
-// reported tells whether a columnar file is said to be damaged.
+// reported tells whether a derived file is said to be damaged.
 func (s snapshot) reported(f manifest.File) bool {
 	return slices.ContainsFunc(s.view.Damaged, func(d metastore.Damage) bool { return d.Object == f.Object })
 }
@@ -99,15 +118,15 @@ func (p *pass) rebuild(ctx context.Context) error {
 	}
 	if damage == nil {
 		p.metrics.unfounded.Inc()
-		log.Warn("a columnar file that was reported as damaged is as it was written", "reported", r.report.Reason)
+		log.Warn("a file that was reported as damaged is as it was written", "reported", r.report.Reason)
 		return settled()
 	}
-	log.Error("a columnar file is damaged and is made again", "first", r.named.First, "next", r.named.Next, "err", damage)
+	log.Error("a "+r.kind.file+" is damaged and is made again", "first", r.named.First, "next", r.named.Next, "err", damage)
 	for _, f := range r.files {
 		err := p.remake(ctx, f)
 		var lost *lostError
 		if errors.As(err, &lost) {
-			log.Error("a damaged columnar file cannot be made again: queries that need it fail", "first", f.First, "next", f.Next, "err", err)
+			log.Error("a damaged "+f.file+" cannot be made again: queries that need it fail", "first", f.First, "next", f.Next, "err", err)
 			return p.store.LoseDamage(ctx, r.report, lost.reason, p.now)
 		}
 		if err != nil {
@@ -160,16 +179,16 @@ func (p *pass) compare(ctx context.Context, f manifest.File) (damage, err error)
 
 // remake puts a new file in the place of one, made of the log. *lostError: the
 // log has not all of it, now or the next mendReads-1 times that it is read.
-func (p *pass) remake(ctx context.Context, f manifest.File) error {
+func (p *pass) remake(ctx context.Context, f ofKind) error {
 	var err error
 	damaged := func() bool {
 		return errors.Is(err, format.ErrCorrupt) || errors.Is(err, objstore.ErrNotFound) || errors.Is(err, objstore.ErrRange)
 	}
 	for range mendReads {
 		if f.First < p.section.LogStart {
-			err = p.remakeCut(ctx, f)
+			err = p.remakeCut(ctx, f.derived, f.File)
 		} else {
-			err = p.mergeFiles(ctx, []manifest.File{f})
+			err = p.remakeFiles(ctx, f.derived, []manifest.File{f.File})
 		}
 		if !damaged() {
 			break
@@ -179,38 +198,4 @@ func (p *pass) remake(ctx context.Context, f manifest.File) error {
 		return &lostError{fmt.Sprintf("the log does not have its rows: %v", err)}
 	}
 	return err
-}
-
-// remakeCut is remake for a file that has rows below the log start, which the log
-// may not have any more. How many rows are left is not known, so the log must have
-// every offset that compaction by key cannot have taken.
-func (p *pass) remakeCut(ctx context.Context, f manifest.File) error {
-	sp := span{p.section.LogStart, f.Next}
-	in := &input{span: sp, keepMax: p.policy.PassBytesMax}
-	r, err := p.open(ctx, in)
-	if err != nil {
-		return err
-	}
-	for _, g := range gaps(r.extents, sp) {
-		if g.next > p.section.Clean.Next {
-			return fmt.Errorf("%w: the offsets [%d,%d) are missing", errOtherRecords, g.first, g.next)
-		}
-	}
-	files, result, err := p.writeOnly(ctx, in, f.TimePartition)
-	if err != nil {
-		return err
-	}
-	if result.Next != sp.next || result.Records > f.Records || len(files) > 1 {
-		return fmt.Errorf("%w: %d files with %d records up to %d came of one with %d up to %d", errOtherRecords, len(files), result.Records, result.Next, f.Records, sp.next)
-	}
-	for i := range files {
-		files[i].First, files[i].Next = sp.first, sp.next
-	}
-	next := p.section
-	next.Columnar = slices.DeleteFunc(slices.Clone(next.Columnar), func(o manifest.File) bool { return o.Object == f.Object })
-	if len(files) == 0 && manifest.Check(p.snap.section, next) != nil {
-		return fmt.Errorf("%w: none above the log start", errOtherRecords)
-	}
-	p.section.Columnar = p.replace(p.section.Columnar, []manifest.File{f}, files)
-	return nil
 }

@@ -232,7 +232,7 @@ func TestOffsetsThatTheLogLostSinceAreNotLeftOutInSilence(t *testing.T) {
 	file := snap.section.Columnar[0]
 	file.Records++ // the one that is not in the log any more
 	var lost *lostError
-	require.ErrorAs(t, pass.remake(t.Context(), file), &lost)
+	require.ErrorAs(t, pass.remake(t.Context(), ofKind{tables, file}), &lost)
 	require.Contains(t, lost.reason, "20 records")
 }
 
@@ -534,9 +534,9 @@ func TestMergesPartWhereAFileIsLeftOut(t *testing.T) {
 		{Object: files[0].Object}, {Object: files[3].Object, Lost: "why", LostAt: time.UnixMilli(0)}, {Object: "unnamed"},
 	}}, section: manifest.Section{Columnar: files}}
 	now := time.UnixMilli(1)
-	require.Equal(t, files[0].Object, policy.rebuild(s, 0, now).named.Object)
-	require.Equal(t, "unnamed", policy.rebuild(s, 10, now).report.Object, "what the log start takes goes by itself")
+	require.Equal(t, files[0].Object, policy.rebuild(s, plan{}, now).named.Object)
+	require.Equal(t, "unnamed", policy.rebuild(s, plan{logStart: 10}, now).report.Object, "what the log start takes goes by itself")
 	s.view.Damaged = s.view.Damaged[1:2]
-	require.Nil(t, policy.rebuild(s, 0, now))
-	require.NotNil(t, policy.rebuild(s, 0, now.Add(damagedFor)))
+	require.Nil(t, policy.rebuild(s, plan{}, now))
+	require.NotNil(t, policy.rebuild(s, plan{}, now.Add(damagedFor)))
 }

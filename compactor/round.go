@@ -127,7 +127,7 @@ func (c *Compactor) snapshots(ctx context.Context) []snapshot {
 		)
 		for _, t := range v.Topics() {
 			config := topicconfig.Resolve(t.Config, defaults)
-			c.derived[t.ID] = config.Columnar.Enabled
+			c.derived[t.ID] = config.Columnar.Enabled || config.Search.Enabled
 			for i := range t.Partitions {
 				p := topic.Partition{Topic: t.ID, Index: i}
 				if rendezvous.Pick(p.String(), members) != c.config.ID {
@@ -258,6 +258,9 @@ func (c *Compactor) group(ctx context.Context, tasks []task) bool {
 			c.failed(ctx, p.snap.view.Partition, errs[i])
 		} else {
 			delete(c.failures, p.snap.view.Partition)
+		}
+		for _, object := range p.stuck {
+			c.damaged[object] = c.now().Add(damagedFor)
 		}
 		c.metrics.passes.WithLabelValues(outcome(p.changed, errs[i])).Inc()
 		if p.changed {
@@ -416,7 +419,7 @@ func (c *Compactor) dropManifests(ctx context.Context, passes []*pass) error {
 
 // measure sets the gauges of what is still to be done.
 func (c *Compactor) measure(snaps []snapshot, now time.Time) {
-	var bytes, log, columnar, lost int64
+	var bytes, log, columnar, text, lost int64
 	var age time.Duration
 	var ratio float64
 	for _, s := range snaps {
@@ -433,6 +436,9 @@ func (c *Compactor) measure(snaps []snapshot, now time.Time) {
 		if s.config.Columnar.Enabled {
 			columnar += max(0, s.view.Next()-max(marks.Columnar, s.view.Manifest.LogStart))
 		}
+		if s.config.Search.Enabled {
+			text += max(0, s.view.Next()-max(marks.Text, s.view.Manifest.LogStart))
+		}
 		for _, r := range s.view.Ranges {
 			if r.Next > marks.Log {
 				bytes += r.Length
@@ -443,7 +449,8 @@ func (c *Compactor) measure(snaps []snapshot, now time.Time) {
 	c.metrics.dirtyRatio.Set(ratio)
 	c.metrics.lagBytes.Set(float64(bytes))
 	c.metrics.lagRecords.WithLabelValues("log").Set(float64(log))
-	c.metrics.lagRecords.WithLabelValues("columnar").Set(float64(columnar))
+	c.metrics.lagRecords.WithLabelValues(tables.name).Set(float64(columnar))
+	c.metrics.lagRecords.WithLabelValues(splits.name).Set(float64(text))
 	c.metrics.lostFiles.Set(float64(lost))
 	c.metrics.lagSeconds.Set(age.Seconds())
 }

@@ -2,7 +2,6 @@ package compactor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -17,71 +16,11 @@ import (
 	"github.com/chronik-stream/chronik/objstore"
 )
 
-// advanceColumnar makes columnar files of the planned span.
-func (p *pass) advanceColumnar(ctx context.Context, in *input) error {
-	sp := p.plan.columnar
-	if in.span.empty() || sp.first < in.span.first {
-		in = &input{span: sp, keepMax: 2 * p.policy.PassBytesMax, mends: p.mends}
-	}
-	options, err := p.tableOptions()
-	if err != nil {
-		return err
-	}
-	options.First, options.Next = sp.first, sp.next
-	files, result, err := p.writeTable(ctx, in, options)
-	if err != nil {
-		return err
-	}
-	p.section.Columnar = p.replace(p.section.Columnar, nil, files)
-	p.section.Marks.Columnar = result.Next
-	return nil
-}
-
-// mergeColumnar makes one columnar file of neighbours in a time partition.
-func (p *pass) mergeColumnar(ctx context.Context) error {
-	p.metrics.merges.WithLabelValues("columnar").Inc()
-	return p.mergeFiles(ctx, p.plan.mergeColumnar)
-}
-
-// errOtherRecords: the log has more or fewer of the records than the files had
-// that are to be made of it.
-var errOtherRecords = errors.New("other records than before")
-
-// mergeFiles puts one columnar file in the place of neighbours in a time
-// partition. It is made of the log.
-func (p *pass) mergeFiles(ctx context.Context, run []manifest.File) error {
-	sp := span{run[0].First, run[len(run)-1].Next}
-	var records int64
-	for _, f := range run {
-		records += f.Records - f.Masked
-	}
-	if records == 0 {
-		p.section.Columnar = p.replace(p.section.Columnar, run, nil)
-		return nil
-	}
-	// Merges are large: what does not fit is read again for the second walk.
-	files, result, err := p.writeOnly(ctx, &input{span: sp, keepMax: p.policy.PassBytesMax}, run[0].TimePartition)
-	if err != nil {
-		return err
-	}
-	if result.Next != sp.next || result.Records != records || len(files) != 1 {
-		return fmt.Errorf("%w: %d files with %d records up to %d came of %d files with %d records up to %d, which stay as they are",
-			errOtherRecords, len(files), result.Records, result.Next, len(run), records, sp.next)
-	}
-	files[0].First, files[0].Next = sp.first, sp.next
-	p.section.Columnar = p.replace(p.section.Columnar, run, files)
-	return nil
-}
-
-// writeOnly makes columnar files of what of a span is of one time partition.
-func (p *pass) writeOnly(ctx context.Context, in *input, timePartition string) ([]manifest.File, columnar.Result, error) {
-	options, err := p.tableOptions()
-	if err != nil {
-		return nil, columnar.Result{}, err
-	}
-	options.First, options.Next = in.span.first, in.span.next
-	options.Only, options.Partitioning = &timePartition, partitioningOf(timePartition)
-	return p.writeTable(ctx, in, options)
+// mergeTable makes one columnar file of neighbours in a time partition, out of
+// the log.
+func (p *pass) mergeTable(ctx context.Context) error {
+	p.metrics.merges.WithLabelValues(tables.name).Inc()
+	return p.remakeFiles(ctx, tables, p.plan.mergeColumnar)
 }
 
 // partitioningOf reads off a time partition's name how files were parted.
@@ -136,31 +75,33 @@ func fixedColumns(c topicconfig.Columnar) ([]columnar.Column, error) {
 }
 
 // writeTable makes columnar files of a span and stores them.
-func (p *pass) writeTable(ctx context.Context, in *input, options columnar.Options) ([]manifest.File, columnar.Result, error) {
+func (p *pass) writeTable(ctx context.Context, in *input, sp span, only *string) (written, error) {
+	options, err := p.tableOptions()
+	if err != nil {
+		return written{}, err
+	}
+	options.First, options.Next = sp.first, sp.next
+	if only != nil {
+		options.Only, options.Partitioning = only, partitioningOf(*only)
+	}
 	r, err := p.open(ctx, in)
 	if err != nil {
-		return nil, columnar.Result{}, err
+		return written{}, err
 	}
 	result, err := columnar.Write(ctx, r.batches(ctx), p.decoder, options, func(string) (io.Writer, error) {
 		return &object{id: p.newID()}, nil
 	})
 	if err != nil {
-		return nil, result, err
+		return written{}, err
 	}
-	for _, u := range result.Unreadable {
-		p.metrics.unreadable.Inc()
-		p.log.Error("a batch cannot be decoded: its records are in the log but not in the table",
-			"partition", partitionOf(p.snap), "first", u.First, "next", u.Next, "err", u.Err)
-	}
-	files := make([]manifest.File, len(result.Files))
+	out := written{files: make([]manifest.File, len(result.Files)), next: result.Next, records: result.Records, unreadable: result.Unreadable}
 	for i, f := range result.Files {
-		if files[i], err = p.storeTable(ctx, f, options.Format); err != nil {
-			return nil, result, err
+		if out.files[i], err = p.storeTable(ctx, f, options.Format); err != nil {
+			return written{}, err
 		}
 	}
-	p.metrics.records.WithLabelValues("columnar").Add(float64(result.Records))
 	p.metrics.fieldsLost.Add(float64(result.FieldsLost))
-	return files, result, nil
+	return out, nil
 }
 
 func (p *pass) storeTable(ctx context.Context, f columnar.File, format string) (manifest.File, error) {
@@ -184,7 +125,7 @@ func (p *pass) storeTable(ctx context.Context, f columnar.File, format string) (
 	}
 	out.Columns = columnsOf(f)
 	var err error
-	out.Size, out.CRC, err = p.put(ctx, "columnar", out.Object, o.parts)
+	out.Size, out.CRC, err = p.put(ctx, columnarName, out.Object, o.parts)
 	return out, err
 }
 

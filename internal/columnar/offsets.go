@@ -1,6 +1,7 @@
 package columnar
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -52,4 +53,46 @@ func WriteOffsets(out io.Writer, offsets []int64) error {
 		return fmt.Errorf("write offsets: %w", err)
 	}
 	return nil
+}
+
+// ReadOffsets reads the column _offset of a file: all that a mask has.
+func ReadOffsets(from parquet.ReaderAtSeeker) ([]int64, error) {
+	r, err := file.NewParquetReader(from)
+	if err != nil {
+		return nil, fmt.Errorf("read offsets: %w", err)
+	}
+	root := r.MetaData().Schema
+	at := -1
+	for i := range root.NumColumns() {
+		if root.Column(i).SchemaNode().FieldID() == idOffset {
+			at = i
+		}
+	}
+	if at < 0 {
+		return nil, errors.New("read offsets: there is no column of them")
+	}
+	var all []int64
+	for g := range r.NumRowGroups() {
+		chunk, err := r.RowGroup(g).Column(at)
+		if err != nil {
+			return nil, fmt.Errorf("read offsets: %w", err)
+		}
+		offsets, ok := chunk.(*file.Int64ColumnChunkReader)
+		if !ok {
+			return nil, fmt.Errorf("read offsets: they are read by a %T", chunk)
+		}
+		rows := make([]int64, r.RowGroup(g).NumRows())
+		for have := 0; have < len(rows); {
+			_, n, err := offsets.ReadBatch(int64(len(rows)-have), rows[have:], nil, nil)
+			if err != nil {
+				return nil, fmt.Errorf("read offsets: %w", err)
+			}
+			if n == 0 {
+				return nil, fmt.Errorf("read offsets: %w", io.ErrUnexpectedEOF)
+			}
+			have += n
+		}
+		all = append(all, rows...)
+	}
+	return all, nil
 }

@@ -74,6 +74,14 @@ func (p *plan) part(number int64, o Options) *part {
 	return fresh
 }
 
+// Walk calls visit for every record that Write makes a row of: those with an
+// offset in [first, next) that are no marker of a transaction. It returns what
+// could not be decoded. A record is good until visit returns.
+func Walk(ctx context.Context, batches Batches, decoder *batch.Decoder, first, next int64, visit func(*batch.Record) error) ([]Unreadable, error) {
+	w, err := walk(ctx, batches, decoder, first, next, func(r *batch.Record, _ bool) (bool, error) { return true, visit(r) })
+	return w.unreadable, err
+}
+
 // walked is how far a walk came.
 type walked struct {
 	next       int64 // everything below it has been visited

@@ -31,6 +31,8 @@ type Result struct {
 	Bounds
 	Size   int64
 	Footer int64 // bytes at the end that a reader opens the file with: see Open
+	// Overflow counts the values that the limit of fields left to FieldAll.
+	Overflow int64
 }
 
 // fileWriter writes sections one after another and remembers their CRCs.
@@ -119,5 +121,5 @@ func (w *fileWriter) finish() (Result, error) {
 		return Result{}, fmt.Errorf("write a split: %w", w.err)
 	}
 	length := int64(len(foot) + len(tail))
-	return Result{Bounds: w.footer.bounds, Size: body + length, Footer: length}, nil
+	return Result{Bounds: w.footer.bounds, Size: body + length, Footer: length, Overflow: w.footer.overflow}, nil
 }

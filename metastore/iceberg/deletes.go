@@ -14,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/schema"
 	ice "github.com/apache/iceberg-go"
 
+	"github.com/chronik-stream/chronik/internal/columnar"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/parquetfile"
@@ -113,7 +114,9 @@ func (c *commit) offsets(ctx context.Context, f manifest.File, open opener) ([]i
 	from, err := open(ctx, f)
 	var all []int64
 	if err == nil {
-		all, err = readOffsets(f.Object, from)
+		if all, err = columnar.ReadOffsets(from); err != nil {
+			err = fmt.Errorf("%s: %w", f.Object, err)
+		}
 	}
 	return all, ofFile(ctx, f.Object, err)
 }
@@ -188,46 +191,6 @@ func (c *commit) wholeReader(ctx context.Context, f manifest.File) (parquet.Read
 		return nil, format.In(f.Object, format.Corrupt(0, "CRC-32C %08x, the manifest says %08x", crc, f.CRC))
 	}
 	return bytes.NewReader(data), nil
-}
-
-func readOffsets(object string, from parquet.ReaderAtSeeker) ([]int64, error) {
-	r, err := pfile.NewParquetReader(from)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", object, err)
-	}
-	at := -1
-	for i := range r.MetaData().Schema.NumColumns() {
-		if r.MetaData().Schema.Column(i).SchemaNode().FieldID() == fieldOffset {
-			at = i
-		}
-	}
-	if at < 0 {
-		return nil, fmt.Errorf("%s has no column of offsets", object)
-	}
-	var all []int64
-	for g := range r.NumRowGroups() {
-		chunk, err := r.RowGroup(g).Column(at)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", object, err)
-		}
-		offsets, ok := chunk.(*pfile.Int64ColumnChunkReader)
-		if !ok {
-			return nil, fmt.Errorf("%s: offsets are read by a %T", object, chunk)
-		}
-		rows := make([]int64, r.RowGroup(g).NumRows())
-		for have := 0; have < len(rows); {
-			_, n, err := offsets.ReadBatch(int64(len(rows)-have), rows[have:], nil, nil)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", object, err)
-			}
-			if n == 0 {
-				return nil, fmt.Errorf("%s: %w", object, io.ErrUnexpectedEOF)
-			}
-			have += n
-		}
-		all = append(all, rows...)
-	}
-	return all, nil
 }
 
 // writePositions writes a file of position deletes of one data file.
