@@ -18,15 +18,15 @@ func chronikKeys() []Key {
 	return []Key{
 		{Name: "durability", Type: String, Default: "object", Values: "wal, object", check: oneOf("wal", "object"),
 			Doc: "What acks=all waits for: the broker's own log on disk (wal), or the segment in the bucket and its commit (object). acks=1 always answers after the log's sync."},
-		{Name: "searchable", Aliases: []string{"searchable.enabled"}, Type: Boolean, Default: "false", Values: trueOrFalse, check: boolean, Effect: Stored,
-			Doc: "Whether the topic has a full-text index."},
-		{Name: "search.fields", Type: List, Default: "value", Values: "value, or a comma list of JSON paths", check: searchFields, Effect: Stored,
-			Doc: "What is indexed: the value as it is (JSON by field), or only these JSON fields."},
+		{Name: "searchable", Aliases: []string{"searchable.enabled"}, Type: Boolean, Default: "false", Values: trueOrFalse, check: boolean,
+			Doc: "Whether the topic has a full-text index: splits, made of the whole retained log, also when this is set late."},
+		{Name: "search.fields", Type: List, Default: "value", Values: "value, or a comma list of JSON paths", check: searchFields,
+			Doc: "What is indexed: the value as it is (JSON by field), or only these JSON fields, each with all below it. Splits that are there are indexed again, in the background."},
 		{Name: "search.analyzer", Type: String, Default: "standard", Values: "standard, simple, keyword, or an ISO 639-1 language with a stemmer",
-			check: oneOf(append([]string{"standard", "simple", "keyword"}, languages...)...), Effect: Stored,
-			Doc: "How text is cut into words; a language adds stemming, and English leaves out stop words."},
-		{Name: "search.mapping", Type: String, Default: "", Values: "a JSON object: JSON path to text, keyword, long, double, boolean, date or geo_point", check: searchMapping, Effect: Stored,
-			Doc: "Fixes the types of JSON fields instead of taking those of their values, and makes points on earth of some; what does not fit its field is found by its words in _all."},
+			check: oneOf(append([]string{"standard", "simple", "keyword"}, languages...)...),
+			Doc:   "How text is cut into words; a language adds stemming, and English leaves out stop words. Splits that are there are indexed again, in the background; until then each is searched by its own."},
+		{Name: "search.mapping", Type: String, Default: "", Values: "a JSON object: JSON path to text, keyword, long, double, boolean, date or geo_point", check: searchMapping,
+			Doc: "Fixes the types of JSON fields instead of taking those of their values, and makes points on earth of some; what does not fit its field is found by its words in _all. Splits that are there are indexed again, in the background."},
 	}
 }
 

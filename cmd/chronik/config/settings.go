@@ -335,7 +335,7 @@ func (c *Config) topicSettings() []*Setting {
 		{Key: "columnar.compression", Default: "zstd", Topic: "columnar.compression", Value: choiceValue{&c.Columnar.Compression, []string{"zstd", "snappy", "lz4", "gzip", "none"}},
 			Doc: "Compression of their files."},
 		{Key: "default.searchable", Default: "false", Topic: "searchable", Value: boolValue{&c.Default.Searchable},
-			Doc: "Whether topics that do not say have a full-text index." + later},
+			Doc: "Whether topics that do not say have a full-text index."},
 		{Key: "default.vector_enabled", Default: "false", Topic: "vector.enabled", Value: boolValue{&c.Default.VectorEnabled},
 			Doc: "Whether topics that do not say have a vector index." + later},
 		{Key: "embedding.provider", Default: "openai", Topic: "vector.embedding.provider", Value: choiceValue{&c.Embedding.Provider, []string{"openai", "local", "external"}},
