@@ -342,5 +342,8 @@ func (w *walker) dataType(t object) error {
 	if strings.EqualFold(id, "JSON") {
 		return nil
 	}
+	if why := refusedTypes[strings.ToUpper(id)]; why != "" {
+		return invalid("%s", why)
+	}
 	return invalid("type %s is not available in a query", id)
 }

@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/chronik-stream/chronik/query/prune"
@@ -235,7 +236,14 @@ func (t *syntaxTree) single() (object, error) {
 
 func syntaxError(t *syntaxTree, sql string) error {
 	if strings.HasPrefix(t.Message, "Only SELECT statements") {
+		first := strings.FieldsFunc(sql, func(r rune) bool { return !unicode.IsLetter(r) && r != '_' })
+		if len(first) > 0 && refusedStatements[strings.ToUpper(first[0])] != "" {
+			return invalid("%s", refusedStatements[strings.ToUpper(first[0])])
+		}
 		return invalid("only SELECT is allowed: a query reads, and does nothing else")
+	}
+	if strings.HasPrefix(t.Message, "Cannot serialize non-constant type parameter") {
+		return invalid("types within types, such as lists of ENUM or UNION, are not available in a query unless they are plain: use VARCHAR")
 	}
 	if at := t.position(); at >= 0 {
 		line, column := lineColumn(sql, at)

@@ -85,7 +85,21 @@ var listFields = set("select_list", "modifiers", "children", "values", "case_che
 // refusedTables explains entries of a FROM clause that people do try.
 var refusedTables = map[string]string{
 	"SHOW_REF": "SHOW, DESCRIBE and SUMMARIZE are no queries here: GET /_sql/tables lists the tables, GET /_sql/describe/{table} their columns",
-	"PIVOT":    "PIVOT and UNPIVOT are not supported: write the aggregates with FILTER (WHERE …)",
+	"PIVOT":    withoutPivot,
+}
+
+const withoutPivot = "PIVOT and UNPIVOT are not supported: for PIVOT write an aggregate with FILTER (WHERE …) for each column, for UNPIVOT unnest([…])"
+
+// refusedStatements explains statements that people do try, by their first word.
+var refusedStatements = map[string]string{
+	"PIVOT": withoutPivot, "PIVOT_WIDER": withoutPivot, "UNPIVOT": withoutPivot, "PIVOT_LONGER": withoutPivot,
+	"EXPLAIN": "EXPLAIN is no query here: POST /_sql/explain shows the plan",
+}
+
+// refusedTypes explains types that people do try.
+var refusedTypes = map[string]string{
+	"ENUM":  "type ENUM is not available in a query: use VARCHAR; array_position(['low', 'high'], x) orders by a list",
+	"UNION": "type UNION is not available in a query: use a STRUCT with a field for each type, or VARCHAR",
 }
 
 // expressionShapes are the expressions, by class.

@@ -272,6 +272,25 @@ func TestSQLWritesATableWithNotes(t *testing.T) {
 	}
 }
 
+func TestSQLHasTheServersLimitUnlessOneIsGiven(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want any
+	}{{nil, nil}, {[]string{"--limit", "0"}, 0.0}, {[]string{"-o", "csv"}, nil}, {[]string{"-o", "csv", "--limit", "7"}, 7.0}} {
+		var request map[string]any
+		url := sqlServer(t, 200, sqlAnswerText, &request)
+		if code, _, err := run(t, "", nil, append([]string{"sql", "--url", url, "SELECT 1"}, test.args...)...); code != 0 {
+			t.Fatalf("%v: exit %d, %s", test.args, code, err)
+		}
+		if got := request["limit"]; got != test.want {
+			t.Errorf("%v: limit %v, want %v", test.args, got, test.want)
+		}
+	}
+	if code, _, err := run(t, "", nil, "sql", "SELECT 1", "--limit", "-1"); code != 2 || !strings.Contains(err, "--limit") {
+		t.Errorf("exit %d, %s", code, err)
+	}
+}
+
 func TestSQLErrorsFailWithTheServersWords(t *testing.T) {
 	url := sqlServer(t, 404, `{"error":"no table nosuch","error_code":"TOPIC_NOT_FOUND"}`, nil)
 	code, _, err := run(t, "", nil, "sql", "--url", url, "SELECT 1")

@@ -20,6 +20,7 @@ type sqlOptions struct {
 	query     string
 	output    string
 	limit     int
+	limited   bool // else the server's default holds
 	timeout   time.Duration
 	freshness string
 }
@@ -40,11 +41,11 @@ empty text is "".`,
 		Example: `  chronik sql 'SELECT count(*) FROM orders'
   chronik sql 'SELECT city, sum(amount) AS total FROM orders GROUP BY city ORDER BY total DESC'
   chronik sql "SELECT json_extract_string(_value, '\$.city') FROM orders LIMIT 5"
-  chronik sql 'SELECT * FROM orders' --limit 100000000 --timeout 10m -o csv > orders.csv
+  chronik sql 'SELECT * FROM orders' --timeout 10m -o csv > orders.csv
   chronik sql - < report.sql`,
 		Args: exactly("the query"), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, args []string) error {
-			o.query = args[0]
+			o.query, o.limited = args[0], c.Flags().Changed("limit")
 			if o.query == "-" {
 				text, err := io.ReadAll(c.InOrStdin())
 				if err != nil {
@@ -57,7 +58,7 @@ empty text is "".`,
 	}
 	o.add(c, e)
 	addOutput(c, &o.output, "table", "json", "ndjson", "csv")
-	c.Flags().IntVar(&o.limit, "limit", 1000, "most rows to return")
+	c.Flags().IntVar(&o.limit, "limit", 0, "most rows to return (default: 1000 as table and json, all as ndjson and csv)")
 	c.Flags().DurationVar(&o.timeout, "timeout", 30*time.Second, "most time to take, in whole seconds")
 	c.Flags().StringVar(&o.freshness, "freshness", "", "latest (default: everything acknowledged), available, or cold")
 	return c
@@ -65,7 +66,7 @@ empty text is "".`,
 
 type sqlRequest struct {
 	Query     string `json:"query"`
-	Limit     int    `json:"limit"`
+	Limit     *int   `json:"limit,omitempty"`
 	Timeout   int    `json:"timeout_secs"`
 	Freshness string `json:"freshness,omitempty"`
 }
@@ -87,6 +88,8 @@ type sqlCoverage map[string]struct {
 
 func (o *sqlOptions) run(ctx context.Context, out, notes io.Writer) error {
 	switch {
+	case o.limit < 0:
+		return usagef("--limit %d: it is not below 0", o.limit)
 	case o.timeout < time.Second:
 		return usagef("--timeout %s: it is at least 1s", o.timeout)
 	case !slices.Contains([]string{"", "latest", "available", "cold"}, o.freshness):
@@ -115,7 +118,11 @@ func (o *sqlOptions) run(ctx context.Context, out, notes io.Writer) error {
 
 // ask posts the query. The caller closes the answer's body.
 func (o *sqlOptions) ask(ctx context.Context, accept string) (*http.Response, error) {
-	request, err := json.Marshal(sqlRequest{o.query, o.limit, int(o.timeout / time.Second), o.freshness})
+	asked := sqlRequest{Query: o.query, Timeout: int(o.timeout / time.Second), Freshness: o.freshness}
+	if o.limited {
+		asked.Limit = &o.limit
+	}
+	request, err := json.Marshal(asked)
 	if err != nil {
 		return nil, err
 	}
