@@ -47,6 +47,7 @@ import (
 	"github.com/chronik-stream/chronik/query/resultcache"
 	"github.com/chronik-stream/chronik/query/search"
 	"github.com/chronik-stream/chronik/query/snapshot"
+	"github.com/chronik-stream/chronik/query/splitcache"
 	"github.com/chronik-stream/chronik/query/tail"
 )
 
@@ -115,6 +116,7 @@ type Node struct {
 	cache     *filecache.Cache
 	tails     *tail.Tails
 	sources   *snapshot.Sources
+	splits    *splitcache.Cache
 	search    *search.Searcher
 	engine    *engine.Engine // nil in a build without one
 	results   *resultcache.Cache
@@ -159,8 +161,9 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n.sources = &snapshot.Sources{
 		Catalog: c.Catalog, Manifests: n.manifests, Tails: n.tails, CatchUp: c.CatchUp, ReportDamage: c.ReportDamage, Log: c.Log,
 	}
+	n.splits = splitcache.New(n.cache, splitcache.Options{MappedBytesMax: c.CacheBytesMax / 2})
 	n.search = search.New(search.Config{
-		Sources: n.sources, Places: n.places, TopicDefaults: c.TopicDefaults, Timeout: c.Timeout, Parallel: c.Threads, Log: c.Log,
+		Sources: n.sources, Splits: n.splits, Files: n.cache, Places: n.places, TopicDefaults: c.TopicDefaults, Timeout: c.Timeout, Parallel: c.Threads, Log: c.Log,
 	})
 	n.engine, err = engine.Open(ctx, engine.Options{
 		Threads: c.Threads, MemoryBytesMax: c.MemoryBytesMax, SpillDir: filepath.Join(c.DataDir, "spill"), Log: c.Log,
@@ -277,6 +280,9 @@ func (n *Node) SQL() bool { return n.engine != nil }
 func (n *Node) close() error {
 	n.tails.Close()
 	n.cache.Close()
+	if n.splits != nil {
+		n.splits.Close()
+	}
 	if n.peers != nil {
 		n.peers.Close()
 	}

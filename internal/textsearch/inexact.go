@@ -53,7 +53,8 @@ func patternError(f textindex.Field, err error) error {
 
 // accepted are the documents that have any term that an automaton accepts.
 func accepted(f textindex.Field, make maker, value float64) node {
-	return bitsNode{value: value, build: func(ctx context.Context, s *shard) (*roaring.Bitmap, error) {
+	may := func(s *shard) bool { return s.has(f) }
+	return bitsNode{may: may, value: value, build: func(ctx context.Context, s *shard) (*roaring.Bitmap, error) {
 		all := roaring.New()
 		buffer := []uint32(nil)
 		return all, termsOf(ctx, s.Split, f, make, func(t textindex.Term) error {

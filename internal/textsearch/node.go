@@ -98,6 +98,9 @@ func (n *termNode) open(ctx context.Context, s *shard) (cursor, error) {
 
 // bitsNode is a set of documents, all with one score.
 type bitsNode struct {
+	// may reports whether the set has any, as far as the footer tells; nil: it does
+	// not tell.
+	may   func(s *shard) bool
 	build func(ctx context.Context, s *shard) (*roaring.Bitmap, error)
 	value float64
 }

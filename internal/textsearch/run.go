@@ -22,6 +22,8 @@ type execution struct {
 	prunable bool         // documents that score too low need not be seen
 	counted  atomic.Int64 // matches so far, over all parts
 	pruned   atomic.Bool  // some were not counted
+	skipped  atomic.Int64 // parts of which none can match
+	cut      atomic.Bool  // the search was ended before its end
 	floor    atomic.Uint64
 }
 
@@ -70,11 +72,21 @@ func (s *Searcher) prepare(ctx context.Context, r *textquery.Request) (*executio
 	x.prunable = x.sorts == nil && len(r.Aggs) == 0 && !r.Total.Exact && r.MinScore == nil
 	x.floor.Store(math.Float64bits(math.Inf(-1)))
 	x.table.sums = make([]atomic.Int64, len(x.table.terms))
+	weighed := x.scored || slices.ContainsFunc(r.Aggs, wantsScores)
 	err = s.each(ctx, func(ctx context.Context, i int) (err error) {
+		if !weighed && !possible(x.compiled[s.Parts[i].Analyzer].root, x.shard(i)) {
+			return nil // what terms it has does not matter
+		}
 		x.lists[i], err = x.table.lookup(ctx, &s.Parts[i])
 		return err
 	})
 	return x, err
+}
+
+// shard is a part that is to be searched.
+func (x *execution) shard(i int) *shard {
+	p := &x.search.Parts[i]
+	return &shard{Part: p, index: i, bounds: p.Split.Bounds(), terms: x.lists[i], plan: x.plan, columns: map[textindex.Field]textindex.Column{}}
 }
 
 func sortsByScore(keys []sortKey) bool {
@@ -123,22 +135,27 @@ const checkEvery = 1024
 
 // run searches one part.
 func (x *execution) run(ctx context.Context, i int) (*partial, error) {
-	p := &x.search.Parts[i]
-	s := &shard{Part: p, index: i, bounds: p.Split.Bounds(), terms: x.lists[i], plan: x.plan, columns: map[textindex.Field]textindex.Column{}}
-	c := x.compiled[p.Analyzer]
+	s := x.shard(i)
+	c := x.compiled[s.Analyzer]
 	found := &partial{most: math.NaN()}
+	if x.search.over() {
+		x.cut.Store(true)
+		return found, nil
+	}
+	if !possible(c.root, s) {
+		x.skipped.Add(1)
+		return found, nil
+	}
 	root, err := c.root.open(ctx, s)
-	if err != nil {
-		return nil, err
+	if err != nil || root == nil {
+		return found, err
 	}
 	aggs, err := openAggs(ctx, s, c.aggs)
 	if err != nil {
 		return nil, err
 	}
-	if root != nil {
-		if err := x.collect(ctx, s, root, aggs, found); err != nil {
-			return nil, err
-		}
+	if err := x.collect(ctx, s, root, aggs, found); err != nil {
+		return nil, err
 	}
 	for _, a := range aggs {
 		out, err := a.finish(ctx)
@@ -166,8 +183,14 @@ func (x *execution) collect(ctx context.Context, s *shard, root cursor, aggs []a
 	best := &topHits{most: x.request.From + x.request.Size, before: keys.before()}
 	seen := 0
 	for doc := root.next(); doc != done; doc = root.next() {
-		if seen++; seen%checkEvery == 0 && ctx.Err() != nil {
-			return ctx.Err()
+		if seen++; seen%checkEvery == 0 {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if x.search.over() {
+				x.cut.Store(true)
+				break
+			}
 		}
 		score := 0.0
 		if x.scored {
@@ -286,7 +309,7 @@ func (t *topHits) worst() (float64, bool) {
 // merge makes one answer of what the parts found.
 func (x *execution) merge(ctx context.Context, found []*partial) (*Result, error) {
 	r := x.request
-	out := &Result{PartsTotal: len(x.search.Parts)}
+	out := &Result{PartsTotal: len(x.search.Parts), PartsSkipped: int(x.skipped.Load()), Cut: x.cut.Load()}
 	most := math.NaN()
 	var hits []Hit
 	for _, p := range found {
@@ -341,10 +364,10 @@ func (x *execution) offsets(ctx context.Context, hits []Hit) error {
 		if !ok {
 			var err error
 			if c[0], err = p.Split.Column(ctx, textindex.FieldOffset); err != nil {
-				return err
+				return ofPart(h.part, err)
 			}
 			if c[1], err = p.Split.Column(ctx, textindex.FieldTimestamp); err != nil {
-				return err
+				return ofPart(h.part, err)
 			}
 			columns[h.part] = c
 		}
@@ -377,7 +400,7 @@ func (x *execution) fetch(ctx context.Context, hits []Hit, highlight bool) ([]Hi
 			kept = true
 		}
 		if err != nil {
-			return nil, err
+			return nil, ofPart(part, err)
 		}
 		for n, i := range list {
 			if !kept {

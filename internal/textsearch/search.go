@@ -56,6 +56,8 @@ type Searcher struct {
 	// Source gets the records of hits of a part whose split does not keep them.
 	// Documents rise. nil: such hits have none.
 	Source func(ctx context.Context, p *Part, docs []uint32) ([]textindex.Source, error)
+	// Until is closed when the answer shall be what was found by then; nil: never.
+	Until <-chan struct{}
 }
 
 // Result is the answer to a request.
@@ -67,6 +69,10 @@ type Result struct {
 	Hits       []Hit
 	Aggs       []AggResult
 	PartsTotal int
+	// PartsSkipped are those of which no document could match.
+	PartsSkipped int
+	// Cut is set where Until ended the search before its end.
+	Cut bool
 }
 
 // Hit is a document that was found.
@@ -102,7 +108,7 @@ func (s *Searcher) Count(ctx context.Context, q textquery.Query) (int64, error) 
 	return result.Total, nil
 }
 
-// Search answers a request.
+// Search answers a request. What goes wrong in reading a part is a *PartError.
 func (s *Searcher) Search(ctx context.Context, r *textquery.Request) (*Result, error) {
 	x, err := s.prepare(ctx, r)
 	if err != nil {
@@ -132,7 +138,7 @@ func (s *Searcher) each(ctx context.Context, work func(ctx context.Context, part
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			return work(ctx, i)
+			return ofPart(i, work(ctx, i))
 		})
 	}
 	return group.Wait()

@@ -77,9 +77,12 @@ func matching(f textindex.Field, low, high int64, boost float64) node {
 	if low > high {
 		return noNode{}
 	}
-	return bitsNode{value: boost, build: func(ctx context.Context, s *shard) (*roaring.Bitmap, error) {
+	may := func(s *shard) bool {
 		stats, ok := s.Split.Field(f)
-		if !ok || low > stats.Greatest || high < stats.Least {
+		return ok && low <= stats.Greatest && high >= stats.Least
+	}
+	return bitsNode{may: may, value: boost, build: func(ctx context.Context, s *shard) (*roaring.Bitmap, error) {
+		if !may(s) {
 			return nil, nil
 		}
 		column, err := s.column(ctx, f)
@@ -234,7 +237,8 @@ func (c *compiler) anyTerm(q *textquery.Terms, boost float64) (node, error) {
 		}
 		parts = append(parts, n)
 	}
-	return bitsNode{build: union(parts), value: boost}, nil
+	may := func(s *shard) bool { return atLeast(parts, 1, s) }
+	return bitsNode{may: may, build: union(parts), value: boost}, nil
 }
 
 // union is the set of documents of many nodes.
@@ -277,7 +281,8 @@ func (c *compiler) exists(field string, boost float64) node {
 			kinds = append(kinds, c.schema.fields[name]...)
 		}
 	}
-	return bitsNode{value: boost, build: func(ctx context.Context, s *shard) (*roaring.Bitmap, error) {
+	may := func(s *shard) bool { return slices.ContainsFunc(kinds, s.has) }
+	return bitsNode{may: may, value: boost, build: func(ctx context.Context, s *shard) (*roaring.Bitmap, error) {
 		all := roaring.New()
 		for _, f := range kinds {
 			if !s.has(f) {

@@ -79,6 +79,7 @@ type Cache struct {
 type Counts struct {
 	Hits, Misses, Evictions, Damaged int64
 	BytesFetched                     int64
+	Ranges                           int64 // that were read of objects, and not kept
 	Bytes, Files                     int64 // now
 }
 
@@ -398,6 +399,35 @@ func checkSame(o Object, size int64, crc uint32) error {
 		return format.In(o.Name, format.Corrupt(0, "CRC-32C %08x, the manifest says %08x", crc, o.CRC))
 	}
 	return nil
+}
+
+// Prefetch begins to fetch an object whole, unless it is here or on its way.
+func (c *Cache) Prefetch(o Object) { c.release(c.entry(o)) }
+
+// Here reports whether the cache has an object whole.
+func (c *Cache) Here(o Object) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[keyOf(o.Name)]
+	if e == nil {
+		return false
+	}
+	select {
+	case <-e.ready:
+		return e.err == nil
+	default:
+		return false
+	}
+}
+
+// Range returns a part of an object, which the cache does not keep. Whoever asks
+// has checksums of its parts.
+func (c *Cache) Range(ctx context.Context, o Object, offset, length int64) ([]byte, error) {
+	b, err := c.get(ctx, o.Name, offset, length)
+	if err == nil {
+		c.count(func(n *Counts) { n.Ranges++ })
+	}
+	return b, c.named("read", o, err)
 }
 
 // Forget drops what the cache has of an object, so that the next Acquire fetches

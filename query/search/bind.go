@@ -3,16 +3,18 @@ package search
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
+	"github.com/RoaringBitmap/roaring/v2"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/textindex"
 	"github.com/chronik-stream/chronik/internal/textsearch"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/query/snapshot"
+	"github.com/chronik-stream/chronik/query/splitcache"
 	"github.com/chronik-stream/chronik/query/tail"
 )
 
@@ -30,11 +32,28 @@ func (s scope) has(partition int32, first, next int64) bool {
 
 // bound is some topics as a search sees them: each record once.
 type bound struct {
-	parts    []textsearch.Part
+	parts    []part
 	coverage map[string]Coverage
 	shards   Shards
 	bytes    map[string]int64 // of splits in the bucket, by topic
 	held     []func()
+}
+
+// part is a split, and where it comes from.
+type part struct {
+	textsearch.Part
+	object string // in the bucket; empty: it is of a tail
+	file   manifest.File
+	hide   func(context.Context, *splitcache.Split) (*roaring.Bitmap, error)
+}
+
+// searched are the parts for a search.
+func (b *bound) searched() []textsearch.Part {
+	all := make([]textsearch.Part, len(b.parts))
+	for i, p := range b.parts {
+		all[i] = p.Part
+	}
+	return all
 }
 
 func (b *bound) release() {
@@ -119,6 +138,9 @@ func (s *Searcher) topic(ctx context.Context, p *snapshot.Presence, want snapsho
 	}
 	b := &bound{coverage: map[string]Coverage{}, bytes: map[string]int64{}, shards: Shards{Total: len(partitions), Successful: len(partitions)}}
 	next, err := s.tail(ctx, b, p, partitions, want, sc, restart)
+	if err == nil {
+		err = s.splits(ctx, b, p.Topic.Name, partitions, sc)
+	}
 	if err != nil {
 		b.release()
 		return nil, err
@@ -169,77 +191,10 @@ func (s *Searcher) tail(ctx context.Context, b *bound, p *snapshot.Presence, par
 	snapshot.Advance(partitions, held.Starts)
 	for _, split := range held.Splits {
 		if sc.has(split.Partition, split.First, split.Next) {
-			b.parts = append(b.parts, textsearch.Part{Topic: p.Topic.Name, Partition: split.Partition, Split: split.Split, Analyzer: split.Analyzer})
+			b.parts = append(b.parts, part{Part: textsearch.Part{
+				Topic: p.Topic.Name, Partition: split.Partition, Split: split.Split, Analyzer: split.Analyzer,
+			}})
 		}
 	}
 	return held.Next, nil
-}
-
-// fields are those of a topic's documents, each once.
-func (b *bound) fields(topic string) []textindex.Field {
-	var all []textindex.Field
-	for _, p := range b.parts {
-		if p.Topic != topic {
-			continue
-		}
-		for _, f := range p.Split.Fields() {
-			all = append(all, f.Field)
-		}
-	}
-	slices.SortFunc(all, func(x, y textindex.Field) int {
-		return strings.Compare(fmt.Sprintf("%s\x00%c", x.Name, x.Kind), fmt.Sprintf("%s\x00%c", y.Name, y.Kind))
-	})
-	return slices.Compact(all)
-}
-
-// counts are the size of a topic's index.
-func (b *bound) counts(topic string) Counts {
-	c := Counts{Bytes: b.bytes[topic]}
-	for _, p := range b.parts {
-		if p.Topic != topic {
-			continue
-		}
-		c.Documents += int64(p.Split.Bounds().Documents)
-		if p.Hidden != nil {
-			c.Deleted += int64(p.Hidden.GetCardinality())
-		}
-	}
-	c.Documents -= c.Deleted
-	return c
-}
-
-// record finds one record, in the only part that can have it.
-func (b *bound) record(ctx context.Context, partition int32, offset int64) (*textsearch.Hit, error) {
-	for _, p := range b.parts {
-		if p.Partition != partition {
-			continue
-		}
-		offsets, err := p.Split.Column(ctx, textindex.FieldOffset)
-		if err != nil {
-			return nil, err
-		}
-		found := offsets.Match(offset, offset)
-		if p.Hidden != nil {
-			found.AndNot(p.Hidden)
-		}
-		if found.IsEmpty() {
-			continue
-		}
-		docs := []uint32{found.Minimum()}
-		sources, kept, err := p.Split.Source(ctx, docs)
-		if err != nil {
-			return nil, err
-		}
-		timestamps, err := p.Split.Column(ctx, textindex.FieldTimestamp)
-		if err != nil {
-			return nil, err
-		}
-		hit := &textsearch.Hit{Topic: p.Topic, Partition: partition, Offset: offset, Found: kept}
-		hit.Timestamp, _ = timestamps.Value(docs[0])
-		if kept {
-			hit.Key, hit.Value = sources[0].Key, sources[0].Value
-		}
-		return hit, nil
-	}
-	return nil, nil
 }

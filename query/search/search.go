@@ -9,19 +9,24 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/textindex"
 	"github.com/chronik-stream/chronik/internal/textquery"
 	"github.com/chronik-stream/chronik/internal/textsearch"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
+	"github.com/chronik-stream/chronik/query/filecache"
 	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/snapshot"
+	"github.com/chronik-stream/chronik/query/splitcache"
 	"github.com/chronik-stream/chronik/query/tail"
 )
 
 // Config is what a Searcher works with. What has no default is required.
 type Config struct {
 	Sources       *snapshot.Sources
-	Places        *places.Places // shared with whatever else takes the node's processors
+	Splits        *splitcache.Cache
+	Files         *filecache.Cache // for masks
+	Places        *places.Places   // shared with whatever else takes the node's processors
 	TopicDefaults topicconfig.Defaults
 	Timeout       time.Duration // of a request that names none; default 30 s
 	Parallel      int           // splits of one request that are searched at once; default one per core
@@ -31,6 +36,7 @@ type Config struct {
 // Searcher searches topics. All methods may be called at once.
 type Searcher struct {
 	config Config
+	masks  masks
 }
 
 // New returns a Searcher.
@@ -52,17 +58,29 @@ const describeWait = 5 * time.Second
 // *snapshot.UnsettledError, *tail.LaggingError, *places.BusyError, and those of a
 // context that ended.
 func (s *Searcher) Search(ctx context.Context, topics []string, r *textquery.Request, o Options) (*Answer, error) {
+	until, stop := limit(r.Timeout)
+	defer stop()
 	var answer *Answer
 	err := s.run(ctx, topics, o, scope{}, func(ctx context.Context, b *bound) error {
-		engine := textsearch.Searcher{Parts: b.parts, Now: time.Now(), Parallel: s.config.Parallel}
+		engine := textsearch.Searcher{Parts: b.searched(), Now: time.Now(), Parallel: s.config.Parallel, Until: until}
 		result, err := engine.Search(ctx, r)
 		if err != nil {
 			return err
 		}
-		answer = &Answer{Result: *result, Coverage: b.coverage, Shards: b.shards}
+		answer = &Answer{Result: *result, TimedOut: result.Cut, Coverage: b.coverage, Shards: b.shards}
 		return nil
 	})
 	return answer, err
+}
+
+// limit returns what is closed when the time is over in which a request wants to be
+// answered, be it with less than everything; nil: it does not say.
+func limit(timeout time.Duration) (until <-chan struct{}, stop func()) {
+	if timeout <= 0 {
+		return nil, func() {}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	return ctx.Done(), cancel
 }
 
 // Doc returns one record; nil when there is none.
@@ -139,8 +157,28 @@ func (s *Searcher) run(ctx context.Context, topics []string, o Options, sc scope
 			return err
 		}
 		defer b.release()
-		return work(ctx, b)
+		return s.retry(ctx, b, work)
 	})
+}
+
+// retry is work, once more where bytes were damaged: that may have happened on the
+// way, or here.
+func (s *Searcher) retry(ctx context.Context, b *bound, work func(context.Context, *bound) error) error {
+	for attempt := 1; ; attempt++ {
+		err := work(ctx, b)
+		var of *textsearch.PartError
+		if !errors.As(err, &of) || b.parts[of.Part].object == "" {
+			return err
+		}
+		p := &b.parts[of.Part]
+		if !errors.Is(err, format.ErrCorrupt) || attempt > 1 {
+			return snapshot.OfFile(p.object, err)
+		}
+		s.config.Splits.Forget(p.object)
+		if err := s.reopen(ctx, b, p); err != nil {
+			return err
+		}
+	}
 }
 
 // arrive waits until the tails of topics have what the latest is to cover, before

@@ -18,8 +18,10 @@ import (
 	"github.com/chronik-stream/chronik/metastore/kv/memory"
 	"github.com/chronik-stream/chronik/objstore"
 	objmemory "github.com/chronik-stream/chronik/objstore/memory"
+	"github.com/chronik-stream/chronik/query/filecache"
 	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/snapshot"
+	"github.com/chronik-stream/chronik/query/splitcache"
 	"github.com/chronik-stream/chronik/query/tail"
 	"github.com/chronik-stream/chronik/query/tail/tailtest"
 )
@@ -35,6 +37,7 @@ type node struct {
 	bucket objstore.Bucket
 	broker *tailtest.Broker
 	tails  *tail.Tails
+	files  *filecache.Cache
 	topic  metastore.Topic
 }
 
@@ -59,7 +62,13 @@ func newNode(t *testing.T, partitions int, edit ...func(*Config)) *node {
 	})
 	require.NoError(t, err)
 	t.Cleanup(n.tails.Close)
+	n.files, err = filecache.Open(n.bucket, filecache.Options{Dir: filepath.Join(t.TempDir(), "objects")})
+	require.NoError(t, err)
+	splits := splitcache.New(n.files, splitcache.Options{WholeBytes: 2 << 10}) // so that there are of both kinds
+	t.Cleanup(splits.Close)
+	t.Cleanup(n.files.Close)
 	c := Config{
+		Splits: splits, Files: n.files,
 		Sources: &snapshot.Sources{
 			Catalog: store.Catalog(), Manifests: committed.NewReader(store.Catalog(), n.bucket, committed.Options{}), Tails: n.tails,
 			CatchUp: store.CatchUp, ReportDamage: store.ReportDamage, Log: slog.New(slog.DiscardHandler),

@@ -37,8 +37,11 @@ func (e *fileError) Unwrap() error { return e.err }
 func (e *fileError) missing() bool { return errors.Is(e.err, objstore.ErrNotFound) }
 
 // OfFile names the object in an error that is about its bytes, so that Bind
-// reports it.
+// reports it; one that has a name keeps it.
 func OfFile(object string, err error) error {
+	if named := (*fileError)(nil); errors.As(err, &named) {
+		return err
+	}
 	if errors.Is(err, format.ErrCorrupt) || errors.Is(err, objstore.ErrNotFound) {
 		return &fileError{object, err}
 	}
@@ -103,6 +106,13 @@ func (s *Sources) reported(ctx context.Context, topicName string, err error) err
 	var f *fileError
 	if !errors.As(err, &f) {
 		return err
+	}
+	if name, err := objstore.ParseName(f.object); err == nil {
+		s.Catalog.View(func(v *metastore.View) {
+			if t, ok := v.TopicByID(name.Partition.Topic); ok {
+				topicName = t.Name // of the one that it is of, where several are searched
+			}
+		})
 	}
 	s.Log.Error("a file of a topic is damaged or missing", "topic", topicName, "object", f.object, "err", err)
 	damaged := &DamagedError{Topic: topicName, Object: f.object, Missing: f.missing(), Lost: s.lost(f.object), Err: err}

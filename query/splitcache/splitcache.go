@@ -1,0 +1,337 @@
+// Package splitcache opens the text splits of manifests. Their footers stay in
+// memory. A split that is small, or was read much of, is kept as a local file and
+// mapped into memory; of others each search reads the ranges that it needs.
+//
+// Whatever is read is held against checksums: of the whole object in package
+// filecache, of its pages in internal/textindex. Errors of reading a Split are
+// those of the bucket, and *format.Error where the bytes are not those that were
+// written.
+package splitcache
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/chronik-stream/chronik/internal/disk"
+	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/textindex"
+	"github.com/chronik-stream/chronik/internal/textindex/analysis"
+	"github.com/chronik-stream/chronik/query/filecache"
+)
+
+const (
+	// footerFactor: a footer in memory takes about that many of its bytes.
+	footerFactor = 4
+	// wholeBytes is the size up to which a split is fetched whole at once: a search
+	// of a cold one takes some range requests one after the other.
+	wholeBytes = 8 << 20
+	// heat: a split is fetched whole when that part of its bytes was read by ranges.
+	heat = 4
+)
+
+// Options configure a Cache.
+type Options struct {
+	FooterBytesMax int64 // of footers in memory; default 256 MiB
+	// MappedBytesMax bounds the local files that are mapped while nobody uses them;
+	// default 4 GiB. The file cache cannot let go of them.
+	MappedBytesMax int64
+	WholeBytes     int64 // splits up to this size are fetched whole; default 8 MiB
+}
+
+// Cache keeps splits open. All methods may be called at once.
+type Cache struct {
+	files   *filecache.Cache
+	options Options
+	ctx     context.Context // of opening, which outlives the search that began it
+	stop    context.CancelFunc
+	opening sync.WaitGroup
+
+	mu      sync.Mutex
+	entries map[string]*entry // by object
+	unused  *list.List        // of *entry without users, the least recently used first
+	footers int64
+	mapped  int64
+}
+
+// Split is an open split that stays so until it is released.
+type Split struct {
+	*textindex.File
+	Analyzer *analysis.Analyzer // of its texts
+	release  func()
+	hidden   *hidden
+}
+
+// Release lets the cache close the split. It is called once.
+func (s *Split) Release() { s.release() }
+
+// entry is a split that is open, or is being opened.
+type entry struct {
+	object   filecache.Object
+	ready    chan struct{} // closed when the rest is set
+	err      error
+	file     *textindex.File
+	analyzer *analysis.Analyzer
+	footer   int64
+	local    *filecache.File // nil: it is read by ranges
+	mapping  *disk.Mapping
+	read     atomic.Int64 // bytes, by ranges
+	hidden   hidden
+
+	users   int
+	element *list.Element // in unused
+	gone    bool          // nobody finds it any more
+}
+
+// New returns a cache over the files of another.
+func New(files *filecache.Cache, o Options) *Cache {
+	if o.FooterBytesMax <= 0 {
+		o.FooterBytesMax = 256 << 20
+	}
+	if o.MappedBytesMax <= 0 {
+		o.MappedBytesMax = 4 << 30
+	}
+	if o.WholeBytes <= 0 {
+		o.WholeBytes = wholeBytes
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	return &Cache{files: files, options: o, ctx: ctx, stop: stop, entries: map[string]*entry{}, unused: list.New()}
+}
+
+// Open returns a split that a manifest lists.
+func (c *Cache) Open(ctx context.Context, f manifest.File) (*Split, error) {
+	object := filecache.Object{Name: f.Object, Size: f.Size, CRC: f.CRC}
+	e, fresh := c.entry(object)
+	if fresh {
+		c.opening.Go(func() { c.open(c.ctx, e, f.Footer) })
+	}
+	select {
+	case <-e.ready:
+	case <-ctx.Done():
+		c.leave(e)
+		return nil, fmt.Errorf("open %s: %w", f.Object, ctx.Err())
+	}
+	if e.err != nil {
+		err := e.err
+		c.leave(e)
+		return nil, fmt.Errorf("open %s: %w", f.Object, err)
+	}
+	return &Split{File: e.file, Analyzer: e.analyzer, release: func() { c.leave(e) }, hidden: &e.hidden}, nil
+}
+
+// entry returns the entry of an object with one user more; fresh: it is to be
+// opened. One that is read by ranges gives way when the whole is here.
+func (c *Cache) entry(object filecache.Object) (e *entry, fresh bool) {
+	here := c.files.Here(object)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e = c.entries[object.Name]
+	if e != nil && here && e.opened() && e.local == nil {
+		c.drop(e)
+		e = nil
+	}
+	if e == nil {
+		e = &entry{object: object, ready: make(chan struct{})}
+		c.entries[object.Name] = e
+		fresh = true
+	}
+	e.users++
+	if e.element != nil {
+		c.unused.Remove(e.element)
+		e.element = nil
+	}
+	return e, fresh
+}
+
+func (e *entry) opened() bool {
+	select {
+	case <-e.ready:
+		return e.err == nil
+	default:
+		return false
+	}
+}
+
+// open makes an entry ready.
+func (c *Cache) open(ctx context.Context, e *entry, footer int64) {
+	err := c.openFile(ctx, e, footer)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil { // the next call tries again
+		e.err = err
+		c.drop(e)
+	} else {
+		e.footer = footerFactor * footer
+		c.footers += e.footer
+		if e.local != nil {
+			c.mapped += e.object.Size
+		}
+	}
+	close(e.ready)
+	if e.users == 0 {
+		c.idle(e)
+	}
+}
+
+func (c *Cache) openFile(ctx context.Context, e *entry, footer int64) (err error) {
+	var blob textindex.Blob = &ranges{c.files, e}
+	if e.object.Size <= c.options.WholeBytes || c.files.Here(e.object) {
+		if e.local, err = c.files.Acquire(ctx, e.object); err != nil {
+			return err
+		}
+		if e.mapping, err = disk.Map(e.local.Path); err != nil {
+			return errors.Join(err, e.close())
+		}
+		blob = textindex.Bytes(e.mapping.Bytes())
+	}
+	if e.file, err = textindex.Open(ctx, blob, footer); err != nil {
+		return errors.Join(err, e.close())
+	}
+	if e.analyzer, err = analysis.ByName(e.file.Analyzer()); err != nil {
+		return errors.Join(err, e.close())
+	}
+	return nil
+}
+
+// close gives back what an entry holds.
+func (e *entry) close() error {
+	var err error
+	if e.mapping != nil {
+		err = e.mapping.Close()
+		e.mapping = nil
+	}
+	if e.local != nil {
+		e.local.Release()
+		e.local = nil
+	}
+	return err
+}
+
+// leave ends one use.
+func (c *Cache) leave(e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.users--; e.users > 0 {
+		return
+	}
+	select {
+	case <-e.ready:
+		c.idle(e)
+	default: // it is being opened
+	}
+}
+
+// idle keeps an entry without users, or closes it. The caller holds mu.
+func (c *Cache) idle(e *entry) {
+	if e.gone {
+		c.remove(e)
+		return
+	}
+	e.element = c.unused.PushBack(e)
+	for at := c.unused.Front(); at != nil && (c.footers > c.options.FooterBytesMax || c.mapped > c.options.MappedBytesMax); {
+		old, _ := at.Value.(*entry)
+		at = at.Next()
+		c.drop(old)
+	}
+}
+
+// Forget drops what is kept of an object, for a reader that found it damaged.
+func (c *Cache) Forget(object string) {
+	c.mu.Lock()
+	if e := c.entries[object]; e != nil {
+		c.drop(e)
+	}
+	c.mu.Unlock()
+	c.files.Forget(object)
+}
+
+// drop lets nobody find an entry any more; it is closed after its last user. The
+// caller holds mu.
+func (c *Cache) drop(e *entry) {
+	if e.gone {
+		return
+	}
+	e.gone = true
+	if c.entries[e.object.Name] == e {
+		delete(c.entries, e.object.Name)
+	}
+	if e.element != nil {
+		c.unused.Remove(e.element)
+		e.element = nil
+	}
+	if e.users == 0 && e.opened() {
+		c.remove(e)
+	}
+}
+
+// remove closes an entry that nobody uses or finds. The caller holds mu.
+func (c *Cache) remove(e *entry) {
+	if e.err != nil {
+		return // it never was open
+	}
+	c.footers -= e.footer
+	if e.local != nil {
+		c.mapped -= e.object.Size
+	}
+	// What cannot be unmapped stays until the process ends.
+	_ = e.close()
+}
+
+// Close closes the splits that nobody uses, and the others after their last use.
+func (c *Cache) Close() {
+	c.stop()
+	c.opening.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.entries {
+		c.drop(e)
+	}
+}
+
+// Counts are what the cache holds now.
+type Counts struct {
+	Splits, Mapped int
+	FooterBytes    int64
+	MappedBytes    int64
+}
+
+// Counts returns what the cache holds now.
+func (c *Cache) Counts() Counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := Counts{FooterBytes: c.footers, MappedBytes: c.mapped}
+	for _, e := range c.entries {
+		if !e.opened() {
+			continue
+		}
+		n.Splits++
+		if e.local != nil {
+			n.Mapped++
+		}
+	}
+	return n
+}
+
+// ranges reads a split where it lies.
+type ranges struct {
+	files *filecache.Cache
+	entry *entry
+}
+
+// Size implements textindex.Blob.
+func (r *ranges) Size() int64 { return r.entry.object.Size }
+
+// Read implements textindex.Blob.
+func (r *ranges) Read(ctx context.Context, offset, length int64) ([]byte, error) {
+	b, err := r.files.Range(ctx, r.entry.object, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	if read := r.entry.read.Add(length); read >= r.entry.object.Size/heat && read-length < r.entry.object.Size/heat {
+		r.files.Prefetch(r.entry.object)
+	}
+	return b, nil
+}
