@@ -50,7 +50,7 @@ func NewDateFormat(text string) (DateFormat, error) {
 	var f DateFormat
 	for _, name := range strings.Split(text, "||") {
 		switch plain := strings.TrimPrefix(name, "strict_"); plain {
-		case "date_optional_time":
+		case "date_optional_time", "date_optional_time_nanos": // dates are kept to the millisecond
 			f.ways = append(f.ways, dateWay{optional: true})
 		case "epoch_millis":
 			f.ways = append(f.ways, dateWay{epoch: time.Millisecond})

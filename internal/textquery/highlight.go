@@ -1,5 +1,7 @@
 package textquery
 
+import "math"
+
 // Highlight says how hits show where they match.
 type Highlight struct {
 	Fields []HighlightField
@@ -87,7 +89,7 @@ func (p *parser) highlightStyle(s *HighlightStyle) setters {
 	match := !s.OtherFields
 	return setters{
 		"pre_tags": tag(&s.Pre), "post_tags": tag(&s.Post),
-		"fragment_size":       integer(&s.FragmentSize, 0, 1<<20),
+		"fragment_size":       integer(&s.FragmentSize, 0, math.MaxInt32),
 		"number_of_fragments": integer(&s.Fragments, 0, 1000),
 		"no_match_size":       integer(&s.NoMatchSize, 0, 1<<20),
 		"require_field_match": func(n *node) error {

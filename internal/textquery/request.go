@@ -13,6 +13,7 @@ type Request struct {
 	Sort       []Sort
 	After      []AfterValue // sort values of the last hit seen; nil: from the beginning
 	Source     Source
+	Fields     []FieldShown // of records, beside their source
 	Highlight  *Highlight
 	Aggs       []Agg
 	Total      Total
@@ -42,6 +43,53 @@ type Source struct {
 	Off      bool
 	Includes []string // patterns; none: everything
 	Excludes []string
+}
+
+// FieldShown is a field, or a pattern of such, whose values hits show.
+type FieldShown struct {
+	Field  string
+	Format *DateFormat // of dates; nil: as they are by default
+}
+
+// fieldsMax bounds the fields that are asked for by name.
+const fieldsMax = 100
+
+// fields reads names, and objects of a name and a format.
+func (r *Request) fields(n *node) error {
+	if n.kind != arrayNode {
+		return n.fail("expected an array of fields, found %s", n.show())
+	}
+	for _, item := range n.items {
+		f, format := FieldShown{Field: item.text}, ""
+		switch item.kind {
+		case stringNode:
+		case objectNode:
+			// What no document has is not shown, whether it is asked for or not.
+			if err := item.params("fields", setters{"field": text(&f.Field), "format": text(&format), "include_unmapped": boolean(new(bool))}); err != nil {
+				return err
+			}
+		default:
+			return item.fail("expected a field, found %s", item.show())
+		}
+		if f.Field == "" {
+			return item.fail("[fields] needs a [field]")
+		}
+		if format == "use_field_mapping" { // as before there were formats
+			format = ""
+		}
+		if format != "" {
+			d, err := NewDateFormat(format)
+			if err != nil {
+				return err
+			}
+			f.Format = &d
+		}
+		r.Fields = append(r.Fields, f)
+	}
+	if len(r.Fields) > fieldsMax {
+		return n.fail("%d fields are asked for, at most %d", len(r.Fields), fieldsMax)
+	}
+	return nil
 }
 
 // Limits of a request.
@@ -133,8 +181,15 @@ func (r *Request) setters(p *parser) setters {
 			r.Timeout = d
 			return err
 		},
+		"fields": r.fields, "docvalue_fields": r.fields,
+		"script_fields": func(n *node) error {
+			if n.kind != objectNode || len(n.members) > 0 {
+				return n.fail("[script_fields] is not supported: there are no scripts")
+			}
+			return nil
+		},
 		"track_scores": boolean(&r.Scores), "freshness": text(&r.Freshness),
-		"explain":      never, "profile": never, "version": never, "seq_no_primary_term": never,
+		"explain": never, "profile": never, "version": never, "seq_no_primary_term": never,
 	}
 }
 

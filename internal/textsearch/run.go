@@ -340,6 +340,9 @@ func (x *execution) merge(ctx context.Context, found []*partial) (*Result, error
 	if out.Hits, err = x.fetch(ctx, hits, r.Highlight != nil); err != nil {
 		return nil, err
 	}
+	if err := x.showFields(ctx, out.Hits); err != nil {
+		return nil, err
+	}
 	out.Aggs, err = x.mergeAggs(ctx, found)
 	return out, err
 }
@@ -380,7 +383,7 @@ func (x *execution) offsets(ctx context.Context, hits []Hit) error {
 
 // fetch gets the records of hits, and marks what matches in them.
 func (x *execution) fetch(ctx context.Context, hits []Hit, highlight bool) ([]Hit, error) {
-	if x.request.Source.Off && !highlight {
+	if x.request.Source.Off && !highlight && len(x.request.Fields) == 0 {
 		return hits, nil
 	}
 	byPart := map[int][]int{}

@@ -87,6 +87,7 @@ type Hit struct {
 	Value     []byte
 	Found     bool // Key and Value are there
 	Highlight map[string][]string
+	Fields    map[string][]any // that were asked for: string, int64, float64, bool or GeoJSON's Point
 
 	part  int
 	doc   uint32

@@ -87,6 +87,9 @@ func writeHit(w *writer, h *textsearch.Hit, source *textquery.Source) {
 		w.name("_source")
 		writeSource(w, h, source)
 	}
+	if h.Fields != nil {
+		w.member("fields", h.Fields)
+	}
 	if h.Highlight != nil {
 		w.member("highlight", h.Highlight)
 	}
