@@ -156,7 +156,7 @@ func (c *brokers) kill(n *clusterNode) {
 // until waits for a broker's catalog.
 func (c *brokers) until(what string, n *clusterNode, holds func(*metastore.Catalog) bool) {
 	c.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		changed := n.store.Catalog().Changed()
 		if holds(n.store.Catalog()) {

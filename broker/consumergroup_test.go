@@ -138,7 +138,7 @@ func (f *fleet) reading() map[string][]int32 {
 
 func (f *fleet) settle(counts ...int) {
 	f.t.Helper()
-	require.Eventually(f.t, func() bool { return slices.Equal(counts, f.spread()) }, 20*time.Second, 10*time.Millisecond, "want %v", counts)
+	require.Eventually(f.t, func() bool { return slices.Equal(counts, f.spread()) }, time.Minute, 10*time.Millisecond, "want %v", counts)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	require.Empty(f.t, f.twice, "partitions that two members had at once")
@@ -193,7 +193,7 @@ func (f *fleet) hears(n int) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return len(f.heard) == n
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }
 
 func TestMembersOfTheConsumerProtocolShareTheirTopics(t *testing.T) {
@@ -213,7 +213,7 @@ func TestMembersOfTheConsumerProtocolShareTheirTopics(t *testing.T) {
 		var sum int64
 		offsets.Each(func(o kadm.OffsetResponse) { sum += o.At })
 		return sum == 30
-	}, 10*time.Second, 10*time.Millisecond, "what was read is committed")
+	}, time.Minute, 10*time.Millisecond, "what was read is committed")
 
 	d := f.describe()
 	require.Zero(t, d.ErrorCode)
@@ -227,7 +227,7 @@ func TestMembersOfTheConsumerProtocolShareTheirTopics(t *testing.T) {
 	f.settle(3, 3)
 	f.leave(a)
 	f.leave(c)
-	require.Eventually(t, func() bool { return f.describe().State == "Empty" }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return f.describe().State == "Empty" }, time.Minute, 10*time.Millisecond)
 }
 
 func TestAMemberOfTheConsumerProtocolSurvivesARestartOfItsCoordinator(t *testing.T) {
@@ -235,7 +235,7 @@ func TestAMemberOfTheConsumerProtocolSurvivesARestartOfItsCoordinator(t *testing
 	f.join("a", modern())
 	f.join("b", modern())
 	f.settle(3, 3)
-	require.Eventually(t, func() bool { return f.describe().State == "Stable" }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return f.describe().State == "Stable" }, time.Minute, 10*time.Millisecond)
 	before := f.describe()
 	f.mu.Lock()
 	changes := f.changes
@@ -274,7 +274,7 @@ func TestAGroupIsUpgradedAndDowngradedWhileItReads(t *testing.T) {
 	f.settle(2, 2, 2)
 	f.leave(b)
 	f.settle(3, 3)
-	require.Eventually(t, func() bool { return f.kind() == "classic" }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return f.kind() == "classic" }, time.Minute, 10*time.Millisecond)
 	f.produce(18, 30)
 	f.hears(30)
 	f.leave(a)

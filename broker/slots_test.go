@@ -45,7 +45,7 @@ func TestAGroupFollowsItsCoordinatorWithoutARebalance(t *testing.T) {
 		return g
 	}
 	before := stable(t, admin, 2)
-	within(t, 20*time.Second, "every partition has a reader", func() bool {
+	within(t, time.Minute, "every partition has a reader", func() bool {
 		before = stable(t, admin, 2)
 		return len(before.AssignedPartitions()["t"]) == 6 && generation(members[0]) == generation(members[1])
 	})
@@ -128,12 +128,12 @@ func TestAGroupFollowsItsCoordinatorWithoutARebalance(t *testing.T) {
 		for p := range int32(6) {
 			records = append(records, &kgo.Record{Topic: "t", Partition: p, Value: fmt.Appendf(nil, "%s %d %d", what, round, p)})
 		}
-		within(t, 30*time.Second, "produced after: "+what, func() bool { return admin.ProduceSync(t.Context(), records...).FirstErr() == nil })
+		within(t, time.Minute, "produced after: "+what, func() bool { return admin.ProduceSync(t.Context(), records...).FirstErr() == nil })
 		for _, r := range records {
 			value := string(r.Value)
-			within(t, 30*time.Second, "read after: "+what, func() bool { return members[0].times(value)+members[1].times(value) > 0 })
+			within(t, time.Minute, "read after: "+what, func() bool { return members[0].times(value)+members[1].times(value) > 0 })
 		}
-		within(t, 30*time.Second, "committed after: "+what, func() bool {
+		within(t, time.Minute, "committed after: "+what, func() bool {
 			lag, err := kadm.NewClient(admin).Lag(t.Context(), "g")
 			g := lag["g"]
 			return err == nil && g.Error() == nil && g.Lag.Total() == 0

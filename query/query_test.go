@@ -92,7 +92,7 @@ func newCluster(t *testing.T, partitions int, edit ...func(*Config)) *cluster {
 
 func (c *cluster) await(f func() bool) {
 	c.t.Helper()
-	require.Eventually(c.t, f, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(c.t, f, time.Minute, 5*time.Millisecond)
 }
 
 // compact writes the records of [the mark, next) of a partition to Parquet and

@@ -424,7 +424,7 @@ func TestAQueryEndsWithItsContext(t *testing.T) {
 		_, err := run(ctx, e, Query{SQL: query, RowsMax: 10})
 		cancel()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Less(t, time.Since(began), 5*time.Second)
+		require.Less(t, time.Since(began), 30*time.Second)
 	}
 }
 
