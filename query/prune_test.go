@@ -189,6 +189,9 @@ func TestTheFirstRowsTakeNoMoreThanTheyHaveTo(t *testing.T) {
 	require.LessOrEqual(t, a.Stats.RowsScanned, int64(40))
 	require.Equal(t, all.FilesTotal-1, a.Stats.FilesPruned)
 	require.Len(t, c.ask("SELECT * FROM orders_cold", `,"limit":55`).Rows, 55)
+	// The rows of a CTE are not the table's.
+	require.Len(t, c.ask("WITH c AS (SELECT offset FROM orders_cold WHERE offset % 200 = 199) SELECT * FROM c LIMIT 3").Rows,
+		len(c.ask("SELECT offset FROM orders_cold WHERE offset % 200 = 199").Rows))
 }
 
 // What a join does to conditions is kept in mind: the answer is the same as when
@@ -199,13 +202,7 @@ func TestPrunedJoinsAnswerAsUnprunedOnes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 9))
 	produce(t, c, rng, 200, 40)
 	joins := []string{"JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "SEMI JOIN", "ANTI JOIN", "ASOF JOIN", "ASOF LEFT JOIN"}
-	condition := func(side string) string {
-		pick := []string{".offset < %d", ".offset >= %d", ".x = %d", ".x > %d", ".city IS NULL OR %[2]s.x < %[1]d", ".city IS NULL AND %[2]s.offset > %[1]d", ".offset BETWEEN %d AND 90"}[rng.IntN(7)]
-		if !strings.Contains(pick, "%[") {
-			return "(" + side + fmt.Sprintf(pick, rng.IntN(120)) + ")"
-		}
-		return "(" + side + fmt.Sprintf(pick, rng.IntN(120), side) + ")"
-	}
+	condition := func(side string) string { return conditionOf(rng, side) }
 	pruned := 0
 	for range *conditions {
 		join := joins[rng.IntN(len(joins))]
@@ -242,4 +239,44 @@ func TestPrunedJoinsAnswerAsUnprunedOnes(t *testing.T) {
 		pruned += got.Stats.FilesPruned
 	}
 	require.Greater(t, pruned, *conditions)
+}
+
+// conditionOf is one on the columns of a side of a join.
+func conditionOf(rng *rand.Rand, side string) string {
+	pick := []string{".offset < %d", ".offset >= %d", ".x = %d", ".x > %d", ".city IS NULL OR %[2]s.x < %[1]d", ".city IS NULL AND %[2]s.offset > %[1]d", ".offset BETWEEN %d AND 90"}[rng.IntN(7)]
+	if !strings.Contains(pick, "%[") {
+		return "(" + side + fmt.Sprintf(pick, rng.IntN(120)) + ")"
+	}
+	return "(" + side + fmt.Sprintf(pick, rng.IntN(120), side) + ")"
+}
+
+// Of a CTE what matters to anybody who names it is read, and the rest is not.
+func TestPrunedCTEsAnswerAsUnprunedOnes(t *testing.T) {
+	c := newCluster(t, 2)
+	c.table = func(o *columnar.Options) { o.RowGroupRows = 10 }
+	rng := rand.New(rand.NewPCG(7, 11))
+	produce(t, c, rng, 200, 40)
+	pruned := 0
+	for range *conditions {
+		inner, a, b := "true", conditionOf(rng, "a"), conditionOf(rng, "b")
+		if rng.IntN(2) == 0 {
+			inner = conditionOf(rng, "t")
+		}
+		form := []string{
+			"SELECT count(*) AS n, sum(a.offset) AS o FROM c a WHERE {a}",
+			"SELECT count(*) AS n, sum(o) AS o FROM (SELECT a.offset AS o FROM c a WHERE {a} UNION ALL SELECT -b.offset FROM c b WHERE {b})",
+			"SELECT count(*) AS n, sum(a.offset) AS o, sum(b.offset) AS x FROM c a LEFT JOIN c b ON a.offset = b.offset AND a.partition = b.partition AND {b} WHERE {a}",
+			"SELECT count(*) AS n, sum(a.offset) AS o FROM c a WHERE {a} AND a.offset IN (SELECT b.offset FROM c b WHERE {b})",
+			"SELECT count(*) AS n, (SELECT sum(b.offset) FROM c b WHERE {b}) AS x FROM c a WHERE {a}",
+			"SELECT count(*) AS n, (SELECT count(*) FROM c) AS x FROM c a WHERE {a}",
+		}[rng.IntN(6)]
+		build := func(wrap func(string) string) string {
+			return "WITH c AS (SELECT * FROM orders_cold t WHERE " + wrap(inner) + ") " + strings.NewReplacer("{a}", wrap(a), "{b}", wrap(b)).Replace(form)
+		}
+		query := build(func(s string) string { return s })
+		got, want := c.ask(query), c.ask(build(opaque))
+		require.Equal(t, want.Rows, got.Rows, query)
+		pruned += got.Stats.FilesPruned
+	}
+	require.Greater(t, pruned, *conditions/2)
 }

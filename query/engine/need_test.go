@@ -82,9 +82,21 @@ func TestPlansSayWhichRowsTheirTablesMatterFor(t *testing.T) {
 		`SELECT 1 FROM a WHERE timestamp >= to_timestamp(1700000000) AND x = -(3)`:                                                "(_timestamp>=2023-11-14T22:13:20Z AND x=-3)",
 		`SELECT 1 FROM a WHERE CAST(timestamp AS DATE) = '2026-11-23' AND date_trunc('hour', x) < now()::DATE AND date_trunc('MONTH', y) >= DATE '2026-11-01' AND date_trunc('aeon', z) = DATE '2026-11-01' AND CAST(z AS VARCHAR) = 'x'`: "(_timestamp/24h0m0s='2026-11-23'@2026-11-23T00:00:00Z AND y/744h0m0s>=2026-11-01T00:00:00Z)",
 		// Uses of one table are joined.
-		`SELECT 1 FROM a WHERE x = 1 UNION ALL SELECT 1 FROM a WHERE x = 2`:   "((x=1) OR (x=2))",
-		`SELECT (SELECT count(*) FROM a) FROM a WHERE x = 1`:                  "true",
-		`WITH c AS (SELECT * FROM a WHERE x = 1) SELECT * FROM c WHERE y = 2`: "(x=1)",
+		`SELECT 1 FROM a WHERE x = 1 UNION ALL SELECT 1 FROM a WHERE x = 2`: "((x=1) OR (x=2))",
+		`SELECT (SELECT count(*) FROM a) FROM a WHERE x = 1`:                "true",
+		// So does WITH, for all who name it.
+		`WITH c AS (SELECT * FROM a WHERE x = 1) SELECT * FROM c WHERE y = 2`:                                                        "(y=2 AND x=1)",
+		`WITH c AS (SELECT offset AS o, x AS y FROM a) SELECT 1 FROM c WHERE o < 5 AND c.y = 2 AND x = 3`:                            "(_offset<5 AND x=2)",
+		`WITH c AS (FROM a) SELECT 1 FROM c WHERE x = 1 UNION ALL SELECT 1 FROM c WHERE x = 2`:                                       "(((x=1) OR (x=2)))",
+		`WITH c AS (FROM a) SELECT 1 FROM c WHERE x = (SELECT max(x) FROM c)`:                                                        "true",
+		`WITH c AS (FROM a WHERE x = 1) SELECT 1 FROM c t LEFT JOIN c u ON u.y = 2 WHERE t.z = 3`:                                    "(((z=3) OR (y=2)) AND x=1)",
+		`WITH c AS (FROM a) SELECT 1 FROM c WHERE x = 1 UNION ALL SELECT 1 FROM c TABLESAMPLE 50% WHERE x = 1`:                       "true",
+		`WITH c AS (FROM a) SELECT 1 FROM c AS t(p, q) WHERE p = 1 AND x = 2`:                                                        "true",
+		`WITH c(p) AS (FROM a) SELECT 1 FROM c WHERE p = 1 AND x = 2`:                                                                "true",
+		`WITH c AS (FROM a LIMIT 5) SELECT 1 FROM c WHERE x = 1`:                                                                     "true",
+		`WITH c AS (FROM a), d AS (FROM c WHERE x = 1) SELECT 1 FROM d WHERE y = 2`:                                                  "(x=1)",
+		`WITH c AS MATERIALIZED (FROM a) SELECT 1 FROM c WHERE EXISTS (FROM b WHERE c.x = b.x) AND y = 2`:                            "(y=2)",
+		`WITH RECURSIVE c AS (FROM a), r AS (SELECT x FROM c WHERE y = 1 UNION SELECT c.x FROM c JOIN r ON c.y = 2) SELECT 1 FROM r`: "(((y=1) OR (y=2)))",
 		// Subqueries that hand on rows as they are.
 		`SELECT 1 FROM (SELECT * FROM a WHERE x = 1) t WHERE offset = 5 AND t.y = 2`:                               "(_offset=5 AND y=2 AND x=1)",
 		`SELECT 1 FROM (SELECT offset AS o, x AS y FROM a) WHERE o < 5 AND y = 2 AND x = 3 AND _offset = 4`:        "(_offset<5 AND x=2)",
@@ -160,7 +172,11 @@ func TestPlansSayWhichColumnsTheirTablesAreReadFor(t *testing.T) {
 		`SELECT t FROM (SELECT * FROM a) t`:                                      "all",
 		`SELECT 1 WHERE EXISTS (FROM a)`:                                         "all",
 		`SELECT x FROM (SELECT * FROM a UNION ALL FROM a)`:                       "all",
-		`WITH c AS (FROM a) SELECT x FROM c`:                                     "all",
+		`WITH c AS (FROM a) SELECT x FROM c`:                                     "[x]",
+		`WITH c AS (FROM a) SELECT x FROM c UNION ALL FROM c`:                    "all",
+		`WITH c AS (FROM a) SELECT c FROM c`:                                     "all",
+		`WITH c AS (FROM a) SELECT x FROM c AS t(x)`:                             "all",
+		`WITH c AS (SELECT x, y FROM a) FROM c`:                                  "[x y]",
 		`SELECT x FROM (SELECT * EXCLUDE (y) FROM a)`:                            "all",
 		`SELECT x FROM (SELECT * FROM a WHERE y = 1) WHERE z = 2`:                "[x y z]",
 		`SELECT x FROM (SELECT * FROM a)`:                                        "[x]",
@@ -243,6 +259,10 @@ func TestPlansSayWhenFewRowsAreEnough(t *testing.T) {
 		`SELECT x, (SELECT count(*) FROM a) FROM a LIMIT 3`:                     {},
 		`SELECT sum(x) FILTER (WHERE y) FROM a LIMIT 3`:                         {},
 		`SELECT COLUMNS(*)::VARCHAR FROM a LIMIT 3`:                             {},
+		`WITH c AS (SELECT * FROM a WHERE x = 1) SELECT * FROM c LIMIT 3`:       {},
+		`WITH c AS (SELECT * FROM a WHERE x = 1) SELECT * FROM c`:               {},
+		`WITH c AS (SELECT x FROM a ORDER BY y) SELECT * FROM c LIMIT 3`:        {},
+		`WITH c AS (SELECT 1) SELECT * FROM a LIMIT 3`:                          {Rows: 3},
 	} {
 		plan, err := gate.Check(t.Context(), e, names, query, 10)
 		require.NoError(t, err, query)

@@ -13,7 +13,8 @@ import (
 // shall not read all of it.
 func (w *walker) first(statement object) (f prune.First, ok bool) {
 	node := child(statement, "node")
-	if len(w.uses) != 1 || text(node, "type") != "SELECT_NODE" || text(child(node, "from_table"), "type") != "BASE_TABLE" ||
+	// A table without the schema of topics is a CTE, which may leave out rows.
+	if len(w.uses) != 1 || text(child(node, "from_table"), "schema_name") != Schema || text(node, "type") != "SELECT_NODE" || text(child(node, "from_table"), "type") != "BASE_TABLE" ||
 		text(node, "aggregate_handling") != "STANDARD_HANDLING" || child(node, "from_table")["sample"] != nil {
 		return f, false
 	}

@@ -21,6 +21,9 @@ type use struct {
 	on         []prune.Predicate // conditions of joins that hold for its rows as well
 	optional   bool              // an outer join puts nulls where it has no row
 	unfiltered bool              // rows matter that WHERE would take away
+
+	// Of a CTE that hands its rows on: what each place wants at which it is named.
+	references []*use
 }
 
 // needs sums up what each table's uses read. A column is needed by its name
@@ -33,7 +36,7 @@ func (w *walker) needs() {
 			if u.table != i {
 				continue
 			}
-			one := prune.Need{All: u.all || u.star && !u.plain, Where: u.where}
+			one := u.need()
 			if first {
 				*need = one
 			} else {
@@ -47,6 +50,36 @@ func (w *walker) needs() {
 		slices.Sort(need.Columns)
 		need.Words = slices.Sorted(maps.Keys(w.words))
 	}
+}
+
+// need is what one use reads: of a CTE, what any of those reads who name it.
+func (u *use) need() prune.Need {
+	need := prune.Need{All: u.all || u.star && !u.plain, Where: u.where}
+	var any prune.Or
+	for _, r := range u.references {
+		need.All = need.All || r.all
+		any = append(any, r.where)
+	}
+	switch {
+	case len(any) == 1:
+		need.Where = both(any[0], need.Where)
+	case len(any) > 1 && !slices.Contains(any, nil):
+		need.Where = both(any, need.Where)
+	}
+	return need
+}
+
+// refer makes the source by which a CTE is named at n one of the topic that it
+// reads. Where its columns are called otherwise there, or a sample is taken, the
+// place may want anything.
+func (c cte) refer(n object, src *source) {
+	u := &use{table: c.use.table, plain: true}
+	c.use.references = append(c.use.references, u)
+	if n["sample"] != nil || len(list(n, "column_name_alias")) > 0 {
+		u.all = true
+		return
+	}
+	src.use, src.names = u, c.names
 }
 
 // reads notes a column that the query names, and a relation that stands for
@@ -88,25 +121,24 @@ func readsAll(relation string, s *scope) {
 	}
 }
 
-// handedOn makes the source of a subquery one of the topic that it reads, when the
-// subquery hands on rows and columns as they are: what is said of its rows is said
-// of the topic's. It is the last source of s; before is how many uses there were
-// before it was walked.
-func (w *walker) handedOn(n object, before int, s *scope) {
-	node := child(child(n, "subquery"), "node")
+// handedOn returns the use of the topic that a subquery or CTE reads, when it hands
+// on rows and columns as they are: what is said of its rows is said of the topic's.
+// names are the topic's columns by those that it gives them, nil for their own.
+// before is how many uses there were before it was walked.
+func (w *walker) handedOn(query object, before int) (u *use, names map[string]string) {
+	node := child(query, "node")
 	from := child(node, "from_table")
 	if text(node, "type") != "SELECT_NODE" || text(from, "type") != "BASE_TABLE" || text(from, "schema_name") != Schema ||
-		from["sample"] != nil || n["sample"] != nil || len(list(n, "column_name_alias"))+len(list(from, "column_name_alias")) > 0 ||
+		from["sample"] != nil || len(list(from, "column_name_alias")) > 0 ||
 		text(node, "aggregate_handling") != "STANDARD_HANDLING" || len(list(child(node, "cte_map"), "map")) > 0 {
-		return
+		return nil, nil
 	}
 	for _, field := range []string{"group_expressions", "group_sets", "having", "qualify", "sample", "modifiers"} {
 		if !isUnused(node[field]) {
-			return
+			return nil, nil
 		}
 	}
-	src := &s.sources[len(s.sources)-1]
-	names := map[string]string{}
+	names = map[string]string{}
 	for _, item := range list(node, "select_list") {
 		e, _ := item.(object)
 		switch class := text(e, "class"); {
@@ -118,15 +150,16 @@ func (w *walker) handedOn(n object, before int, s *scope) {
 				name = alias
 			}
 			if _, twice := names[strings.ToLower(name)]; twice {
-				return
+				return nil, nil
 			}
 			names[strings.ToLower(name)] = strings.ToLower(lastName(e))
 		default:
-			return
+			return nil, nil
 		}
 	}
-	src.use, src.names = w.uses[before], names
-	src.use.plain = true
+	u = w.uses[before]
+	u.plain = true
+	return u, names
 }
 
 // filter gives the uses of a SELECT what its WHERE clause and the joins say of

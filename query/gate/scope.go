@@ -57,23 +57,30 @@ func (s source) column(name string) (column string, ok bool) {
 	return column, ok
 }
 
+// cte is an entry of WITH.
+type cte struct {
+	columns columns
+	use     *use              // of the topic whose rows it hands on as they are; else nil
+	names   map[string]string // as a source has them
+}
+
 // scope is what a name can mean at one place of a query.
 type scope struct {
 	outer   *scope
 	sources []source
-	ctes    map[string]columns // by lower-case name
-	params  map[string]bool    // of a lambda
-	aliases map[string]bool    // of the select list, where they win over columns
+	ctes    map[string]cte  // by lower-case name
+	params  map[string]bool // of a lambda
+	aliases map[string]bool // of the select list, where they win over columns
 }
 
-// cte returns the columns of the innermost CTE of that name.
-func (s *scope) cte(name string) (columns, bool) {
+// cte returns the innermost CTE of that name.
+func (s *scope) cte(name string) (cte, bool) {
 	for at := s; at != nil; at = at.outer {
 		if c, ok := at.ctes[strings.ToLower(name)]; ok {
 			return c, true
 		}
 	}
-	return nil, false
+	return cte{}, false
 }
 
 // column returns the system column that an unqualified name is the short

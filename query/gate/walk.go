@@ -105,7 +105,7 @@ func (w *walker) query(n object, outer *scope) (columns, error) {
 	if !ok {
 		return nil, invalid("only SELECT is allowed, not %s", kind)
 	}
-	s := &scope{outer: outer, ctes: map[string]columns{}}
+	s := &scope{outer: outer, ctes: map[string]cte{}}
 	if err := w.ctes(n, s); err != nil {
 		return nil, err
 	}
@@ -129,6 +129,7 @@ func (w *walker) ctes(n object, s *scope) error {
 			// the engine ever see a CTE's end earlier than this code does.
 			return invalid("WITH %s: the name may have letters, digits and underscores", quote(name))
 		}
+		before := len(w.uses)
 		cols, err := w.nested(child(value, "query"), s)
 		if err != nil {
 			return err
@@ -140,7 +141,11 @@ func (w *walker) ctes(n object, s *scope) error {
 		if !ok {
 			return invalid("WITH %s has odd column names", name)
 		}
-		s.ctes[strings.ToLower(name)] = cols.renamed(aliases)
+		c := cte{columns: cols.renamed(aliases)}
+		if w.rewrite && len(aliases) == 0 {
+			c.use, c.names = w.handedOn(child(value, "query"), before)
+		}
+		s.ctes[strings.ToLower(name)] = c
 	}
 	return nil
 }
@@ -263,11 +268,11 @@ func (w *walker) recursion(n object, known shape, s *scope) (columns, error) {
 		return nil, invalid("a recursive CTE has odd column names")
 	}
 	name := strings.ToLower(text(n, "cte_name"))
-	s.ctes[name] = left.renamed(aliases)
+	s.ctes[name] = cte{columns: left.renamed(aliases)}
 	if _, err := w.query(child(n, "right"), s); err != nil {
 		return nil, err
 	}
-	s.sources = []source{{name: name, columns: s.ctes[name]}}
+	s.sources = []source{{name: name, columns: s.ctes[name].columns}}
 	if err := w.fields(n, "a recursive CTE", known, s); err != nil {
 		return nil, err
 	}
@@ -328,8 +333,9 @@ func (w *walker) tableContent(n object, kind string, s *scope) error {
 		if err := w.source(n, text(n, "alias"), cols, s); err != nil {
 			return err
 		}
-		if w.rewrite {
-			w.handedOn(n, before, s)
+		if w.rewrite && n["sample"] == nil && len(list(n, "column_name_alias")) == 0 {
+			src := &s.sources[len(s.sources)-1]
+			src.use, src.names = w.handedOn(child(n, "subquery"), before)
 		}
 		return nil
 	case "JOIN":
@@ -379,8 +385,14 @@ func (w *walker) baseTable(n object, s *scope) error {
 	if alias == "" {
 		alias = name
 	}
-	if cols, ok := s.cte(name); ok && !qualified {
-		return w.source(n, alias, cols, s)
+	if c, ok := s.cte(name); ok && !qualified {
+		if err := w.source(n, alias, c.columns, s); err != nil {
+			return err
+		}
+		if c.use != nil {
+			c.refer(n, &s.sources[len(s.sources)-1])
+		}
+		return nil
 	}
 	if !w.rewrite {
 		return invalid("table %s is not bound", quote(name))

@@ -23,6 +23,11 @@ func TestVerifyFindsAFlippedBitAnywhereInAParquetFile(t *testing.T) {
 	out, err := verify(sound)
 	require.NoError(t, err)
 	require.Contains(t, out, "verified: the checksums of all parts")
+	damaged := bytes.Clone(sound)
+	damaged[100] ^= 1
+	out, err = verify(damaged)
+	require.ErrorContains(t, err, "row group 0")
+	require.Contains(t, out, "made again of the log when a query meets the damage")
 	for at := range sound {
 		data := bytes.Clone(sound)
 		data[at] ^= 1 << (at % 8)

@@ -40,6 +40,9 @@ func verifyParquet(out io.Writer, s source, file *parquet.File) error {
 		verifyPages(file, note)
 	}
 	if damage != nil {
+		if file.Metadata().CreatedBy == columnar.CreatedBy {
+			fmt.Fprintln(out, "the file of a table is made again of the log when a query meets the damage: SELECT * of the topic, with freshness cold, reads every file")
+		}
 		return errors.Join(damage...)
 	}
 	if ok {
