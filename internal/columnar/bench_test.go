@@ -46,12 +46,16 @@ func BenchmarkWrite(b *testing.B) {
 		text[i] = logs[i]
 		text[i].value = append([]byte("log: "), logs[i].value...)
 	}
+	smallPages, quick := TableOptions("logs", testPartition), TableOptions("logs", testPartition)
+	smallPages.PageBytes, quick.Compression = 128<<10, "snappy"
 	for _, c := range []struct {
 		name    string
 		recs    []rec
 		codec   batch.Codec
 		options Options
 	}{
+		{"json, pages of 128 KiB", logs, batch.None, smallPages},
+		{"json, snappy", logs, batch.None, quick},
 		{"json", logs, batch.None, TableOptions("logs", testPartition)},
 		{"json from lz4", logs, batch.LZ4, TableOptions("logs", testPartition)},
 		{"text", text, batch.None, TableOptions("logs", testPartition)},
