@@ -744,6 +744,10 @@ func TestMasksGoWithTheNextMerge(t *testing.T) {
 	require.Empty(t, section.Masks)
 	rows, _ := k.table()
 	require.Len(t, rows, 5)
+	require.EqualValues(t, 5, left(section.Text))
+	for _, f := range section.Text {
+		require.Less(t, 2*f.Masked, f.Records)
+	}
 }
 
 // A quiet topic's records go from segments without having been in a log file.

@@ -18,13 +18,11 @@ import (
 // of before somebody changed what is indexed and how, are searched as they are
 // until they have been made again of the log (reindex).
 
-// splitFieldsMax bounds the fields of a merged split. Each of those that are
-// merged has its first 1,000 paths as fields, and they may be others in each:
-// where too many come together, the records are indexed again, so that what is
-// beyond the first 1,000 is searched in _all.
-const splitFieldsMax = 20_000
-
 // mergeSplits makes one split of neighbours.
+//
+// Each of them has its first 1,000 paths as fields, and they may be others in each:
+// where more than FieldsMax come together, the records are indexed again, so that
+// what is beyond the first 1,000 is searched in _all.
 func (p *pass) mergeSplits(ctx context.Context) error {
 	run := p.plan.mergeText
 	p.metrics.merges.WithLabelValues(splits.name).Inc()
@@ -65,7 +63,7 @@ func (p *pass) mergeInto(ctx context.Context, o *object, run []manifest.File) (t
 			return textindex.Result{}, format.In(f.Object, err)
 		}
 	}
-	options := textindex.MergeOptions{FieldsMax: splitFieldsMax}
+	options := textindex.MergeOptions{FieldsMax: p.policy.FieldsMax}
 	if len(hidden) > 0 {
 		options.Keep = func(offset int64) bool { return !hidden[offset] }
 	}

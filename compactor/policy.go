@@ -28,6 +28,7 @@ type Policy struct {
 	// Of splits alone, which are searched as a whole:
 	IndexBytesMax int64 // keys and values that are indexed into one without a merge
 	DocumentsMax  int64 // records of one
+	FieldsMax     int   // fields of a merged one: see mergeSplits
 }
 
 func (p Policy) withDefaults() Policy {
@@ -40,6 +41,7 @@ func (p Policy) withDefaults() Policy {
 	p.MergeFiles = cmp.Or(p.MergeFiles, 8)
 	p.IndexBytesMax = cmp.Or(p.IndexBytesMax, 128<<20)
 	p.DocumentsMax = cmp.Or(p.DocumentsMax, 4<<20)
+	p.FieldsMax = cmp.Or(p.FieldsMax, 20_000)
 	return p
 }
 
