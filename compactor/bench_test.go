@@ -3,7 +3,9 @@ package compactor
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -21,25 +23,64 @@ import (
 	"github.com/chronik-stream/chronik/objstore/memory"
 )
 
-// BenchmarkPass is a pass from a segment in memory to a log file and a table:
-// what a compactor does to each record that arrives, without the network.
+// BenchmarkPass is a pass from a segment in memory to a log file, a table and
+// splits: what a compactor does to each record that arrives, without the network.
 func BenchmarkPass(b *testing.B) {
 	const records = 200_000
-	for _, columnar := range []bool{true, false} {
-		b.Run(fmt.Sprint("columnar ", columnar), func(b *testing.B) {
-			c, s := segmentOfLogs(b, records, columnar)
+	for _, config := range []map[string]string{
+		{"columnar.enabled": "true"}, {"searchable": "true"}, {"columnar.enabled": "true", "searchable": "true"}, {},
+	} {
+		b.Run(fmt.Sprint(slices.Sorted(maps.Keys(config))), func(b *testing.B) {
+			c, s := segmentOfLogs(b, records, config)
 			plan, _ := c.policy.decide(s, c.now().Add(time.Hour))
 			require.False(b, plan.log.empty())
 			b.SetBytes(plan.log.bytes(s))
 			begun := cpuSeconds(b)
+			var made manifest.Section
 			for b.Loop() {
 				p, err := c.pass(b.Context(), task{snap: s, plan: plan})
 				require.NoError(b, err)
 				require.NoError(b, manifest.Check(p.snap.section, p.section))
+				made = p.section
 			}
 			b.ReportMetric(float64(records)*float64(b.N)/(cpuSeconds(b)-begun)/1e6, "Mrecords/core-s")
+			b.ReportMetric(float64(bytesOf(made.Log))/records, "log-B/record")
+			b.ReportMetric(float64(bytesOf(made.Columnar))/records, "table-B/record")
+			b.ReportMetric(float64(bytesOf(made.Text))/records, "split-B/record")
 		})
 	}
+}
+
+// BenchmarkMergeSplits is a merge of eight splits of access logs into one.
+func BenchmarkMergeSplits(b *testing.B) {
+	const records = 200_000
+	c, s := segmentOfLogs(b, records, map[string]string{"searchable": "true"})
+	c.policy.DocumentsMax = records / 8
+	plan, _ := c.policy.decide(s, c.now().Add(time.Hour))
+	first, err := c.pass(b.Context(), task{snap: s, plan: plan})
+	require.NoError(b, err)
+	require.Len(b, first.section.Text, 8)
+	s.section = first.section
+	s.view.Manifest.Version, s.view.Manifest.Marks.Log, s.view.Manifest.Marks.Text, s.view.Ranges = 1, records, records, nil
+	c.policy.DocumentsMax = records
+	plan, _ = c.policy.decide(s, c.now())
+	require.Len(b, plan.mergeText, 8)
+	b.SetBytes(bytesOf(s.section.Text))
+	b.ReportAllocs()
+	begun := cpuSeconds(b)
+	for b.Loop() {
+		p, err := c.pass(b.Context(), task{snap: s, plan: plan})
+		require.NoError(b, err)
+		require.Len(b, p.section.Text, 1)
+	}
+	b.ReportMetric(float64(records)*float64(b.N)/(cpuSeconds(b)-begun)/1e6, "Mrecords/core-s")
+}
+
+func bytesOf(files []manifest.File) (n int64) {
+	for _, f := range files {
+		n += f.Size
+	}
+	return n
 }
 
 // Cleaning one log file, all of which is new, by keys of which each came four
@@ -48,7 +89,7 @@ func BenchmarkClean(b *testing.B) {
 	const records = 200_000
 	for _, codec := range []batch.Codec{batch.None, batch.Zstd} {
 		b.Run(codec.String(), func(b *testing.B) {
-			c, s := segmentOf(b, records, records/4, codec, false)
+			c, s := segmentOf(b, records, records/4, codec, nil)
 			plan, _ := c.policy.decide(s, c.now().Add(24*time.Hour))
 			first, err := c.pass(b.Context(), task{snap: s, plan: plan})
 			require.NoError(b, err)
@@ -75,12 +116,12 @@ func BenchmarkClean(b *testing.B) {
 }
 
 // segmentOfLogs is a compactor and a partition with one segment of access logs.
-func segmentOfLogs(b *testing.B, records int, columnar bool) (*Compactor, snapshot) {
-	return segmentOf(b, records, 500, batch.None, columnar)
+func segmentOfLogs(b *testing.B, records int, config map[string]string) (*Compactor, snapshot) {
+	return segmentOf(b, records, 500, batch.None, config)
 }
 
 // segmentOf is the same with that many hosts, their names being the keys.
-func segmentOf(b *testing.B, records, hosts int, codec batch.Codec, columnar bool) (*Compactor, snapshot) {
+func segmentOf(b *testing.B, records, hosts int, codec batch.Codec, config map[string]string) (*Compactor, snapshot) {
 	bucket := memory.New()
 	id := ulid.MustNew(ulid.Now(), ulid.DefaultEntropy())
 	p := topic.Partition{Topic: topic.NewID()}
@@ -112,7 +153,7 @@ func segmentOf(b *testing.B, records, hosts int, codec batch.Codec, columnar boo
 	c := &Compactor{config: Config{}.withDefaults(), bucket: bucket, log: slog.New(slog.DiscardHandler), now: time.Now, metrics: newMetrics(), source: newSource(bucket)}
 	c.policy = c.config.Policy
 	c.decoder.New = func() any { return batch.NewDecoder(64 << 20) }
-	s := snapshot{config: topicconfig.Resolve(map[string]string{"columnar.enabled": fmt.Sprint(columnar)}, nil)}
+	s := snapshot{config: topicconfig.Resolve(config, nil)}
 	s.view.Partition, s.view.Topic = p, &metastore.Topic{Name: "logs", ID: p.Topic, Partitions: 1}
 	s.view.Ranges = []metastore.RangeRef{{
 		SegmentRange: metastore.SegmentRange{Partition: p, First: 0, Next: int64(records), Length: footer.Ranges[0].Length, MaxTimestamp: footer.Ranges[0].MaxTimestamp},
