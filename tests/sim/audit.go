@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/textindex"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/kv"
@@ -98,6 +99,11 @@ func (w *World) audit() {
 		for name := range section.Objects {
 			named = append(named, object{name, fmt.Sprintf("a file of %s", w.partition(p))})
 		}
+		for _, f := range section.Text {
+			if err := w.auditSplit(f); err != nil && !errors.Is(err, objstore.ErrNotFound) { // that is told below
+				w.history.Report(history.Missing, "%s of %s: %v", f.Object, w.partition(p), err)
+			}
+		}
 	}
 	slices.SortFunc(named, func(a, b object) int { return strings.Compare(a.of+a.name, b.of+b.name) })
 	known := map[string]bool{}
@@ -119,6 +125,30 @@ func (w *World) audit() {
 			w.history.Report(history.Leaked, "%s, which nothing names", a.Name)
 		}
 	}
+}
+
+// auditSplit reads what the manifest says of a split.
+func (w *World) auditSplit(f manifest.File) error {
+	ctx := context.Background()
+	data, err := w.bucket.Get(ctx, f.Object, 0, f.Size)
+	if err != nil {
+		return err
+	}
+	split, err := textindex.Open(ctx, textindex.Bytes(data), f.Footer)
+	if err != nil {
+		return err
+	}
+	offsets, err := split.Column(ctx, textindex.FieldOffset)
+	if err != nil {
+		return err
+	}
+	if n := int64(offsets.Documents()); n != f.Records {
+		return fmt.Errorf("%d records, the manifest says %d", n, f.Records)
+	}
+	if others := int64(offsets.Match(f.First, f.Next-1).GetCardinality()); others != f.Records {
+		return fmt.Errorf("%d of %d records lie in [%d,%d)", others, f.Records, f.First, f.Next)
+	}
+	return nil
 }
 
 func (w *World) sessionLives(name objstore.Name) bool {

@@ -74,6 +74,9 @@ func planOf(seed uint64) Plan {
 	case 2:
 		p.Members = []MembersPlan{{Group: "mixed", Classic: n - 1, Consumer: 1}}
 	}
+	for i := range p.Topics {
+		p.Topics[i].Searchable = rng.IntN(3) == 0
+	}
 	return p
 }
 

@@ -65,6 +65,7 @@ type TopicPlan struct {
 	Object     bool
 	Trimmed    bool // a client deletes records
 	Keys       int  // so many, and compaction by them; 0: none
+	Searchable bool
 	// Retention and RetentionBytes bound the log; 0: they do not.
 	Retention      time.Duration
 	RetentionBytes int
@@ -245,6 +246,9 @@ func (w *World) prepare() {
 		}
 		if plan.RetentionBytes > 0 {
 			t.Config["retention.bytes"] = fmt.Sprint(plan.RetentionBytes)
+		}
+		if plan.Searchable {
+			t.Config["searchable"] = "true"
 		}
 		maps.Copy(t.Config, w.plan.Planted.Config[plan.Name])
 		if w.plan.Queries > 0 {
