@@ -15,8 +15,11 @@ import (
 )
 
 const (
-	freezeBytes   = 4 << 20 // of records that a split in memory takes, before another begins
-	appendRecords = 200     // at once, between which queries get their turn
+	appendRecords = 200 // at once, between which queries get their turn
+
+	freezeBytes = 4 << 20  // of records that a split in memory takes, before another begins
+	pieceBytes  = 64 << 20 // up to which pieces at rest are merged, pieceFan at a time
+	pieceFan    = 4
 )
 
 // index holds the records of one partition from first on as splits: pieces that
@@ -35,6 +38,8 @@ type index struct {
 	budget    *budget
 	log       *slog.Logger
 
+	freezeBytes, pieceBytes int64
+
 	options textindex.Options
 	frozen  []*piece // rising
 	live    *piece
@@ -46,7 +51,7 @@ type index struct {
 }
 
 func newIndex(ctx context.Context, dir string, p topic.Partition, o textindex.Options, first int64, b *budget, log *slog.Logger) *index {
-	x := &index{ctx: ctx, partition: p, dir: dir, budget: b, log: log, options: o}
+	x := &index{ctx: ctx, partition: p, dir: dir, budget: b, log: log, options: o, freezeBytes: freezeBytes, pieceBytes: pieceBytes}
 	x.begin(first)
 	x.live = x.newPiece(first)
 	return x
@@ -104,7 +109,7 @@ func (x *index) appendSome(records []*kgo.Record) error {
 		x.note(r.LeaderEpoch)
 	}
 	x.live.count(x.live.memory.Bytes())
-	if x.live.raw >= freezeBytes {
+	if x.live.raw >= x.freezeBytes {
 		x.freeze()
 	}
 	return nil

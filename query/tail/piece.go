@@ -13,13 +13,6 @@ import (
 	"github.com/chronik-stream/chronik/internal/textindex"
 )
 
-const (
-	// Pieces at rest are merged by tiers, pieceFan at a time, until they have
-	// pieceBytes of records.
-	pieceBytes = 64 << 20
-	pieceFan   = 4
-)
-
 // piece is a split of the records with offsets in [first, next): in memory while
 // it grows and until it was written, or else a file that is mapped.
 type piece struct {
@@ -82,7 +75,7 @@ func (p *piece) remove() {
 
 // tier is how often the piece was merged, about; at the last one it is not any more.
 func (p *piece) tier() (t int) {
-	for bound := int64(2 * freezeBytes); p.raw >= bound && bound < 2*pieceBytes; bound *= pieceFan {
+	for bound := 2 * p.index.freezeBytes; p.raw >= bound && bound < 2*p.index.pieceBytes; bound *= pieceFan {
 		t++
 	}
 	return t
@@ -147,7 +140,7 @@ func (x *index) nextJob() job {
 		x.frozen[begin-1].options.Settings() == x.frozen[len(x.frozen)-1].options.Settings() {
 		begin--
 	}
-	if len(x.frozen)-begin < pieceFan || x.frozen[len(x.frozen)-1].raw >= pieceBytes {
+	if len(x.frozen)-begin < pieceFan || x.frozen[len(x.frozen)-1].raw >= x.pieceBytes {
 		return job{}
 	}
 	return job{slices.Clone(x.frozen[begin:]), x.frozen[begin].first}
