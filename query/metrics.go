@@ -40,7 +40,7 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 			Name: "chronik_query_needed_bytes_total", Help: "Bytes of Parquet files that queries needed, from the bucket or the cache.",
 		}),
 		damaged: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "chronik_query_damaged_objects_total", Help: "Parquet files that a query could not read.",
+			Name: "chronik_query_damaged_objects_total", Help: "Files of topics that a query could not read.",
 		}),
 	}
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
@@ -52,7 +52,7 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 	var err error
 	for _, c := range []prometheus.Collector{
 		m.requests, m.seconds, m.rows, m.files, m.needed, m.damaged,
-		gauge("chronik_query_tail_bytes", "Bytes of rows that are not in Parquet yet, on disk and in memory.",
+		gauge("chronik_query_tail_bytes", "Bytes of records that are in no Parquet file or split yet, on disk and in memory.",
 			func() float64 { return float64(n.tails.Bytes()) }),
 		gauge("chronik_query_running", "Queries that run now.", func() float64 { return float64(n.places.Running()) }),
 		gauge("chronik_query_waiting", "Queries that wait until others have ended.", func() float64 { return float64(n.places.Waiting()) }),
@@ -76,6 +76,18 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 			func() float64 { return float64(n.cache.Counts().Misses) }),
 		counter("chronik_query_cache_fetched_bytes_total", "Bytes of objects fetched from the bucket.",
 			func() float64 { return float64(n.cache.Counts().BytesFetched) }),
+		counter("chronik_query_cache_ranges_total", "Ranges of objects fetched from the bucket, and not kept: of large splits that are searched seldom.",
+			func() float64 { return float64(n.cache.Counts().Ranges) }),
+		gauge("chronik_query_splits_open", "Text splits whose footers are in memory.",
+			func() float64 { return float64(n.splits.Counts().Splits) }),
+		gauge("chronik_query_splits_footer_bytes", "Memory that footers of text splits take, about.",
+			func() float64 { return float64(n.splits.Counts().FooterBytes) }),
+		gauge("chronik_query_splits_mapped_bytes", "Bytes of text splits that are mapped into memory.",
+			func() float64 { return float64(n.splits.Counts().MappedBytes) }),
+		counter("chronik_query_splits_searched_total", "Text splits that searches looked into, those of the tail too.",
+			func() float64 { return float64(n.search.Splits().Searched) }),
+		counter("chronik_query_splits_skipped_total", "Text splits in which no document could match a search, so that no more than footer and terms were looked at.",
+			func() float64 { return float64(n.search.Splits().Skipped) }),
 		counter("chronik_query_cache_evictions_total", "Local files removed for room.",
 			func() float64 { return float64(n.cache.Counts().Evictions) }),
 	} {

@@ -89,8 +89,8 @@ type Config struct {
 	WaitMax        time.Duration // for which one waits; default 10 s
 	Threads        int           // of one query; default one per core
 	MemoryBytesMax int64         // of one query; default 1 GiB
-	CacheBytesMax  int64         // of local Parquet files; default 8 GiB
-	TailBytesMax   int64         // of rows that are not in Parquet yet; default 1 GiB
+	CacheBytesMax  int64         // of local files: Parquet, splits; default 8 GiB
+	TailBytesMax   int64         // of records that are in no such file yet; default 1 GiB
 
 	ResultBytesMax       int64         // of answers that are kept; 0: none are
 	ResultAnswerBytesMax int64         // of one of them

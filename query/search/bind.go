@@ -64,8 +64,8 @@ func (b *bound) release() {
 
 func names(topics []string) string { return strings.Join(topics, ", ") }
 
-// table finds the topic of that name.
-func (s *Searcher) table(name string) (*metastore.Topic, error) {
+// topic finds the topic of that name.
+func (s *Searcher) topic(name string) (*metastore.Topic, error) {
 	t, ok := s.config.Sources.Catalog.Topic(name)
 	if !ok {
 		return nil, &UnknownTopicError{name}
@@ -81,7 +81,7 @@ func (s *Searcher) settings(t *metastore.Topic) topicconfig.Search {
 }
 
 func (s *Searcher) present(ctx context.Context, name string, want snapshot.Freshness) (*snapshot.Presence, error) {
-	return s.config.Sources.Present(ctx, func() (*metastore.Topic, error) { return s.table(name) }, want)
+	return s.config.Sources.Present(ctx, func() (*metastore.Topic, error) { return s.topic(name) }, want)
 }
 
 // bind takes a snapshot of topics. The caller releases what it returns.
@@ -91,14 +91,14 @@ func (s *Searcher) bind(ctx context.Context, topics []string, want snapshot.Fres
 	group.SetLimit(topicsMax)
 	for i, name := range topics {
 		group.Go(func() (err error) {
-			t, err := s.table(name)
+			t, err := s.topic(name)
 			var p *snapshot.Presence
 			if len(known) > 0 && err == nil && known[i].Of(t) {
 				p = known[i]
 			} else if p, err = s.present(inner, name, want); err != nil {
 				return err
 			}
-			bounds[i], err = s.topic(inner, p, want, sc, restart)
+			bounds[i], err = s.bindTopic(inner, p, want, sc, restart)
 			return err
 		})
 	}
@@ -127,8 +127,8 @@ func (b *bound) add(other *bound) {
 	}
 }
 
-// topic binds to one revision of the catalog.
-func (s *Searcher) topic(ctx context.Context, p *snapshot.Presence, want snapshot.Freshness, sc scope, restart bool) (*bound, error) {
+// bindTopic binds to one revision of the catalog.
+func (s *Searcher) bindTopic(ctx context.Context, p *snapshot.Presence, want snapshot.Freshness, sc scope, restart bool) (*bound, error) {
 	partitions, err := s.config.Sources.Partitions(ctx, p.Topic, snapshot.Text, p.Logs.Starts)
 	if err != nil {
 		return nil, err
@@ -137,9 +137,9 @@ func (s *Searcher) topic(ctx context.Context, p *snapshot.Presence, want snapsho
 		return nil, snapshot.ErrStale
 	}
 	b := &bound{coverage: map[string]Coverage{}, bytes: map[string]int64{}, shards: Shards{Total: len(partitions), Successful: len(partitions)}}
-	next, err := s.tail(ctx, b, p, partitions, want, sc, restart)
+	next, err := s.bindTail(ctx, b, p, partitions, want, sc, restart)
 	if err == nil {
-		err = s.splits(ctx, b, p.Topic.Name, partitions, sc)
+		err = s.bindSplits(ctx, b, p.Topic.Name, partitions, sc)
 	}
 	if err != nil {
 		b.release()
@@ -175,9 +175,9 @@ func (s *Searcher) awaitTail(ctx context.Context, p *snapshot.Presence) error {
 	return s.config.Sources.Tails.Await(ctx, request)
 }
 
-// tail adds the splits of the records from the marks on, and says up to where they
+// bindTail adds the splits of the records from the marks on, and says up to where they
 // are all. Where records were deleted since, the partitions begin behind them.
-func (s *Searcher) tail(ctx context.Context, b *bound, p *snapshot.Presence, partitions []snapshot.Partition, want snapshot.Freshness, sc scope, restart bool) (next map[int32]int64, err error) {
+func (s *Searcher) bindTail(ctx context.Context, b *bound, p *snapshot.Presence, partitions []snapshot.Partition, want snapshot.Freshness, sc scope, restart bool) (next map[int32]int64, err error) {
 	request, behind, err := s.request(p.Topic, partitions, want, p.Logs.Ends)
 	if err != nil || want == snapshot.Cold || !behind {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,6 +38,19 @@ type Config struct {
 type Searcher struct {
 	config Config
 	masks  masks
+
+	searched, skipped atomic.Int64
+}
+
+// Splits count the splits that searches came upon.
+type Splits struct {
+	Searched int64
+	Skipped  int64 // no document of them could match
+}
+
+// Splits returns the counts since New.
+func (s *Searcher) Splits() Splits {
+	return Splits{s.searched.Load(), s.skipped.Load()}
 }
 
 // New returns a Searcher.
@@ -67,6 +81,8 @@ func (s *Searcher) Search(ctx context.Context, topics []string, r *textquery.Req
 		if err != nil {
 			return err
 		}
+		s.searched.Add(int64(result.PartsTotal - result.PartsSkipped))
+		s.skipped.Add(int64(result.PartsSkipped))
 		answer = &Answer{Result: *result, TimedOut: result.Cut, Coverage: b.coverage, Shards: b.shards}
 		return nil
 	})

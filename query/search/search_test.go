@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // and a broker that serves topic logs.
 type node struct {
 	*Searcher
-	t      *testing.T
+	t      testing.TB
 	store  *metastore.Store
 	bucket objstore.Bucket
 	broker *tailtest.Broker
@@ -41,7 +41,7 @@ type node struct {
 	topic  metastore.Topic
 }
 
-func newNode(t *testing.T, partitions int, edit ...func(*Config)) *node {
+func newNode(t testing.TB, partitions int, edit ...func(*Config)) *node {
 	k := memory.New()
 	t.Cleanup(func() { require.NoError(t, k.Close()) })
 	store, err := metastore.Open(t.Context(), k, metastore.Options{Cluster: "test"})
@@ -96,7 +96,7 @@ func (n *node) try(body string, o Options) (*Answer, error) {
 	return n.Search(n.t.Context(), []string{"logs"}, r, o)
 }
 
-func within(t *testing.T, d time.Duration) context.Context {
+func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx

@@ -22,10 +22,10 @@ import (
 // splitsAtOnce is how many splits of a topic are opened at once.
 const splitsAtOnce = 16
 
-// splits adds the splits that manifests list, each with what of it is hidden. All
+// bindSplits adds the splits that manifests list, each with what of it is hidden. All
 // are opened, also where no document can match: what they know of terms counts in
 // scores, and footers are in memory mostly.
-func (s *Searcher) splits(ctx context.Context, b *bound, topic string, partitions []snapshot.Partition, sc scope) error {
+func (s *Searcher) bindSplits(ctx context.Context, b *bound, topic string, partitions []snapshot.Partition, sc scope) error {
 	var parts []part
 	for _, p := range partitions {
 		for _, f := range p.Section.Text {

@@ -165,7 +165,7 @@ var questions = []string{
 }
 
 // digits is an answer with all of its digits, but for what it took.
-func digits(t *testing.T, r textsearch.Result) string {
+func digits(t testing.TB, r textsearch.Result) string {
 	r.PartsTotal, r.PartsSkipped = 0, 0
 	text, err := json.Marshal(r)
 	require.NoError(t, err)
