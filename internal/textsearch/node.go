@@ -21,7 +21,27 @@ type shard struct {
 	bounds  textindex.Bounds
 	terms   []textindex.Term // by number, as the split has them
 	columns map[textindex.Field]textindex.Column
+	opened  []*textindex.Postings
 	plan    *plan
+}
+
+// postings are the documents of a term. That they end early shows in failed.
+func (s *shard) postings(ctx context.Context, t textindex.Term, need textindex.Need) (*textindex.Postings, error) {
+	p, err := s.Split.Postings(ctx, t, need)
+	if err == nil {
+		s.opened = append(s.opened, p)
+	}
+	return p, err
+}
+
+// failed is why any of the postings that were walked ended before their end.
+func (s *shard) failed() error {
+	for _, p := range s.opened {
+		if err := p.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *shard) column(ctx context.Context, f textindex.Field) (textindex.Column, error) {
@@ -81,7 +101,7 @@ func (n *termNode) open(ctx context.Context, s *shard) (cursor, error) {
 	if n.scored && t.Field.Kind == textindex.Text {
 		need = textindex.Frequencies
 	}
-	postings, err := s.Split.Postings(ctx, t, need)
+	postings, err := s.postings(ctx, t, need)
 	if err != nil {
 		return nil, err
 	}

@@ -112,7 +112,7 @@ func (n *phraseNode) open(ctx context.Context, s *shard) (cursor, error) {
 		for _, number := range slot.numbers {
 			sum += idf(s.plan.documents(number, nil), s.plan.table.sums[number].Load())
 			if t := s.terms[number]; t.Documents > 0 {
-				p, err := s.Split.Postings(ctx, t, textindex.Positions)
+				p, err := s.postings(ctx, t, textindex.Positions)
 				if err != nil {
 					return nil, err
 				}

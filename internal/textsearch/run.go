@@ -147,8 +147,11 @@ func (x *execution) run(ctx context.Context, i int) (*partial, error) {
 		return found, nil
 	}
 	root, err := c.root.open(ctx, s)
-	if err != nil || root == nil {
-		return found, err
+	if err != nil {
+		return nil, err
+	}
+	if root == nil {
+		return found, s.failed() // a set may have been filled of what ended early
 	}
 	aggs, err := openAggs(ctx, s, c.aggs)
 	if err != nil {
@@ -164,7 +167,7 @@ func (x *execution) run(ctx context.Context, i int) (*partial, error) {
 		}
 		found.aggs = append(found.aggs, out)
 	}
-	return found, nil
+	return found, s.failed()
 }
 
 // collect walks what matches, and keeps the best.
