@@ -401,9 +401,6 @@ func checkSame(o Object, size int64, crc uint32) error {
 	return nil
 }
 
-// Prefetch begins to fetch an object whole, unless it is here or on its way.
-func (c *Cache) Prefetch(o Object) { c.release(c.entry(o)) }
-
 // Here reports whether the cache has an object whole.
 func (c *Cache) Here(o Object) bool {
 	c.mu.Lock()

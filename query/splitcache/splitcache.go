@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/chronik-stream/chronik/internal/disk"
 	"github.com/chronik-stream/chronik/internal/manifest"
@@ -29,13 +28,11 @@ const (
 	// wholeBytes is the size up to which a split is fetched whole at once: a search
 	// of a cold one takes some range requests one after the other.
 	wholeBytes = 8 << 20
-	// heat: a split is fetched whole when that part of its bytes was read by ranges.
-	heat = 4
 )
 
 // Options configure a Cache.
 type Options struct {
-	FooterBytesMax int64 // of footers in memory; default 256 MiB
+	MemoryBytesMax int64 // of footers, and of ranges that were read; default 256 MiB
 	// MappedBytesMax bounds the local files that are mapped while nobody uses them;
 	// default 4 GiB. The file cache cannot let go of them.
 	MappedBytesMax int64
@@ -53,7 +50,7 @@ type Cache struct {
 	mu      sync.Mutex
 	entries map[string]*entry // by object
 	unused  *list.List        // of *entry without users, the least recently used first
-	footers int64
+	memory  int64
 	mapped  int64
 }
 
@@ -76,9 +73,9 @@ type entry struct {
 	file     *textindex.File
 	analyzer *analysis.Analyzer
 	footer   int64
-	local    *filecache.File // nil: it is read by ranges
+	local    *filecache.File // of one that was fetched whole
 	mapping  *disk.Mapping
-	read     atomic.Int64 // bytes, by ranges
+	ranges   *ranges // else
 	hidden   hidden
 
 	users   int
@@ -88,8 +85,8 @@ type entry struct {
 
 // New returns a cache over the files of another.
 func New(files *filecache.Cache, o Options) *Cache {
-	if o.FooterBytesMax <= 0 {
-		o.FooterBytesMax = 256 << 20
+	if o.MemoryBytesMax <= 0 {
+		o.MemoryBytesMax = 256 << 20
 	}
 	if o.MappedBytesMax <= 0 {
 		o.MappedBytesMax = 4 << 30
@@ -165,7 +162,7 @@ func (c *Cache) open(ctx context.Context, e *entry, footer int64) {
 		c.drop(e)
 	} else {
 		e.footer = footerFactor * footer
-		c.footers += e.footer
+		c.memory += e.footer
 		if e.local != nil {
 			c.mapped += e.object.Size
 		}
@@ -177,37 +174,58 @@ func (c *Cache) open(ctx context.Context, e *entry, footer int64) {
 }
 
 func (c *Cache) openFile(ctx context.Context, e *entry, footer int64) (err error) {
-	var blob textindex.Blob = &ranges{c.files, e}
+	e.ranges = &ranges{cache: c, object: e.object, kept: map[span][]byte{}}
+	var blob textindex.Blob = e.ranges
 	if e.object.Size <= c.options.WholeBytes || c.files.Here(e.object) {
 		if e.local, err = c.files.Acquire(ctx, e.object); err != nil {
 			return err
 		}
 		if e.mapping, err = disk.Map(e.local.Path); err != nil {
-			return errors.Join(err, e.close())
+			return errors.Join(err, c.give(e))
 		}
-		blob = textindex.Bytes(e.mapping.Bytes())
+		blob, e.ranges = textindex.Bytes(e.mapping.Bytes()), nil
 	}
 	if e.file, err = textindex.Open(ctx, blob, footer); err != nil {
-		return errors.Join(err, e.close())
+		return errors.Join(err, c.give(e))
 	}
 	if e.analyzer, err = analysis.ByName(e.file.Analyzer()); err != nil {
-		return errors.Join(err, e.close())
+		return errors.Join(err, c.give(e))
 	}
 	return nil
 }
 
-// close gives back what an entry holds.
-func (e *entry) close() error {
-	var err error
+// keep counts bytes that are kept in memory, if there is room.
+func (c *Cache) keep(bytes int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.memory+bytes > c.options.MemoryBytesMax {
+		return false
+	}
+	c.memory += bytes
+	return true
+}
+
+// give gives back what an entry holds that nobody reads.
+func (c *Cache) give(e *entry) error {
+	kept, err := e.close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.memory -= kept
+	return err
+}
+
+// close ends what an entry holds, and says how much memory was kept.
+func (e *entry) close() (kept int64, err error) {
+	if e.ranges != nil {
+		kept, err = e.ranges.close()
+	}
 	if e.mapping != nil {
-		err = e.mapping.Close()
-		e.mapping = nil
+		err = errors.Join(err, e.mapping.Close())
 	}
 	if e.local != nil {
 		e.local.Release()
-		e.local = nil
 	}
-	return err
+	return kept, err
 }
 
 // leave ends one use.
@@ -224,14 +242,15 @@ func (c *Cache) leave(e *entry) {
 	}
 }
 
-// idle keeps an entry without users, or closes it. The caller holds mu.
+// idle keeps an entry without users, or closes it. Some memory stays free, for
+// what is read of those that come. The caller holds mu.
 func (c *Cache) idle(e *entry) {
 	if e.gone {
 		c.remove(e)
 		return
 	}
 	e.element = c.unused.PushBack(e)
-	for at := c.unused.Front(); at != nil && (c.footers > c.options.FooterBytesMax || c.mapped > c.options.MappedBytesMax); {
+	for at := c.unused.Front(); at != nil && (c.memory > c.options.MemoryBytesMax/4*3 || c.mapped > c.options.MappedBytesMax); {
 		old, _ := at.Value.(*entry)
 		at = at.Next()
 		c.drop(old)
@@ -272,12 +291,11 @@ func (c *Cache) remove(e *entry) {
 	if e.err != nil {
 		return // it never was open
 	}
-	c.footers -= e.footer
 	if e.local != nil {
 		c.mapped -= e.object.Size
 	}
-	// What cannot be unmapped stays until the process ends.
-	_ = e.close()
+	kept, _ := e.close() // what cannot be unmapped stays until the process ends
+	c.memory -= e.footer + kept
 }
 
 // Close closes the splits that nobody uses, and the others after their last use.
@@ -294,7 +312,7 @@ func (c *Cache) Close() {
 // Counts are what the cache holds now.
 type Counts struct {
 	Splits, Mapped int
-	FooterBytes    int64
+	MemoryBytes    int64 // of footers, and of ranges that were read
 	MappedBytes    int64
 }
 
@@ -302,7 +320,7 @@ type Counts struct {
 func (c *Cache) Counts() Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := Counts{FooterBytes: c.footers, MappedBytes: c.mapped}
+	n := Counts{MemoryBytes: c.memory, MappedBytes: c.mapped}
 	for _, e := range c.entries {
 		if !e.opened() {
 			continue
@@ -313,25 +331,4 @@ func (c *Cache) Counts() Counts {
 		}
 	}
 	return n
-}
-
-// ranges reads a split where it lies.
-type ranges struct {
-	files *filecache.Cache
-	entry *entry
-}
-
-// Size implements textindex.Blob.
-func (r *ranges) Size() int64 { return r.entry.object.Size }
-
-// Read implements textindex.Blob.
-func (r *ranges) Read(ctx context.Context, offset, length int64) ([]byte, error) {
-	b, err := r.files.Range(ctx, r.entry.object, offset, length)
-	if err != nil {
-		return nil, err
-	}
-	if read := r.entry.read.Add(length); read >= r.entry.object.Size/heat && read-length < r.entry.object.Size/heat {
-		r.files.Prefetch(r.entry.object)
-	}
-	return b, nil
 }

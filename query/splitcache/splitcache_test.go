@@ -97,7 +97,7 @@ func TestASmallSplitIsFetchedWholeAndMapped(t *testing.T) {
 		})
 	}
 	all.Wait()
-	require.Equal(t, Counts{Splits: 1, Mapped: 1, FooterBytes: footerFactor * f.Footer, MappedBytes: f.Size}, w.Counts())
+	require.Equal(t, Counts{Splits: 1, Mapped: 1, MemoryBytes: footerFactor * f.Footer, MappedBytes: f.Size}, w.Counts())
 	counts := w.files.Counts()
 	require.Equal(t, f.Size, counts.BytesFetched)
 	require.Zero(t, counts.Ranges)
@@ -116,7 +116,8 @@ func TestALargeSplitIsReadByRangesUntilItIsHot(t *testing.T) {
 	t.Logf("a term of a cold split of %d bytes: %d ranges, %d bytes, of which the footer has %d", f.Size, cold.Ranges, cold.BytesFetched, f.Footer)
 	s.Release()
 	s = w.open(f)
-	require.Equal(t, cold, w.files.Counts(), "the footer is in memory")
+	require.EqualValues(t, 4242, w.word(s, "w4242"))
+	require.Equal(t, cold, w.files.Counts(), "footer and term are in memory")
 	require.Zero(t, w.Counts().Mapped)
 
 	object := filecache.Object{Name: f.Object, Size: f.Size, CRC: f.CRC}
@@ -129,8 +130,11 @@ func TestALargeSplitIsReadByRangesUntilItIsHot(t *testing.T) {
 	require.EqualValues(t, 77, w.word(whole, "w77"))
 	require.Equal(t, ranges, w.files.Counts().Ranges)
 	require.EqualValues(t, 78, w.word(s, "w78"), "who has it open reads on")
+	require.LessOrEqual(t, w.files.Counts().BytesFetched, f.Size+f.Size/heat+64<<10, "once whole, and not much more than a quarter by ranges")
 	s.Release()
 	whole.Release()
+	w.Cache.Close()
+	require.Equal(t, Counts{}, w.Counts())
 }
 
 func TestSplitsThatNobodyUsesGiveWay(t *testing.T) {
@@ -143,7 +147,7 @@ func TestSplitsThatNobodyUsesGiveWay(t *testing.T) {
 	require.EqualValues(t, 3, w.word(held, "w3"))
 	held.Release()
 	require.Equal(t, 1, w.Counts().Splits)
-	w.options.MappedBytesMax, w.options.FooterBytesMax = 1<<30, 1
+	w.options.MappedBytesMax, w.options.MemoryBytesMax = 1<<30, 1
 	w.open(second).Release()
 	require.Equal(t, Counts{}, w.Counts())
 }
