@@ -2,8 +2,11 @@ package textindex
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sort"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/internal/format"
 )
@@ -15,7 +18,7 @@ type frame struct {
 	content int // bytes
 }
 
-// Source implements Split.
+// Source implements Split. Frames are read at once where a read is a request.
 func (f *File) Source(ctx context.Context, docs []uint32) ([]Source, bool, error) {
 	if f.footer.sources.length == 0 {
 		return nil, false, nil
@@ -24,25 +27,43 @@ func (f *File) Source(ctx context.Context, docs []uint32) ([]Source, bool, error
 	if err != nil {
 		return nil, true, err
 	}
-	all := make([]Source, 0, len(docs))
+	all := make([]Source, len(docs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(f.framesAtOnce())
 	for at := 0; at < len(docs); {
 		n := sort.Search(len(frames), func(i int) bool { return frames[i].next > docs[at] })
 		if n == len(frames) {
-			return nil, true, format.Corrupt(f.footer.sourceAt.at, "no record of document %d", docs[at])
+			return nil, true, errors.Join(format.Corrupt(f.footer.sourceAt.at, "no record of document %d", docs[at]), group.Wait())
 		}
-		first := uint32(0)
+		first, begin := uint32(0), at
 		if n > 0 {
 			first = frames[n-1].next
 		}
-		records, err := f.records(ctx, frames[n], first)
-		if err != nil {
-			return nil, true, err
+		for at < len(docs) && docs[at] < frames[n].next {
+			at++
 		}
-		for ; at < len(docs) && docs[at] < frames[n].next; at++ {
-			all = append(all, records[docs[at]-first])
-		}
+		end := at
+		group.Go(func() error {
+			records, err := f.records(ctx, frames[n], first)
+			if err != nil {
+				return err
+			}
+			for i := begin; i < end; i++ {
+				all[i] = records[docs[i]-first]
+			}
+			return nil
+		})
 	}
-	return all, true, nil
+	return all, true, group.Wait()
+}
+
+// framesAtOnce is how many frames are read at once: where a read is a request, it
+// is the waiting that takes time.
+func (f *File) framesAtOnce() int {
+	if f.pages.checked != nil {
+		return 1
+	}
+	return 16
 }
 
 // records reads all records of a frame.
