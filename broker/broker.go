@@ -294,8 +294,18 @@ func (b *Broker) session(ctx context.Context) error {
 	})
 	b.tellMissing(s)
 	l.Begin(s)
+	settled, err := salvage.OpenSettled(b.deps.FS, filepath.Join(b.cfg.DataDir, "salvaged"), func(yield func(topic.Partition, metastore.Epoch) bool) {
+		for _, f := range recovery.Frames {
+			if !yield(f.Frame.Partition, metastore.Epoch(f.Frame.Epoch)) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		b.log.Error("what was salvaged before is not known: should its records have expired, they are appended again", "error", err)
+	}
 	salvager := salvage.New(salvage.Options{
-		Catalog: b.deps.Store.Catalog(), Read: l.ReadRecovered, Release: l.Release, Dial: b.deps.Dial,
+		Catalog: b.deps.Store.Catalog(), Read: l.ReadRecovered, Release: l.Release, Settled: settled, Dial: b.deps.Dial,
 		Slog: b.log, Metrics: b.metrics.salvage,
 	})
 	return b.serve(ctx, s, l, ownership.New(ownership.Options{

@@ -21,7 +21,11 @@
 //     distance from where that epoch was cut off as the sequence. So are the
 //     batches of producers without a number.
 //
-// A batch stays in the write-ahead log until the owner has acknowledged it. What
+// A batch stays in the write-ahead log until the owner has acknowledged it, and for
+// longer where its file holds others. That it is settled is remembered beside it
+// (Settled): its copies in the partition's log may expire, and be found no more.
+//
+// What
 // the owner refuses for good, say because the topic allows only smaller ones now,
 // is told in log and metric, and stays there too: until this broker begins its next
 // session, which takes it for settled if a later batch of its leader epoch was
@@ -65,6 +69,7 @@ type Options struct {
 	Catalog *metastore.Catalog
 	Read    func(*wal.Recovered) ([]byte, error) // the batch, from the write-ahead log
 	Release func([]wal.Recovered)                // it is not needed there any more
+	Settled *Settled                             // nil: nothing is remembered
 	Dial    Dial
 	Slog    *slog.Logger
 	Metrics *Metrics // nil: counted nowhere
@@ -74,9 +79,10 @@ type Options struct {
 type Salvager struct {
 	Options
 
-	mu   sync.Mutex
-	jobs map[topic.Partition][]Orphan
-	wake chan struct{}
+	mu    sync.Mutex
+	jobs  map[topic.Partition][]Orphan
+	ended bool // Run has: what else comes is for the next session
+	wake  chan struct{}
 }
 
 // New returns a Salvager that has nothing to do.
@@ -89,13 +95,27 @@ func New(o Options) *Salvager {
 
 // Add hands over batches of a partition, in the order in which they were written.
 func (s *Salvager) Add(p topic.Partition, orphans []Orphan) {
+	orphans = slices.DeleteFunc(slices.Clone(orphans), func(o Orphan) bool {
+		settled := s.Settled.has(p, &o)
+		if settled {
+			s.settle(&o, "known")
+			s.Release([]wal.Recovered{o.Recovered})
+		}
+		return settled
+	})
 	if len(orphans) == 0 {
 		return
 	}
 	s.mu.Lock()
-	s.jobs[p] = append(s.jobs[p], orphans...)
+	ended := s.ended
+	if !ended {
+		s.jobs[p] = append(s.jobs[p], orphans...)
+		s.Metrics.pending.Add(float64(len(orphans)))
+	}
 	s.mu.Unlock()
-	s.Metrics.pending.Add(float64(len(orphans)))
+	if ended {
+		return
+	}
 	s.Slog.Warn("batches in the write-ahead log were overtaken by another owner, they are appended again as new records",
 		"partition", p, "batches", len(orphans), "first", orphans[0].Frame.First, "epoch", orphans[0].Frame.Epoch)
 	select {
@@ -113,7 +133,7 @@ const (
 // Run salvages until ctx ends, a few partitions at once. What it has not
 // done by then is found again in the write-ahead log by the next session.
 func (s *Salvager) Run(ctx context.Context) {
-	defer s.Metrics.pending.Set(0)
+	defer s.end()
 	pause := pauseMin
 	for {
 		worked, left := s.round(ctx)
@@ -133,6 +153,17 @@ func (s *Salvager) Run(ctx context.Context) {
 	}
 }
 
+// end lets go of what is left.
+func (s *Salvager) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	for p, orphans := range s.jobs {
+		s.Metrics.pending.Sub(float64(len(orphans)))
+		delete(s.jobs, p)
+	}
+}
+
 // partitionsMax is how many partitions are salvaged at once.
 const partitionsMax = 8
 
@@ -146,6 +177,7 @@ func (s *Salvager) round(ctx context.Context) (worked, left bool) {
 	s.mu.Unlock()
 	slices.SortFunc(partitions, topic.Partition.Compare)
 	var mu sync.Mutex
+	settled := map[topic.Partition][]*Orphan{}
 	var all errgroup.Group
 	all.SetLimit(partitionsMax)
 	for _, p := range partitions {
@@ -153,7 +185,7 @@ func (s *Salvager) round(ctx context.Context) (worked, left bool) {
 			s.mu.Lock()
 			orphans := s.jobs[p]
 			s.mu.Unlock()
-			done, err := s.salvage(ctx, p, orphans)
+			done, kept, err := s.salvage(ctx, p, orphans)
 			s.finish(p, done)
 			if err != nil && ctx.Err() == nil {
 				s.Slog.Info("salvage goes on later", "partition", p, "batches_left", len(orphans)-done, "error", err)
@@ -161,10 +193,23 @@ func (s *Salvager) round(ctx context.Context) (worked, left bool) {
 			mu.Lock()
 			defer mu.Unlock()
 			worked, left = worked || done > 0, left || err != nil
+			for i := range orphans[:done] {
+				if !slices.Contains(kept, &orphans[i]) {
+					settled[p] = append(settled[p], &orphans[i])
+				}
+			}
 			return nil
 		})
 	}
 	_ = all.Wait() // none of them returns an error
+	if err := s.Settled.note(settled); err != nil {
+		s.Slog.Warn("what was salvaged is not remembered: should its records have expired when this broker begins anew, they are appended again", "error", err)
+	}
+	for _, orphans := range settled {
+		for _, o := range orphans {
+			s.Release([]wal.Recovered{o.Recovered})
+		}
+	}
 	return worked, left
 }
 
@@ -172,24 +217,24 @@ func (s *Salvager) round(ctx context.Context) (worked, left bool) {
 func (s *Salvager) finish(p topic.Partition, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.Metrics.pending.Sub(float64(n))
 	if s.jobs[p] = s.jobs[p][n:]; len(s.jobs[p]) == 0 {
 		delete(s.jobs, p)
 	}
-	s.Metrics.pending.Sub(float64(n))
 }
 
 // errNoOwner: nobody owns the partition at the moment.
 var errNoOwner = errors.New("partition has no owner at the moment")
 
 // salvage appends what is left of a partition and returns how many of the orphans
-// are settled.
-func (s *Salvager) salvage(ctx context.Context, p topic.Partition, orphans []Orphan) (done int, err error) {
+// are done with, and which of these are to be kept in the write-ahead log.
+func (s *Salvager) salvage(ctx context.Context, p topic.Partition, orphans []Orphan) (done int, kept []*Orphan, err error) {
 	if t, ok := s.Catalog.TopicByID(p.Topic); !ok || p.Index >= t.Partitions {
 		for i := range orphans {
-			s.settle(&orphans[i], "deleted", true)
+			s.settle(&orphans[i], "deleted")
 		}
 		s.Slog.Info("overtaken batches let go, their topic is deleted", "partition", p, "batches", len(orphans))
-		return len(orphans), nil
+		return len(orphans), nil, nil
 	}
 	var owner metastore.Broker
 	view := s.Catalog.Partition(p)
@@ -199,13 +244,13 @@ func (s *Salvager) salvage(ctx context.Context, p topic.Partition, orphans []Orp
 		}
 	})
 	if owner.Session == 0 || view.Topic == nil {
-		return 0, errNoOwner
+		return 0, nil, errNoOwner
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c, err := connect(ctx, s.Dial, owner)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer c.close()
 	j := &job{Salvager: s, partition: p, topic: view.Topic.Name, orphans: orphans, peer: c}
@@ -214,16 +259,13 @@ func (s *Salvager) salvage(ctx context.Context, p topic.Partition, orphans []Orp
 		s.Slog.Warn("overtaken batches were salvaged", "topic", j.topic, "partition", p, "owner", owner.ID,
 			"appended", j.counts["appended"], "known", j.counts["known"], "refused", j.counts["refused"])
 	}
-	return done, err
+	return done, j.kept, err
 }
 
-// settle lets an orphan go, or keeps it in the write-ahead log for good.
-func (s *Salvager) settle(o *Orphan, outcome string, release bool) {
+// settle counts what became of an orphan.
+func (s *Salvager) settle(o *Orphan, outcome string) {
 	s.Metrics.batches.WithLabelValues(outcome).Inc()
 	s.Metrics.records.WithLabelValues(outcome).Add(float64(o.Header.Records))
-	if release {
-		s.Release([]wal.Recovered{o.Recovered})
-	}
 }
 
 // job is the salvage of one partition over one connection.
@@ -234,6 +276,7 @@ type job struct {
 	orphans   []Orphan
 	peer      *peer
 	counts    map[string]int
+	kept      []*Orphan // refused for good
 
 	end   int64             // of the log as the owner showed it before anything was sent
 	last  map[int64]int32   // the last sequence of identities of our own
@@ -273,7 +316,10 @@ func (j *job) run(ctx context.Context) (done int, err error) {
 			return i, fmt.Errorf("batch at offset %d of epoch %d: %w", j.orphans[i].Frame.First, j.orphans[i].Frame.Epoch, err)
 		}
 		j.counts[outcome]++
-		j.settle(&j.orphans[i], outcome, outcome != "refused")
+		j.settle(&j.orphans[i], outcome)
+		if outcome == "refused" {
+			j.kept = append(j.kept, &j.orphans[i])
+		}
 	}
 	return len(j.orphans), nil
 }
