@@ -166,7 +166,7 @@ func TestADamagedPartIsNeverAnAnswer(t *testing.T) {
 		config.Bucket = bucket
 	})
 	c.table = func(o *columnar.Options) { o.RowGroupRows, o.PageBytes, o.BloomColumns = 20, 64, []string{"_key", "x"} }
-	produce(t, c, rand.New(rand.NewPCG(1, 1)), 300, 150)
+	produceShapes(t, c, rand.New(rand.NewPCG(1, 1)), 300, 150)
 	queries := []string{
 		"SELECT max(x) AS a, count(city) AS b FROM orders_cold WHERE offset BETWEEN 30 AND 90",
 		"SELECT count(*) AS a, max(value) AS b FROM orders_cold WHERE key = 'k7'",
@@ -224,7 +224,7 @@ func (c *cluster) parquet() (names []string) {
 // reads everything.
 func TestWhatWasLeftOutByMistakeIsReadAfterAll(t *testing.T) {
 	c := newCluster(t, 2)
-	produce(t, c, rand.New(rand.NewPCG(1, 1)), 60, 30)
+	produceShapes(t, c, rand.New(rand.NewPCG(1, 1)), 60, 30)
 	b, err := c.node.bind(t.Context(), "orders", parts{cold: true, need: prune.Need{Columns: []string{"_offset"}}}, cold, nil)
 	require.NoError(t, err)
 	defer b.Release()
@@ -248,7 +248,7 @@ func TestTheCacheMayBeDeletedAtAnyMoment(t *testing.T) {
 	for _, whole := range []int64{1, 1 << 30} {
 		c := newCluster(t, 2, func(config *Config) { config.wholeBytes = whole })
 		c.table = func(o *columnar.Options) { o.RowGroupRows = 20 }
-		produce(t, c, rand.New(rand.NewPCG(1, 1)), 200, 100)
+		produceShapes(t, c, rand.New(rand.NewPCG(1, 1)), 200, 100)
 		queries := []string{
 			"SELECT count(city) AS a, max(x) AS b FROM orders_cold",
 			"SELECT max(value) AS a FROM orders_cold WHERE offset BETWEEN 30 AND 50",

@@ -28,7 +28,7 @@ func TestExplainSaysWhichFilesAreReadAndWhyOthersAreNot(t *testing.T) {
 		config.Bucket = bucket
 	})
 	c.table = func(o *columnar.Options) { o.RowGroupRows, o.PageBytes, o.BloomColumns = 10, 64, []string{"_key"} }
-	produce(t, c, rand.New(rand.NewPCG(1, 1)), 200, 40)
+	produceShapes(t, c, rand.New(rand.NewPCG(1, 1)), 200, 40)
 	query := `SELECT city, count(*) AS n FROM orders WHERE offset BETWEEN 45 AND 65 AND key <> 'k1' GROUP BY city`
 
 	e := c.explain(`{"query":"` + query + `"}`)

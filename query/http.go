@@ -12,29 +12,15 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/oklog/ulid/v2"
+
+	"github.com/chronik-stream/chronik/query/elastic"
 )
 
 // later are the first path segments of surfaces that are not built yet.
 var later = map[string]string{
 	"_vector": "vector search", "_query": "the orchestrated query",
-	"_search": "text search", "_msearch": "text search", "_count": "text search", "_bulk": "writing by HTTP", "_cat": "text search",
-	"_cluster": "text search", "_mapping": "text search", "_doc": "text search",
-	"admin": "the admin API", "topics": "the admin API", "subjects": "the schema registry", "schemas": "the schema registry",
+	"subjects": "the schema registry", "schemas": "the schema registry",
 	"compatibility": "the schema registry", "config": "the schema registry", "mode": "the schema registry",
-}
-
-// laterSurface names the surface that a path belongs to when that is not built
-// yet, "" otherwise. A search names its index before or after.
-func laterSurface(path string) string {
-	first, rest, _ := strings.Cut(strings.Trim(path, "/"), "/")
-	if what := later[first]; what != "" {
-		return what
-	}
-	second, _, _ := strings.Cut(rest, "/")
-	if strings.HasPrefix(second, "_") {
-		return later[second]
-	}
-	return ""
 }
 
 // routes are the whole surface.
@@ -46,24 +32,8 @@ func (n *Node) routes() http.Handler {
 	r.UseRawPath = true // a topic's name in a path may be escaped
 	r.UnescapePathValues = true
 	r.Use(n.observe, n.recoverPanics, n.authenticate)
-	r.NoRoute(func(c *gin.Context) {
-		if what := laterSurface(c.Request.URL.Path); what != "" {
-			n.fail(c, disabled(what+" is not available yet"))
-			return
-		}
-		if ofIceberg(c.Request.URL.Path) {
-			icebergFail(c, http.StatusNotFound, "NotFoundException", "this catalog has nothing at "+c.Request.URL.Path)
-			return
-		}
-		n.fail(c, newFailure(http.StatusNotFound, "INVALID_REQUEST", "InvalidRequest", "nothing is served at "+c.Request.URL.Path))
-	})
-	r.NoMethod(func(c *gin.Context) {
-		if ofIceberg(c.Request.URL.Path) {
-			icebergReadOnly(c)
-			return
-		}
-		n.fail(c, newFailure(http.StatusMethodNotAllowed, "INVALID_REQUEST", "InvalidRequest", c.Request.Method+" is not allowed here"))
-	})
+	r.NoRoute(n.notFound)
+	r.NoMethod(n.notAllowed)
 
 	r.POST("/_sql", n.postSQL)
 	r.POST("/_sql/explain", n.postExplain)
@@ -71,7 +41,41 @@ func (n *Node) routes() http.Handler {
 	r.GET("/_sql/tables", n.getTables)
 	n.icebergRoutes(r)
 	r.GET("/_sql/describe/:table", n.getDescribe)
+	n.elastic.Routes(r, n.notFound)
 	return r
+}
+
+// notFound answers a path that nothing is served at, in the form of the surface
+// that it belongs to.
+func (n *Node) notFound(c *gin.Context) {
+	path := c.Request.URL.Path
+	first, _, _ := strings.Cut(strings.Trim(path, "/"), "/")
+	switch {
+	case later[first] != "":
+		n.fail(c, disabled(later[first]+" is not available yet"))
+	case ofIceberg(path):
+		icebergFail(c, http.StatusNotFound, "NotFoundException", "this catalog has nothing at "+path)
+	case elastic.Owns(path):
+		n.elastic.NotFound(c)
+	default:
+		n.fail(c, newFailure(http.StatusNotFound, "INVALID_REQUEST", "InvalidRequest", "nothing is served at "+path))
+	}
+}
+
+// notAllowed answers a path that has other methods.
+func (n *Node) notAllowed(c *gin.Context) {
+	path := c.Request.URL.Path
+	first, _, _ := strings.Cut(strings.Trim(path, "/"), "/")
+	switch {
+	case later[first] != "": // it only looks like an index
+		n.notFound(c)
+	case ofIceberg(path):
+		icebergReadOnly(c)
+	case elastic.Owns(path):
+		n.elastic.NotAllowed(c)
+	default:
+		n.fail(c, newFailure(http.StatusMethodNotAllowed, "INVALID_REQUEST", "InvalidRequest", c.Request.Method+" is not allowed here"))
+	}
 }
 
 const (
@@ -119,8 +123,13 @@ func (n *Node) recoverPanics(c *gin.Context) {
 	c.Next()
 }
 
-// fail answers with the contract's envelope.
+// fail answers with the contract's envelope, or in the form of a surface that has
+// its own.
 func (n *Node) fail(c *gin.Context, err error) {
+	if elastic.Owns(c.Request.URL.Path) {
+		n.elastic.Fail(c, err)
+		return
+	}
 	f := failureOf(endedBy(c.Request.Context(), err))
 	level := n.config.Log.Debug
 	if f.Status == http.StatusInternalServerError {

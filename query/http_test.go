@@ -1,14 +1,59 @@
+//go:build !nosql
+
 package query
 
-import "testing"
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"testing"
 
-func TestSurfacesOfLaterAreToldFromPathsOfNobody(t *testing.T) {
-	for path, known := range map[string]bool{
-		"/_vector/t/search": true, "/_search": true, "/orders/_search": true, "/orders/_doc/1": true, "/subjects": true,
-		"/admin/status": true, "/iceberg/v1/config": false, "/": false, "/orders": false, "/_nothing": false, "/orders/search": false,
+	"github.com/stretchr/testify/require"
+)
+
+func TestErrorsHaveTheFormOfTheSurfaceThatAPathBelongsTo(t *testing.T) {
+	c := newCluster(t, 1)
+	for _, asked := range []struct {
+		method, path string
+		status       int
+		kind         string // error_code, or Elasticsearch's type
+	}{
+		{"GET", "/_vector/t", 400, "FEATURE_DISABLED"},
+		{"POST", "/_vector/t/search", 400, "FEATURE_DISABLED"},
+		{"POST", "/_query", 400, "FEATURE_DISABLED"},
+		{"GET", "/subjects", 400, "FEATURE_DISABLED"},
+		{"PUT", "/config/x", 400, "FEATURE_DISABLED"},
+		{"GET", "/_nothing", 404, "INVALID_REQUEST"},
+		{"GET", "/_sql/nothing", 404, "INVALID_REQUEST"},
+		{"GET", "/_sql", 405, "INVALID_REQUEST"},
+		{"POST", "/orders/_search", 400, "illegal_argument_exception"}, // it is not searchable
+		{"GET", "/gone/_search", 404, "index_not_found_exception"},
+		{"GET", "/orders/_nothing", 400, "illegal_argument_exception"},
+		{"PATCH", "/orders/_search", 405, "illegal_argument_exception"},
+		{"GET", "/_nodes/http", 400, "illegal_argument_exception"},
 	} {
-		if got := laterSurface(path); (got != "") != known {
-			t.Errorf("%s: %q", path, got)
+		request, err := http.NewRequestWithContext(t.Context(), asked.method, c.url+asked.path, nil)
+		require.NoError(t, err)
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, asked.status, response.StatusCode, "%s %s: %s", asked.method, asked.path, text)
+		var ours struct {
+			Code string `json:"error_code"`
 		}
+		var elastics struct {
+			Error struct{ Type string }
+		}
+		kind := ""
+		if json.Unmarshal(text, &ours) == nil && ours.Code != "" {
+			kind = ours.Code
+		} else {
+			require.NoError(t, json.Unmarshal(text, &elastics), string(text))
+			kind = elastics.Error.Type
+			require.Equal(t, "Elasticsearch", response.Header.Get("X-Elastic-Product"))
+		}
+		require.Equal(t, asked.kind, kind, "%s %s: %s", asked.method, asked.path, text)
 	}
 }

@@ -32,7 +32,7 @@ func TestAPrunedAnswerIsTheAnswerOverEverything(t *testing.T) {
 				o.RowGroupRows, o.PageBytes, o.BloomColumns = 10, 64, []string{"_key", "x", "city", "seen", "mixed"}
 			}
 			rng := rand.New(rand.NewPCG(3, 5))
-			produce(t, c, rng, 600, 40)
+			produceShapes(t, c, rng, 600, 40)
 			pruned, fewer := 0, 0
 			for range *conditions {
 				inner, outer := "", randomCondition(rng, 2)
@@ -65,8 +65,8 @@ func TestAPrunedAnswerIsTheAnswerOverEverything(t *testing.T) {
 // opaque is a condition of which nothing is understood.
 func opaque(condition string) string { return "CASE WHEN " + condition + " THEN true ELSE false END" }
 
-// produce writes records of many shapes, most of them into files of fileRecords.
-func produce(t *testing.T, c *cluster, rng *rand.Rand, records, fileRecords int) {
+// produceShapes writes records of many shapes, most of them into files of fileRecords.
+func produceShapes(t *testing.T, c *cluster, rng *rand.Rand, records, fileRecords int) {
 	for p := range 2 {
 		for i := range records {
 			if i > 0 && i%fileRecords == 0 && i < records-fileRecords/2 {
@@ -170,7 +170,7 @@ func TestTheFirstRowsTakeNoMoreThanTheyHaveTo(t *testing.T) {
 	c := newCluster(t, 2)
 	c.table = func(o *columnar.Options) { o.RowGroupRows = 10 }
 	rng := rand.New(rand.NewPCG(3, 5))
-	produce(t, c, rng, 400, 40)
+	produceShapes(t, c, rng, 400, 40)
 	all := c.ask("SELECT count(*) FROM orders_cold WHERE random() < 2").Stats
 	for range 60 {
 		table := []string{"orders", "orders_cold"}[rng.IntN(2)]
@@ -200,7 +200,7 @@ func TestPrunedJoinsAnswerAsUnprunedOnes(t *testing.T) {
 	c := newCluster(t, 2)
 	c.table = func(o *columnar.Options) { o.RowGroupRows = 10 }
 	rng := rand.New(rand.NewPCG(9, 9))
-	produce(t, c, rng, 200, 40)
+	produceShapes(t, c, rng, 200, 40)
 	joins := []string{"JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "SEMI JOIN", "ANTI JOIN", "ASOF JOIN", "ASOF LEFT JOIN"}
 	condition := func(side string) string { return conditionOf(rng, side) }
 	pruned := 0

@@ -40,10 +40,12 @@ import (
 	"github.com/chronik-stream/chronik/metastore/committed"
 	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/query/auth"
+	"github.com/chronik-stream/chronik/query/elastic"
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/filecache"
 	"github.com/chronik-stream/chronik/query/peers"
 	"github.com/chronik-stream/chronik/query/places"
+	"github.com/chronik-stream/chronik/query/produce"
 	"github.com/chronik-stream/chronik/query/resultcache"
 	"github.com/chronik-stream/chronik/query/search"
 	"github.com/chronik-stream/chronik/query/snapshot"
@@ -100,6 +102,10 @@ type Config struct {
 	// another one is preferred for is handed on. Empty: every query is answered here.
 	Self string
 
+	Cluster          string // its name, as it is shown
+	WriteBytesMax    int64  // of documents under way to the log; default 128 MiB
+	AutoCreateTopics bool   // a document for a topic that is not there creates it
+
 	// Auth tells who asks, over HTTP and Flight. Nil: everybody is anonymous.
 	Auth auth.Authenticator
 
@@ -118,6 +124,8 @@ type Node struct {
 	sources   *snapshot.Sources
 	splits    *splitcache.Cache
 	search    *search.Searcher
+	producer  *produce.Producer
+	elastic   *elastic.Surface
 	engine    *engine.Engine // nil in a build without one
 	results   *resultcache.Cache
 	peers     *peers.Peers // nil: there are none
@@ -174,6 +182,8 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	if n.metrics, err = newMetrics(c.Registerer, n); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the query node: %w", err), n.close())
 	}
+	n.producer = produce.New(produce.Options{Seeds: c.Seeds, Client: c.Kafka, BytesMax: c.WriteBytesMax, Log: c.Log})
+	n.elastic = n.newElastic()
 	n.handler = n.routes()
 	return n, nil
 }
@@ -278,6 +288,9 @@ func (n *Node) Close() error { return n.close() }
 func (n *Node) SQL() bool { return n.engine != nil }
 
 func (n *Node) close() error {
+	if n.producer != nil {
+		n.producer.Close()
+	}
 	n.tails.Close()
 	n.cache.Close()
 	if n.splits != nil {

@@ -262,7 +262,9 @@ func (s *Surface) write(ctx context.Context, within time.Duration, items []*bulk
 func (s *Surface) writeError(ctx context.Context, err error, index string) *Error {
 	for _, row := range writeErrors {
 		if errors.Is(err, row.is) {
-			return &Error{Status: row.status, Type: row.kind, Reason: err.Error(), Index: index}
+			e := s.errorOf(ctx, err)
+			e.Index = index
+			return e
 		}
 	}
 	return &Error{Status: http.StatusGatewayTimeout, Type: "timeout_exception", Index: index,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/chronik-stream/chronik/internal/textquery"
 	"github.com/chronik-stream/chronik/query/search"
@@ -76,7 +77,9 @@ func (s *Surface) errorOf(ctx context.Context, err error) *Error {
 	}
 	var query *textquery.Error
 	if errors.As(err, &query) {
-		return &Error{Status: http.StatusBadRequest, Type: query.Type, Reason: query.Reason, Line: query.Line, Column: query.Column}
+		e := &Error{Status: http.StatusBadRequest, Type: query.Type, Reason: query.Reason, Line: query.Line, Column: query.Column}
+		e.Shards = e.Type == "query_shard_exception" // which Elasticsearch's shards find
+		return e
 	}
 	var unknown *search.UnknownTopicError
 	if errors.As(err, &unknown) {
@@ -92,7 +95,7 @@ func (s *Surface) errorOf(ctx context.Context, err error) *Error {
 	}
 	for _, row := range writeErrors {
 		if errors.Is(err, row.is) {
-			return &Error{Status: row.status, Type: row.kind, Reason: err.Error()}
+			return &Error{Status: row.status, Type: row.kind, Reason: strings.TrimPrefix(err.Error(), ErrRefused.Error()+": ")}
 		}
 	}
 	f := s.o.Translate(ctx, err)

@@ -1,6 +1,8 @@
 package elastic
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -91,7 +93,7 @@ func writeHit(w *writer, h *textsearch.Hit, source *textquery.Source) {
 		w.member("fields", h.Fields)
 	}
 	if h.Highlight != nil {
-		w.member("highlight", h.Highlight)
+		writeHighlight(w, h.Highlight)
 	}
 	if h.Sort != nil {
 		w.name("sort")
@@ -101,4 +103,18 @@ func writeHit(w *writer, h *textsearch.Hit, source *textquery.Source) {
 			}
 		})
 	}
+}
+
+func writeHighlight(w *writer, shown map[string][]string) {
+	w.name("highlight")
+	w.object(func() {
+		for _, field := range slices.Sorted(maps.Keys(shown)) {
+			w.name(field)
+			w.array(func() {
+				for _, fragment := range shown[field] {
+					w.value(fragment)
+				}
+			})
+		}
+	})
 }

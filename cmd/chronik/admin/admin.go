@@ -180,11 +180,12 @@ func (s *Surface) nobody(what string) *envelope.Failure {
 
 func (s *Surface) health(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
-	sql := s.attached != nil && s.attached.sql
+	search := s.attached != nil
+	sql := search && s.attached.sql
 	s.mu.Unlock()
 	body := map[string]any{
 		"status": "ok", "version": s.o.Version, "role": strings.Join(s.o.Roles, ","),
-		"sql_enabled": sql, "vector_enabled": false, "search_enabled": false, "admin_enabled": true,
+		"sql_enabled": sql, "vector_enabled": false, "search_enabled": search, "admin_enabled": true,
 	}
 	if degraded := s.o.Degraded(); len(degraded) > 0 {
 		body["degraded"] = degraded

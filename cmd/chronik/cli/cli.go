@@ -68,16 +68,18 @@ func Main(ctx context.Context, args []string, process Process) int {
 func newRoot(process Process, started *bool) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "chronik",
-		Short: "A Kafka-compatible log on object storage whose topics are SQL tables",
-		Long: `Chronik is a Kafka-compatible log on object storage whose topics can be SQL tables.
+		Short: "A Kafka-compatible log on object storage whose topics are SQL tables, and searchable",
+		Long: `Chronik is a Kafka-compatible log on object storage whose topics can be SQL tables,
+and searchable.
 
 Start everything in one process, then use it from another terminal:
 
   chronik dev
-  chronik topic create orders --partitions 6 --config columnar.enabled=true
+  chronik topic create orders --partitions 6 --config columnar.enabled=true --config searchable=true
   echo '{"city":"Oslo","amount":12.5}' | chronik produce orders
   chronik consume orders --count 1
   chronik sql 'SELECT city, sum(amount) FROM orders GROUP BY city'
+  chronik search orders 'city:oslo'
 
 Any Kafka client works as well: kcat -b 127.0.0.1:9092 -L`,
 		SilenceUsage:  true,
@@ -94,7 +96,7 @@ Any Kafka client works as well: kcat -b 127.0.0.1:9092 -L`,
 	e := env{process}
 	root.AddCommand(
 		newDev(e), newRun(e), newBroker(e), newCompactor(e), newQuery(e),
-		newTopic(e), newProduce(e), newConsume(e), newGroup(e), newSQL(e), newCluster(e),
+		newTopic(e), newProduce(e), newConsume(e), newGroup(e), newSQL(e), newSearch(e), newCluster(e),
 		newDump(e), newConfig(e), newVersion(), newCompletion(),
 	)
 	return root

@@ -175,16 +175,24 @@ func (u *endpoint) open(ctx context.Context, method, path string, header http.He
 // refusalBytesMax bounds what is read of an answer that is none.
 const refusalBytesMax = 1 << 20
 
-// refusal makes an error of the API's error envelope.
+// refusal makes an error of the API's error envelope, or of Elasticsearch's.
 func refusal(status string, body []byte) error {
 	var envelope struct {
 		Error string `json:"error"`
 		Code  string `json:"error_code"`
 	}
-	if json.Unmarshal(body, &envelope) != nil || envelope.Error == "" {
-		return fmt.Errorf("%s: %.500s", status, bytes.TrimSpace(body))
+	if json.Unmarshal(body, &envelope) == nil && envelope.Error != "" {
+		return fmt.Errorf("%s: %s", envelope.Code, envelope.Error)
 	}
-	return fmt.Errorf("%s: %s", envelope.Code, envelope.Error)
+	var search struct {
+		Error struct {
+			Causes []struct{ Type, Reason string } `json:"root_cause"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(body, &search) == nil && len(search.Error.Causes) > 0 {
+		return fmt.Errorf("%s: %s", search.Error.Causes[0].Type, search.Error.Causes[0].Reason)
+	}
+	return fmt.Errorf("%s: %.500s", status, bytes.TrimSpace(body))
 }
 
 // httpClient has no timeout of its own: requests carry a context with one.

@@ -179,6 +179,7 @@ type Config struct {
 		MemoryBytes        Bytes
 		CacheBytes         Bytes
 		TailBytes          Bytes
+		WriteBytes         Bytes
 		ResultsBytes       Bytes
 		ResultsAnswerBytes Bytes
 		ResultsAge         time.Duration

@@ -302,6 +302,8 @@ func (c *Config) querySettings() []*Setting {
 			Doc: "Disk for copies of Parquet files. They can be deleted at any moment."},
 		{Key: "query.tail_bytes_max", Default: "1GiB", Value: bytesValue{&c.Query.TailBytes, 1 << 20},
 			Doc: "Disk and memory for records that are not in a Parquet file of the bucket yet. Past it the topic that was asked for the longest ago gives way."},
+		{Key: "query.write_bytes_max", Default: "128MiB", Value: bytesValue{&c.Query.WriteBytes, 1 << 20},
+			Doc: "Memory for documents that are written over HTTP and not acknowledged yet. Beyond, writes are answered 429, and clients try again."},
 		{Key: "query.results_bytes_max", Default: "64MiB", Value: bytesValue{&c.Query.ResultsBytes, 0},
 			Doc: "Memory for answers that are kept. One is given again to the same question over the same records, and never to another; 0B keeps none."},
 		{Key: "query.results_answer_bytes_max", Default: "1MiB", Value: bytesValue{&c.Query.ResultsAnswerBytes, 1},

@@ -59,7 +59,8 @@ func (n *Node) queryAddress() string {
 
 func queryConfig(c *config.Config) query.Config {
 	return query.Config{
-		DataDir: c.Path("query"), TopicDefaults: c.TopicDefaults(),
+		DataDir: c.Path("query"), TopicDefaults: c.TopicDefaults(), Cluster: c.Cluster,
+		AutoCreateTopics: c.Topic.AutoCreate, WriteBytesMax: int64(c.Query.WriteBytes),
 		Timeout: time.Duration(c.Query.TimeoutSeconds) * time.Second, ConcurrentMax: c.Query.Concurrent,
 		WaitingMax: c.Query.Waiting, WaitMax: c.Query.Wait, Threads: c.Query.Threads,
 		MemoryBytesMax: int64(c.Query.MemoryBytes), CacheBytesMax: int64(c.Query.CacheBytes), TailBytesMax: int64(c.Query.TailBytes),
