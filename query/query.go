@@ -179,11 +179,11 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	if err != nil && !errors.Is(err, engine.ErrDisabled) {
 		return nil, errors.Join(fmt.Errorf("open the query node: %w", err), n.close())
 	}
+	n.producer = produce.New(produce.Options{Seeds: c.Seeds, Client: c.Kafka, BytesMax: c.WriteBytesMax, Log: c.Log})
+	n.elastic = n.newElastic()
 	if n.metrics, err = newMetrics(c.Registerer, n); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the query node: %w", err), n.close())
 	}
-	n.producer = produce.New(produce.Options{Seeds: c.Seeds, Client: c.Kafka, BytesMax: c.WriteBytesMax, Log: c.Log})
-	n.elastic = n.newElastic()
 	n.handler = n.routes()
 	return n, nil
 }

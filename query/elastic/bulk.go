@@ -223,9 +223,27 @@ func (s *Surface) write(ctx context.Context, within time.Duration, items []*bulk
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	records, written := s.records(ctx, items)
+	if len(records) > 0 {
+		for i, outcome := range s.o.Backend.Produce(ctx, records) {
+			written[i].outcome = outcome
+			if outcome.Err != nil {
+				written[i].err = s.writeError(ctx, outcome.Err, written[i].index)
+			}
+		}
+	}
+	for _, item := range items {
+		if item.err == nil {
+			s.written.Add(1)
+		} else {
+			s.unwritten.Add(1)
+		}
+	}
+}
+
+// records are those of the items that can be written, and these.
+func (s *Surface) records(ctx context.Context, items []*bulkItem) (records []Record, written []*bulkItem) {
 	known := map[string]*Error{} // why topics cannot be written; nil: they can
-	var records []Record
-	var written []*bulkItem
 	for _, item := range items {
 		if item.err = item.check(); item.err != nil {
 			continue
@@ -246,15 +264,7 @@ func (s *Surface) write(ctx context.Context, within time.Duration, items []*bulk
 		}
 		records, written = append(records, r), append(written, item)
 	}
-	if len(records) == 0 {
-		return
-	}
-	for i, outcome := range s.o.Backend.Produce(ctx, records) {
-		written[i].outcome = outcome
-		if outcome.Err != nil {
-			written[i].err = s.writeError(ctx, outcome.Err, written[i].index)
-		}
-	}
+	return records, written
 }
 
 // writeError is errorOf for a record. Where it is not known whether the record was

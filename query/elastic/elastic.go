@@ -14,6 +14,7 @@ package elastic
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -48,6 +49,20 @@ type Options struct {
 type Surface struct {
 	o      Options
 	writes *semaphore.Weighted
+
+	searches, written, unwritten atomic.Int64
+}
+
+// Counts are what was done so far.
+type Counts struct {
+	Searches  int64 // asked, each of a multi-search
+	Written   int64 // documents
+	Unwritten int64 // documents that were refused, or failed
+}
+
+// Counts returns what was done so far.
+func (s *Surface) Counts() Counts {
+	return Counts{s.searches.Load(), s.written.Load(), s.unwritten.Load()}
 }
 
 // New returns a surface, whose Routes are to be called.

@@ -89,10 +89,6 @@ func (s *Surface) errorOf(ctx context.Context, err error) *Error {
 	if errors.As(err, &plain) {
 		return notSearchable(plain.Topic)
 	}
-	var damaged *search.DamagedError
-	if errors.As(err, &damaged) {
-		return &Error{Status: http.StatusServiceUnavailable, Type: "unavailable_shards_exception", Reason: damaged.Error(), Index: damaged.Topic}
-	}
 	for _, row := range writeErrors {
 		if errors.Is(err, row.is) {
 			return &Error{Status: row.status, Type: row.kind, Reason: strings.TrimPrefix(err.Error(), ErrRefused.Error()+": ")}

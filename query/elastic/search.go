@@ -118,6 +118,7 @@ func (a *asked) complete() error {
 
 // run answers a search.
 func (s *Surface) run(ctx context.Context, a *asked) (*search.Answer, error) {
+	s.searches.Add(1)
 	answer, err := s.o.Backend.Search(ctx, namesOf(a.topics), a.request, a.options)
 	if err != nil {
 		index := ""

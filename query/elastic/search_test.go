@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/chronik-stream/chronik/query/search"
+	"github.com/chronik-stream/chronik/query/elastic"
 )
 
 func ids(t testing.TB, text string) string {
@@ -210,7 +210,7 @@ func TestErrorsHaveElasticsearchsShapes(t *testing.T) {
 	s.fail = func(string) error { return context.DeadlineExceeded }
 	kind, _ := s.refused(504, "GET", "/logs/_search", "")
 	require.Equal(t, "timeout_exception", kind)
-	s.fail = func(string) error { return &search.DamagedError{Topic: "logs", Object: "o"} }
+	s.fail = func(string) error { return elastic.ErrUnavailable }
 	status, _, header := s.ask("GET", "/logs/_search", "")
 	require.Equal(t, 503, status)
 	require.Equal(t, "1", header.Get("Retry-After"))

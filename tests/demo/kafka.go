@@ -30,19 +30,20 @@ func (d *run) client(options ...kgo.Opt) (*kgo.Client, error) {
 }
 
 func (d *run) create(ctx context.Context) error {
-	d.step("create two topics that are tables: orders and page_views, 6 partitions each")
+	d.step("create two topics that are tables, orders and page_views, 6 partitions each; orders are searchable, too")
 	client, err := d.client()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	began, yes := time.Now(), "true"
-	answers, err := kadm.NewClient(client).CreateTopics(ctx, partitions, 1, map[string]*string{"columnar.enabled": &yes}, "orders", "page_views")
-	if err == nil {
-		err = answers.Error()
-	}
-	if err != nil {
-		return fmt.Errorf("create topics: %w", err)
+	for name, config := range map[string]map[string]*string{
+		"orders":     {"columnar.enabled": &yes, "searchable": &yes},
+		"page_views": {"columnar.enabled": &yes},
+	} {
+		if _, err := kadm.NewClient(client).CreateTopic(ctx, partitions, 1, config, name); err != nil {
+			return fmt.Errorf("create topic %s: %w", name, err)
+		}
 	}
 	d.say("done in %s", short(time.Since(began)))
 	return nil

@@ -1,7 +1,7 @@
 // Command demo shows Chronik at work: it starts `chronik dev` on an empty folder,
 // produces some hundred thousand events of an invented shop with a Kafka client,
-// asks SQL questions right after the last acknowledgement, reads the log back
-// with a consumer, and asks again once everything lies in Parquet files.
+// asks SQL questions and searches right after the last acknowledgement, reads the
+// log back with a consumer, and asks again once everything lies in Parquet files.
 //
 // It knows what it made and checks every answer; a wrong one makes it fail.
 package main
@@ -61,7 +61,7 @@ func demo(ctx context.Context, o options, out io.Writer) error {
 	defer server.kill()
 	d.server = server
 	d.say("ready in %s: kafka=%s http=%s data=%s", short(server.took), server.kafka, server.http, o.dir)
-	for _, act := range []func(context.Context) error{d.create, d.produce, d.askNow, d.consume, d.askCold} {
+	for _, act := range []func(context.Context) error{d.create, d.produce, d.askNow, d.searchNow, d.consume, d.askCold} {
 		if err := act(ctx); err != nil {
 			return err
 		}
@@ -70,6 +70,7 @@ func demo(ctx context.Context, o options, out io.Writer) error {
 		d.step("the server keeps running; try, from another terminal")
 		for _, line := range []string{
 			"bin/chronik sql --url http://%[2]s 'SELECT country, sum(amount) FROM orders GROUP BY country'",
+			"bin/chronik search orders --url http://%[2]s 'status:returned'",
 			"bin/chronik consume orders --bootstrap %[1]s --count 5",
 			"kcat -b %[1]s -L",
 			`curl -s http://%[2]s/_sql -d '{"query":"SELECT * FROM page_views LIMIT 2"}'`,

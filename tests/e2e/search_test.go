@@ -123,7 +123,7 @@ func TestATopicIsAnIndexOfElasticsearch(t *testing.T) {
 		t.Fatalf("%d records are consumed, %d were written", got, written)
 	}
 	c.must(`{"message":"written by Kafka's protocol","n":-1}`, "produce", "logs")
-	if out := c.must("", "search", "logs", "kafka AND protocol", "-o", "csv", "--fields", "n,message"); !strings.Contains(out, ",-1,written by Kafka's protocol\n") {
+	if out := c.must("", "search", "logs", "written AND protocol", "-o", "csv", "--fields", "n,message"); !strings.Contains(out, ",-1,written by Kafka's protocol\n") {
 		t.Fatalf("chronik search: %s", out)
 	}
 	written++
