@@ -41,7 +41,17 @@ func (n *Node) routes() http.Handler {
 	r.GET("/_sql/tables", n.getTables)
 	n.icebergRoutes(r)
 	r.GET("/_sql/describe/:table", n.getDescribe)
-	n.elastic.Routes(r, n.notFound)
+	served := map[string]bool{}
+	for _, route := range r.Routes() {
+		served[route.Path] = true
+	}
+	n.elastic.Routes(r, func(c *gin.Context) { // a path that only looks like an index
+		if served[c.Request.URL.Path] {
+			n.notAllowed(c)
+			return
+		}
+		n.notFound(c)
+	})
 	return r
 }
 
@@ -67,7 +77,7 @@ func (n *Node) notAllowed(c *gin.Context) {
 	path := c.Request.URL.Path
 	first, _, _ := strings.Cut(strings.Trim(path, "/"), "/")
 	switch {
-	case later[first] != "": // it only looks like an index
+	case later[first] != "":
 		n.notFound(c)
 	case ofIceberg(path):
 		icebergReadOnly(c)
