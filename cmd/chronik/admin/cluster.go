@@ -40,8 +40,16 @@ func (s *Surface) administration() {
 	s.mux.HandleFunc("POST /admin/remove-node", s.guarded(s.drain))
 	s.mux.HandleFunc("POST /admin/add-node", s.guarded(explain("nodes join by starting: chronik run --roles … with the cluster's etcd and bucket")))
 	s.mux.HandleFunc("POST /admin/rebalance", s.guarded(explain("brokers share partitions out by themselves whenever one joins, leaves or drains; nothing is left to start")))
+	s.mux.HandleFunc("GET /admin/topics", s.guarded(s.topics))
+	s.mux.HandleFunc("POST /admin/topics", s.guarded(s.createTopic))
+	s.mux.HandleFunc("POST /topics", s.guarded(s.createTopic))
+	s.mux.HandleFunc("GET /admin/topics/{topic}", s.guarded(s.topic))
+	s.mux.HandleFunc("PATCH /admin/topics/{topic}", s.guarded(s.alterTopic))
+	s.mux.HandleFunc("DELETE /admin/topics/{topic}", s.guarded(s.deleteTopic))
+	s.mux.HandleFunc("GET /admin/groups", s.guarded(s.groups))
+	s.mux.HandleFunc("GET /admin/groups/{group}", s.guarded(s.group))
 	s.mux.HandleFunc("/admin/", s.guarded(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, envelope.New(http.StatusBadRequest, "FEATURE_DISABLED", "FeatureDisabled", r.Method+" "+r.URL.Path+" is not available yet"))
+		s.fail(w, r, envelope.New(http.StatusBadRequest, "FEATURE_DISABLED", "FeatureDisabled", r.Method+" "+r.URL.Path+" is not available"))
 	}))
 }
 
@@ -260,19 +268,7 @@ type drainRequest struct {
 // drain makes a broker own nothing, or lets it own again.
 func (s *Surface) drain(w http.ResponseWriter, r *http.Request) {
 	message, err := s.setDraining(w, r)
-	if err == nil {
-		answer(w, http.StatusOK, map[string]any{"success": true, "message": message})
-		return
-	}
-	var f *envelope.Failure
-	if !errors.As(err, &f) {
-		f = envelope.New(http.StatusServiceUnavailable, "UNAVAILABLE", "ServiceUnavailable", err.Error())
-	}
-	s.o.Log.Debug("http request failed", "id", r.Header.Get(requestIDHeader), "path", r.URL.Path, "status", f.Status, "err", err)
-	answer(w, f.Status, struct {
-		*envelope.Failure
-		Success bool `json:"success"`
-	}{f, false})
+	s.change(w, r, map[string]any{"message": message}, err)
 }
 
 func invalid(format string, args ...any) *envelope.Failure {

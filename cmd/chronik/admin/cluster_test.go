@@ -160,7 +160,7 @@ func TestDrainingIsSetAndCancelled(t *testing.T) {
 			t.Errorf("%s: %d %v", path, code, answer)
 		}
 	}
-	if code, answer := c.post("/admin/topics", `{}`, ""); code != 400 || answer["error_code"] != "FEATURE_DISABLED" {
+	if code, answer := c.post("/admin/else", `{}`, ""); code != 400 || answer["error_code"] != "FEATURE_DISABLED" {
 		t.Errorf("%d %v", code, answer)
 	}
 }
