@@ -57,6 +57,9 @@ func writeMembers(w *writer, value []byte, source *textquery.Source) bool {
 	if trimmed := bytes.TrimLeft(value, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
 		return false
 	}
+	if !utf8.Valid(value) { // JSON is UTF-8, and so are answers
+		value = bytes.ToValidUTF8(value, []byte("\ufffd"))
+	}
 	decoder := json.NewDecoder(bytes.NewReader(value))
 	if _, err := decoder.Token(); err != nil {
 		return false
