@@ -63,7 +63,7 @@ func writeMappings(w *writer, t Topic, fields []textindex.Field) {
 		root.at([]string{r.name}).kinds = r.kinds
 	}
 	for path, name := range t.Mapping {
-		if kind, ok := kindByName(name); ok {
+		if kind, ok := textindex.KindByName(name); ok {
 			root.at(strings.Split(path, ".")).add(kind)
 		}
 	}
@@ -136,14 +136,4 @@ func (p *property) write(w *writer) {
 	if p.children != nil {
 		p.writeChildren(w)
 	}
-}
-
-// kindByName is the kind that a mapping calls so.
-func kindByName(name string) (textindex.Kind, bool) {
-	for k := textindex.Text; k <= textindex.Date; k++ {
-		if k.String() == name {
-			return k, true
-		}
-	}
-	return 0, false
 }
