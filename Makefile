@@ -19,7 +19,7 @@ BENCH    ?= .
 E2E      ?= .
 SIM      ?= 1m
 
-.PHONY: help build test e2e sim compat flight iceberg demo cluster bench lint check fuzz tools race clean
+.PHONY: help build test e2e sim compat flight search iceberg demo cluster bench lint check fuzz tools race clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ compat: build ## real Kafka clients against the binary, minutes; UPDATE=1 writes
 
 flight: build ## real clients of Arrow Flight SQL against the binary, a minute; tests/flight
 	go run ./tests/flight -chronik $(BIN)
+
+search: build ## real clients of Elasticsearch, Grafana's queries, judged answers, and damage, a minute; tests/search
+	go run ./tests/search -chronik $(BIN)
 
 iceberg: build ## real readers of Apache Iceberg over a cluster's tables, a minute; READERS=python,spark for Spark, too
 	go run ./tests/iceberg -chronik $(BIN) $(if $(READERS),-readers $(READERS))

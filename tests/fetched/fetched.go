@@ -18,7 +18,7 @@ import (
 )
 
 // pins are the files of a program that say what it needs.
-var pins = []string{"prepare", "requirements.txt", "go.mod", "go.sum", "pom.xml"}
+var pins = []string{"prepare", "requirements.txt", "package-lock.json", "go.mod", "go.sum", "pom.xml"}
 
 // Folder returns the folder in cache with what the program in dir needs. Its
 // script `prepare` fills it, told where by the variable env, when nothing did for
