@@ -25,14 +25,13 @@ const (
 // gate.Constants.SQL, and nothing else.
 func (e *Engine) Evaluate(ctx context.Context, query string) ([]prune.Value, error) {
 	ctx, cancel := context.WithTimeout(ctx, evaluateWithin)
+	defer cancel() // here, and not when it is done: what it answers must come first
 	select {
 	case e.evaluating <- struct{}{}:
 	case <-ctx.Done():
-		cancel()
 		return nil, ctx.Err()
 	}
 	if err := e.begin(); err != nil {
-		cancel()
 		<-e.evaluating
 		return nil, err
 	}
@@ -44,7 +43,6 @@ func (e *Engine) Evaluate(ctx context.Context, query string) ([]prune.Value, err
 	go func() {
 		defer e.running.Done()
 		defer func() { <-e.evaluating }()
-		defer cancel()
 		var o outcome
 		o.err = e.guard(func() (err error) {
 			o.row, err = e.evaluate(ctx, query)
