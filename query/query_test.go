@@ -625,6 +625,7 @@ func TestRowsThatAMaskNamesAreGone(t *testing.T) {
 	mask(0, 2, 5)
 	mask(1)
 	section.Columnar[0].Masked, section.Columnar[1].Masked = 3, 1
+	section.Marks.Log = 6 // what is masked was in the log
 	c.swap(seen, section)
 
 	a := c.ask("SELECT partition, offset, n, city FROM orders ORDER BY ALL")
