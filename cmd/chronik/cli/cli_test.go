@@ -362,13 +362,22 @@ func TestARecordIsPartitionedAgainAmongThoseThatHaveALeader(t *testing.T) {
 }
 
 func TestDumpShowsASplit(t *testing.T) {
-	const split = "../../../internal/textindex/testdata/v1.split"
-	code, out, stderr := run(t, "", nil, "dump", "split", split, "--verify")
-	if code != 0 || !strings.Contains(out, "300 documents in [1001,1325)") || !strings.Contains(out, "verified: everything read") {
+	testDump(t, "split", "../../../internal/textindex/testdata/v1.split", "300 documents in [1001,1325)", "damaged.split: corrupt at byte 0: CRC of page 0")
+}
+
+func TestDumpShowsAShard(t *testing.T) {
+	testDump(t, "shard", "../../../internal/vectorindex/testdata/v1-hnsw-f32.shard", "300 documents in [1000,1449)", "damaged.shard: corrupt at byte")
+}
+
+// testDump shows a file of a format, and one with a flipped bit.
+func testDump(t *testing.T, kind, file, shown, damage string) {
+	t.Helper()
+	code, out, stderr := run(t, "", nil, "dump", kind, file, "--verify")
+	if code != 0 || !strings.Contains(out, shown) || !strings.Contains(out, "verified: everything read") {
 		t.Errorf("exit %d: %s%s", code, out, stderr)
 	}
-	damaged := filepath.Join(t.TempDir(), "damaged.split")
-	data, err := os.ReadFile(split)
+	damaged := filepath.Join(t.TempDir(), "damaged."+kind)
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -376,7 +385,7 @@ func TestDumpShowsASplit(t *testing.T) {
 	if err := os.WriteFile(damaged, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if code, out, stderr := run(t, "", nil, "dump", "split", damaged, "--verify"); code != 1 || !strings.Contains(out+stderr, "damaged.split: corrupt at byte 0: CRC of page 0") {
+	if code, out, stderr := run(t, "", nil, "dump", kind, damaged, "--verify"); code != 1 || !strings.Contains(out+stderr, damage) {
 		t.Errorf("exit %d: %s%s", code, out, stderr)
 	}
 }

@@ -53,6 +53,7 @@ func dumpKinds() []dumpKind {
 		{"manifest", "A manifest: the files of partitions", "manifests/01JD….manifest", false, dumpManifest},
 		{"parquet", "A Parquet file of a table", fmt.Sprintf(topicFile, "parquet", "parquet"), false, dumpParquet},
 		{"split", "A split: the full-text index of a range of records", fmt.Sprintf(topicFile, "split", "split"), false, dumpSplit},
+		{"shard", "A shard: the index of the embeddings of a range of records", fmt.Sprintf(topicFile, "shard", "shard"), false, dumpShard},
 		{"arrow", "An Arrow file of a table", fmt.Sprintf(topicFile, "arrow", "arrow"), false, dumpArrow},
 	}
 }

@@ -13,13 +13,13 @@ func dumpSplit(out io.Writer, s source, o *dumpOptions) error {
 	return textindex.Dump(context.Background(), out, s.name, blob{s}, o.verify)
 }
 
-// blob is a source as the reader of splits wants it.
+// blob is a source as the readers of splits and shards want it.
 type blob struct{ source }
 
-// Size implements textindex.Blob.
+// Size is the length of the whole.
 func (b blob) Size() int64 { return b.size }
 
-// Read implements textindex.Blob.
+// Read returns bytes that lie within it.
 func (b blob) Read(_ context.Context, offset, length int64) ([]byte, error) {
 	data := make([]byte, length)
 	if n, err := b.at.ReadAt(data, offset); int64(n) < length {

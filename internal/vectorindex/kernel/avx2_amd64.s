@@ -191,7 +191,7 @@ done:
 	VPADDD       X12, X, X     \
 	VMOVD        X, k(R11)
 
-// func dotI8AVX2(q *int8, base *byte, stride int, ids *uint32, count int, n int, out *int32)
+// func dotI8AVX2(q *byte, base *byte, stride int, ids *uint32, count int, n int, out *int32)
 //
 // Codes are widened to 16 bits first: products of bytes, added in pairs, do not
 // fit in 16.
@@ -203,6 +203,9 @@ TEXT ·dotI8AVX2(SB), NOSPLIT, $0-56
 	MOVQ count+32(FP), R9
 	MOVQ n+40(FP), R10
 	MOVQ out+48(FP), R11
+	MOVL $0x00800080, AX
+	VMOVD AX, X10
+	VPBROADCASTD X10, Y10
 
 four:
 	CMPQ  R9, $4
@@ -225,14 +228,19 @@ four:
 fourMany:
 	CMPQ      CX, R10
 	JGE       fourDone
-	VPMOVSXBW (SI)(CX*1), Y4
+	VPMOVZXBW (SI)(CX*1), Y4
+	VPSUBW    Y10, Y4, Y4
 	VPMOVZXBW (AX)(CX*1), Y5
 	VPMOVZXBW (BX)(CX*1), Y6
 	VPMOVZXBW (R12)(CX*1), Y7
 	VPMOVZXBW (R13)(CX*1), Y8
+	VPSUBW    Y10, Y5, Y5
 	VPMADDWD  Y4, Y5, Y5
+	VPSUBW    Y10, Y6, Y6
 	VPMADDWD  Y4, Y6, Y6
+	VPSUBW    Y10, Y7, Y7
 	VPMADDWD  Y4, Y7, Y7
+	VPSUBW    Y10, Y8, Y8
 	VPMADDWD  Y4, Y8, Y8
 	VPADDD    Y5, Y0, Y0
 	VPADDD    Y6, Y1, Y1
@@ -263,8 +271,10 @@ one:
 oneMany:
 	CMPQ      CX, R10
 	JGE       oneDone
-	VPMOVSXBW (SI)(CX*1), Y4
+	VPMOVZXBW (SI)(CX*1), Y4
+	VPSUBW    Y10, Y4, Y4
 	VPMOVZXBW (AX)(CX*1), Y5
+	VPSUBW    Y10, Y5, Y5
 	VPMADDWD  Y4, Y5, Y5
 	VPADDD    Y5, Y0, Y0
 	ADDQ      $16, CX

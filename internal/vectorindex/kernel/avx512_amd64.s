@@ -238,8 +238,10 @@ done:
 	VPADDD        X12, X, X    \
 	VMOVD         X, k(R11)
 
-// func dotI8AVX512(q *int8, base *byte, stride int, ids *uint32, count int, n int, out *int32)
+// func dotI8AVX512(q *byte, base *byte, stride int, ids *uint32, count int, n int, out *int32)
 //
+// VPDPBUSD multiplies bytes without a sign and bytes with one: those of the rows
+// stay as they are, and the sums begin at what their 128 too much will add.
 // Four rows at once: the query is loaded once for them, and their cache misses
 // overlap.
 TEXT ·dotI8AVX512(SB), NOSPLIT, $0-56
@@ -257,6 +259,26 @@ TEXT ·dotI8AVX512(SB), NOSPLIT, $0-56
 	DECQ  AX
 	KMOVQ AX, K1
 	ANDQ  $-64, R10
+	MOVL  $0x80808080, AX
+	VPBROADCASTD AX, Z10
+	VPXORQ Z9, Z9, Z9
+	XORQ  CX, CX
+
+sum:
+	CMPQ     CX, R10
+	JGE      sumRest
+	VPXORQ   (SI)(CX*1), Z10, Z4
+	VPDPBUSD Z4, Z10, Z9
+	ADDQ     $64, CX
+	JMP      sum
+
+sumRest:
+	VMOVDQU8.Z (SI)(CX*1), K1, Z11
+	VPXORQ     Z11, Z10, Z11
+	VMOVDQU8.Z Z11, K1, Z11
+	VPDPBUSD   Z11, Z10, Z9
+	VPXORQ     Z4, Z4, Z4
+	VPSUBD     Z9, Z4, Z9
 
 four:
 	CMPQ  R9, $4
@@ -273,13 +295,16 @@ four:
 	ADDQ  DI, BX
 	ADDQ  DI, R12
 	ADDQ  DI, R13
-	CLEAR512
+	VMOVDQA64 Z9, Z0
+	VMOVDQA64 Z9, Z1
+	VMOVDQA64 Z9, Z2
+	VMOVDQA64 Z9, Z3
 	XORQ  CX, CX
 
 fourMany:
 	CMPQ      CX, R10
 	JGE       fourRest
-	VMOVDQU64 (SI)(CX*1), Z4
+	VPXORQ    (SI)(CX*1), Z10, Z4
 	VMOVDQU64 (AX)(CX*1), Z5
 	VMOVDQU64 (BX)(CX*1), Z6
 	VMOVDQU64 (R12)(CX*1), Z7
@@ -292,15 +317,14 @@ fourMany:
 	JMP       fourMany
 
 fourRest:
-	VMOVDQU8.Z (SI)(CX*1), K1, Z4
 	VMOVDQU8.Z (AX)(CX*1), K1, Z5
 	VMOVDQU8.Z (BX)(CX*1), K1, Z6
 	VMOVDQU8.Z (R12)(CX*1), K1, Z7
 	VMOVDQU8.Z (R13)(CX*1), K1, Z8
-	VPDPBUSD   Z4, Z5, Z0
-	VPDPBUSD   Z4, Z6, Z1
-	VPDPBUSD   Z4, Z7, Z2
-	VPDPBUSD   Z4, Z8, Z3
+	VPDPBUSD   Z11, Z5, Z0
+	VPDPBUSD   Z11, Z6, Z1
+	VPDPBUSD   Z11, Z7, Z2
+	VPDPBUSD   Z11, Z8, Z3
 	SUMI512(Z0, Y0, X0, 0)
 	SUMI512(Z1, Y1, X1, 4)
 	SUMI512(Z2, Y2, X2, 8)
@@ -316,22 +340,21 @@ one:
 	MOVL   (R8), AX
 	IMULQ  DX, AX
 	ADDQ   DI, AX
-	VPXORQ Z0, Z0, Z0
+	VMOVDQA64 Z9, Z0
 	XORQ   CX, CX
 
 oneMany:
 	CMPQ      CX, R10
 	JGE       oneRest
-	VMOVDQU64 (SI)(CX*1), Z4
+	VPXORQ    (SI)(CX*1), Z10, Z4
 	VMOVDQU64 (AX)(CX*1), Z5
 	VPDPBUSD  Z4, Z5, Z0
 	ADDQ      $64, CX
 	JMP       oneMany
 
 oneRest:
-	VMOVDQU8.Z (SI)(CX*1), K1, Z4
 	VMOVDQU8.Z (AX)(CX*1), K1, Z5
-	VPDPBUSD   Z4, Z5, Z0
+	VPDPBUSD   Z11, Z5, Z0
 	SUMI512(Z0, Y0, X0, 0)
 	ADDQ       $4, R8
 	ADDQ       $4, R11

@@ -4,7 +4,7 @@ package kernel
 type Kernels struct {
 	Name                                 string
 	DotF32, SquareF32, DotF16, SquareF16 func(q []float32, row []byte) float32
-	DotI8                                func(q []int8, rows Rows, ids []uint32, out []int32)
+	DotI8                                func(q []byte, rows Rows, ids []uint32, out []int32)
 	Hamming                              func(q []byte, rows Rows, ids []uint32, out []int32)
 }
 

@@ -74,9 +74,8 @@ func (r Rows) within(ids []uint32, width int) {
 	}
 }
 
-// DotI8 computes the products of a query of codes and rows of codes, each a byte
-// less Zero: out[i] is that of row ids[i].
-func DotI8(q []int8, rows Rows, ids []uint32, out []int32) {
+// DotI8 computes the products of codes: out[i] is that of the query and row ids[i].
+func DotI8(q []byte, rows Rows, ids []uint32, out []int32) {
 	out = out[:len(ids)]
 	if len(ids) == 0 {
 		return
@@ -87,13 +86,6 @@ func DotI8(q []int8, rows Rows, ids []uint32, out []int32) {
 		return
 	}
 	dotI8(q, rows, ids, out)
-	sum := int32(0)
-	for _, c := range q {
-		sum += int32(c)
-	}
-	for i := range out {
-		out[i] -= Zero * sum
-	}
 }
 
 // Hamming counts the bits in which a query differs from rows: out[i] is for row

@@ -44,7 +44,7 @@ func dotF16AVX2(q *float32, row *byte, n int) float32
 func squareF16AVX2(q *float32, row *byte, n int) float32
 
 //go:noescape
-func dotI8AVX2(q *int8, base *byte, stride int, ids *uint32, count int, n int, out *int32)
+func dotI8AVX2(q *byte, base *byte, stride int, ids *uint32, count int, n int, out *int32)
 
 //go:noescape
 func dotF32AVX512(q *float32, row *byte, n int) float32
@@ -59,7 +59,7 @@ func dotF16AVX512(q *float32, row *byte, n int) float32
 func squareF16AVX512(q *float32, row *byte, n int) float32
 
 //go:noescape
-func dotI8AVX512(q *int8, base *byte, stride int, ids *uint32, count int, n int, out *int32)
+func dotI8AVX512(q *byte, base *byte, stride int, ids *uint32, count int, n int, out *int32)
 
 //go:noescape
 func hammingAVX512(q *byte, base *byte, stride int, ids *uint32, count int, n int, out *int32)
@@ -111,7 +111,7 @@ func squareF16(q []float32, row []byte) float32 {
 	return squareF16Scalar(q, row)
 }
 
-func dotI8(q []int8, rows Rows, ids []uint32, out []int32) {
+func dotI8(q []byte, rows Rows, ids []uint32, out []int32) {
 	switch has {
 	case avx512:
 		dotI8AVX512(&q[0], &rows.Data[rows.At], rows.Stride, &ids[0], len(ids), len(q), &out[0])
@@ -123,7 +123,7 @@ func dotI8(q []int8, rows Rows, ids []uint32, out []int32) {
 }
 
 // dotI8AVX2Whole is dotI8AVX2 and the codes that it leaves over.
-func dotI8AVX2Whole(q []int8, rows Rows, ids []uint32, out []int32) {
+func dotI8AVX2Whole(q []byte, rows Rows, ids []uint32, out []int32) {
 	n := len(q) &^ 15
 	dotI8AVX2(&q[0], &rows.Data[rows.At], rows.Stride, &ids[0], len(ids), n, &out[0])
 	if n == len(q) {
@@ -132,7 +132,7 @@ func dotI8AVX2Whole(q []int8, rows Rows, ids []uint32, out []int32) {
 	for i, id := range ids {
 		row := rows.Data[int(id)*rows.Stride+rows.At:]
 		for j := n; j < len(q); j++ {
-			out[i] += int32(q[j]) * int32(row[j])
+			out[i] += (int32(q[j]) - Zero) * (int32(row[j]) - Zero)
 		}
 	}
 }

@@ -43,13 +43,12 @@ func squareF16Scalar(q []float32, row []byte) (sum float32) {
 	return sum
 }
 
-// dotI8Scalar leaves Zero in the rows' bytes.
-func dotI8Scalar(q []int8, rows Rows, ids []uint32, out []int32) {
+func dotI8Scalar(q []byte, rows Rows, ids []uint32, out []int32) {
 	for n, id := range ids {
 		row := rows.Data[int(id)*rows.Stride+rows.At:][:len(q)]
 		sum := int32(0)
 		for i, c := range q {
-			sum += int32(c) * int32(row[i])
+			sum += (int32(c) - Zero) * (int32(row[i]) - Zero)
 		}
 		out[n] = sum
 	}

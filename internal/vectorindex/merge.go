@@ -1,0 +1,257 @@
+package vectorindex
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"slices"
+)
+
+// ErrMerge means that shards cannot become one.
+var ErrMerge = errors.New("these shards do not merge")
+
+// MergeOptions say what a merge makes.
+type MergeOptions struct {
+	// First is the first offset that is kept.
+	First int64
+	// Keep says which documents are kept; nil: all.
+	Keep func(offset int64) bool
+	// Kind, M, EfConstruction, FlatMax, ListRows, Seed and Workers are as for a
+	// Builder; the rest is that of the shards.
+	Kind              Kind
+	M, EfConstruction int
+	FlatMax, ListRows int
+	Seed              uint64
+	Workers           int
+}
+
+// Merge writes one shard of several of the same model, dimensions, metric and
+// encoding, whose offsets do not overlap. Vectors are taken as they are: nothing
+// is embedded again.
+//
+// If the largest has lists, they stay: its rows keep their codes, the others' are
+// given to the lists that they are nearest to, and lists that have grown too long
+// are split. Else lists are made of all. It holds all records in memory and the
+// graph that it builds; of vectors only those of shards that are not Bytes.
+func Merge(ctx context.Context, out io.Writer, files []*File, o MergeOptions) (Result, error) {
+	m, err := newMerger(files, o)
+	if err != nil {
+		return Result{}, err
+	}
+	for i := range files {
+		if err := m.read(ctx, i); err != nil {
+			return Result{}, err
+		}
+	}
+	if len(m.in.documents) == 0 {
+		return Result{}, ErrEmpty
+	}
+	slices.SortFunc(m.in.documents, func(a, b document) int { return cmp.Compare(a.offset, b.offset) })
+	for i := 1; i < len(m.in.documents); i++ {
+		if a := m.in.documents[i]; a.offset == m.in.documents[i-1].offset {
+			return Result{}, fmt.Errorf("offset %d is there twice: %w", a.offset, ErrMerge)
+		}
+	}
+	m.encode()
+	m.in.firsts()
+	s, err := build(&m.in)
+	if err != nil {
+		return Result{}, err
+	}
+	return s.write(out)
+}
+
+// merger collects the rows of shards.
+type merger struct {
+	in      input
+	options MergeOptions
+	files   []*File
+	base    int // the shard whose mean and lists stay; −1: none
+	stored  stored
+	rows    joined
+	same    map[uint64]uint32
+	seed    maphash.Seed
+	// moved are rows whose codes are to be made: those of other shards than base.
+	moved []uint32
+	sums  []float64
+}
+
+// joined are vectors of several shards.
+type joined struct {
+	size  int
+	parts [][]byte // of each shard, with CRCs
+	of    []place
+}
+
+// place is where a row was.
+type place struct {
+	file int
+	row  uint32
+}
+
+func (j *joined) vector(row uint32) ([]byte, error) {
+	p := j.of[row]
+	return j.parts[p.file][int(p.row)*(j.size+crcBytes):][:j.size:j.size], nil
+}
+
+func newMerger(files []*File, o MergeOptions) (*merger, error) {
+	if len(files) == 0 {
+		return nil, fmt.Errorf("no shards: %w", ErrMerge)
+	}
+	first := files[0].footer.options
+	m := &merger{options: o, files: files, base: -1, same: make(map[uint64]uint32), seed: maphash.MakeSeed()}
+	for i, f := range files {
+		t := f.footer.options
+		if t.Model != first.Model || t.Dimensions != first.Dimensions || t.Metric != first.Metric || t.Encoding != first.Encoding {
+			return nil, fmt.Errorf("%q, %d dimensions, %s, %s and %q, %d dimensions, %s, %s: %w", first.Model, first.Dimensions, first.Metric, first.Encoding, t.Model, t.Dimensions, t.Metric, t.Encoding, ErrMerge)
+		}
+		if f.footer.kind != Flat && (m.base < 0 || f.footer.rows > files[m.base].footer.rows) {
+			m.base = i
+		}
+	}
+	first.Kind, first.M, first.EfConstruction, first.FlatMax, first.ListRows, first.Seed, first.Workers = o.Kind, o.M, o.EfConstruction, o.FlatMax, o.ListRows, o.Seed, o.Workers
+	var err error
+	if m.in.options, err = first.withDefaults(); err != nil {
+		return nil, err
+	}
+	m.stored = stored{first.Encoding, first.Dimensions}
+	m.rows = joined{size: m.stored.bytes(), parts: make([][]byte, len(files))}
+	m.in.vectors, m.sums = &m.rows, make([]float64, first.Dimensions)
+	// Lists of a few rows say little of many: they are made anew.
+	if m.base >= 0 {
+		rows := 0
+		for _, f := range files {
+			rows += f.footer.rows
+		}
+		if files[m.base].footer.rows*baseShare < rows {
+			m.base = -1
+		}
+	}
+	return m, nil
+}
+
+// baseShare is what part of all rows the largest shard has at least, if its lists
+// are to stay: one of so many.
+const baseShare = 3
+
+// read takes the rows of a shard of which a document is kept.
+func (m *merger) read(ctx context.Context, n int) error {
+	f := m.files[n]
+	var err error
+	if m.rows.parts[n], err = m.readVectors(ctx, f); err != nil {
+		return err
+	}
+	stride := recordBytes(f.stored.dimensions, false)
+	v := make([]float32, f.stored.dimensions)
+	for i := range f.footer.lists {
+		tables, err := f.tables(ctx, []uint32{uint32(i)})
+		if err != nil {
+			return err
+		}
+		t := tables[0]
+		for row := t.first; row < t.next; row++ {
+			record := t.record(f.space, row)
+			before := len(m.in.documents)
+			m.document(documentOf(record, row))
+			for _, d := range t.copies[row] {
+				m.document(d)
+			}
+			if before == len(m.in.documents) {
+				continue
+			}
+			if err := m.vector(f, n, record, row, stride); err != nil {
+				return err
+			}
+			to, known := m.row(place{n, row})
+			for j := before; j < len(m.in.documents); j++ {
+				m.in.documents[j].row = to
+			}
+			if known {
+				continue
+			}
+			m.in.table = append(m.in.table, make([]byte, stride)...)
+			if n == m.base && !f.space.bits {
+				copy(m.in.table[int(to)*stride:], record)
+				continue
+			}
+			m.moved = append(m.moved, to)
+			vector, _ := m.rows.vector(to) // of one in memory: has no errors
+			m.stored.decode(v, vector)
+			addTo(m.sums, m.in.options.Metric, v)
+		}
+	}
+	return nil
+}
+
+func (m *merger) document(d document) {
+	if d.offset >= m.options.First && (m.options.Keep == nil || m.options.Keep(d.offset)) {
+		m.in.documents = append(m.in.documents, d)
+	}
+}
+
+// readVectors returns a shard's section of vectors; of one whose records have it
+// all, room for them.
+func (m *merger) readVectors(ctx context.Context, f *File) ([]byte, error) {
+	if f.stored.encoding == Int8 {
+		return make([]byte, f.footer.rows*(m.rows.size+crcBytes)), nil
+	}
+	return f.bytes(ctx, f.footer.vectors)
+}
+
+// vector checks the vector of a row, or makes it of its record.
+func (m *merger) vector(f *File, n int, record []byte, row uint32, stride int) error {
+	size := m.rows.size + crcBytes
+	data := m.rows.parts[n][int(row)*size:][:size]
+	if f.stored.encoding != Int8 {
+		_, err := f.vectorOf(row, data)
+		return err
+	}
+	putFloat(data, float32(float64(getFloat(record[atScale:]))*factorOf(f.space.metric, getFloat(record[atNorm:]))))
+	copy(data[4:], record[atCode:atCode+f.stored.dimensions])
+	return nil
+}
+
+// row returns the new row of a vector, and whether it was there already.
+func (m *merger) row(p place) (uint32, bool) {
+	to := uint32(len(m.rows.of))
+	m.rows.of = append(m.rows.of, p)
+	vector, _ := m.rows.vector(to) // of one in memory: has no errors
+	hash := maphash.Bytes(m.seed, vector)
+	if row, ok := m.same[hash]; ok {
+		if other, _ := m.rows.vector(row); string(other) == string(vector) { // as above
+			m.rows.of = m.rows.of[:to]
+			return row, true
+		}
+	}
+	m.same[hash] = to
+	return to, false
+}
+
+// encode makes the codes of all rows that do not keep theirs.
+func (m *merger) encode() {
+	in := &m.in
+	in.rows = len(m.rows.of)
+	in.mean = meanOf(in.options, m.sums, max(len(m.moved), 1))
+	if m.base >= 0 {
+		base := m.files[m.base]
+		middles := base.middles // a copy: clustering adds to it
+		in.mean, in.middles = base.footer.mean, &middles
+	}
+	of := newSpace(in.options.Metric, false, in.mean)
+	parallel(in.options.Workers, len(m.moved), func(first, next int) {
+		v, scratch := make([]float32, m.stored.dimensions), make([]float32, m.stored.dimensions)
+		for _, row := range m.moved[first:next] {
+			vector, _ := m.rows.vector(row) // of one in memory: has no errors
+			m.stored.decode(v, vector)
+			of.encode(in.table[int(row)*of.stride:][:of.stride], v, scratch)
+		}
+	})
+	// Copies are counted anew.
+	for row := range in.rows {
+		binary.LittleEndian.PutUint32(in.table[row*of.stride+atCopies:], 0)
+	}
+}

@@ -1,0 +1,41 @@
+package vectorindex_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/internal/vectorindex"
+)
+
+func TestCalibratedRecallHolds(t *testing.T) {
+	const n, dimensions, asked = 4000, 48, 60
+	for name, all := range map[string][][]float32{
+		"clustered": clustered(1, n+asked, dimensions, 40),
+		"words":     words(2, n+asked, dimensions),
+	} {
+		vectors, queries := all[:n], all[n:]
+		for _, metric := range []vectorindex.Metric{vectorindex.Cosine, vectorindex.Euclidean, vectorindex.Dot} {
+			want := make([][]vectorindex.Hit, asked)
+			for i, q := range queries {
+				want[i] = truth(metric, vectors, q, 50, nil)
+			}
+			for _, kind := range []vectorindex.Kind{vectorindex.HNSW, vectorindex.IVF} {
+				t.Run(fmt.Sprintf("%s %s %s", name, metric, kind), func(t *testing.T) {
+					o := options(dimensions, kind)
+					o.Metric = metric
+					data, result := built(t, o, vectors, 0)
+					t.Logf("%+v", result.Calibration)
+					for at, f := range map[string]*vectorindex.File{"mapped": open(t, vectorindex.Bytes(data)), "by ranges": open(t, newObject(data))} {
+						for _, k := range []int{1, 10, 50} {
+							got, how := measuredBy(t, f, want, queries, vectorindex.Query{K: k}, nil)
+							t.Logf("%s, k %d: recall %.4f, %s", at, k, got, how)
+							require.GreaterOrEqual(t, got, 0.95, "%s, k %d: %s", at, k, how)
+						}
+					}
+				})
+			}
+		}
+	}
+}
