@@ -12,9 +12,6 @@ type best struct {
 	heap []candidate
 }
 
-// full reports whether what is not before the worst has no place.
-func (b *best) full() bool { return len(b.heap) >= b.most }
-
 func (b *best) offer(c candidate) {
 	if b.most == 0 {
 		return
