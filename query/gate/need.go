@@ -55,16 +55,16 @@ func (w *walker) needs() {
 // need is what one use reads: of a CTE, what any of those reads who name it.
 func (u *use) need() prune.Need {
 	need := prune.Need{All: u.all || u.star && !u.plain, Where: u.where}
-	var any prune.Or
+	var wanted prune.Or
 	for _, r := range u.references {
 		need.All = need.All || r.all
-		any = append(any, r.where)
+		wanted = append(wanted, r.where)
 	}
 	switch {
-	case len(any) == 1:
-		need.Where = both(any[0], need.Where)
-	case len(any) > 1 && !slices.Contains(any, nil):
-		need.Where = both(any, need.Where)
+	case len(wanted) == 1:
+		need.Where = both(wanted[0], need.Where)
+	case len(wanted) > 1 && !slices.Contains(wanted, nil):
+		need.Where = both(wanted, need.Where)
 	}
 	return need
 }
