@@ -17,7 +17,8 @@ type Builder struct {
 	options Options
 	bounds  BuilderBounds
 	current *Memory
-	sized   int // records of current at which its size was last looked at
+	sized   int // records since the memory of current was last looked at
+	bytes   int // of these
 	writing *errgroup.Group
 	runs    []*bytes.Buffer
 }
@@ -37,18 +38,27 @@ func NewBuilder(o Options, b BuilderBounds) *Builder {
 	return w
 }
 
-// sizedEvery is how many records are appended between two looks at the memory.
-const sizedEvery = 256
+// How much is appended between two looks at the memory: so many records, or so
+// many bytes of them.
+const (
+	sizedEvery = 256
+	sizedBytes = 1 << 20
+)
 
 // Append indexes a record. Offsets rise. After an error the Builder is of no use.
 func (b *Builder) Append(r Record) error {
 	if b.current == nil {
-		b.current, b.sized = NewMemory(b.options), 0
+		b.current, b.sized, b.bytes = NewMemory(b.options), 0, 0
 	}
 	if err := b.current.Append(r); err != nil {
 		return err
 	}
-	if b.sized++; b.sized%sizedEvery == 0 && b.current.Bytes() > b.bounds.MemoryBytesMax/int64(b.bounds.Workers+1) {
+	b.sized, b.bytes = b.sized+1, b.bytes+len(r.Value)
+	if b.sized < sizedEvery && b.bytes < sizedBytes {
+		return nil
+	}
+	b.sized, b.bytes = 0, 0
+	if b.current.Bytes() > b.bounds.MemoryBytesMax/int64(b.bounds.Workers+1) {
 		return b.flush()
 	}
 	return nil

@@ -1,6 +1,7 @@
 package textindex
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
@@ -52,8 +53,13 @@ func pathOf(field string) string {
 	return field
 }
 
+// settingsMax is how long settings are that are written out.
+const settingsMax = 100
+
 // Settings says what of the options the terms and fields of an index depend on.
 // Two indexes with the same settings can be merged, and say the same about a record.
+// A manifest has them for each file, so of long ones, as a mapping of many fields
+// makes, a digest follows the analyzer.
 func (o Options) Settings() string {
 	fields := wholeValue
 	if len(o.Paths) > 0 {
@@ -66,6 +72,9 @@ func (o Options) Settings() string {
 			name = strconv.Quote(name)
 		}
 		settings += " " + name + ":" + kind.String()
+	}
+	if len(settings) > settingsMax {
+		return fmt.Sprintf("%s sha256:%x", o.Analyzer.Name(), sha256.Sum256([]byte(settings)))
 	}
 	return settings
 }

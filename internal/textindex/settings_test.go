@@ -1,6 +1,7 @@
 package textindex_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,9 +25,22 @@ func TestTopicOptionsAreWhatATopicSays(t *testing.T) {
 		require.True(t, o.Source)
 		require.Equal(t, c.settings, o.Settings())
 	}
-	_, err := textindex.TopicOptions("klingon", nil, nil)
+	long := map[string]string{}
+	for i := range 50 {
+		long[fmt.Sprint("field", i)] = "long"
+	}
+	o, err := textindex.TopicOptions("standard", []string{"value"}, long)
+	require.NoError(t, err)
+	settings := o.Settings()
+	require.Regexp(t, "^standard sha256:[0-9a-f]{64}$", settings)
+	require.Equal(t, settings, o.Settings())
+	long["field7"] = "double"
+	o, err = textindex.TopicOptions("standard", []string{"value"}, long)
+	require.NoError(t, err)
+	require.NotEqual(t, settings, o.Settings())
+	_, err = textindex.TopicOptions("klingon", nil, nil)
 	require.ErrorContains(t, err, "klingon")
-	o, err := textindex.TopicOptions("en", []string{"value"}, map[string]string{"$.pin": "geo_point", "at": "date", "_id": "keyword", "a b": "long"})
+	o, err = textindex.TopicOptions("en", []string{"value"}, map[string]string{"$.pin": "geo_point", "at": "date", "_id": "keyword", "a b": "long"})
 	require.NoError(t, err)
 	require.Equal(t, `en value "a b":long at:date json__id:keyword pin:geo_point`, o.Settings())
 	require.Equal(t, textindex.GeoPoint, o.Mapping["pin"])
