@@ -255,7 +255,7 @@ func TestPrunedCTEsAnswerAsUnprunedOnes(t *testing.T) {
 	c := newCluster(t, 2)
 	c.table = func(o *columnar.Options) { o.RowGroupRows = 10 }
 	rng := rand.New(rand.NewPCG(7, 11))
-	produce(t, c, rng, 200, 40)
+	produceShapes(t, c, rng, 200, 40)
 	pruned := 0
 	for range *conditions {
 		inner, a, b := "true", conditionOf(rng, "a"), conditionOf(rng, "b")
