@@ -33,7 +33,7 @@ func startHTTP(_ context.Context, n *Node) (running, error) {
 		Janitor: func() bool { f := locked(n, func() func() bool { return n.janitor }); return f != nil && f() },
 	})
 	if n.cfg.Clustered() && config.Wildcard(n.cfg.HTTP.Bind) {
-		n.log.Warn("HTTP is served to everybody who reaches this machine, SQL without any authentication: http.bind chooses an address")
+		n.log.Warn("HTTP is served to everybody who reaches this machine: SQL, search, and writing and deleting topics as Elasticsearch's clients do, without any authentication: http.bind chooses an address")
 	}
 	n.HTTP = shown(n.cfg.HTTP.Bind, listeners[0])
 	n.httpPort = portOf(listeners[0])
