@@ -82,7 +82,7 @@ tools: ## what tests and lint run beside Go: MinIO, versitygw, etcd, staticcheck
 $(TOOLS)/staticcheck: tools/go.mod
 	GOBIN=$(TOOLS) go -C tools install honnef.co/go/tools/cmd/staticcheck
 
-check: lint test e2e demo cluster compat flight iceberg ## what CI runs on every change
+check: lint test e2e demo cluster compat flight search iceberg ## what CI runs on every change
 
 clean: ## remove what was built
 	rm -rf bin .tools coverage.out
