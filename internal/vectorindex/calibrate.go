@@ -1,20 +1,40 @@
 package vectorindex
 
-import (
-	"math/rand/v2"
-	"slices"
-)
+import "math/rand/v2"
 
 // Calibration says what part of the true neighbours came back at which effort,
-// when the shard was asked for the 10 nearest of rows that it had not seen.
+// when the shard was asked for those nearest to rows that it had not seen.
 type Calibration struct {
+	// Queries is how many there were; of each further curve half of them.
 	Queries int
+	// Curves are for rising numbers of neighbours: 10, 100 and 1000, as far as there
+	// are rows for that.
+	Curves []Curve
+}
+
+// Curve is how recall grows with effort when K neighbours are asked for.
+type Curve struct {
+	K int
 	// Graph has the efforts of a walk: Effort is ef, how many candidates are kept.
 	Graph []Point
 	// Lists has those of a look at lists: Effort is how many.
 	Lists []Point
 	// Rerank is how many candidates' vectors are looked at after lists.
 	Rerank int
+}
+
+// curve is the one for so many neighbours, or for more: what lies a bit further
+// may be in other lists altogether. For more than all it is the last.
+func (c *Calibration) curve(k int) *Curve {
+	for i := range c.Curves {
+		if c.Curves[i].K >= k {
+			return &c.Curves[i]
+		}
+	}
+	if n := len(c.Curves); n > 0 {
+		return &c.Curves[n-1]
+	}
+	return &Curve{K: curveFirst, Rerank: 2 * curveFirst}
 }
 
 // Point is what one effort gave.
@@ -31,9 +51,11 @@ const RecallOne = 10_000
 const (
 	queriesMost    = 128
 	queriesShare   = 10 // no more of the rows than one of so many is held out
-	neighboursOf   = 10
+	curveFirst     = 10 // neighbours that are asked for
+	curveMost      = 1000
+	curveStep      = 10
+	curveShare     = 10 // no more than one of so many rows
 	recallEnough   = 0.998 * RecallOne
-	rerankFirst    = 20
 	rerankMost     = 5000
 	effortEnough   = 4096
 	effortsAtFirst = 8
@@ -67,7 +89,7 @@ func (h *held) rank(row uint32) int {
 	return 0
 }
 
-// hold chooses the rows that are held out.
+// hold chooses the rows that are held out, in no order: any half of them is as good.
 func (s *shard) hold(random *rand.Rand) *held {
 	h := &held{is: make([]bool, s.rows)}
 	for n := min(queriesMost, s.rows/queriesShare); len(h.rows) < n; {
@@ -76,7 +98,6 @@ func (s *shard) hold(random *rand.Rand) *held {
 			h.rows = append(h.rows, row)
 		}
 	}
-	slices.Sort(h.rows)
 	return h
 }
 
@@ -86,13 +107,12 @@ type question struct {
 	probe  *probe // of the shard's codes
 	coarse *probe // of the lists'
 	judge  *judge
-	worst  float32 // distance of the last true neighbour
-	count  int     // of true neighbours
+	truth  []candidate
 }
 
 // calibrate measures recall.
 func (s *shard) calibrate(h *held) error {
-	s.calibration = Calibration{Queries: len(h.rows), Rerank: rerankFirst}
+	s.calibration = Calibration{Queries: len(h.rows)}
 	if len(h.rows) == 0 {
 		return nil
 	}
@@ -100,49 +120,64 @@ func (s *shard) calibrate(h *held) error {
 	if err != nil {
 		return err
 	}
-	if s.graph != nil {
-		for ef := neighboursOf; ef <= effortEnough; ef = nextEffort(ef) {
-			r, err := s.recall(questions, func(q *question) ([]candidate, error) { return s.walkGraph(q.probe, ef), nil })
-			if err != nil {
-				return err
-			}
-			s.calibration.Graph = append(s.calibration.Graph, Point{ef, r})
-			if float64(r) >= recallEnough {
-				break
-			}
+	for k := curveFirst; k == curveFirst || k <= min(curveMost, s.rows/curveShare); k *= curveStep {
+		c := Curve{K: k}
+		if err := s.calibrateGraph(&c, questions); err != nil {
+			return err
+		}
+		if err := s.calibrateLists(&c, h, questions); err != nil {
+			return err
+		}
+		s.calibration.Curves = append(s.calibration.Curves, c)
+		questions = questions[:(len(questions)+1)/2] // each has ten times the neighbours
+	}
+	return nil
+}
+
+func (s *shard) calibrateGraph(c *Curve, questions []*question) error {
+	if s.graph == nil {
+		return nil
+	}
+	for ef := c.K; ; ef = nextEffort(ef) {
+		r, err := s.recall(questions, c.K, func(q *question) []candidate { return s.walkGraph(q.probe, ef) })
+		if err != nil {
+			return err
+		}
+		c.Graph = append(c.Graph, Point{ef, r})
+		if float64(r) >= recallEnough || ef >= max(effortEnough, 4*c.K) {
+			return nil
 		}
 	}
-	return s.calibrateLists(h, questions)
 }
 
 // calibrateLists finds first how many candidates have to be looked at when all
 // lists are read, then how many lists.
-func (s *shard) calibrateLists(h *held, questions []*question) error {
+func (s *shard) calibrateLists(c *Curve, h *held, questions []*question) error {
 	all := len(s.lists)
-	look := func(lists, rerank int) (int, error) {
-		return s.recall(questions, func(q *question) ([]candidate, error) { return s.scanLists(h, q, lists, rerank), nil })
+	look := func(lists int) (int, error) {
+		return s.recall(questions, c.K, func(q *question) []candidate { return s.scanLists(h, q, lists, c.Rerank) })
 	}
-	for rerank := rerankFirst; ; rerank *= 2 {
-		r, err := look(all, rerank)
+	for c.Rerank = 2 * c.K; ; c.Rerank *= 2 {
+		r, err := look(all)
 		if err != nil {
 			return err
 		}
-		s.calibration.Rerank = rerank
-		if float64(r) >= recallEnough || rerank*2 > rerankMost || rerank >= s.rows {
-			if s.kind == Flat {
-				s.calibration.Lists = []Point{{all, r}}
-				return nil
-			}
-			break
+		if float64(r) < recallEnough && c.Rerank*2 <= max(rerankMost, 4*c.K) && c.Rerank < s.rows {
+			continue
 		}
+		if s.kind == Flat {
+			c.Lists = []Point{{all, r}}
+			return nil
+		}
+		break
 	}
 	for n := 1; ; n = nextEffort(n) {
 		n = min(n, all)
-		r, err := look(n, s.calibration.Rerank)
+		r, err := look(n)
 		if err != nil {
 			return err
 		}
-		s.calibration.Lists = append(s.calibration.Lists, Point{n, r})
+		c.Lists = append(c.Lists, Point{n, r})
 		if float64(r) >= recallEnough || n == all {
 			return nil
 		}
@@ -176,7 +211,7 @@ func (s *shard) questions(h *held) ([]*question, error) {
 		if s.middles.count() > 0 {
 			q.coarse = s.middles.space.probe(q.vector)
 		}
-		questions[i], nearest[i] = q, best{most: neighboursOf}
+		questions[i], nearest[i] = q, best{most: min(curveMost, max(curveFirst, s.rows/curveShare))}
 	}
 	for row := range uint32(s.rows) {
 		if h.is[row] {
@@ -192,25 +227,22 @@ func (s *shard) questions(h *held) ([]*question, error) {
 		}
 	}
 	for i, q := range questions {
-		all := nearest[i].sorted()
-		if q.count = len(all); q.count > 0 {
-			q.worst = all[q.count-1].distance
-		}
+		q.truth = nearest[i].sorted()
 	}
 	return questions, nil
 }
 
-// recall is the part of true neighbours that a search finds. What is as near as
+// recall is the part of k true neighbours that a search finds. What is as near as
 // the last of them is as good.
-func (s *shard) recall(questions []*question, search func(*question) ([]candidate, error)) (int, error) {
+func (s *shard) recall(questions []*question, k int, search func(*question) []candidate) (int, error) {
 	found, of := 0, 0
 	for _, q := range questions {
-		candidates, err := search(q)
-		if err != nil {
-			return 0, err
+		count := min(k, len(q.truth))
+		if count == 0 {
+			continue
 		}
-		nearest := best{most: neighboursOf}
-		for _, c := range candidates {
+		nearest := best{most: k}
+		for _, c := range search(q) {
 			stored, err := s.vectors.vector(c.row)
 			if err != nil {
 				return 0, err
@@ -220,11 +252,11 @@ func (s *shard) recall(questions []*question, search func(*question) ([]candidat
 		}
 		n := 0
 		for _, c := range nearest.sorted() {
-			if c.distance <= q.worst {
+			if c.distance <= q.truth[count-1].distance {
 				n++
 			}
 		}
-		found, of = found+min(n, q.count), of+q.count
+		found, of = found+min(n, count), of+count
 	}
 	if of == 0 {
 		return RecallOne, nil

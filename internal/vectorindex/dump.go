@@ -35,13 +35,16 @@ func Dump(ctx context.Context, out io.Writer, name string, b Blob, verify bool) 
 	if t.graph != nil {
 		fmt.Fprintf(out, "graph %d bytes, m %d, entry %d, %d levels, %d rows above the ground\n", t.ground.length+t.upper.length, t.graph.m, t.graph.entry, t.graph.levels, t.graph.nodes)
 	}
-	c := i.Calibration
-	fmt.Fprintf(out, "recall of %d nearest by %d queries, %d candidates judged after lists\n", neighboursOf, c.Queries, c.Rerank)
-	for _, p := range c.Graph {
-		fmt.Fprintf(out, "  ef %d: %.4f\n", p.Effort, float64(p.Recall)/RecallOne)
-	}
-	for _, p := range c.Lists {
-		fmt.Fprintf(out, "  lists %d: %.4f\n", p.Effort, float64(p.Recall)/RecallOne)
+	queries := i.Calibration.Queries
+	for _, c := range i.Calibration.Curves {
+		fmt.Fprintf(out, "recall of %d nearest by %d queries, %d candidates judged after lists\n", c.K, queries, c.Rerank)
+		queries = (queries + 1) / 2
+		for _, p := range c.Graph {
+			fmt.Fprintf(out, "  ef %d: %.4f\n", p.Effort, float64(p.Recall)/RecallOne)
+		}
+		for _, p := range c.Lists {
+			fmt.Fprintf(out, "  lists %d: %.4f\n", p.Effort, float64(p.Recall)/RecallOne)
+		}
 	}
 	if !verify {
 		return nil

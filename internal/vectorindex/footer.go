@@ -98,12 +98,16 @@ func (f *footer) append(b []byte) []byte {
 		crc(k.crc)
 	}
 	u(int64(f.calibration.Queries))
-	u(int64(f.calibration.Rerank))
-	for _, points := range [][]Point{f.calibration.Graph, f.calibration.Lists} {
-		u(int64(len(points)))
-		for _, p := range points {
-			u(int64(p.Effort))
-			u(int64(p.Recall))
+	u(int64(len(f.calibration.Curves)))
+	for _, c := range f.calibration.Curves {
+		u(int64(c.K))
+		u(int64(c.Rerank))
+		for _, points := range [][]Point{c.Graph, c.Lists} {
+			u(int64(len(points)))
+			for _, p := range points {
+				u(int64(p.Effort))
+				u(int64(p.Recall))
+			}
 		}
 	}
 	return b
@@ -180,8 +184,11 @@ func parseFooter(data []byte, body int64) (*footer, error) {
 	f.parseGraph(d)
 	f.parseBlocks(d)
 	f.calibration.Queries = int(d.Uvarint(math.MaxInt32))
-	f.calibration.Rerank = int(d.Uvarint(math.MaxInt32))
-	f.calibration.Graph, f.calibration.Lists = parsePoints(d), parsePoints(d)
+	for n := d.Count(); n > 0 && !d.Failed(); n-- {
+		c := Curve{K: int(d.Uvarint(KMax)), Rerank: int(d.Uvarint(DocumentsMax))}
+		c.Graph, c.Lists = parsePoints(d), parsePoints(d)
+		f.calibration.Curves = append(f.calibration.Curves, c)
+	}
 	if err := d.End(); err != nil {
 		return nil, err
 	}

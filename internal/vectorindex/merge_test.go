@@ -53,7 +53,7 @@ func TestMergedShardsFindWhatOneFinds(t *testing.T) {
 			pass := func(i int) bool { return len(of) == len(files) || i < 800 || i >= 5000 }
 			aim := map[vectorindex.Encoding]float64{vectorindex.F32: 0.95, vectorindex.F16: 0.95, vectorindex.Int8: 0.9, vectorindex.Binary: 0.85}[e]
 			got, how := measured(t, f, vectors, queries, vectorindex.Query{K: 10}, pass)
-			t.Logf("%s, %s: recall %.4f, %s, %+v", e, name, got, how, f.Info().Calibration.Rerank)
+			t.Logf("%s, %s: recall %.4f, %s, judged %d", e, name, got, how, f.Info().Calibration.Curves[0].Rerank)
 			require.GreaterOrEqual(t, got, aim, "%s, %s", e, name)
 		}
 	}

@@ -84,7 +84,7 @@ func (f *File) Search(ctx context.Context, q Query) (*Answer, error) {
 	if s.none {
 		return &Answer{Path: ByNothing, Recall: 1}, nil
 	}
-	search := &searching{File: f, query: q, sieve: s, judge: newJudge(f.stored, f.footer.options.Metric, q.Vector)}
+	search := &searching{File: f, query: q, sieve: s, curve: f.footer.calibration.curve(q.K), judge: newJudge(f.stored, f.footer.options.Metric, q.Vector)}
 	if !s.all {
 		most := exactReadMost
 		if f.mapped != nil {
@@ -119,6 +119,7 @@ type searching struct {
 	query Query
 	sieve *sieve
 	judge *judge
+	curve *Curve
 }
 
 // effort is what calibration says is needed, or what is asked for.
@@ -141,9 +142,9 @@ func (s *searching) byGraph(ctx context.Context) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	ef, recall := s.effort(s.footer.calibration.Graph, s.query.Ef)
+	ef, recall := s.effort(s.curve.Graph, s.query.Ef)
 	answer := &Answer{Path: ByGraph, Effort: ef, Recall: recall}
-	ef = max(ef+max(s.query.K-neighboursOf, 0)*3/2, s.query.K)
+	ef = max(ef+max(s.query.K-s.curve.K, 0)*3/2, s.query.K)
 	ef = min(int(float64(ef)/s.sieve.fraction), s.footer.rows)
 	w := s.walks.take()
 	defer s.walks.give(w)
@@ -182,9 +183,9 @@ func (f *File) tableOf() func(row uint32) (*table, error) {
 // byLists looks at the nearest lists, and says whether those were all. Where a
 // filter lets only a part pass, it looks at so many more.
 func (s *searching) byLists(ctx context.Context, wider float64) (*Answer, bool, error) {
-	probes, recall := s.effort(s.footer.calibration.Lists, s.query.Probes)
-	if s.query.K > neighboursOf {
-		probes = int(math.Ceil(float64(probes) * math.Sqrt(float64(s.query.K)/neighboursOf)))
+	probes, recall := s.effort(s.curve.Lists, s.query.Probes)
+	if s.query.K > s.curve.K { // there is nothing better to go by
+		probes = int(math.Ceil(float64(probes) * float64(s.query.K) / float64(s.curve.K)))
 	}
 	probes = int(math.Ceil(float64(probes) * wider))
 	var coarse *probe
@@ -208,8 +209,8 @@ func (s *searching) byLists(ctx context.Context, wider float64) (*Answer, bool, 
 	}
 	slices.Sort(lists)
 	answer := &Answer{Path: ByLists, Effort: len(lists), Recall: recall}
-	if len(lists) == len(s.footer.lists) && len(s.footer.calibration.Lists) > 0 {
-		answer.Recall = float64(s.footer.calibration.Lists[len(s.footer.calibration.Lists)-1].Recall) / RecallOne
+	if n := len(s.curve.Lists); len(lists) == len(s.footer.lists) && n > 0 {
+		answer.Recall = float64(s.curve.Lists[n-1].Recall) / RecallOne
 	}
 	answer, err := s.scanLists(ctx, lists, answer)
 	return answer, all, err
@@ -218,7 +219,7 @@ func (s *searching) byLists(ctx context.Context, wider float64) (*Answer, bool, 
 // scanLists compares the rows of lists, so many bytes at a time, and judges the
 // best by their vectors.
 func (s *searching) scanLists(ctx context.Context, lists []uint32, answer *Answer) (*Answer, error) {
-	nearest := best{most: max(s.footer.calibration.Rerank, 3*s.query.K)}
+	nearest := best{most: max(s.curve.Rerank, 2*s.query.K)}
 	p := s.space.probe(s.query.Vector)
 	kept := make(map[uint32]*table) // of the candidates
 	for len(lists) > 0 {

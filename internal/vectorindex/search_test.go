@@ -39,3 +39,26 @@ func TestCalibratedRecallHolds(t *testing.T) {
 		}
 	}
 }
+
+// Neighbours beyond the first few are in other clusters, far from the query: what
+// was measured for ten says nothing of them.
+func TestRecallHoldsForManyNeighbours(t *testing.T) {
+	const n, asked = 4000, 150
+	all := clustered(13, n+asked, 24, n/10)
+	vectors, queries := all[:n], all[n:]
+	want := make([][]vectorindex.Hit, asked)
+	for i, q := range queries {
+		want[i] = truth(vectorindex.Cosine, vectors, q, 300, nil)
+	}
+	for _, kind := range []vectorindex.Kind{vectorindex.HNSW, vectorindex.IVF} {
+		o := options(24, kind)
+		o.ListRows = 20
+		data, _ := built(t, o, vectors, 0)
+		f := open(t, vectorindex.Bytes(data))
+		for _, k := range []int{10, 11, 60, 100, 200, 300} {
+			got, how := measuredBy(t, f, want, queries, vectorindex.Query{K: k}, nil)
+			t.Logf("%s, k %d: recall %.4f, %s", kind, k, got, how)
+			require.GreaterOrEqual(t, got, 0.95, "%s, k %d: %s", kind, k, how)
+		}
+	}
+}
