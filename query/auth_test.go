@@ -52,11 +52,15 @@ func TestWhoAsksIsKnownAndNobodyIsGivenWhatIsKeptForAnother(t *testing.T) {
 		require.NoError(t, err)
 		return response.StatusCode, string(text), response.Header
 	}
-	for _, path := range []string{"/_sql", "/_sql/explain", "/_arrow/query", "/nothing"} {
+	unauthorized := map[string]string{ // in the form of the surface that is asked
+		"/_sql": `"error_code":"UNAUTHORIZED"`, "/_sql/explain": `"error_code":"UNAUTHORIZED"`, "/_arrow/query": `"error_code":"UNAUTHORIZED"`,
+		"/_nothing": `"error_code":"UNAUTHORIZED"`, "/orders/_search": `"type":"security_exception"`, "/nothing": `"type":"security_exception"`,
+	}
+	for path, want := range unauthorized {
 		for _, wrong := range []string{"", "Bearer eve", "Basic YW5uOmFubg==", "Digest x"} {
 			status, body, header := post(path, wrong)
 			require.Equal(t, 401, status, "%s %q: %s", path, wrong, body)
-			require.Contains(t, body, `"error_code":"UNAUTHORIZED"`)
+			require.Contains(t, body, want)
 			require.NotEmpty(t, header.Get("WWW-Authenticate"))
 		}
 	}
