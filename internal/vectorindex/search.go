@@ -122,8 +122,12 @@ type searching struct {
 	curve *Curve
 }
 
-// effort is what calibration says is needed, or what is asked for.
-func (s *searching) effort(points []Point, asked int) (int, float64) {
+// effort is what calibration says is needed, or what is asked for; most, where
+// there were too few rows to calibrate.
+func (s *searching) effort(points []Point, asked, most int) (int, float64) {
+	if len(points) == 0 {
+		return most, 0
+	}
 	if s.query.Recall < 0 && asked > 0 {
 		i := sort.Search(len(points), func(i int) bool { return points[i].Effort > asked })
 		if i == 0 {
@@ -142,7 +146,7 @@ func (s *searching) byGraph(ctx context.Context) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	ef, recall := s.effort(s.curve.Graph, s.query.Ef)
+	ef, recall := s.effort(s.curve.Graph, s.query.Ef, s.footer.rows)
 	answer := &Answer{Path: ByGraph, Effort: ef, Recall: recall}
 	ef = max(ef+max(s.query.K-s.curve.K, 0)*3/2, s.query.K)
 	ef = min(int(float64(ef)/s.sieve.fraction), s.footer.rows)
@@ -183,11 +187,11 @@ func (f *File) tableOf() func(row uint32) (*table, error) {
 // byLists looks at the nearest lists, and says whether those were all. Where a
 // filter lets only a part pass, it looks at so many more.
 func (s *searching) byLists(ctx context.Context, wider float64) (*Answer, bool, error) {
-	probes, recall := s.effort(s.curve.Lists, s.query.Probes)
+	probes, recall := s.effort(s.curve.Lists, s.query.Probes, len(s.footer.lists))
 	if s.query.K > s.curve.K { // there is nothing better to go by
-		probes = int(math.Ceil(float64(probes) * float64(s.query.K) / float64(s.curve.K)))
+		probes = int(math.Ceil(float64(probes) * float64(s.query.K) / float64(max(s.curve.K, 1))))
 	}
-	probes = int(math.Ceil(float64(probes) * wider))
+	probes = max(1, int(min(float64(probes)*wider, float64(len(s.footer.lists)))))
 	var coarse *probe
 	if s.middles.count() > 0 {
 		coarse = s.middles.space.probe(s.query.Vector)

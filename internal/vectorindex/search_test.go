@@ -62,3 +62,20 @@ func TestRecallHoldsForManyNeighbours(t *testing.T) {
 		}
 	}
 }
+
+func TestAShardThatIsTooSmallToCalibrateIsSearchedWhole(t *testing.T) {
+	vectors := clustered(14, 9, 6, 3)
+	for _, kind := range []vectorindex.Kind{vectorindex.HNSW, vectorindex.IVF} {
+		o := options(6, kind)
+		o.FlatMax, o.ListRows = 1, 2
+		data, result := built(t, o, vectors, 0)
+		require.Equal(t, kind, result.Kind)
+		require.Empty(t, result.Calibration.Curves)
+		for _, blob := range []vectorindex.Blob{vectorindex.Bytes(data), newObject(data)} {
+			for _, k := range []int{1, 9, 40} {
+				got, how := measured(t, open(t, blob), vectors, vectors, vectorindex.Query{K: k}, nil)
+				require.EqualValues(t, 1, got, how)
+			}
+		}
+	}
+}
