@@ -1,6 +1,7 @@
 package textindex
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -43,13 +44,18 @@ func (f *File) Source(ctx context.Context, docs []uint32) ([]Source, bool, error
 			at++
 		}
 		end := at
+		fr := frames[n]
 		group.Go(func() error {
-			records, err := f.records(ctx, frames[n], first)
+			records, err := f.records(ctx, fr, first)
 			if err != nil {
 				return err
 			}
 			for i := begin; i < end; i++ {
-				all[i] = records[docs[i]-first]
+				r := records[docs[i]-first]
+				if 2*(len(r.Key)+len(r.Value)) < fr.content { // it would keep all of the frame in memory
+					r.Key, r.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+				}
+				all[i] = r
 			}
 			return nil
 		})

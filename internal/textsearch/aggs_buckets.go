@@ -20,7 +20,7 @@ type termsAggregator struct {
 }
 
 func newTerms(s *shard, n *aggNode, v *values, subs []aggregator) *termsAggregator {
-	a := &termsAggregator{buckets: newBuckets(subs), shard: s, node: n, values: v}
+	a := &termsAggregator{buckets: newBuckets(s, subs), shard: s, node: n, values: v}
 	if len(v.fields) > 0 && v.fields[0].Kind == textindex.Keyword {
 		stats, _ := s.Split.Field(v.fields[0])
 		a.dense.distinct = stats.Distinct
@@ -209,7 +209,7 @@ type filtersAggregator struct {
 }
 
 func newFilters(ctx context.Context, s *shard, n *aggNode, subs []aggregator) (aggregator, error) {
-	a := &filtersAggregator{buckets: newBuckets(subs)}
+	a := &filtersAggregator{buckets: newBuckets(s, subs)}
 	if spec, ok := n.Spec.(*textquery.FiltersAgg); ok {
 		a.rest = spec.Rest
 	}

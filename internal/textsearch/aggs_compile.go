@@ -248,7 +248,7 @@ func openAgg(ctx context.Context, s *shard, n *aggNode) (aggregator, error) {
 		return newFilters(ctx, s, n, subs)
 	case *textquery.TopHitsAgg:
 		keys, err := s.openSorts(ctx, n.sorts, nil)
-		return &topHitsAggregator{shard: s, keys: keys, most: spec.From + spec.Size}, err
+		return &topHitsAggregator{perBucket: newPerBucket[hitsPartial](s, hitBytes*int64(1+spec.From+spec.Size)), shard: s, keys: keys, most: spec.From + spec.Size}, err
 	}
 	v, err := s.values(ctx, n)
 	if err != nil {
@@ -258,18 +258,18 @@ func openAgg(ctx context.Context, s *shard, n *aggNode) (aggregator, error) {
 	case *textquery.TermsAgg:
 		return newTerms(s, n, v, subs), nil
 	case *textquery.HistogramAgg:
-		return &histogramAggregator{buckets: newBuckets(subs), node: n, values: v, round: numberRounding(spec)}, nil
+		return &histogramAggregator{buckets: newBuckets(s, subs), node: n, values: v, round: numberRounding(spec)}, nil
 	case *textquery.DateHistogramAgg:
-		return &histogramAggregator{buckets: newBuckets(subs), node: n, values: v, round: dateRounding(spec), dates: true}, nil
+		return &histogramAggregator{buckets: newBuckets(s, subs), node: n, values: v, round: dateRounding(spec), dates: true}, nil
 	case *textquery.RangeAgg:
-		return &rangeAggregator{buckets: newBuckets(subs), node: n, values: v}, nil
+		return &rangeAggregator{buckets: newBuckets(s, subs), node: n, values: v}, nil
 	case *textquery.PercentilesAgg:
-		return &percentilesAggregator{values: v, compression: spec.Compression}, nil
+		return &percentilesAggregator{perBucket: newPerBucket[digestPartial](s, int64(centroidBytes*spec.Compression)), values: v, compression: spec.Compression}, nil
 	case *textquery.MetricAgg:
 		if spec.Op == textquery.Cardinality {
 			return newCardinality(s, v), nil
 		}
-		return &metricAggregator{values: v, op: spec.Op}, nil
+		return &metricAggregator{perBucket: newPerBucket[metricPartial](s, metricBytes), values: v, op: spec.Op}, nil
 	}
 	return nil, fmt.Errorf("an aggregation of type %T cannot be executed", n.Spec)
 }

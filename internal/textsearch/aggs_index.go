@@ -16,6 +16,7 @@ type buckets struct {
 	keys    []bucketKey
 	counts  []int64
 	subs    []aggregator
+	budget  *budget
 }
 
 type numberKey struct {
@@ -29,8 +30,8 @@ type textKey struct {
 	text  string
 }
 
-func newBuckets(subs []aggregator) buckets {
-	return buckets{numbers: map[numberKey]int{}, texts: map[textKey]int{}, last: numberKey{owner: -1}, subs: subs}
+func newBuckets(s *shard, subs []aggregator) buckets {
+	return buckets{budget: s.plan.budget, numbers: map[numberKey]int{}, texts: map[textKey]int{}, last: numberKey{owner: -1}, subs: subs}
 }
 
 // put counts a document in a bucket.
@@ -81,6 +82,9 @@ func (b *buckets) add(owner int, key bucketKey) (int, error) {
 	n := len(b.keys)
 	if n >= keysMax {
 		return 0, errTooManyKeys
+	}
+	if err := b.budget.gather(bucketBytes + int64(len(key.text))); err != nil {
+		return 0, err
 	}
 	b.keys, b.counts = append(b.keys, key), append(b.counts, 0)
 	for owner >= len(b.owned) {

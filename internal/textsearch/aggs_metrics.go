@@ -11,16 +11,27 @@ import (
 )
 
 // perBucket holds what is gathered of each bucket.
-type perBucket[T any] struct{ all []*T }
+type perBucket[T any] struct {
+	all    []*T
+	budget *budget
+	bytes  int64 // that one takes, about
+}
 
-func (p *perBucket[T]) get(bucket int, make func() *T) *T {
+func newPerBucket[T any](s *shard, bytes int64) perBucket[T] {
+	return perBucket[T]{budget: s.plan.budget, bytes: bytes}
+}
+
+func (p *perBucket[T]) get(bucket int, make func() *T) (*T, error) {
 	for bucket >= len(p.all) {
 		p.all = append(p.all, nil)
 	}
 	if p.all[bucket] == nil {
+		if err := p.budget.gather(p.bytes); err != nil {
+			return nil, err
+		}
 		p.all[bucket] = make()
 	}
-	return p.all[bucket]
+	return p.all[bucket], nil
 }
 
 // peek is what was gathered of a bucket; nil when there was nothing.
@@ -57,7 +68,10 @@ func (m *metricPartial) merge(other aggPartial) error {
 }
 
 func (a *metricAggregator) collect(doc uint32, bucket int, _ cursor) error {
-	m := a.get(bucket, newMetric)
+	m, err := a.get(bucket, newMetric)
+	if err != nil {
+		return err
+	}
 	if a.op == textquery.ValueCount {
 		return a.values.each(doc, func(bucketKey) error {
 			m.count++
@@ -102,7 +116,7 @@ type distinctPartial struct {
 }
 
 func newCardinality(s *shard, v *values) aggregator {
-	return &cardinalityAggregator{shard: s, values: v}
+	return &cardinalityAggregator{perBucket: newPerBucket[distinctPartial](s, distinctBytes), shard: s, values: v}
 }
 
 func (d *distinctPartial) merge(other aggPartial) error {
@@ -113,15 +127,26 @@ func (d *distinctPartial) merge(other aggPartial) error {
 }
 
 func (a *cardinalityAggregator) collect(doc uint32, bucket int, _ cursor) error {
-	d := a.get(bucket, func() *distinctPartial { return &distinctPartial{newDistinct(), roaring.New()} })
+	d, err := a.get(bucket, func() *distinctPartial { return &distinctPartial{newDistinct(), roaring.New()} })
+	if err != nil {
+		return err
+	}
 	return a.values.each(doc, func(k bucketKey) error {
-		if k.kind == ordinalValue {
-			d.ordinals.Add(uint32(k.whole))
-		} else {
-			d.add(k.hash())
+		if fresh := d.take(k); fresh {
+			return a.budget.gather(valueBytes)
 		}
 		return nil
 	})
+}
+
+// take counts a value, and reports whether it takes memory as one more.
+func (d *distinctPartial) take(k bucketKey) (fresh bool) {
+	if k.kind == ordinalValue {
+		return d.ordinals.CheckedAdd(uint32(k.whole))
+	}
+	before := len(d.exact)
+	d.add(k.hash())
+	return len(d.exact) > before
 }
 
 func (a *cardinalityAggregator) close(ctx context.Context) error {
@@ -182,13 +207,16 @@ func (d *digestPartial) merge(other aggPartial) error {
 }
 
 func (a *percentilesAggregator) collect(doc uint32, bucket int, _ cursor) error {
-	d := a.get(bucket, func() *digestPartial {
+	d, err := a.get(bucket, func() *digestPartial {
 		t, err := tdigest.New(tdigest.Compression(a.compression))
 		if err != nil {
 			a.failed = err
 		}
 		return &digestPartial{t}
 	})
+	if err != nil {
+		return err
+	}
 	a.values.numbers(doc, func(x float64) {
 		if a.failed == nil {
 			a.failed = d.Add(x)
@@ -231,9 +259,12 @@ func (h *hitsPartial) merge(other aggPartial) error {
 }
 
 func (a *topHitsAggregator) collect(doc uint32, bucket int, score cursor) error {
-	h := a.get(bucket, func() *hitsPartial {
+	h, err := a.get(bucket, func() *hitsPartial {
 		return &hitsPartial{top: topHits{most: a.most, before: a.keys.before()}, best: math.Inf(-1)}
 	})
+	if err != nil {
+		return err
+	}
 	value := score.score()
 	h.top.add(a.keys.hit(doc, value)) // there is nothing that the client has seen
 	h.total++

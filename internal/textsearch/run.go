@@ -45,7 +45,7 @@ type partial struct {
 
 func (s *Searcher) prepare(ctx context.Context, r *textquery.Request) (*execution, error) {
 	x := &execution{request: r, compiled: map[*analysis.Analyzer]*compiled{}}
-	x.plan = &plan{search: s, schema: newSchema(s.Parts), table: newTermTable(), lists: make([][]textindex.Term, len(s.Parts))}
+	x.plan = &plan{search: s, schema: newSchema(s.Parts), table: newTermTable(), lists: make([][]textindex.Term, len(s.Parts)), budget: newBudget()}
 	var err error
 	if x.sorts, x.after, err = x.sortKeys(r.Sort, r.After); err != nil {
 		return nil, err
@@ -395,29 +395,43 @@ func (x *execution) fetch(ctx context.Context, hits []Hit, highlight bool) ([]Hi
 	}
 	for part, list := range byPart {
 		slices.SortFunc(list, func(a, b int) int { return int(hits[a].doc) - int(hits[b].doc) })
-		docs := make([]uint32, 0, len(list))
-		for _, i := range list {
-			docs = append(docs, hits[i].doc)
-		}
-		p := &x.search.Parts[part]
-		sources, kept, err := p.Split.Source(ctx, docs)
-		if err == nil && !kept && x.search.Source != nil {
-			sources, err = x.search.Source(ctx, p, docs)
-			kept = true
-		}
-		if err != nil {
-			return nil, ofPart(part, err)
-		}
-		for n, i := range list {
-			if !kept {
-				continue
-			}
-			h := &hits[i]
-			h.Key, h.Value, h.Found = sources[n].Key, sources[n].Value, true
-			if highlight {
-				h.Highlight = x.highlight(p, h)
+		for some := range slices.Chunk(list, fetchAtOnce) {
+			if err := x.fetchSome(ctx, hits, some, part, highlight); err != nil {
+				return nil, ofPart(part, err)
 			}
 		}
 	}
 	return hits, nil
+}
+
+// fetchSome gets the records of some hits of a part, whose documents rise.
+func (x *execution) fetchSome(ctx context.Context, hits []Hit, some []int, part int, highlight bool) error {
+	docs := make([]uint32, 0, len(some))
+	for _, i := range some {
+		docs = append(docs, hits[i].doc)
+	}
+	p := &x.search.Parts[part]
+	sources, kept, err := p.Split.Source(ctx, docs)
+	if err == nil && !kept && x.search.Source != nil {
+		sources, err = x.search.Source(ctx, p, docs)
+		kept = true
+	}
+	if err != nil || !kept {
+		return err
+	}
+	for n, i := range some {
+		h := &hits[i]
+		h.Key, h.Value, h.Found = sources[n].Key, sources[n].Value, true
+		if err := x.budget.fetch(len(h.Key) + len(h.Value)); err != nil {
+			return err
+		}
+		if !highlight {
+			continue
+		}
+		if err := ctx.Err(); err != nil { // long texts are analysed again
+			return err
+		}
+		h.Highlight = x.highlight(p, h)
+	}
+	return ctx.Err()
 }

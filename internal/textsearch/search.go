@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -126,7 +127,8 @@ func (s *Searcher) Search(ctx context.Context, r *textquery.Request) (*Result, e
 	return x.merge(ctx, found)
 }
 
-// each works on all parts, some at once.
+// each works on all parts, some at once. A panic of the work is one of the
+// caller's, who can bear it: in a goroutine of its own it would end the process.
 func (s *Searcher) each(ctx context.Context, work func(ctx context.Context, part int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	limit := s.Parallel
@@ -135,15 +137,33 @@ func (s *Searcher) each(ctx context.Context, work func(ctx context.Context, part
 	}
 	group.SetLimit(limit)
 	for i := range s.Parts {
-		group.Go(func() error {
+		group.Go(func() (err error) {
+			defer func() {
+				if cause := recover(); cause != nil {
+					err = &panicked{cause, debug.Stack()}
+				}
+			}()
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 			return ofPart(i, work(ctx, i))
 		})
 	}
-	return group.Wait()
+	err := group.Wait()
+	if p := (*panicked)(nil); errors.As(err, &p) {
+		panic(p) // a mistake in the work, which has panicked before
+	}
+	return err
 }
+
+// panicked is a panic on its way from one goroutine to another.
+type panicked struct {
+	cause any
+	stack []byte // where it was
+}
+
+// Error implements error, so that it is logged with its place.
+func (p *panicked) Error() string { return fmt.Sprintf("%v\n\n%s", p.cause, p.stack) }
 
 // before is the order of hits that nothing else tells apart.
 func (s *Searcher) before(a, b *Hit) int {

@@ -65,6 +65,7 @@ type plan struct {
 	schema *schema
 	table  *termTable
 	lists  [][]textindex.Term // terms by part and number
+	budget *budget
 }
 
 // weight is what a term's score is made of.
