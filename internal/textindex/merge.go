@@ -34,11 +34,16 @@ func Merge(ctx context.Context, out io.Writer, files []*File, o MergeOptions) (R
 	if len(files) == 0 {
 		return Result{}, fmt.Errorf("%w: there are none", ErrMerge)
 	}
-	for i, f := range files[1:] {
-		if before := files[i]; f.Bounds().First < before.Bounds().Next || f.Analyzer() != before.Analyzer() {
+	before := files[0]
+	for _, f := range files[1:] {
+		if f.Analyzer() == before.Analyzer() && f.Bounds().Documents == 0 {
+			continue // it need not know where it lies
+		}
+		if f.Bounds().First < before.Bounds().Next || f.Analyzer() != before.Analyzer() {
 			return Result{}, fmt.Errorf("%w: [%d,%d) by analyzer %s, and then [%d,%d) by %s", ErrMerge, before.Bounds().First, before.Bounds().Next,
 				before.Analyzer(), f.Bounds().First, f.Bounds().Next, f.Analyzer())
 		}
+		before = f
 	}
 	w, err := newFileWriter(out)
 	if err != nil {
@@ -116,7 +121,10 @@ func (m *merge) number(ctx context.Context, o MergeOptions) error {
 	}
 	b.Documents = uint32(next)
 	b.First = max(m.files[0].Bounds().First, o.First)
-	b.Next = max(b.First, m.files[len(m.files)-1].Bounds().Next)
+	b.Next = b.First
+	for _, f := range m.files {
+		b.Next = max(b.Next, f.Bounds().Next)
+	}
 	m.w.footer.bounds = b
 	m.w.footer.analyzer = m.files[0].Analyzer()
 	return nil

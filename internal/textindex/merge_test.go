@@ -3,6 +3,7 @@ package textindex_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"slices"
 	"testing"
 
@@ -92,4 +93,15 @@ func other(t testing.TB) *textindex.File {
 	m := textindex.NewMemory(textindex.Options{Analyzer: a})
 	require.NoError(t, m.Append(textindex.Record{Offset: 1 << 40, Value: []byte("running")}))
 	return open(t, written(t, m))
+}
+
+// A stretch of the log that had nothing but markers of transactions is a split too.
+func TestMergingSplitsWithoutDocuments(t *testing.T) {
+	records := randomRecords(6, 300)
+	empty := func() *textindex.File { return open(t, written(t, index(t, nil))) }
+	files := pieces(t, records, 2)
+	want := written(t, index(t, records))
+	require.True(t, bytes.Equal(want, merged(t, []*textindex.File{files[0], empty(), files[1], empty()}, textindex.MergeOptions{})))
+	_, err := textindex.Merge(t.Context(), io.Discard, []*textindex.File{files[1], empty(), files[0]}, textindex.MergeOptions{})
+	require.ErrorIs(t, err, textindex.ErrMerge)
 }
