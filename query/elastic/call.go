@@ -55,6 +55,9 @@ func (c *call) begin() (err error) {
 		return err
 	}
 	if text, given := c.take("filter_path"); given && text != "" {
+		if steps := strings.Count(text, ".") + strings.Count(text, ","); steps > filterStepsMax {
+			return badRequest("[filter_path] has %d steps, at most %d", steps, filterStepsMax)
+		}
 		c.filter = newPathFilter(text)
 	}
 	return nil

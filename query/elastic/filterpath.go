@@ -3,6 +3,7 @@ package elastic
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/chronik-stream/chronik/internal/textquery"
@@ -13,6 +14,10 @@ import (
 type pathFilter struct {
 	includes, excludes [][]string // patterns of member names, from the top
 }
+
+// filterStepsMax bounds the steps of all paths: each member of an answer is held
+// against them.
+const filterStepsMax = 1_000
 
 func newPathFilter(text string) *pathFilter {
 	f := &pathFilter{}
@@ -98,8 +103,19 @@ func (f *pathFilter) member(decoder *json.Decoder, w *writer, name string, inclu
 }
 
 // below are the patterns for what a member has, and whether one names the member
-// itself.
+// itself. Patterns are ends of those that the client gave, and each end is followed
+// once, however many ways ** leads to it.
 func below(patterns [][]string, name string) (rest [][]string, named bool) {
+	seen := map[*string]bool{}
+	rest, named = follow(nil, patterns, name)
+	return slices.DeleteFunc(rest, func(p []string) bool {
+		known := seen[&p[0]]
+		seen[&p[0]] = true
+		return known
+	}), named
+}
+
+func follow(rest, patterns [][]string, name string) (_ [][]string, named bool) {
 	for _, p := range patterns {
 		if p[0] == "**" {
 			rest = append(rest, p)
@@ -107,8 +123,9 @@ func below(patterns [][]string, name string) (rest [][]string, named bool) {
 				named = true
 				continue
 			}
-			deeper, here := below([][]string{p[1:]}, name)
-			rest, named = append(rest, deeper...), named || here
+			var here bool
+			rest, here = follow(rest, [][]string{p[1:]}, name)
+			named = named || here
 			continue
 		}
 		if !textquery.MatchPattern(p[0], name) {

@@ -45,7 +45,7 @@ func (c *call) msearch() error {
 	group.SetLimit(atOnce)
 	for i, one := range searches {
 		group.Go(func() error {
-			answers[i] = c.one(ctx, one, show)
+			answers[i] = c.guarded(ctx, one, show)
 			if all := size.Add(int64(len(answers[i]))); all > answerBytesMax {
 				return answerTooLarge(int(all))
 			}
@@ -151,6 +151,19 @@ func (h *searchHeader) expansion() (expansion, error) {
 		return x, nil
 	}
 	return x, x.wildcards(string(h.ExpandWildcards))
+}
+
+// guarded is one, whose bugs are not the end of the process.
+func (c *call) guarded(ctx context.Context, s oneSearch, show shown) (answer []byte) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			c.surface.o.Log.Error("a search among others panicked", "cause", cause)
+			w := &writer{}
+			(&Error{Status: http.StatusInternalServerError, Type: "exception", Reason: "internal error"}).write(w)
+			answer = w.out
+		}
+	}()
+	return c.one(ctx, s, show)
 }
 
 // one answers a search among others, or says why not.

@@ -302,3 +302,14 @@ func TestMediaTypesAreThoseOfTheClients(t *testing.T) {
 	status, _, _ = s.ask("GET", "/logs/_search", "", "Accept", "application/cbor")
 	require.Equal(t, 406, status)
 }
+
+// Of many ways through an answer none is gone twice: this would never end else.
+func TestAFilterOfManyStars(t *testing.T) {
+	s := serve(t)
+	s.topic("logs", strings.Repeat(`{"a":`, 60)+"1"+strings.Repeat("}", 60))
+	for _, filter := range []string{strings.Repeat("**.", 100) + "a", strings.Repeat("**.*.", 100) + "a", strings.Repeat("*.**.", 20) + "a"} {
+		s.ok("GET", "/logs/_search?filter_path="+filter, "")
+	}
+	_, reason := s.refused(http.StatusBadRequest, "GET", "/logs/_search?filter_path="+strings.Repeat("**.", 1001), "")
+	require.Contains(t, reason, "at most 1000")
+}
