@@ -97,6 +97,8 @@ const (
 	windowMax   = 10_000 // from + size
 	sizeDefault = 10
 	totalUpTo   = 10_000
+	// sourcePatternsMax bounds what each member of each hit is held against.
+	sourcePatternsMax = 1_000
 )
 
 // Parse reads the body of a search request. An empty body asks for everything.
@@ -195,6 +197,9 @@ func (r *Request) setters(p *parser) setters {
 
 // Check looks at what parts of a request say about one another.
 func (r *Request) Check() error {
+	if n := len(r.Source.Includes) + len(r.Source.Excludes); n > sourcePatternsMax {
+		return Refuse("[_source] has %d patterns, at most %d are allowed", n, sourcePatternsMax)
+	}
 	if r.From+r.Size > windowMax {
 		return Refuse("Result window is too large, from + size must be less than or equal to: [%d] but was [%d]. See search_after for a way to request large data sets.", windowMax, r.From+r.Size)
 	}

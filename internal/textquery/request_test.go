@@ -217,3 +217,11 @@ func FuzzParse(f *testing.F) {
 		_, _ = DateMath(string(body), format, time.UTC, time.Unix(0, 0), true)
 	})
 }
+
+func TestASourceHasSoManyPatterns(t *testing.T) {
+	body := func(n int) []byte { return []byte(`{"_source":["a"` + strings.Repeat(`,"a*"`, n-1) + `]}`) }
+	_, err := Parse(body(1000))
+	require.NoError(t, err)
+	_, err = Parse(body(1001))
+	require.ErrorContains(t, err, "at most 1000")
+}

@@ -305,9 +305,10 @@ func render(text string, part mark, marked []mark, s textquery.HighlightStyle) s
 	}
 	var b strings.Builder
 	at := part.start
-	for _, m := range marked {
-		if m.start < part.start || m.end > part.end {
-			continue
+	first, _ := slices.BinarySearchFunc(marked, part.start, func(m mark, at int) int { return cmp.Compare(m.start, at) })
+	for _, m := range marked[first:] {
+		if m.end > part.end { // so do those behind it
+			break
 		}
 		b.WriteString(escape(text[at:m.start]))
 		b.WriteString(s.Pre)
