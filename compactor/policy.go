@@ -325,8 +325,12 @@ type piece struct {
 	written     time.Time
 }
 
-// pieces are a log's files, and behind them ranges of segments, from start on.
+// pieces are a log's files, and behind them ranges of segments, from start on. Of
+// a range that begins within the log files, since segments were merged while a
+// part of them was written anew, no bytes are counted: nobody knows how many lie
+// behind the files, and more than there are would delete what is to stay.
 func (s snapshot) pieces(start int64, now time.Time) iter.Seq[piece] {
+	mark := s.view.Manifest.Marks.Log
 	return func(yield func(piece) bool) {
 		for _, f := range s.section.Log {
 			p := piece{next: f.Next, bytes: f.Size, latest: f.MaxTimestamp}
@@ -342,7 +346,10 @@ func (s snapshot) pieces(start int64, now time.Time) iter.Seq[piece] {
 			if p.latest < 0 {
 				p.latest = p.written.UnixMilli()
 			}
-			if r.Next > max(start, s.view.Manifest.Marks.Log) && !yield(p) {
+			if r.First < mark {
+				p.bytes = 0
+			}
+			if r.Next > max(start, mark) && !yield(p) {
 				return
 			}
 		}

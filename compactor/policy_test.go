@@ -128,6 +128,18 @@ func TestRetentionReachesIntoSegments(t *testing.T) {
 	}
 }
 
+// While a range is written anew, its segment may be merged with earlier ones: what
+// is in log files already counts once.
+func TestRetentionCountsNothingTwice(t *testing.T) {
+	policy := Policy{}.withDefaults()
+	s := partitionWith(map[string]string{"retention.bytes": "250"}, 3, 100)
+	require.Equal(t, int64(10), policy.retained(s, epoch), "300 bytes are left")
+	s.view.Ranges[0].First, s.view.Ranges[0].Length = 0, 400
+	require.Equal(t, int64(0), policy.retained(s, epoch), "200 bytes would be left for sure")
+	s.config.RetentionBytes = 200
+	require.Equal(t, int64(10), policy.retained(s, epoch))
+}
+
 func TestAMergeSpansNoMoreThanAnEighthOfTheRetention(t *testing.T) {
 	policy := Policy{MergeFiles: 2}.withDefaults()
 	s := partitionWith(map[string]string{"retention.ms": "8000"}, 10)
