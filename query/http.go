@@ -42,9 +42,6 @@ func (n *Node) routes() http.Handler {
 	n.icebergRoutes(r)
 	r.GET("/_sql/describe/:table", n.getDescribe)
 	served := map[string]bool{}
-	for _, route := range r.Routes() {
-		served[route.Path] = true
-	}
 	n.elastic.Routes(r, func(c *gin.Context) { // a path that only looks like an index
 		if served[c.Request.URL.Path] {
 			n.notAllowed(c)
@@ -52,6 +49,9 @@ func (n *Node) routes() http.Handler {
 		}
 		n.notFound(c)
 	})
+	for _, route := range r.Routes() {
+		served[route.Path] = true
+	}
 	return r
 }
 
@@ -104,7 +104,11 @@ func (n *Node) observe(c *gin.Context) {
 	began := time.Now()
 	defer func() { // an answer that breaks off counts too
 		took, status := time.Since(began), c.Writer.Status()
-		n.metrics.answered(c.FullPath(), status, took)
+		route := c.FullPath()
+		if route != "/" {
+			route = strings.TrimSuffix(route, "/")
+		}
+		n.metrics.answered(route, status, took)
 		n.config.Log.Debug("http request", "id", id, "method", c.Request.Method, "path", c.Request.URL.Path, "status", status, "took", took)
 	}()
 	c.Next()

@@ -106,7 +106,7 @@ func field(n *node, what string, short func(*node) error, set setters) (string, 
 	}
 	if m.value.kind != objectNode {
 		if short == nil {
-			return "", m.value.fail("[%s] expected an object, found a %s", what, m.value.kind)
+			return "", m.value.fail("[%s] expected an object, found %s", what, m.value.kind)
 		}
 		return m.name, short(m.value)
 	}
@@ -145,7 +145,7 @@ const termsMax = 65_536
 func (p *parser) terms(n *node) (Query, error) {
 	q := &Terms{Boost: 1}
 	if n.kind != objectNode {
-		return nil, n.fail("[terms] expected an object, found a %s", n.kind)
+		return nil, n.fail("[terms] expected an object, found %s", n.kind)
 	}
 	for _, m := range n.members {
 		if m.name == "boost" {
@@ -158,7 +158,7 @@ func (p *parser) terms(n *node) (Query, error) {
 			return nil, m.value.fail("[terms] query does not support multiple fields: [%s] and [%s]", q.Field, m.name)
 		}
 		if m.value.kind != arrayNode {
-			return nil, m.value.fail("[terms] expected an array of values for [%s], found a %s (a look-up in another index is not supported)", m.name, m.value.kind)
+			return nil, m.value.fail("[terms] expected an array of values for [%s], found %s (a look-up in another index is not supported)", m.name, m.value.kind)
 		}
 		if len(m.value.items) > termsMax {
 			return nil, m.value.fail("[terms] has %d values, at most %d", len(m.value.items), termsMax)

@@ -12,7 +12,7 @@ import (
 // is a field.
 func (n *node) geoParams(what string, q *Boost, set setters, place func(field string, n *node) error) error {
 	if n.kind != objectNode {
-		return n.fail("[%s] expected an object, found a %s", what, n.kind)
+		return n.fail("[%s] expected an object, found %s", what, n.kind)
 	}
 	set["boost"] = boost(q)
 	set["validation_method"] = func(n *node) error {

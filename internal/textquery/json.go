@@ -21,6 +21,7 @@ const (
 // node is a JSON value with its place. Objects keep their members' order.
 type node struct {
 	kind    nodeKind
+	name    string // of the member whose value it is; empty: it is none's
 	text    string // of strings, numbers, booleans
 	members []member
 	items   []*node
@@ -45,7 +46,7 @@ const (
 )
 
 func (k nodeKind) String() string {
-	return [...]string{"null", "string", "number", "boolean", "object", "array"}[k]
+	return [...]string{"null", "a string", "a number", "a boolean", "an object", "an array"}[k]
 }
 
 // source is the text that nodes came from.
@@ -135,7 +136,7 @@ func (s *source) object(dec *json.Decoder, n *node, depth int) error {
 		if seen[name] {
 			return value.fail("duplicate field [%s]", name)
 		}
-		seen[name] = true
+		seen[name], value.name = true, name
 		n.members = append(n.members, member{name, value})
 	}
 	_, err := dec.Token()
@@ -153,6 +154,15 @@ func (n *node) fail(format string, args ...any) *Error {
 	return n.src.errorAt(n.at, typeParsing, format, args...)
 }
 
+// failValue refuses the value of a member, by the member's name.
+func (n *node) failValue(format string, args ...any) *Error {
+	e := n.fail(format, args...)
+	if n.name != "" {
+		e.Reason = "[" + n.name + "] " + e.Reason
+	}
+	return e
+}
+
 // place gives an error of a value its place.
 func (n *node) place(err error) error {
 	var ours *Error
@@ -165,7 +175,7 @@ func (n *node) place(err error) error {
 // one is the only member of an object.
 func (n *node) one(what string) (member, error) {
 	if n.kind != objectNode {
-		return member{}, n.fail("%s: expected an object, found a %s", what, n.kind)
+		return member{}, n.fail("%s: expected an object, found %s", what, n.kind)
 	}
 	if len(n.members) != 1 {
 		return member{}, n.fail("%s: expected exactly one field, found %d", what, len(n.members))
@@ -180,7 +190,7 @@ type setters map[string]func(*node) error
 // refused by name.
 func (n *node) params(what string, set setters) error {
 	if n.kind != objectNode {
-		return n.fail("%s: expected an object, found a %s", what, n.kind)
+		return n.fail("%s: expected an object, found %s", what, n.kind)
 	}
 	for _, m := range n.members {
 		f, known := set[m.name]
@@ -229,14 +239,14 @@ func (n *node) scalar() (Value, error) {
 	case boolNode:
 		return Value{BoolValue, n.text}, nil
 	default:
-		return Value{}, n.fail("expected a value, found a %s", n.kind)
+		return Value{}, n.failValue("expected a value, found %s", n.kind)
 	}
 }
 
 func boolean(to *bool) func(*node) error {
 	return func(n *node) error {
 		if n.kind != boolNode && n.kind != stringNode || n.text != "true" && n.text != "false" {
-			return n.fail("expected true or false, found %s", n.show())
+			return n.failValue("expected true or false, found %s", n.show())
 		}
 		*to = n.text == "true"
 		return nil
@@ -247,7 +257,7 @@ func number(to *float64) func(*node) error {
 	return func(n *node) error {
 		f, err := strconv.ParseFloat(n.text, 64)
 		if err != nil || (n.kind != numberNode && n.kind != stringNode) || f != f || f-f != 0 {
-			return n.fail("expected a number, found %s", n.show())
+			return n.failValue("expected a number, found %s", n.show())
 		}
 		*to = f
 		return nil
@@ -258,7 +268,7 @@ func integer(to *int, low, high int) func(*node) error {
 	return func(n *node) error {
 		i, err := strconv.Atoi(n.text)
 		if err != nil || (n.kind != numberNode && n.kind != stringNode) || i < low || i > high {
-			return n.fail("expected a whole number from %d to %d, found %s", low, high, n.show())
+			return n.failValue("expected a whole number from %d to %d, found %s", low, high, n.show())
 		}
 		*to = i
 		return nil
@@ -309,7 +319,7 @@ func oneOf[T any](to *T, words map[string]T) func(*node) error {
 				known = append(known, word)
 			}
 			slices.Sort(known)
-			return n.fail("%s is none of %v", n.show(), known)
+			return n.failValue("%s is none of %v", n.show(), known)
 		}
 		*to = v
 		return nil

@@ -154,18 +154,13 @@ func (r *Request) setters(p *parser) setters {
 			return err
 		}
 		if on {
-			return n.fail("is not supported; leave it out or say false")
+			return n.failValue("is not supported; leave it out or say false")
 		}
 		return nil
 	}
 	return setters{
-		"query": func(n *node) error {
-			if n.kind == objectNode && len(n.members) == 0 {
-				return nil
-			}
-			return p.queryInto(&r.Query)(n)
-		},
-		"from": integer(&r.From, 0, 1<<31-1), "size": integer(&r.Size, 0, 1<<31-1),
+		"query": p.queryInto(&r.Query),
+		"from":  integer(&r.From, 0, 1<<31-1), "size": integer(&r.Size, 0, 1<<31-1),
 		"sort": parseSort(&r.Sort), "search_after": r.after, "_source": r.Source.parse,
 		"highlight": p.highlight(&r.Highlight), "aggs": aggs, "aggregations": aggs,
 		"track_total_hits": r.Total.parse, "min_score": func(n *node) error {

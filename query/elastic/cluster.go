@@ -42,8 +42,9 @@ type topicHealth struct {
 type health struct {
 	cluster    Cluster
 	status     string
-	active     int // partitions that somebody leads
-	unassigned int // that nobody leads
+	missing    bool // a name is no topic's (yet)
+	active     int  // partitions that somebody leads
+	unassigned int  // that nobody leads
 	byTopic    []topicHealth
 }
 
@@ -62,11 +63,15 @@ func (h *health) percent() float64 {
 }
 
 func (s *Surface) health(expression string) (*health, error) {
-	found, err := s.expand(expression, expansion{allowNone: true, ignoreUnavailable: true})
+	h := &health{cluster: s.o.Backend.Cluster()}
+	found, err := s.expand(expression, expansion{allowNone: true})
+	if isNotFound(err) {
+		h.missing = true
+		found, err = s.expand(expression, expansion{allowNone: true, ignoreUnavailable: true})
+	}
 	if err != nil {
 		return nil, err
 	}
-	h := &health{cluster: s.o.Backend.Cluster()}
 	for _, t := range found {
 		one := topicHealth{t.Name, t.Partitions, s.o.Backend.Leaderless(t.Name)}
 		h.active += one.partitions - one.leaderless
@@ -74,6 +79,9 @@ func (s *Surface) health(expression string) (*health, error) {
 		h.byTopic = append(h.byTopic, one)
 	}
 	h.status = healthOf(h.unassigned)
+	if h.missing {
+		h.status = "red"
+	}
 	return h, nil
 }
 
@@ -87,7 +95,8 @@ const (
 	healthEvery  = 50 * time.Millisecond
 )
 
-// clusterHealth answers how topics are; it waits until they are as it was asked to.
+// clusterHealth answers how topics are; it waits until they are as it was asked to,
+// and until those that are named are there.
 func (c *call) clusterHealth() error {
 	c.harmless("local", "master_timeout", "expand_wildcards", "wait_for_no_relocating_shards", "wait_for_no_initializing_shards", "wait_for_events")
 	if err := c.never("wait_for_active_shards", "wait_for_nodes"); err != nil {
@@ -131,7 +140,7 @@ func (c *call) awaitHealth(worst string, within time.Duration) (h *health, timed
 		if h, err = c.surface.health(c.Param("index")); err != nil {
 			return nil, false, err
 		}
-		if slices.Index(statuses, h.status) <= slices.Index(statuses, worst) {
+		if !h.missing && slices.Index(statuses, h.status) <= slices.Index(statuses, worst) {
 			return h, false, nil
 		}
 		select {

@@ -12,7 +12,7 @@ import (
 
 // get answers one document by its id.
 func (c *call) get() error {
-	hit, source, err := c.document()
+	index, hit, source, err := c.document()
 	if err != nil {
 		return err
 	}
@@ -22,7 +22,7 @@ func (c *call) get() error {
 	}
 	return c.answer(status, func(w *writer) {
 		w.object(func() {
-			w.member("_index", c.Param("index"))
+			w.member("_index", index)
 			w.member("_id", c.Param("id"))
 			if hit != nil {
 				writeVersion(w, hit.Offset)
@@ -38,24 +38,24 @@ func (c *call) get() error {
 
 // getSource answers the source of one document alone.
 func (c *call) getSource() error {
-	hit, source, err := c.document()
+	index, hit, source, err := c.document()
 	if err != nil {
 		return err
 	}
 	if hit == nil {
 		return &Error{Status: http.StatusNotFound, Type: "resource_not_found_exception",
-			Reason: "Document not found [" + c.Param("index") + "]/[" + c.Param("id") + "]"}
+			Reason: "Document not found [" + index + "]/[" + c.Param("id") + "]"}
 	}
 	return c.answer(http.StatusOK, func(w *writer) { writeSource(w, hit, source) })
 }
 
-// document finds the document of a path; nil: there is none.
-func (c *call) document() (*textsearch.Hit, *textquery.Source, error) {
+// document finds the document of a path, and its index; nil: there is none.
+func (c *call) document() (index string, hit *textsearch.Hit, source *textquery.Source, err error) {
 	c.harmless("preference", "routing", "realtime", "refresh")
 	if err := c.never("stored_fields", "version", "version_type", "force_synthetic_source", "_source_exclude_vectors"); err != nil {
-		return nil, nil, err
+		return "", nil, nil, err
 	}
-	source, options := &textquery.Source{}, c.options()
+	options := c.options()
 	own := map[string][]string{}
 	for _, name := range []string{"_source", "_source_includes", "_source_excludes", "freshness"} {
 		if v, given := c.take(name); given {
@@ -64,25 +64,28 @@ func (c *call) document() (*textsearch.Hit, *textquery.Source, error) {
 	}
 	a := &asked{request: textquery.NewRequest(), options: options}
 	if err := textquery.ParseURI(own, a.request); err != nil {
-		return nil, nil, err
+		return "", nil, nil, err
 	}
 	if err := a.complete(); err != nil {
-		return nil, nil, err
+		return "", nil, nil, err
 	}
 	if err := c.rest(c.Request.URL.Path); err != nil {
-		return nil, nil, err
+		return "", nil, nil, err
 	}
-	*source = a.request.Source
 	found, err := c.topics(c.Param("index"), expansion{literal: true})
 	if err != nil {
-		return nil, nil, err
+		return "", nil, nil, err
 	}
-	partition, offset, ok := documentID(found[0].Name, c.Param("id"))
+	if len(found) != 1 { // a comma behind one reserved name is fine
+		return "", nil, nil, badRequest("a document is of one index, [%s] are %d", c.Param("index"), len(found))
+	}
+	index, source = found[0].Name, &a.request.Source
+	partition, offset, ok := documentID(index, c.Param("id"))
 	if !ok || int(partition) >= found[0].Partitions {
-		return nil, source, nil
+		return index, nil, source, nil
 	}
-	hit, err := c.surface.o.Backend.Doc(c.Request.Context(), found[0].Name, partition, offset, a.options)
-	return hit, source, err
+	hit, err = c.surface.o.Backend.Doc(c.Request.Context(), index, partition, offset, a.options)
+	return index, hit, source, err
 }
 
 // writeVersion: a record is written once, at its offset.

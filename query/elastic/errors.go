@@ -34,6 +34,11 @@ func notFound(index string) *Error {
 	return &Error{Status: http.StatusNotFound, Type: "index_not_found_exception", Reason: "no such index [" + index + "]", Index: index}
 }
 
+func isNotFound(err error) bool {
+	var ours *Error
+	return errors.As(err, &ours) && ours.Status == http.StatusNotFound
+}
+
 func notSearchable(index string) *Error {
 	return &Error{Status: http.StatusBadRequest, Type: "illegal_argument_exception", Reason: (&search.NotSearchableError{Topic: index}).Error(), Index: index}
 }

@@ -17,22 +17,13 @@ var reserved = []string{
 // Reserved reports whether paths that begin with a name are another surface's.
 func Reserved(name string) bool { return slices.Contains(reserved, name) }
 
-// own are first segments of this surface that are no index.
-var own = []string{
-	"_search", "_msearch", "_count", "_bulk", "_mapping", "_cat", "_cluster", "_refresh", "_flush", "_settings", "_all",
-	// Not served, and refused in this surface's form.
-	"_aliases", "_alias", "_analyze", "_async_search", "_component_template", "_data_stream", "_delete_by_query", "_doc", "_field_caps", "_index_template", "_ingest",
-	"_license", "_mget", "_ml", "_mtermvectors", "_nodes", "_pit", "_render", "_reindex", "_resolve", "_scripts", "_security", "_snapshot", "_source", "_stats",
-	"_tasks", "_template", "_update", "_update_by_query", "_validate", "_xpack", "_create", "_explain", "_forcemerge", "_rank_eval", "_terms_enum", "_termvectors",
-}
+// others are the first segments with an underscore that are not Elasticsearch's.
+var others = []string{"_arrow", "_query", "_sql", "_vector"}
 
 // Owns reports whether what is wrong with a path is said in this surface's form.
 func Owns(path string) bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	if strings.HasPrefix(first, "_") {
-		return slices.Contains(own, first)
-	}
-	return !Reserved(first)
+	return !Reserved(first) && !slices.Contains(others, first)
 }
 
 // Routes adds the surface's routes. elsewhere answers what only looks like one of
@@ -53,6 +44,9 @@ func (s *Surface) Routes(r *gin.Engine, elsewhere gin.HandlerFunc) {
 		}
 		for _, method := range strings.Fields(methods) {
 			r.Handle(method, path, route)
+			if path != "/" {
+				r.Handle(method, path+"/", route) // as Elasticsearch, which does not mind
+			}
 		}
 	}
 	on("GET HEAD", "/", (*call).root)

@@ -220,6 +220,9 @@ func TestErrorsHaveElasticsearchsShapes(t *testing.T) {
 	s.fail = nil
 
 	s.refused(405, "PATCH", "/logs/_search", "")
+	s.refused(405, "PATCH", "/logs/_search/", "")
+	require.Equal(t, s.ok("GET", "/logs/_count", ""), s.ok("GET", "/logs/_count/", ""))
+	require.Equal(t, s.ok("GET", "/logs", ""), s.ok("GET", "/logs/", ""))
 	_, reason := s.refused(400, "GET", "/logs/_field_caps/x", "")
 	require.Contains(t, reason, "/logs/_field_caps/x")
 	status, text, _ = s.ask("GET", "/config/_search", "")

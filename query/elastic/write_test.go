@@ -37,6 +37,11 @@ func TestADocumentIsARecord(t *testing.T) {
 	require.Equal(t, "index_not_found_exception", kind)
 	status, _, _ := s.ask("HEAD", "/logs/_doc/logs-0-0", "")
 	require.Equal(t, 200, status)
+	s.topic("web", `{"n":0}`)
+	_, reason := s.refused(400, "GET", "/logs,web/_doc/logs-0-0", "")
+	require.Contains(t, reason, "[logs,web] are 2")
+	s.topic("config", `{"n":0}`) // a name that is reserved
+	require.Equal(t, `"config"`, at(t, s.ok("GET", "/config,/_doc/config-0-0", ""), "_index"))
 
 	for _, r := range [][2]string{{"PUT", "/logs/_doc/7"}, {"POST", "/logs/_create/7"}, {"POST", "/logs/_update/7"}, {"DELETE", "/logs/_doc/logs-0-1"}, {"POST", "/logs/_delete_by_query"}} {
 		s.refused(405, r[0], r[1], `{}`)
@@ -44,7 +49,7 @@ func TestADocumentIsARecord(t *testing.T) {
 	for _, body := range []string{"", "text", "[1]", `{"a":1}{"b":2}`, `{"a":}`} {
 		s.refused(400, "POST", "/logs/_doc", body)
 	}
-	_, reason := s.refused(400, "POST", "/logs/_doc?pipeline=p", `{}`)
+	_, reason = s.refused(400, "POST", "/logs/_doc?pipeline=p", `{}`)
 	require.Contains(t, reason, "pipeline")
 	kind, _ = s.refused(404, "POST", "/gone/_doc", `{}`)
 	require.Equal(t, "index_not_found_exception", kind)
@@ -293,6 +298,14 @@ func TestTablesAreForPeopleAndForPrograms(t *testing.T) {
 	require.Equal(t, 408, status)
 	require.Equal(t, `true`, at(t, text, "timed_out"))
 	require.Equal(t, `"red"`, at(t, text, "status"))
+	// An index that is not there is not well, and is waited for.
+	status, text, _ = s.ask("GET", "/_cluster/health/app,gone?timeout=1ms", "")
+	require.Equal(t, 408, status)
+	require.Equal(t, `"red"`, at(t, text, "status"))
+	require.Equal(t, `1`, at(t, text, "active_shards"))
+	require.Equal(t, `"green"`, at(t, s.ok("GET", "/_cluster/health/gone*", ""), "status"))
+	_, reason := s.refused(400, "GET", "/_cluster/health/plain", "")
+	require.Contains(t, reason, "searchable")
 }
 
 func TestTheRootSaysWhatIsHere(t *testing.T) {
@@ -309,7 +322,7 @@ func TestTheRootSaysWhatIsHere(t *testing.T) {
 
 func TestPathsOfOtherSurfacesAreTheirs(t *testing.T) {
 	for path, want := range map[string]bool{
-		"/": true, "/logs/_search": true, "/_search": true, "/_cat/x": true, "/logs": true, "/config,x/_search": true, "/_nodes": true,
+		"/": true, "/logs/_search": true, "/_search": true, "/_cat/x": true, "/logs": true, "/config,x/_search": true, "/_nodes": true, "/_ilm/status": true, "/_anything": true,
 		"/_sql": false, "/_vector/t": false, "/config": false, "/iceberg/v1": false, "/admin/x": false, "/topics": false, "/_query": false,
 	} {
 		require.Equal(t, want, elastic.Owns(path), path)
