@@ -23,7 +23,7 @@ func TestErrorsHaveTheFormOfTheSurfaceThatAPathBelongsTo(t *testing.T) {
 		{"POST", "/_query", 400, "FEATURE_DISABLED"},
 		{"GET", "/subjects", 400, "FEATURE_DISABLED"},
 		{"PUT", "/config/x", 400, "FEATURE_DISABLED"},
-		{"GET", "/_nothing", 404, "INVALID_REQUEST"},
+		{"GET", "/_nothing", 400, "illegal_argument_exception"},
 		{"GET", "/_sql/nothing", 404, "INVALID_REQUEST"},
 		{"GET", "/_sql", 405, "INVALID_REQUEST"},
 		{"POST", "/orders/_search", 400, "illegal_argument_exception"}, // it is not searchable
@@ -31,6 +31,7 @@ func TestErrorsHaveTheFormOfTheSurfaceThatAPathBelongsTo(t *testing.T) {
 		{"GET", "/orders/_nothing", 400, "illegal_argument_exception"},
 		{"PATCH", "/orders/_search", 405, "illegal_argument_exception"},
 		{"GET", "/_nodes/http", 400, "illegal_argument_exception"},
+		{"GET", "/_bulk", 405, "illegal_argument_exception"},
 	} {
 		request, err := http.NewRequestWithContext(t.Context(), asked.method, c.url+asked.path, nil)
 		require.NoError(t, err)
