@@ -37,10 +37,18 @@ type Options struct {
 type Producer struct {
 	o Options
 
-	mu     sync.Mutex
-	client *kgo.Client // nil until somebody writes
-	seeds  []string    // that it knows
-	closed bool
+	mu      sync.Mutex
+	client  *client   // nil until somebody writes
+	retired []*client // are closed after their last users
+	closed  bool
+	ending  sync.WaitGroup // clients that are being closed
+}
+
+// client is a Kafka client, and who uses it.
+type client struct {
+	*kgo.Client
+	seeds []string // that it knows
+	users int
 }
 
 // New returns a producer. It connects when it is first used.
@@ -63,8 +71,9 @@ const (
 
 var errClosed = fmt.Errorf("%w: the query node is stopping", elastic.ErrUnavailable)
 
-// open returns the client, which knows the brokers that live now.
-func (p *Producer) open() (*kgo.Client, error) {
+// open returns the client, which knows the brokers that live now. The caller
+// leaves it.
+func (p *Producer) open() (*client, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -75,7 +84,7 @@ func (p *Producer) open() (*kgo.Client, error) {
 	case len(seeds) == 0:
 		return nil, fmt.Errorf("%w: no broker lives", elastic.ErrUnavailable)
 	case p.client == nil:
-		client, err := kgo.NewClient(append([]kgo.Opt{
+		made, err := kgo.NewClient(append([]kgo.Opt{
 			kgo.SeedBrokers(seeds...), kgo.ClientID("chronik-query"),
 			kgo.MetadataMinAge(100 * time.Millisecond),
 			kgo.ProducerLinger(0), // a document is not held back for others
@@ -85,25 +94,58 @@ func (p *Producer) open() (*kgo.Client, error) {
 		if err != nil {
 			return nil, fmt.Errorf("make a Kafka client: %w", err)
 		}
-		p.client, p.seeds = client, seeds
-	case !slices.Equal(p.seeds, seeds): // those that it began with may be gone for good
+		p.client = &client{Client: made, seeds: seeds}
+	case !slices.Equal(p.client.seeds, seeds): // those that it began with may be gone for good
 		if err := p.client.UpdateSeedBrokers(seeds...); err != nil {
 			p.o.Log.Warn("a broker's address cannot be used", "addresses", seeds, "err", err)
 		}
-		p.seeds = seeds
+		p.client.seeds = seeds
 	}
+	p.client.users++
 	return p.client, nil
+}
+
+// leave ends one use of a client.
+func (p *Producer) leave(c *client) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c.users--; c.users == 0 && slices.Contains(p.retired, c) {
+		p.retired = slices.DeleteFunc(p.retired, func(r *client) bool { return r == c })
+		p.ending.Go(c.Close)
+	}
+}
+
+// retire lets whoever comes next have another client, with another producer id:
+// a client does without a topic for good that was deleted and created again, and
+// one that forgot the topic would count its records from 0 again, which brokers
+// take for repeated ones if it is the same topic after all.
+func (p *Producer) retire(c *client) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.client != c {
+		return
+	}
+	p.client = nil
+	if c.users == 0 { // those who wrote have stopped waiting
+		p.ending.Go(c.Close)
+		return
+	}
+	p.retired = append(p.retired, c)
 }
 
 // Close gives up what is under way.
 func (p *Producer) Close() {
 	p.mu.Lock()
-	client := p.client
-	p.client, p.closed = nil, true
-	p.mu.Unlock()
-	if client != nil {
-		client.Close()
+	all := p.retired
+	if p.client != nil {
+		all = append(all, p.client)
 	}
+	p.client, p.retired, p.closed = nil, nil, true
+	p.mu.Unlock()
+	for _, c := range all {
+		c.Close()
+	}
+	p.ending.Wait()
 }
 
 // delivery gathers what becomes of the records of one call.
@@ -123,8 +165,31 @@ func (d *delivery) note(i int, o elastic.Outcome) {
 	}
 }
 
-// Produce implements elastic.Producer.
+// Produce implements elastic.Producer. Records of a topic that was deleted and
+// created again since it was written last are for the new one.
 func (p *Producer) Produce(ctx context.Context, records []elastic.Record) []elastic.Outcome {
+	outcomes := p.produce(ctx, records)
+	var again []elastic.Record
+	var places []int
+	for i, o := range outcomes {
+		if errors.Is(o.Err, errRecreated) {
+			again, places = append(again, records[i]), append(places, i)
+		}
+	}
+	if len(again) == 0 || ctx.Err() != nil {
+		return outcomes
+	}
+	for i, o := range p.produce(ctx, again) {
+		outcomes[places[i]] = o
+	}
+	return outcomes
+}
+
+// errRecreated is the outcome of a record whose topic has another id than the
+// client has known: it is not in the topic.
+var errRecreated = fmt.Errorf("%w: it was created again", elastic.ErrUnknownTopic)
+
+func (p *Producer) produce(ctx context.Context, records []elastic.Record) []elastic.Outcome {
 	d := &delivery{outcomes: make([]elastic.Outcome, len(records)), left: len(records), done: make(chan struct{})}
 	client, err := p.open()
 	if err != nil {
@@ -133,12 +198,18 @@ func (p *Producer) Produce(ctx context.Context, records []elastic.Record) []elas
 		}
 		return d.outcomes
 	}
+	defer p.leave(client)
 	for i := range d.outcomes {
 		d.outcomes[i].Err = errUnknown
 	}
 	for i, r := range records {
 		client.Produce(ctx, &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value}, func(r *kgo.Record, err error) {
-			d.note(i, elastic.Outcome{Partition: r.Partition, Offset: r.Offset, Err: meaning(err, "")})
+			outcome := elastic.Outcome{Partition: r.Partition, Offset: r.Offset, Err: meaning(err, "")}
+			if errors.Is(err, kerr.UnknownTopicID) {
+				p.retire(client)
+				outcome.Err = errRecreated
+			}
+			d.note(i, outcome)
 		})
 	}
 	select {
@@ -203,6 +274,7 @@ func (p *Producer) CreateTopic(ctx context.Context, name string, partitions int3
 	if err != nil {
 		return err
 	}
+	defer p.leave(client)
 	if partitions == 0 {
 		partitions = -1 // the cluster's default
 	}
@@ -210,7 +282,7 @@ func (p *Producer) CreateTopic(ctx context.Context, name string, partitions int3
 	for key, value := range config {
 		values[key] = &value
 	}
-	answer, err := kadm.NewClient(client).CreateTopic(ctx, partitions, -1, values, name)
+	answer, err := kadm.NewClient(client.Client).CreateTopic(ctx, partitions, -1, values, name)
 	return meaning(err, answer.ErrMessage)
 }
 
@@ -220,6 +292,7 @@ func (p *Producer) DeleteTopic(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	answer, err := kadm.NewClient(client).DeleteTopic(ctx, name)
+	defer p.leave(client)
+	answer, err := kadm.NewClient(client.Client).DeleteTopic(ctx, name)
 	return meaning(err, answer.ErrMessage)
 }

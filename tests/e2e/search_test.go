@@ -175,3 +175,26 @@ func TestPagesOfASearchGoOnBehindTheLastHit(t *testing.T) {
 		t.Fatalf("%d documents on all pages, want %d", len(seen), count)
 	}
 }
+
+// An index that was deleted and made again is written as if it had always been so,
+// and has nothing of the one before.
+func TestAnIndexThatIsMadeAgainIsWritten(t *testing.T) {
+	c := start(t)
+	for round := range 3 {
+		if round != 1 { // else the write makes it
+			c.elastic("PUT", "/again", `{"settings":{"number_of_shards":2}}`)
+		}
+		for n := range 3 {
+			c.elastic("POST", "/again/_doc", fmt.Sprintf(`{"round":%d,"n":%d}`, round, n))
+		}
+		var bulk struct{ Errors bool }
+		text := c.elastic("POST", "/again/_bulk", documents(0, 20))
+		if err := json.Unmarshal([]byte(text), &bulk); err != nil || bulk.Errors {
+			t.Fatalf("round %d: %s, %v", round, text, err)
+		}
+		if got := c.search("again", `{"query":{"match_all":{}}}`).Hits.Total.Value; got != 23 {
+			t.Fatalf("round %d: %d documents, 23 were written", round, got)
+		}
+		c.elastic("DELETE", "/again", "")
+	}
+}
