@@ -19,6 +19,7 @@ import (
 	"github.com/chronik-stream/chronik/broker"
 	"github.com/chronik-stream/chronik/broker/ownership"
 	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
 	kvfaults "github.com/chronik-stream/chronik/metastore/kv/faults"
@@ -365,6 +366,33 @@ func TestWhatItsProducerHasSentAgainUnderANewEpochIsNotSalvaged(t *testing.T) {
 	}
 	if seen["answered 0"] != 2 || seen["answered 1"] != 1 || seen["alike"] != 3 {
 		t.Errorf("read %v, want answered 0 twice, answered 1 once, alike three times", seen)
+	}
+}
+
+// Where a salvage failed midway, or the owner that it went to was overrun in turn,
+// two brokers have the same batch, and each of them salvages it.
+func TestABatchThatTwoBrokersHaveIsSalvagedOnce(t *testing.T) {
+	l := newLossy(t)
+	old, _ := l.owned(nil)
+	for i := range int32(3) {
+		l.mustProduce(old, l.numbered(8, 0, i, fmt.Sprint("gone on ", i)))
+	}
+	l.mustProduce(old, l.numbered(9, 0, 0, "parted 0", "parted 1"))
+	l.cutOff(old)
+	heir, _ := l.owned(old)
+	for i := range int32(6) {
+		l.mustProduce(heir, l.numbered(8, 0, 3+i, fmt.Sprint("gone on ", 3+i)))
+	}
+	l.mustProduce(heir, l.numbered(9, 1, 0, "parted 1"))
+	// What another broker has salvaged, of the second one not the record that its
+	// producer has sent again.
+	l.mustProduce(heir, l.numbered(producer.SalvageBatchID(8, 0, 1), 0, 0, "gone on 1"))
+	l.mustProduce(heir, l.numbered(producer.SalvageBatchID(9, 0, 0), 0, 0, "parted 0"))
+	l.back(old)
+	l.salvaged(old, 4)
+	l.once(count{"gone on", 9}, count{"parted", 2})
+	if n := l.outcomes(old, "known"); n != 2 {
+		t.Errorf("%v batches known, want the 2 that were salvaged", n)
 	}
 }
 

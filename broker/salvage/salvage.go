@@ -16,10 +16,13 @@
 //   - or its records are, under a later epoch of the producer. One that misses
 //     what it had sent before begins a new epoch, and sends again whatever it has
 //     no answer for, in other batches maybe.
-//   - Or what is not there is sent under an identity of its own: a producer id made from the
-//     leader epoch under which it was written, which one broker had, and its
-//     distance from where that epoch was cut off as the sequence. So are the
-//     batches of producers without a number.
+//   - Or what is not there is sent under an identity of its own: a producer id
+//     that is made from the producer's id, epoch and sequence alone. Every broker
+//     that has the batch sends it under the same one: when its salvage to an
+//     owner failed midway, that owner has it too, and salvages it later.
+//   - Batches of producers without a number are sent under a producer id made from
+//     the leader epoch under which they were written, which one broker had, and
+//     their distance from where that epoch was cut off as the sequence.
 //
 // A batch stays in the write-ahead log until the owner has acknowledged it, and for
 // longer where its file holds others. That it is settled is remembered beside it
@@ -356,7 +359,8 @@ func (j *job) one(ctx context.Context, o *Orphan) (outcome string, err error) {
 		if j.found[identityOf(o.Header)] {
 			return "known", nil
 		}
-		rest, err := j.rest(raw, batch.Producer{ID: own, Sequence: o.sequence()})
+		known := identityOf(o.Header)
+		rest, err := j.rest(raw, batch.Producer{ID: producer.SalvageBatchID(known.id, known.epoch, known.sequence)})
 		if err != nil {
 			j.Slog.Error("overtaken batch is damaged, it stays in the write-ahead log", "partition", j.partition, "first", o.Frame.First, "error", err)
 			return "refused", nil
@@ -368,11 +372,15 @@ func (j *job) one(ctx context.Context, o *Orphan) (outcome string, err error) {
 	} else {
 		batch.PatchProducer(raw, own, 0, o.sequence())
 	}
-	_, err = j.peer.produce(ctx, j.partition, raw)
+	base, err := j.peer.produce(ctx, j.partition, raw)
 	switch {
+	case err == nil && base < j.end:
+		return "known", nil
 	case err == nil:
 		return "appended", nil
-	case errors.Is(err, kerr.DuplicateSequenceNumber):
+	case errors.Is(err, kerr.DuplicateSequenceNumber), o.Header.Idempotent() && errors.Is(err, kerr.OutOfOrderSequenceNumber):
+		// Also with more records or less than are left now: which ones their producer
+		// has sent again is for the first who asks.
 		return "known", nil
 	}
 	return j.verdict(o, err)

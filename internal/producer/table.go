@@ -2,6 +2,8 @@ package producer
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"math"
 	"slices"
@@ -35,6 +37,23 @@ const salvageFirst = 1 << 62
 // sequences are distances in the log of that epoch: they rise, and have gaps
 // where batches were appended again under their own producer.
 func SalvageID(epoch int32) int64 { return salvageFirst | int64(epoch) }
+
+// salvageBatchFirst is the first of those that are given to single batches.
+const salvageBatchFirst = salvageFirst | 1<<61
+
+// SalvageBatchID is the producer id under which one batch of a producer is
+// appended that cannot be any more under the producer's own, from sequence 0 on.
+// It is made from what the producer called the batch, and from nothing else: the
+// batch may be in the write-ahead logs of several brokers, each of which salvages
+// it, and is to be appended once.
+func SalvageBatchID(id int64, epoch int16, sequence int32) int64 {
+	var name [8 + 2 + 4]byte
+	binary.BigEndian.PutUint64(name[:], uint64(id))
+	binary.BigEndian.PutUint16(name[8:], uint16(epoch))
+	binary.BigEndian.PutUint32(name[10:], uint32(sequence))
+	sum := sha256.Sum256(name[:])
+	return salvageBatchFirst | int64(binary.BigEndian.Uint64(sum[:])>>3)
+}
 
 // Table is what one partition knows of its producers. It is not safe for
 // concurrent use: it belongs to whoever serialises the partition's appends.

@@ -121,3 +121,27 @@ func TestSnapshotRestoresATable(t *testing.T) {
 		t.Errorf("merge kept epoch %d of %d producers", s.Epoch, merged.Len())
 	}
 }
+
+// A batch that is salvaged under a name of its own is known again, whoever sends
+// it, and also with more or fewer of its records.
+func TestABatchOfASalvageIsKnownByItsProducersName(t *testing.T) {
+	id := SalvageBatchID(7, 2, 100)
+	if id < salvageFirst || id != SalvageBatchID(7, 2, 100) {
+		t.Fatal(id)
+	}
+	for _, other := range []int64{SalvageBatchID(8, 2, 100), SalvageBatchID(7, 3, 100), SalvageBatchID(7, 2, 101), SalvageID(1<<31 - 1)} {
+		if other == id {
+			t.Errorf("%d twice", id)
+		}
+	}
+	table := NewTable(nil)
+	table.Apply(Append{id, 0, 0, 4}, 1000, -1, 0)
+	if b, err := table.Check(Append{id, 0, 0, 4}); b == nil || b.First != 1000 || err != nil {
+		t.Error(b, err)
+	}
+	for last, want := range map[int32]error{2: ErrDuplicateSequence, 6: ErrOutOfOrderSequence} {
+		if b, err := table.Check(Append{id, 0, 0, last}); b != nil || err != want {
+			t.Error(last, b, err)
+		}
+	}
+}
