@@ -14,8 +14,11 @@ var reserved = []string{
 	"admin", "compatibility", "config", "health", "iceberg", "metrics", "mode", "schemas", "subjects", "topics",
 }
 
-// Reserved reports whether paths that begin with a name are another surface's.
-func Reserved(name string) bool { return slices.Contains(reserved, name) }
+// Reserved reports whether paths that begin with a name are no index's. A comma
+// behind it makes it one.
+func Reserved(name string) bool {
+	return slices.Contains(reserved, name) || strings.HasPrefix(name, "_") && name != "_all" && !strings.Contains(name, ",")
+}
 
 // others are the first segments with an underscore that are not Elasticsearch's.
 var others = []string{"_arrow", "_query", "_sql", "_vector"}
@@ -23,7 +26,7 @@ var others = []string{"_arrow", "_query", "_sql", "_vector"}
 // Owns reports whether what is wrong with a path is said in this surface's form.
 func Owns(path string) bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	return !Reserved(first) && !slices.Contains(others, first)
+	return !slices.Contains(reserved, first) && !slices.Contains(others, first)
 }
 
 // Routes adds the surface's routes. elsewhere answers what only looks like one of
@@ -35,7 +38,7 @@ func (s *Surface) Routes(r *gin.Engine, elsewhere gin.HandlerFunc) {
 		if strings.HasPrefix(path, "/:index") {
 			route = func(c *gin.Context) {
 				name := c.Param("index")
-				if Reserved(name) || strings.HasPrefix(name, "_") && name != "_all" {
+				if Reserved(name) {
 					elsewhere(c)
 					return
 				}

@@ -123,19 +123,19 @@ func TestTotalsAreCountedAsFarAsTheyAreWanted(t *testing.T) {
 
 func TestIndexExpressionsChooseTopics(t *testing.T) {
 	s := serve(t)
-	for _, name := range []string{"app-1", "app-2", "web", ".own"} {
+	for _, name := range []string{"app-1", "app-2", "web", ".own", "_own", "config"} {
 		s.topic(name, `{"a":1}`)
 	}
 	require.NoError(t, s.CreateTopic(t.Context(), "app-plain", 1, nil))
 	for path, want := range map[string]string{
-		"/_search":                             "app-1 app-2 web",
-		"/_all/_search":                        "app-1 app-2 web",
-		"/*/_search":                           "app-1 app-2 web",
+		"/_search":                             "app-1 app-2 config web",
+		"/_all/_search":                        "app-1 app-2 config web",
+		"/*/_search":                           "app-1 app-2 config web",
 		"/app-1/_search":                       "app-1",
 		"/app-1,web/_search":                   "app-1 web",
 		"/app-*/_search":                       "app-1 app-2",
-		"/*,-app-*/_search":                    "web",
-		"/*,-app-1/_search":                    "app-2 web",
+		"/*,-app-*/_search":                    "config web",
+		"/*,-app-1/_search":                    "app-2 config web",
 		"/.*/_search":                          ".own",
 		"/.own/_search":                        ".own",
 		"/x*/_search":                          "",
@@ -143,6 +143,8 @@ func TestIndexExpressionsChooseTopics(t *testing.T) {
 		"/app-plain,web/_search?ignore_unavailable=true": "web",
 		"/%61pp-1/_search": "app-1",
 		"/web,/_search":    "web",
+		"/config,/_search": "config",
+		"/_own,/_search":   "_own",
 	} {
 		text := s.ok("POST", path, `{"sort":["_index"]}`)
 		var got []string

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/chronik-stream/chronik/query/elastic"
 )
 
 type searchOptions struct {
@@ -132,7 +134,11 @@ func (o *searchOptions) run(ctx context.Context, out, notes io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	path := "/" + url.PathEscape(o.topic) + "/_search"
+	topic := o.topic
+	if elastic.Reserved(topic) { // by itself it is another surface
+		topic += ","
+	}
+	path := "/" + url.PathEscape(topic) + "/_search"
 	text, err := o.ask(ctx, http.MethodPost, path, http.Header{"Content-Type": {"application/json"}}, body)
 	if err != nil {
 		return err
