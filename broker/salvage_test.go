@@ -378,6 +378,8 @@ func TestABatchThatTwoBrokersHaveIsSalvagedOnce(t *testing.T) {
 		l.mustProduce(old, l.numbered(8, 0, i, fmt.Sprint("gone on ", i)))
 	}
 	l.mustProduce(old, l.numbered(9, 0, 0, "parted 0", "parted 1"))
+	l.mustProduce(old, l.numbered(10, 0, 0, "in order 0"))
+	l.mustProduce(old, l.numbered(10, 0, 1, "in order 1"))
 	l.cutOff(old)
 	heir, _ := l.owned(old)
 	for i := range int32(6) {
@@ -388,11 +390,13 @@ func TestABatchThatTwoBrokersHaveIsSalvagedOnce(t *testing.T) {
 	// producer has sent again.
 	l.mustProduce(heir, l.numbered(producer.SalvageBatchID(8, 0, 1), 0, 0, "gone on 1"))
 	l.mustProduce(heir, l.numbered(producer.SalvageBatchID(9, 0, 0), 0, 0, "parted 0"))
+	// The owner would take this one once more, behind what comes before it.
+	l.mustProduce(heir, l.numbered(producer.SalvageBatchID(10, 0, 1), 0, 0, "in order 1"))
 	l.back(old)
-	l.salvaged(old, 4)
-	l.once(count{"gone on", 9}, count{"parted", 2})
-	if n := l.outcomes(old, "known"); n != 2 {
-		t.Errorf("%v batches known, want the 2 that were salvaged", n)
+	l.salvaged(old, 6)
+	l.once(count{"gone on", 9}, count{"parted", 2}, count{"in order", 2})
+	if n := l.outcomes(old, "known"); n != 3 {
+		t.Errorf("%v batches known, want the 3 that were salvaged", n)
 	}
 }
 

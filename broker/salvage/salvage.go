@@ -282,7 +282,7 @@ type job struct {
 	kept      []*Orphan // refused for good
 
 	end   int64             // of the log as the owner showed it before anything was sent
-	last  map[int64]int32   // the last sequence of identities of our own
+	last  map[int64]int32   // the last sequence of each producer, and of each identity under which batches are salvaged
 	found map[identity]bool // of the orphans, what is in the log; nil: not read yet
 	again map[record]int    // how often records are there under later epochs
 	codec *batch.Decoder
@@ -334,6 +334,13 @@ func (j *job) one(ctx context.Context, o *Orphan) (outcome string, err error) {
 	if last, ok := j.last[own]; ok && o.sequence() <= last {
 		return "known", nil
 	}
+	name := identityOf(o.Header)
+	salvaged := producer.SalvageBatchID(name.id, name.epoch, name.sequence)
+	// Another broker's salvage of it may have been refused for what comes before it,
+	// which is there by now: under its producer it would be appended again.
+	if _, ok := j.last[salvaged]; ok && o.Header.Idempotent() {
+		return "known", nil
+	}
 	raw, err := j.Read(&o.Recovered)
 	if err != nil {
 		j.Slog.Error("overtaken batch cannot be read back from the write-ahead log", "partition", j.partition, "first", o.Frame.First, "error", err)
@@ -356,11 +363,10 @@ func (j *job) one(ctx context.Context, o *Orphan) (outcome string, err error) {
 				return "", err
 			}
 		}
-		if j.found[identityOf(o.Header)] {
+		if j.found[name] {
 			return "known", nil
 		}
-		known := identityOf(o.Header)
-		rest, err := j.rest(raw, batch.Producer{ID: producer.SalvageBatchID(known.id, known.epoch, known.sequence)})
+		rest, err := j.rest(raw, batch.Producer{ID: salvaged})
 		if err != nil {
 			j.Slog.Error("overtaken batch is damaged, it stays in the write-ahead log", "partition", j.partition, "first", o.Frame.First, "error", err)
 			return "refused", nil
