@@ -24,7 +24,7 @@ func chronikKeys() []Key {
 			Doc: "What is indexed: the value as it is (JSON by field), or only these JSON fields, each with all below it. Splits that are there are indexed again, in the background."},
 		{Name: "search.analyzer", Type: String, Default: "standard", Values: "standard, simple, keyword, or an ISO 639-1 language with a stemmer",
 			check: oneOf(append([]string{"standard", "simple", "keyword"}, languages...)...),
-			Doc:   "How text is cut into words; a language adds stemming, and English leaves out stop words. Splits that are there are indexed again, in the background; until then each is searched by its own."},
+			Doc:   "How text is cut into words; a language adds stemming, and leaves out its stop words (Tamil has none). Splits that are there are indexed again, in the background; until then each is searched by its own."},
 		{Name: "search.mapping", Type: String, Default: "", Values: "a JSON object: JSON path to text, keyword, long, double, boolean, date or geo_point", check: searchMapping,
 			Doc: "Fixes the types of JSON fields instead of taking those of their values, and makes points on earth of some; what does not fit its field is found by its words in _all. Splits that are there are indexed again, in the background."},
 	}

@@ -42,11 +42,7 @@ func ByName(name string) (*Analyzer, error) {
 		return &Analyzer{name: name}, nil
 	}
 	if l, ok := languages[name]; ok {
-		stop := make(map[string]bool, len(l.stop))
-		for _, w := range l.stop {
-			stop[w] = true
-		}
-		return &Analyzer{name: name, cut: word, stop: stop, stem: l.stem}, nil
+		return &Analyzer{name: name, cut: word, stop: stopWords(name), stem: l.stem}, nil
 	}
 	return nil, fmt.Errorf("analyzer %q: want standard, simple, keyword or one of the languages %v", name, Languages())
 }

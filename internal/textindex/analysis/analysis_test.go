@@ -3,6 +3,8 @@ package analysis_test
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode"
@@ -35,8 +37,10 @@ func TestAnalyzers(t *testing.T) {
 		{"simple", "It's 2 O'Clock, Zürich", "it s o clock zürich"},
 		{"keyword", "As It Is", "As It Is"},
 		{"en", "The runners were running to the connections", "runner were run connect"},
-		{"de", "Häuser und Häusern", "haus und haus"},
-		{"ru", "книгами", "книг"},
+		{"de", "Häuser und Häusern, für die es keine Türen gibt", "haus haus tur gibt"},
+		{"fr", "les connexions de la machine ne sont pas rétablies", "connex machin rétabl"},
+		{"ru", "и книгами", "книг"},
+		{"ta", "இது ஒரு", "இது ஒரு"},
 	} {
 		want := strings.Fields(test.want)
 		if test.name == "keyword" {
@@ -47,6 +51,22 @@ func TestAnalyzers(t *testing.T) {
 	_, err := analysis.ByName("klingon")
 	require.ErrorContains(t, err, "klingon")
 	require.Len(t, analysis.Languages(), 18)
+}
+
+// Every language has the words that its files have, in the form in which texts
+// come to be compared with them.
+func TestStopWordsAreFoundInTexts(t *testing.T) {
+	files, err := filepath.Glob("stop/*.txt")
+	require.NoError(t, err)
+	require.Len(t, files, len(analysis.Languages())-1, "all but Tamil")
+	for _, file := range files {
+		code := strings.TrimSuffix(filepath.Base(file), ".txt")
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		license, words, _ := strings.Cut(string(text), "\n")
+		require.Contains(t, license, "License", file)
+		require.Empty(t, terms(t, code, words), file)
+	}
 }
 
 func TestPositionsCountWordsThatAreLeftOut(t *testing.T) {

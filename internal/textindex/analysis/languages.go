@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"embed"
 	"strings"
 
 	"github.com/blevesearch/snowballstem"
@@ -25,19 +26,36 @@ import (
 )
 
 // language is how the words of one are reduced.
-type language struct {
-	stem func(*snowballstem.Env) bool
-	stop []string
+type language struct{ stem func(*snowballstem.Env) bool }
+
+// stopFiles are words that say nothing, those that Lucene's analyzer of the
+// language leaves out. Tamil has none there. A line that begins with # tells whose
+// they are.
+//
+//go:embed stop/*.txt
+var stopFiles embed.FS
+
+// stopWords reads the stop words of a language.
+func stopWords(code string) map[string]bool {
+	words := make(map[string]bool)
+	text, _ := stopFiles.ReadFile("stop/" + code + ".txt") // there is none: no words
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		for word := range strings.FieldsSeq(line) {
+			words[word] = true
+		}
+	}
+	return words
 }
 
-// languages by ISO 639-1 code. Stop words are those that Lucene's English
-// analyzer leaves out; other languages have none: their frequent words weigh
-// little in BM25 as it is.
+// languages by ISO 639-1 code.
 var languages = map[string]language{
 	"ar": {stem: arabic.Stem},
 	"da": {stem: danish.Stem},
 	"de": {stem: german.Stem},
-	"en": {stem: english.Stem, stop: strings.Fields(stopEnglish)},
+	"en": {stem: english.Stem},
 	"es": {stem: spanish.Stem},
 	"fi": {stem: finnish.Stem},
 	"fr": {stem: french.Stem},
@@ -53,6 +71,3 @@ var languages = map[string]language{
 	"ta": {stem: tamil.Stem},
 	"tr": {stem: turkish.Stem},
 }
-
-const stopEnglish = `a an and are as at be but by for if in into is it no not of on or such
-that the their then there these they this to was will with`
