@@ -228,29 +228,27 @@ func TestTheWholeWayFindsWhatIndexingAtOnceFinds(t *testing.T) {
 // Much at once, as when a topic with a long log becomes searchable, is cut into
 // splits that fit the memory.
 func TestMuchAtOnceIsCutIntoSplits(t *testing.T) {
-	w := newWorld(t)
-	x := newTexts(w, searchableForEver)
-	config := w.quick()
-	config.Policy.MergeFiles = 100
-	for _, bounds := range []Policy{{IndexBytesMax: 10_000}, {DocumentsMax: 100}} {
-		config.Policy.IndexBytesMax, config.Policy.DocumentsMax = bounds.IndexBytesMax, bounds.DocumentsMax
-		c := w.start(config, w.store, w.bucket)
-		config.ID += "'"
-		before, _ := w.section(x.p)
-		x.write(1000, x.value)
-		w.settle(c)
-		section, _ := w.section(x.p)
-		made := section.Text[len(before.Text):]
-		require.Greater(t, len(made), 5)
-		at := before.Marks.Text
-		for _, f := range made {
-			require.Equal(t, at, f.First, "no offset lies between splits")
-			at = f.Next
-			require.LessOrEqual(t, f.Records, int64(300))
-		}
-		require.Equal(t, section.Marks.Text, at)
-		got, _ := x.searcher()
-		x.same(x.atOnce("standard", "value"), got)
+	for name, bounds := range map[string]Policy{"by bytes": {IndexBytesMax: 10_000}, "by documents": {DocumentsMax: 100}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			x := newTexts(w, searchableForEver)
+			config := w.quick()
+			config.Policy.MergeFiles = 100
+			config.Policy.IndexBytesMax, config.Policy.DocumentsMax = bounds.IndexBytesMax, bounds.DocumentsMax
+			x.write(1000, x.value)
+			w.settle(w.start(config, w.store, w.bucket))
+			section, _ := w.section(x.p)
+			require.Greater(t, len(section.Text), 5)
+			at := int64(0)
+			for _, f := range section.Text {
+				require.Equal(t, at, f.First, "no offset lies between splits")
+				at = f.Next
+				require.LessOrEqual(t, f.Records, int64(300))
+			}
+			require.Equal(t, section.Marks.Text, at)
+			got, _ := x.searcher()
+			x.same(x.atOnce("standard", "value"), got)
+		})
 	}
 }
 

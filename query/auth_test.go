@@ -54,7 +54,7 @@ func TestWhoAsksIsKnownAndNobodyIsGivenWhatIsKeptForAnother(t *testing.T) {
 	}
 	unauthorized := map[string]string{ // in the form of the surface that is asked
 		"/_sql": `"error_code":"UNAUTHORIZED"`, "/_sql/explain": `"error_code":"UNAUTHORIZED"`, "/_arrow/query": `"error_code":"UNAUTHORIZED"`,
-		"/_nothing": `"error_code":"UNAUTHORIZED"`, "/orders/_search": `"type":"security_exception"`, "/nothing": `"type":"security_exception"`,
+		"/orders/_search": `"type":"security_exception"`, "/nothing": `"type":"security_exception"`, "/_nothing": `"type":"security_exception"`,
 	}
 	for path, want := range unauthorized {
 		for _, wrong := range []string{"", "Bearer eve", "Basic YW5uOmFubg==", "Digest x"} {
