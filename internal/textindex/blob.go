@@ -5,29 +5,15 @@ import (
 	"hash/crc32"
 	"sync/atomic"
 
+	"github.com/chronik-stream/chronik/internal/blob"
 	"github.com/chronik-stream/chronik/internal/format"
 )
 
-// Blob is where a file lies: an object, or a file of a cache.
-type Blob interface {
-	// Size is the length of the whole.
-	Size() int64
-	// Read returns bytes that lie within it, exactly so many. Nobody changes them.
-	// It may be called at once.
-	Read(ctx context.Context, offset, length int64) ([]byte, error)
-}
-
-// Bytes is a file in memory, or mapped into it. Reading it costs nothing, so that
-// what is read twice need not be kept.
-type Bytes []byte
-
-// Size implements Blob.
-func (b Bytes) Size() int64 { return int64(len(b)) }
-
-// Read implements Blob.
-func (b Bytes) Read(_ context.Context, offset, length int64) ([]byte, error) {
-	return b[offset : offset+length : offset+length], nil
-}
+// Blob is where a split lies, and Bytes one in memory.
+type (
+	Blob  = blob.Blob
+	Bytes = blob.Bytes
+)
 
 // pages reads a file's body and checks it: what is read is read in whole pages,
 // each of which has a CRC.

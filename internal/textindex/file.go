@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/chronik-stream/chronik/internal/blob"
 	"github.com/chronik-stream/chronik/internal/format"
 )
 
@@ -41,20 +42,11 @@ func Open(ctx context.Context, b Blob, footerBytes int64) (*File, error) {
 		footerBytes = footerGuess
 	}
 	footerBytes = min(max(footerBytes, trailerBytes), size-headerBytes)
-	tail, err := b.Read(ctx, size-footerBytes, footerBytes)
+	tail, err := blob.Footer(ctx, b, footerBytes, func(end []byte) (int64, error) { return parseTrailer(end, size) })
 	if err != nil {
 		return nil, err
 	}
-	length, err := parseTrailer(tail, size)
-	if err != nil {
-		return nil, err
-	}
-	if length > int64(len(tail)) {
-		if tail, err = b.Read(ctx, size-length, length); err != nil {
-			return nil, err
-		}
-	}
-	tail = tail[int64(len(tail))-length:]
+	length := int64(len(tail))
 	body := size - length
 	crc := binary.LittleEndian.Uint32(tail[length-12:])
 	if crc32.Checksum(tail[:length-12], format.Castagnoli) != crc {

@@ -7,29 +7,15 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/chronik-stream/chronik/internal/blob"
 	"github.com/chronik-stream/chronik/internal/format"
 )
 
-// Blob is where a shard lies: an object, or a file of a cache.
-type Blob interface {
-	// Size is the length of the whole.
-	Size() int64
-	// Read returns bytes that lie within it, exactly so many. Nobody changes them.
-	// It may be called at once.
-	Read(ctx context.Context, offset, length int64) ([]byte, error)
-}
-
-// Bytes is a shard in memory, or mapped into it: its graph can be walked, and what
-// was checked once need not be checked again.
-type Bytes []byte
-
-// Size implements Blob.
-func (b Bytes) Size() int64 { return int64(len(b)) }
-
-// Read implements Blob.
-func (b Bytes) Read(_ context.Context, offset, length int64) ([]byte, error) {
-	return b[offset : offset+length : offset+length], nil
-}
+// Blob is where a shard lies, and Bytes one in memory.
+type (
+	Blob  = blob.Blob
+	Bytes = blob.Bytes
+)
 
 // section is a part of the file.
 type section struct{ at, length int64 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/chronik-stream/chronik/internal/blob"
 	"github.com/chronik-stream/chronik/internal/format"
 )
 
@@ -43,20 +44,11 @@ func Open(ctx context.Context, b Blob, footerBytes int64) (*File, error) {
 		footerBytes = footerGuess
 	}
 	footerBytes = min(max(footerBytes, trailerBytes), size-headerBytes)
-	tail, err := b.Read(ctx, size-footerBytes, footerBytes)
+	tail, err := blob.Footer(ctx, b, footerBytes, func(end []byte) (int64, error) { return parseTrailer(end, size) })
 	if err != nil {
 		return nil, err
 	}
-	length, err := parseTrailer(tail, size)
-	if err != nil {
-		return nil, err
-	}
-	if length > int64(len(tail)) {
-		if tail, err = b.Read(ctx, size-length, length); err != nil {
-			return nil, err
-		}
-	}
-	tail = tail[int64(len(tail))-length:]
+	length := int64(len(tail))
 	body := size - length
 	if crc32.Checksum(tail[:length-12], format.Castagnoli) != binary.LittleEndian.Uint32(tail[length-12:]) {
 		return nil, format.Corrupt(body, "CRC of the footer")
