@@ -1,7 +1,8 @@
 // Command report reads the output of `go test -json` and writes what a person
 // wants of it: a line for each package, everything that a failed test said, and
 // at the end every skipped test with its reason. -v adds a line for each test.
-// It fails when a test did.
+// It fails when a test did; with -again not for one or two that then pass alone,
+// three times in a row, which it names as unsteady.
 package main
 
 import (
@@ -12,14 +13,20 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
 
 func main() {
 	verbose := flag.Bool("v", false, "a line for each test")
+	again := flag.Bool("again", false, "try one or two tests that failed again, alone")
 	flag.Parse()
-	failed, err := report(os.Stdin, os.Stdout, *verbose)
+	try := func(key, io.Writer) bool { return false }
+	if *again {
+		try = passes
+	}
+	failed, err := report(os.Stdin, os.Stdout, *verbose, try)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
 		os.Exit(1)
@@ -41,12 +48,17 @@ type event struct {
 
 type key struct{ pkg, test string }
 
-// report copies in to out as described above. Lines that are no events are
-// passed on: they are what the go command itself has to say.
-func report(in io.Reader, out io.Writer, verbose bool) (failed bool, err error) {
+// report copies in to out as described above, and tries again what failed. Lines
+// that are no events are passed on: they are what the go command itself has to say.
+func report(in io.Reader, out io.Writer, verbose bool, again func(key, io.Writer) bool) (failed bool, err error) {
 	said := make(map[key]*strings.Builder)
-	var skipped, broken []string
+	var skipped, broken, unsteady []string
+	var failures []key                // tests
+	var packages []string             // that failed
+	output := make(map[string]string) // of packages that failed, with that of their failed tests
 	passed := 0
+	running := make(map[string]bool) // packages
+	begun := false
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadString('\n')
@@ -63,6 +75,8 @@ func report(in io.Reader, out io.Writer, verbose bool) (failed bool, err error) 
 		}
 		k := key{e.Package, e.Test}
 		switch e.Action {
+		case "start":
+			running[e.Package], begun = true, true
 		case "build-output":
 			fmt.Fprint(out, e.Output)
 		case "output":
@@ -72,7 +86,11 @@ func report(in io.Reader, out io.Writer, verbose bool) (failed bool, err error) 
 			said[k].WriteString(e.Output)
 		case "fail":
 			failed = true
-			if e.Test != "" {
+			output[e.Package] += told(said[k])
+			if e.Test == "" {
+				packages = append(packages, e.Package)
+			} else {
+				failures = append(failures, k)
 				broken = append(broken, fmt.Sprintf("%s %s: %s", short(e.Package), e.Test, complaints(told(said[k]))))
 			}
 			fmt.Fprintf(out, "FAIL  %s %s (%s)\n%s", short(e.Package), e.Test, seconds(e.Elapsed), told(said[k]))
@@ -92,15 +110,28 @@ func report(in io.Reader, out io.Writer, verbose bool) (failed bool, err error) 
 		}
 		if e.Action == "pass" || e.Action == "fail" || e.Action == "skip" {
 			delete(said, k)
+			if e.Test == "" {
+				delete(running, e.Package)
+				begun = true
+			}
 		}
+	}
+	if !begun || len(running) > 0 {
+		return true, fmt.Errorf("the tests did not come to an end: %d packages were running", len(running))
 	}
 	for _, s := range skipped {
 		fmt.Fprintln(out, "skipped:", s)
 	}
+	if tried := suspects(failures, output, packages); len(tried) > 0 && !slices.ContainsFunc(tried, func(k key) bool { return !again(k, out) }) {
+		failed, broken, unsteady = false, nil, broken
+	}
+	for _, s := range unsteady {
+		fmt.Fprintf(out, "UNSTEADY, it failed once and then passed %d times alone: %s\n", againRuns, s)
+	}
 	for _, s := range broken {
 		fmt.Fprintln(out, "failed:", s)
 	}
-	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", passed, len(broken), len(skipped))
+	fmt.Fprintf(out, "%d passed, %d failed, %d unsteady, %d skipped\n", passed, len(broken), len(unsteady), len(skipped))
 	return failed, nil
 }
 
