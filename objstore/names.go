@@ -22,6 +22,7 @@ import (
 //	topics/<topic id>/<partition>/parquet/<ulid>.parquet
 //	topics/<topic id>/<partition>/arrow/<ulid>.arrow
 //	topics/<topic id>/<partition>/split/<ulid>.split
+//	topics/<topic id>/<partition>/shard/<ulid>.shard
 //	topics/<topic id>/<partition>/page/<ulid>.page
 //	topics/<topic id>/<partition>/damaged/<first>-<next>-<ulid>.bytes
 //	topics/<topic id>/iceberg/<ulid>.metadata.json
@@ -49,6 +50,7 @@ const (
 	KindParquet  Kind = "parquet"
 	KindArrow    Kind = "arrow"
 	KindSplit    Kind = "split"
+	KindShard    Kind = "shard"
 	KindPage     Kind = "page" // of a manifest
 	KindManifest Kind = "manifest"
 
@@ -78,7 +80,7 @@ type Name struct {
 	Broker    int32           // KindSegment
 	Session   int64           // KindSegment: in which the offsets were given
 	Merged    bool            // KindSegment: a compactor made it of several; it has no broker and no session
-	Partition topic.Partition // KindLog, KindParquet, KindArrow, KindSplit, KindPage
+	Partition topic.Partition // KindLog, KindParquet, KindArrow, KindSplit, KindShard, KindPage
 	Topic     topic.ID        // of Iceberg's
 	Masked    int64           // KindIcebergDeletes: rows that masks take out of the data file
 	Cut       int64           // KindIcebergDeletes: the log start, where that lies in the data file
@@ -112,6 +114,11 @@ func ArrowName(p topic.Partition, id ulid.ULID) string {
 // SplitName names a split, a full-text index, of a partition.
 func SplitName(p topic.Partition, id ulid.ULID) string {
 	return Name{Kind: KindSplit, ID: id, Partition: p}.String()
+}
+
+// ShardName names a shard, an index of embeddings, of a partition.
+func ShardName(p topic.Partition, id ulid.ULID) string {
+	return Name{Kind: KindShard, ID: id, Partition: p}.String()
 }
 
 // PageName names a page of a partition's manifest.
@@ -236,7 +243,7 @@ func parseName(name string) (n Name, err error) {
 		c, errC := strconv.ParseInt(cut, 10, 64)
 		n.Masked, n.Cut = m, c
 		return n, errors.Join(errM, errC)
-	case KindLog, KindParquet, KindArrow, KindSplit, KindPage:
+	case KindLog, KindParquet, KindArrow, KindSplit, KindShard, KindPage:
 		n.Partition, err = parsePartition(directory)
 		return n, err
 	default:

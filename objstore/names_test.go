@@ -38,6 +38,8 @@ func TestNamesParseBack(t *testing.T) {
 			objstore.Name{Kind: objstore.KindParquet, ID: id, Partition: partition}},
 		ofTopic + "split/01KAQ5Z3M0ABCDEFGHJKMNPQRS.split": {objstore.SplitName(partition, id),
 			objstore.Name{Kind: objstore.KindSplit, ID: id, Partition: partition}},
+		ofTopic + "shard/01KAQ5Z3M0ABCDEFGHJKMNPQRS.shard": {objstore.ShardName(partition, id),
+			objstore.Name{Kind: objstore.KindShard, ID: id, Partition: partition}},
 		ofTopic + "page/01KAQ5Z3M0ABCDEFGHJKMNPQRS.page": {objstore.PageName(partition, id),
 			objstore.Name{Kind: objstore.KindPage, ID: id, Partition: partition}},
 		topicPrefix + "iceberg/01KAQ5Z3M0ABCDEFGHJKMNPQRS.metadata.json": {objstore.IcebergName(partition.Topic, objstore.KindIcebergMetadata, id),

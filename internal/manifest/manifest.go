@@ -7,7 +7,7 @@
 //
 //	object:  section · section · …
 //
-//	section: magic "CHMF" (4) · version 1, 2 or 3 (1) · zero (3) · payload length (4)
+//	section: magic "CHMF" (4) · version 1 to 4 (1) · zero (3) · payload length (4)
 //	         · CRC-32C of the 12 bytes before and the payload (4) · payload
 //
 // The payload is JSON: manifests are small, read seldom, and looked at by
@@ -34,7 +34,7 @@ import (
 
 const (
 	// Version is the newest version of a section.
-	Version = 3
+	Version = 4
 	// SectionsMax bounds the sections of an object: as many partitions as one
 	// transaction of the metadata store may swap.
 	SectionsMax = 64
@@ -75,11 +75,11 @@ type File struct {
 	Columns       []Column // inferred ones; shared between files of one schema: do not change
 	Format        string   // "parquet"; empty for log files
 	CreatedAt     int64    // ms since the epoch
-	Masked        int64    // columnar and text files: records that a mask takes away
+	Masked        int64    // derived files: records that a mask takes away; of vector files, that it may take away
 
-	// Of text files: how many bytes at the end a reader opens the file with, and
-	// what the records were indexed with, as textindex.Options says it. 0 and
-	// empty: not known.
+	// Of text and vector files: how many bytes at the end a reader opens the file
+	// with, and what the records were indexed with, as textindex.Options and
+	// vectorindex.Settings say it. 0 and empty: not known.
 	Footer   int64
 	Settings string
 }
@@ -106,9 +106,9 @@ type Section struct {
 	Log       []File           // by First, not overlapping
 	Columnar  []File           // by First, then TimePartition; not overlapping within one
 	Text      []File           // as Columnar
-	Vector    []File           // as Columnar
+	Vector    []File           // as Columnar; one counts for [First, Next) alone, and may hold more
 	Clean     Clean            // compaction by key; zero without it
-	Masks     []File           // by First: the offsets of records that cleaning took out of the log and not out of all columnar and text files
+	Masks     []File           // by First: the offsets of records that cleaning took out of the log and not out of all derived files
 	Producers []producer.State // at Marks.Log, by ID
 	Pages     []Page           // where some of the files are listed; the lists above have them too
 }
@@ -142,6 +142,9 @@ func Encode(sections []Section) (object []byte, places []Place, err error) {
 // version is the oldest that can say what the section says.
 func (s *Section) version() byte {
 	newer := func(f File) bool { return f.Footer != 0 || f.Settings != "" || f.Masked != 0 }
+	if slices.ContainsFunc(s.Vector, newer) {
+		return 4
+	}
 	if slices.ContainsFunc(s.Text, newer) || slices.ContainsFunc(s.Masks, func(m File) bool { return m.Next > s.Marks.Columnar }) {
 		return 3
 	}

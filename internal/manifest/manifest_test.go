@@ -54,6 +54,21 @@ func searchable(index int32) manifest.Section {
 	return s
 }
 
+func shard(first, next int64) manifest.File {
+	f := logFile(first, next)
+	f.Object, f.Format, f.Footer, f.Settings = fmt.Sprintf("shard/%d-%d", first, next), "shard", 50, `{"model":"m"}`
+	return f
+}
+
+// embedded is searchable with shards.
+func embedded(index int32) manifest.Section {
+	s := searchable(index)
+	s.Marks.Vector = 40
+	s.Vector = []manifest.File{shard(0, 10), shard(10, 40)}
+	s.Vector[0].Masked = 3
+	return s
+}
+
 func mask(first, next int64) manifest.File {
 	return manifest.File{Object: fmt.Sprintf("mask/%d-%d", first, next), Size: 100, First: first, Next: next, Records: 1}
 }
@@ -78,7 +93,7 @@ func sample(index int32) manifest.Section {
 }
 
 func TestSectionsStandOnTheirOwn(t *testing.T) {
-	written := []manifest.Section{sample(0), cleaned(1), {Partition: partition(2), Version: 1}, searchable(3)}
+	written := []manifest.Section{sample(0), cleaned(1), {Partition: partition(2), Version: 1}, searchable(3), embedded(4)}
 	object, places, err := manifest.Encode(written)
 	require.NoError(t, err)
 	all, err := manifest.DecodeAll(object)
@@ -89,12 +104,12 @@ func TestSectionsStandOnTheirOwn(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, written[i], one)
 	}
-	require.Equal(t, int64(len(object)), places[3].Position+places[3].Length)
+	require.Equal(t, int64(len(object)), places[4].Position+places[4].Length)
 	require.Same(t, &all[0].Columnar[0].Columns[0], &all[0].Columnar[1].Columns[0], "files of one schema share it")
 }
 
 func TestGoldenManifest(t *testing.T) {
-	for version, section := range map[byte]manifest.Section{2: cleaned(0), 3: searchable(0)} {
+	for version, section := range map[byte]manifest.Section{2: cleaned(0), 3: searchable(0), 4: embedded(0)} {
 		name := fmt.Sprintf("v%d.manifest", version)
 		object, places, err := manifest.Encode([]manifest.Section{section, {Partition: partition(1), Topic: "wikipedia", Version: 1}})
 		require.NoError(t, err)
@@ -113,6 +128,14 @@ func TestVersionTwoHasNothingOfSplits(t *testing.T) {
 	_, err = manifest.Decode(framed(2, string(object[manifest.FrameSize:])))
 	require.ErrorIs(t, err, format.ErrCorrupt)
 	require.ErrorContains(t, err, "version 2 knows nothing of masked splits")
+}
+
+func TestVersionThreeHasNothingOfShards(t *testing.T) {
+	object, _, err := manifest.Encode([]manifest.Section{embedded(0)})
+	require.NoError(t, err)
+	_, err = manifest.Decode(framed(3, string(object[manifest.FrameSize:])))
+	require.ErrorIs(t, err, format.ErrCorrupt)
+	require.ErrorContains(t, err, "version 3 knows nothing of masked shards")
 }
 
 // cleaned is sample after compaction by key has begun.
@@ -281,6 +304,8 @@ func TestCheckHoldsTheInvariants(t *testing.T) {
 			n.Marks.Text, n.Text = 30, []manifest.File{split(5, 10)}
 			n.Text[0].Footer = 101
 		}, "a footer of 101 of 100 bytes"},
+		{"shards above the log mark", func(n *manifest.Section) { n.Marks.Vector, n.Vector = 35, []manifest.File{shard(5, 35)} }, ""},
+		{"a shard above its mark", func(n *manifest.Section) { n.Vector = []manifest.File{shard(5, 10)} }, "the mark is 5"},
 		{"settings of a table", func(n *manifest.Section) { n.Columnar[0].Settings = "standard" }, `the settings "standard"`},
 		{"masks out of order", func(n *manifest.Section) { n.Masks = []manifest.File{mask(10, 20), mask(0, 10)} }, "out of order"},
 		{"a mask twice", func(n *manifest.Section) { n.Masks = []manifest.File{mask(0, 10), mask(0, 10)} }, "has the name"},
@@ -379,7 +404,7 @@ func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
 // What Decode accepts survives Encode and Decode unchanged and may follow its
 // own predecessor; no bytes make it panic.
 func FuzzDecode(f *testing.F) {
-	for _, s := range []manifest.Section{cleaned(0), searchable(0)} {
+	for _, s := range []manifest.Section{cleaned(0), searchable(0), embedded(0)} {
 		object, _, err := manifest.Encode([]manifest.Section{s})
 		require.NoError(f, err)
 		f.Add(object, string(object[manifest.FrameSize:]))
