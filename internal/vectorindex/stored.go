@@ -60,10 +60,13 @@ func (s stored) decode(v []float32, from []byte) {
 			v[i] = kernel.F32(binary.LittleEndian.Uint16(from[2*i:]))
 		}
 	default:
-		scale := getFloat(from)
-		for i := range v {
-			v[i] = scale * float32(int32(from[4+i])-kernel.Zero)
-		}
+		decodeCodes(v, getFloat(from), from[4:])
+	}
+}
+
+func decodeCodes(v []float32, scale float32, codes []byte) {
+	for i := range v {
+		v[i] = scale * float32(int32(codes[i])-kernel.Zero)
 	}
 }
 
