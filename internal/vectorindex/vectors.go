@@ -261,6 +261,10 @@ func (r *vectorReader) rows(ctx context.Context, tables []*table, rows []uint32)
 
 // decodeRecord makes a vector of a record, of a shard that has nothing else.
 func (f *File) decodeRecord(v []float32, record []byte) {
-	scale := float32(float64(getFloat(record[atScale:])) * factorOf(f.space.metric, getFloat(record[atNorm:])))
-	decodeCodes(v, scale, record[atCode:])
+	decodeCodes(v, f.scaleOf(record), record[atCode:])
+}
+
+// scaleOf is what a record's codes are to be multiplied with.
+func (f *File) scaleOf(record []byte) float32 {
+	return float32(float64(getFloat(record[atScale:])) * factorOf(f.space.metric, getFloat(record[atNorm:])))
 }
