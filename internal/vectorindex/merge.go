@@ -109,6 +109,7 @@ func MergeBytes(files []*File, o MergeOptions) (sum int64) {
 	if m.stored.encoding == Binary {
 		row += int64(recordBytes(m.stored.dimensions, true))
 	}
+	sum = mergeBuffers
 	for _, f := range files {
 		sum += int64(f.footer.rows)*row + f.footer.documents*perDocument
 		if f.mapped == nil && f.stored.encoding != Int8 {
@@ -120,6 +121,9 @@ func MergeBytes(files []*File, o MergeOptions) (sum int64) {
 	}
 	return sum
 }
+
+// mergeBuffers is what writing takes, however small the shard.
+const mergeBuffers = 3 << 20
 
 // perMergedRow is what a row takes in the lists, maps and orders of a merge.
 const perMergedRow = 80

@@ -152,7 +152,7 @@ func TestAMergeTakesOfEachShardItsSpan(t *testing.T) {
 
 // What a merge will take can be told before it is begun.
 func TestAMergeKeepsToTheMemoryThatItSays(t *testing.T) {
-	const n, dimensions = 4000, 64
+	const n, dimensions = 8000, 64
 	vectors := clustered(20, n, dimensions, 30)
 	o := options(dimensions, vectorindex.IVF)
 	first, _ := built(t, o, vectors[:n/2], 0)
