@@ -34,11 +34,11 @@ type Config struct {
 
 	// RequestTimeout is how long one request may take; 30 s.
 	RequestTimeout time.Duration
-	// RequestsMax is how many requests with documents may be under way to one
-	// endpoint, of all topics; 16.
+	// RequestsMax is how many requests with documents may be under way to one model
+	// at one endpoint, of all topics; 16.
 	RequestsMax int
-	// RequestsPerMinute and TokensPerMinute are the rates of one endpoint, as far as
-	// this process uses them; 0 is none.
+	// RequestsPerMinute and TokensPerMinute are the rates of one model at one
+	// endpoint, as far as this process uses them; 0 is none.
 	RequestsPerMinute, TokensPerMinute int
 	// InputTokensMax is the length of a text, for models that are not known to take
 	// another; 8191.
