@@ -80,9 +80,7 @@ type File struct {
 	// Of text and vector files: how many bytes at the end a reader opens the file
 	// with, and what the records were indexed with, as textindex.Options and
 	// vectorindex.Settings say it. 0 and empty: not known.
-	Footer int64
-	// Of columnar files with the column of vectors: what made them. Such a file has
-	// the vectors of all its records that have one.
+	Footer   int64
 	Settings string
 }
 
@@ -144,8 +142,7 @@ func Encode(sections []Section) (object []byte, places []Place, err error) {
 // version is the oldest that can say what the section says.
 func (s *Section) version() byte {
 	newer := func(f File) bool { return f.Footer != 0 || f.Settings != "" || f.Masked != 0 }
-	embedded := func(f File) bool { return f.Settings != "" }
-	if slices.ContainsFunc(s.Vector, newer) || slices.ContainsFunc(s.Columnar, embedded) {
+	if slices.ContainsFunc(s.Vector, newer) {
 		return 4
 	}
 	if slices.ContainsFunc(s.Text, newer) || slices.ContainsFunc(s.Masks, func(m File) bool { return m.Next > s.Marks.Columnar }) {

@@ -10,7 +10,7 @@ import (
 var layerOf = map[string]int{
 	"internal":  0,
 	"objstore":  1,
-	"metastore": 2, "embedder": 2,
+	"metastore": 2, "embedder": 2, "milvus": 2,
 	"broker": 3, "compactor": 3, "query": 3,
 	"cmd":   4,
 	"tests": 5,
