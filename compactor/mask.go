@@ -72,6 +72,9 @@ func masks(mask, f manifest.File) bool {
 func (p *pass) expireMasks() {
 	p.section.Masks = slices.DeleteFunc(p.section.Masks, func(m manifest.File) bool {
 		needs := func(f manifest.File) bool { return masks(m, f) }
+		if slices.ContainsFunc(p.section.Collections, func(c manifest.Collection) bool { return c.Needs(m) }) {
+			return false
+		}
 		if m.Next > p.section.LogStart && (slices.ContainsFunc(p.section.Columnar, needs) || slices.ContainsFunc(p.section.Text, needs)) {
 			return false
 		}

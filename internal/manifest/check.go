@@ -108,6 +108,9 @@ func (s *Section) validate() error {
 	if err := s.validatePages(); err != nil {
 		return err
 	}
+	if err := validateCollections(s.Collections); err != nil {
+		return err
+	}
 	return validateProducers(s.Producers)
 }
 

@@ -76,6 +76,9 @@ func (p *printer) section(s *Section, at, length int) {
 	for _, m := range s.Masks {
 		p.printf("  mask [%d,%d) records=%d size=%d %s\n", m.First, m.Next, m.Records, m.Size, m.Object)
 	}
+	for _, c := range s.Collections {
+		p.printf("  collection %s start=%d ranges=%v masks=%d settings=%q\n", c.Name, c.Start, c.Ranges, len(c.Masks), c.Settings)
+	}
 	for _, s := range s.Producers {
 		p.printf("  producer %d epoch=%d used=%s", s.ID, s.Epoch, format.Time(s.LastUsed))
 		for _, b := range s.Batches {

@@ -32,6 +32,8 @@ type section struct {
 	Masks     []file     `json:"masks,omitempty"`
 	Producers []state    `json:"producers,omitempty"`
 	Pages     []Page     `json:"pages,omitempty"` // from version 2 on
+
+	Collections []Collection `json:"collections,omitempty"` // from version 4 on
 }
 
 type file struct {
@@ -62,7 +64,7 @@ type state struct {
 func marshal(s *Section) ([]byte, error) {
 	wire := section{
 		TopicID: s.Partition.Topic, Partition: s.Partition.Index, Topic: s.Topic,
-		Version: s.Version, LogStart: s.LogStart, Marks: s.Marks, Pages: s.Pages,
+		Version: s.Version, LogStart: s.LogStart, Marks: s.Marks, Pages: s.Pages, Collections: s.Collections,
 	}
 	schemas := schemaSet{places: map[string]int{}}
 	wire.Log = schemas.files(s.Log)
@@ -147,6 +149,9 @@ func unmarshal(version byte, payload []byte) (Section, error) {
 	if len(wire.Pages) > 0 {
 		s.Pages = wire.Pages
 	}
+	if len(wire.Collections) > 0 {
+		s.Collections = wire.Collections
+	}
 	var err error
 	for _, kind := range []struct {
 		to   *[]File
@@ -163,7 +168,7 @@ func unmarshal(version byte, payload []byte) (Section, error) {
 		return Section{}, format.Corrupt(FrameSize, "payload: version %d knows nothing of masked splits, their footers and settings", version)
 	}
 	if version < 4 && s.version() > 3 {
-		return Section{}, format.Corrupt(FrameSize, "payload: version %d knows nothing of masked shards, their footers and settings", version)
+		return Section{}, format.Corrupt(FrameSize, "payload: version %d knows nothing of collections, of masked shards, their footers and settings", version)
 	}
 	if s.Producers, err = producers(wire.Producers); err != nil {
 		return Section{}, err

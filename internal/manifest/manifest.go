@@ -108,9 +108,12 @@ type Section struct {
 	Text      []File           // as Columnar
 	Vector    []File           // as Columnar; one counts for [First, Next) alone, and may hold more
 	Clean     Clean            // compaction by key; zero without it
-	Masks     []File           // by First: the offsets of records that cleaning took out of the log and not out of all derived files
+	Masks     []File           // by First: the offsets of records that cleaning took out of the log and not out of all derived files and collections
 	Producers []producer.State // at Marks.Log, by ID
-	Pages     []Page           // where some of the files are listed; the lists above have them too
+	// Collections are outside the bucket: the newest first, whose vectors count
+	// where an older one has some of the same records.
+	Collections []Collection
+	Pages       []Page // where some of the files are listed; the lists above have them too
 }
 
 // Place is where a section lies in its object, in bytes.
@@ -142,7 +145,7 @@ func Encode(sections []Section) (object []byte, places []Place, err error) {
 // version is the oldest that can say what the section says.
 func (s *Section) version() byte {
 	newer := func(f File) bool { return f.Footer != 0 || f.Settings != "" || f.Masked != 0 }
-	if slices.ContainsFunc(s.Vector, newer) {
+	if slices.ContainsFunc(s.Vector, newer) || len(s.Collections) > 0 {
 		return 4
 	}
 	if slices.ContainsFunc(s.Text, newer) || slices.ContainsFunc(s.Masks, func(m File) bool { return m.Next > s.Marks.Columnar }) {

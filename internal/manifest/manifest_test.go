@@ -66,6 +66,10 @@ func embedded(index int32) manifest.Section {
 	s.Marks.Vector = 40
 	s.Vector = []manifest.File{shard(0, 10), shard(10, 40)}
 	s.Vector[0].Masked = 3
+	s.Collections = []manifest.Collection{
+		{Name: "new", Settings: `{"model":"m"}`, Ranges: []manifest.Range{{0, 10}, {15, 40}}, Start: 5, Masks: []string{"mask/15-25"}},
+		{Name: "old", Settings: `{"model":"l"}`},
+	}
 	return s
 }
 
@@ -135,7 +139,7 @@ func TestVersionThreeHasNothingOfShards(t *testing.T) {
 	require.NoError(t, err)
 	_, err = manifest.Decode(framed(3, string(object[manifest.FrameSize:])))
 	require.ErrorIs(t, err, format.ErrCorrupt)
-	require.ErrorContains(t, err, "version 3 knows nothing of masked shards")
+	require.ErrorContains(t, err, "version 3 knows nothing of collections, of masked shards")
 }
 
 // cleaned is sample after compaction by key has begun.
@@ -463,4 +467,35 @@ func TestFilesKeepTheirCRC(t *testing.T) {
 	if err != nil || got.Columnar[0].CRC != 0xdeadbeef || got.Log[0].CRC != 0 {
 		t.Errorf("%+v, %v", got.Columnar, err)
 	}
+}
+
+func TestRangesOfACollectionGrowTogether(t *testing.T) {
+	var ranges []manifest.Range
+	for _, r := range []manifest.Range{{20, 30}, {0, 5}, {7, 7}, {40, 50}, {30, 35}, {4, 10}, {34, 41}} {
+		ranges = manifest.Add(ranges, r)
+	}
+	require.Equal(t, []manifest.Range{{0, 10}, {20, 50}}, ranges)
+	for whole, want := range map[manifest.Range][]manifest.Range{
+		{0, 60}: {{10, 20}, {50, 60}}, {5, 15}: {{10, 15}}, {25, 45}: nil, {12, 18}: {{12, 18}}, {50, 51}: {{50, 51}},
+	} {
+		require.Equal(t, want, whole.Without(ranges), whole)
+	}
+}
+
+func TestCollectionsAreChecked(t *testing.T) {
+	for name, spoil := range map[string]func(*manifest.Section){
+		"has the name":             func(s *manifest.Section) { s.Collections[1].Name = "new" },
+		"starts at -1":             func(s *manifest.Section) { s.Collections[0].Start = -1 },
+		"range [10,10)":            func(s *manifest.Section) { s.Collections[0].Ranges[0] = manifest.Range{First: 10, Next: 10} },
+		"ranges that touch or are": func(s *manifest.Section) { s.Collections[0].Ranges[0].Next = 15 },
+	} {
+		s := embedded(0)
+		spoil(&s)
+		_, _, err := manifest.Encode([]manifest.Section{s})
+		require.ErrorContains(t, err, name)
+	}
+	c := embedded(0).Collections[0]
+	require.False(t, c.Needs(mask(15, 25)), "it has done without these records")
+	require.True(t, c.Needs(mask(9, 12)))
+	require.False(t, c.Needs(mask(10, 15)), "it has none of them")
 }
