@@ -31,3 +31,17 @@ func Cover(partitions []Partition, next map[int32]int64, ends map[int32]tail.End
 	}
 	return c
 }
+
+// Both is what two answers about one topic cover.
+func Both(a, b Coverage) Coverage {
+	both := Coverage{Partitions: make(map[int32]PartitionCoverage, len(a.Partitions))}
+	for i, one := range a.Partitions {
+		other := b.Partitions[i] // none: nothing is covered
+		one.From = max(one.From, other.From)
+		one.To = max(one.From, min(one.To, other.To))
+		one.HighWatermark = max(one.HighWatermark, other.HighWatermark)
+		both.Partitions[i] = one
+		both.LagRecords += one.HighWatermark - one.To
+	}
+	return both
+}

@@ -18,8 +18,12 @@ import (
 	"github.com/chronik-stream/chronik/query/snapshot"
 )
 
-// KMax is how many records can be asked for.
-const KMax = 1000
+// KMax is how many records a client can ask for, and CandidatesMax how many a
+// search whose answer is merged with others' can.
+const (
+	KMax          = 1000
+	CandidatesMax = 3 * KMax
+)
 
 // Request asks for the records of a topic that are nearest to a text or a vector.
 type Request struct {
@@ -28,7 +32,7 @@ type Request struct {
 	// as it is, with vectors of the topic's current model alone.
 	Text   string
 	Vector []float32
-	K      int // 1 to KMax
+	K      int // 1 to CandidatesMax
 	Filter Filter
 	// Ef and Probes are how many candidates of a graph and how many lists of a shard
 	// are looked at, at least; 0: what the recall needs. The topic's
@@ -44,6 +48,9 @@ type Request struct {
 	Timeout    time.Duration // after which the answer is an error; 0: the node's
 	Values     bool          // hits have keys and values
 	Embeddings bool          // hits have their vectors
+	// Bare hits have neither preview nor key nor value: the log is not read. Of those
+	// that are wanted in the end, Records reads them.
+	Bare bool
 }
 
 // Filter says which records count. The zero Filter takes all.

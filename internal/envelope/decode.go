@@ -1,0 +1,58 @@
+package envelope
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+)
+
+// Invalid is the failure of a request that makes no sense.
+func Invalid(format string, args ...any) *Failure {
+	return New(400, "INVALID_REQUEST", "InvalidRequest", fmt.Sprintf(format, args...))
+}
+
+// Decode reads the one JSON value that a request's body is into v. A member that v
+// does not have is named, and so is one of another type: what a client asks for is
+// never passed over. The error is a *Failure.
+func Decode(body []byte, v any) error {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(v)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.Is(err, io.EOF):
+		return Invalid("the body is empty, JSON is expected")
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return Invalid("%s has to be %s, not %s", wrong.Field, wanted(wrong.Type), wrong.Value)
+	case err != nil:
+		return Invalid("the body is not the JSON that is expected: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return Invalid("the body has more than one JSON value")
+	}
+	return nil
+}
+
+// wanted is what JSON calls the values of a type.
+func wanted(t reflect.Type) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a text"
+	case reflect.Float32, reflect.Float64:
+		return "a number in the range of " + t.Kind().String()
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	}
+	return "an integer in the range of " + t.Kind().String()
+}
