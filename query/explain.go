@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/chronik-stream/chronik/internal/envelope"
 	"github.com/chronik-stream/chronik/query/answer"
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/gate"
@@ -52,7 +53,7 @@ func (n *Node) postExplain(c *gin.Context) {
 	var request explainRequest
 	body, err := readBody(c)
 	if err == nil {
-		err = decodeJSON(body, &request)
+		err = envelope.Decode(body, &request)
 	}
 	if err != nil {
 		n.fail(c, err)

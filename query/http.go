@@ -1,8 +1,6 @@
 package query
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -175,16 +173,4 @@ func readBody(c *gin.Context) ([]byte, error) {
 		return nil, badRequest("the body could not be read: " + err.Error())
 	}
 	return body, nil
-}
-
-func decodeJSON(body []byte, v any) error {
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(v); err != nil {
-		return badRequest("the body is not the JSON that is expected: " + strings.TrimPrefix(err.Error(), "json: "))
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return badRequest("the body has more than one JSON value")
-	}
-	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/chronik-stream/chronik/internal/envelope"
 	"github.com/chronik-stream/chronik/query/answer"
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/peers"
@@ -106,7 +107,7 @@ func (n *Node) answer(c *gin.Context, format answer.Format) {
 	body, err := readBody(c)
 	var request sqlRequest
 	if err == nil {
-		err = decodeJSON(body, &request)
+		err = envelope.Decode(body, &request)
 	}
 	var a asked
 	if err == nil {

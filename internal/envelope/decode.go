@@ -23,7 +23,10 @@ func Decode(body []byte, v any) error {
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(v)
 	var wrong *json.UnmarshalTypeError
+	var said *Failure // of a member that reads itself
 	switch {
+	case errors.As(err, &said):
+		return said
 	case errors.Is(err, io.EOF):
 		return Invalid("the body is empty, JSON is expected")
 	case errors.As(err, &wrong) && wrong.Field != "":

@@ -2,6 +2,8 @@
 // but those whose ecosystems have their own.
 package envelope
 
+import "time"
+
 // Failure is an error as the API shows it.
 type Failure struct {
 	Status  int            `json:"-"` // of HTTP
@@ -9,6 +11,8 @@ type Failure struct {
 	Code    string         `json:"error_code"`
 	Type    string         `json:"error_type"`
 	Details map[string]any `json:"details"`
+	// RetryAfter is when the same request may succeed; 0: that is not known.
+	RetryAfter time.Duration `json:"-"`
 }
 
 // Error implements error.

@@ -271,10 +271,6 @@ func (s *Surface) drain(w http.ResponseWriter, r *http.Request) {
 	s.change(w, r, map[string]any{"message": message}, err)
 }
 
-func invalid(format string, args ...any) *envelope.Failure {
-	return envelope.New(http.StatusBadRequest, "INVALID_REQUEST", "InvalidRequest", fmt.Sprintf(format, args...))
-}
-
 func (s *Surface) setDraining(w http.ResponseWriter, r *http.Request) (string, error) {
 	var request drainRequest
 	if err := readJSON(w, r, &request); err != nil {
@@ -286,18 +282,18 @@ func (s *Surface) setDraining(w http.ResponseWriter, r *http.Request) (string, e
 	}
 	text := string(bytes.Trim(request.NodeID, `"`))
 	if text == "" {
-		return "", invalid("node_id is missing: the number of a broker")
+		return "", envelope.Invalid("node_id is missing: the number of a broker")
 	}
 	number, err := strconv.ParseInt(text, 10, 32)
 	id := metastore.BrokerID(number)
 	if err != nil || number < 0 {
-		return "", invalid("node_id %s is no broker's number: compactors and query nodes hold nothing, and are just stopped", text)
+		return "", envelope.Invalid("node_id %s is no broker's number: compactors and query nodes hold nothing, and are just stopped", text)
 	}
 	if _, live := store.Catalog().Broker(id); !live && !request.Cancel && !owns(store.Catalog(), id) {
 		if len(store.Catalog().Brokers()) == 0 {
-			return "", invalid("broker %d does not live, and no other does", id)
+			return "", envelope.Invalid("broker %d does not live, and no other does", id)
 		}
-		return "", invalid("broker %d does not live; there are %v", id, ids(store.Catalog().Brokers()))
+		return "", envelope.Invalid("broker %d does not live; there are %v", id, ids(store.Catalog().Brokers()))
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), writeWithin)
 	defer cancel()
@@ -340,15 +336,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	case errors.As(err, &tooLarge):
 		return envelope.New(http.StatusRequestEntityTooLarge, "TOO_LARGE", "InvalidRequest", fmt.Sprintf("the body is larger than %d bytes", bodyBytesMax))
 	case err != nil:
-		return invalid("the body could not be read: %v", err)
+		return envelope.Invalid("the body could not be read: %v", err)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(v); err != nil {
-		return invalid("the body is not the JSON that is expected: %s", strings.TrimPrefix(err.Error(), "json: "))
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return invalid("the body has more than one JSON value")
-	}
-	return nil
+	return envelope.Decode(body, v)
 }

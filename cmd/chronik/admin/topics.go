@@ -118,11 +118,11 @@ func (s *Surface) createTopic(w http.ResponseWriter, r *http.Request) {
 	var request topicRequest
 	err := readJSON(w, r, &request)
 	if err == nil && request.Name == "" {
-		err = invalid("name is missing: that of the topic")
+		err = envelope.Invalid("name is missing: that of the topic")
 	}
 	for key, v := range request.Config {
 		if err == nil && v.value == nil {
-			err = invalid("config has null for %s: leave it out", key)
+			err = envelope.Invalid("config has null for %s: leave it out", key)
 		}
 	}
 	if err == nil {
@@ -153,7 +153,7 @@ func (s *Surface) alterTopic(w http.ResponseWriter, r *http.Request) {
 	var request topicChange
 	err := readJSON(w, r, &request)
 	if err == nil && request.Partitions == nil && len(request.Config) == 0 {
-		err = invalid("nothing to change: partitions and config are missing")
+		err = envelope.Invalid("nothing to change: partitions and config are missing")
 	}
 	if err == nil {
 		err = s.asBroker(r.Context(), func(ctx context.Context, client *kadm.Client) error { return request.apply(ctx, client, name) })
