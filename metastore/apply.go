@@ -75,6 +75,8 @@ func (v *View) applyEvent(e kv.Event) error {
 		return v.applyIceberg(rest, e)
 	case dirDamaged:
 		return v.applyDamage(rest, e)
+	case dirVectors:
+		return v.applyVectors(rest, e)
 	case dirQueries:
 		return applyMember(v.queries, rest, e)
 	}

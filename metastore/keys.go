@@ -28,6 +28,7 @@ const (
 	dirSlots      = "slots/"
 	dirIceberg    = "iceberg/"
 	dirDamaged    = "damaged/"
+	dirVectors    = "vectors/"
 
 	nameProducerIDs    = "producer-ids"
 	nameTopicDeletions = "topic-deletions"
@@ -71,6 +72,7 @@ func (k keys) deletion(object string) string { return k.under(dirDeletions) + ob
 func (k keys) damage(object string) string   { return k.under(dirDamaged) + object }
 func (k keys) slot(n int) string             { return k.under(dirSlots) + strconv.Itoa(n) }
 func (k keys) iceberg(id topic.ID) string    { return k.under(dirIceberg) + id.String() }
+func (k keys) vectors(id topic.ID) string    { return k.under(dirVectors) + id.String() }
 func (k keys) producerIDs() string           { return k.under(nameProducerIDs) }
 func (k keys) topicDeletions() string        { return k.under(nameTopicDeletions) }
 func (k keys) bucket() string                { return k.under(nameBucket) }

@@ -196,14 +196,19 @@ func (s *Store) SweepTopics(ctx context.Context) error {
 				unknown[id] = true
 			}
 		}
+		for id := range v.vectors {
+			if v.topicsByID[id] == nil {
+				unknown[id] = true
+			}
+		}
 	})
 	return errors.Join(broken, s.deletePartitions(ctx, "sweep deleted topics",
 		func(p topic.Partition) bool { return unknown[p.Topic] }))
 }
 
 // deletePartitions deletes owners, manifests and reports of damage of those
-// partitions, all of deleted topics, that the catalog knows, and the tables of
-// Iceberg of theirs.
+// partitions, all of deleted topics, that the catalog knows, and what there is
+// of their Iceberg tables and vector indexes.
 func (s *Store) deletePartitions(ctx context.Context, what string, match func(topic.Partition) bool) error {
 	var gone []kv.Op
 	s.catalog.View(func(v *View) {
@@ -224,6 +229,11 @@ func (s *Store) deletePartitions(ctx context.Context, what string, match func(to
 		for id := range v.iceberg {
 			if match(topic.Partition{Topic: id}) {
 				gone = append(gone, kv.Delete(s.keys.iceberg(id)))
+			}
+		}
+		for id := range v.vectors {
+			if match(topic.Partition{Topic: id}) {
+				gone = append(gone, kv.Delete(s.keys.vectors(id)))
 			}
 		}
 	})

@@ -30,6 +30,7 @@ type View struct {
 	partial    map[string][]segmentPart // parts of segments that are not whole yet
 	partitions map[topic.Partition]*partition
 	iceberg    map[topic.ID]IcebergTable
+	vectors    map[topic.ID]VectorIndex
 	damages    int // reports of damage
 }
 
@@ -68,6 +69,7 @@ func newView(k keys, anomaly func(string, ...any)) *View {
 		partial:    make(map[string][]segmentPart),
 		partitions: make(map[topic.Partition]*partition),
 		iceberg:    make(map[topic.ID]IcebergTable),
+		vectors:    make(map[topic.ID]VectorIndex),
 	}
 }
 

@@ -85,7 +85,7 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 		counter("chronik_query_cache_ranges_total", "Ranges of objects fetched from the bucket, and not kept: of large splits that are searched seldom.",
 			func() float64 { return float64(n.cache.Counts().Ranges) }),
 		gauge("chronik_query_splits_open", "Text splits whose footers are in memory.",
-			func() float64 { return float64(n.splits.Counts().Splits) }),
+			func() float64 { return float64(n.splits.Counts().Files) }),
 		gauge("chronik_query_splits_memory_bytes", "Memory that footers of text splits take, and ranges that were read of them.",
 			func() float64 { return float64(n.splits.Counts().MemoryBytes) }),
 		gauge("chronik_query_splits_mapped_bytes", "Bytes of text splits that are mapped into memory.",

@@ -43,6 +43,7 @@ import (
 	"github.com/chronik-stream/chronik/query/elastic"
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/filecache"
+	"github.com/chronik-stream/chronik/query/masks"
 	"github.com/chronik-stream/chronik/query/peers"
 	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/produce"
@@ -171,7 +172,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	}
 	n.splits = splitcache.New(n.cache, splitcache.Options{MappedBytesMax: c.CacheBytesMax / 2})
 	n.search = search.New(search.Config{
-		Sources: n.sources, Splits: n.splits, Files: n.cache, Places: n.places, TopicDefaults: c.TopicDefaults, Timeout: c.Timeout, Parallel: c.Threads, Log: c.Log,
+		Sources: n.sources, Splits: n.splits, Masks: masks.New(n.cache), Places: n.places, TopicDefaults: c.TopicDefaults, Timeout: c.Timeout, Parallel: c.Threads, Log: c.Log,
 	})
 	n.engine, err = engine.Open(ctx, engine.Options{
 		Threads: c.Threads, MemoryBytesMax: c.MemoryBytesMax, SpillDir: filepath.Join(c.DataDir, "spill"), Log: c.Log,

@@ -174,7 +174,7 @@ func (k kind) validate() error {
 			return fmt.Errorf("%s has %d records in %d offsets", f.Object, f.Records, span)
 		case f.Masked < 0 || f.Masked > f.Records || f.Masked > 0 && k.name == "log":
 			return fmt.Errorf("%s has %d of %d records masked", f.Object, f.Masked, f.Records)
-		case f.Footer < 0 || f.Footer > f.Size || (f.Footer > 0 || f.Settings != "") && k.name != "text" && k.name != "vector":
+		case f.Footer < 0 || f.Footer > f.Size || f.Footer > 0 && k.name != "text" && k.name != "vector", f.Settings != "" && k.name == "log":
 			return fmt.Errorf("%s has a footer of %d of %d bytes and the settings %q", f.Object, f.Footer, f.Size, f.Settings)
 		case i > 0 && before(f, &k.files[i-1]):
 			return fmt.Errorf("%s is out of order", f.Object)

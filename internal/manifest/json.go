@@ -50,7 +50,7 @@ type file struct {
 	Format        string `json:"format,omitempty"`
 	CreatedAt     int64  `json:"created_at"`
 	Masked        int64  `json:"masked,omitempty"`
-	Footer        int64  `json:"footer,omitempty"` // of splits from version 3 on, of shards from 4, with settings
+	Footer        int64  `json:"footer,omitempty"` // of splits from version 3 on, of shards from 4, with settings; tables have settings from 4 on
 	Settings      string `json:"settings,omitempty"`
 }
 
@@ -168,7 +168,7 @@ func unmarshal(version byte, payload []byte) (Section, error) {
 		return Section{}, format.Corrupt(FrameSize, "payload: version %d knows nothing of masked splits, their footers and settings", version)
 	}
 	if version < 4 && s.version() > 3 {
-		return Section{}, format.Corrupt(FrameSize, "payload: version %d knows nothing of collections, of masked shards, their footers and settings", version)
+		return Section{}, format.Corrupt(FrameSize, "payload: version %d knows nothing of collections, of masked shards, their footers and settings, or of the vectors in tables", version)
 	}
 	if s.Producers, err = producers(wire.Producers); err != nil {
 		return Section{}, err

@@ -80,7 +80,9 @@ type File struct {
 	// Of text and vector files: how many bytes at the end a reader opens the file
 	// with, and what the records were indexed with, as textindex.Options and
 	// vectorindex.Settings say it. 0 and empty: not known.
-	Footer   int64
+	Footer int64
+	// Of columnar files with the column of vectors: what made them. Such a file has
+	// the vectors of all its records that have one.
 	Settings string
 }
 
@@ -145,7 +147,8 @@ func Encode(sections []Section) (object []byte, places []Place, err error) {
 // version is the oldest that can say what the section says.
 func (s *Section) version() byte {
 	newer := func(f File) bool { return f.Footer != 0 || f.Settings != "" || f.Masked != 0 }
-	if slices.ContainsFunc(s.Vector, newer) || len(s.Collections) > 0 {
+	embedded := func(f File) bool { return f.Settings != "" }
+	if slices.ContainsFunc(s.Vector, newer) || slices.ContainsFunc(s.Columnar, embedded) || len(s.Collections) > 0 {
 		return 4
 	}
 	if slices.ContainsFunc(s.Text, newer) || slices.ContainsFunc(s.Masks, func(m File) bool { return m.Next > s.Marks.Columnar }) {

@@ -140,6 +140,14 @@ func TestVersionThreeHasNothingOfShards(t *testing.T) {
 	_, err = manifest.Decode(framed(3, string(object[manifest.FrameSize:])))
 	require.ErrorIs(t, err, format.ErrCorrupt)
 	require.ErrorContains(t, err, "version 3 knows nothing of collections, of masked shards")
+
+	s := sample(0)
+	s.Columnar[0].Settings = `{"model":"m"}`
+	object, _, err = manifest.Encode([]manifest.Section{s})
+	require.NoError(t, err)
+	require.Equal(t, byte(4), object[4])
+	_, err = manifest.Decode(framed(3, string(object[manifest.FrameSize:])))
+	require.ErrorContains(t, err, "or of the vectors in tables")
 }
 
 // cleaned is sample after compaction by key has begun.
@@ -310,7 +318,8 @@ func TestCheckHoldsTheInvariants(t *testing.T) {
 		}, "a footer of 101 of 100 bytes"},
 		{"shards above the log mark", func(n *manifest.Section) { n.Marks.Vector, n.Vector = 35, []manifest.File{shard(5, 35)} }, ""},
 		{"a shard above its mark", func(n *manifest.Section) { n.Vector = []manifest.File{shard(5, 10)} }, "the mark is 5"},
-		{"settings of a table", func(n *manifest.Section) { n.Columnar[0].Settings = "standard" }, `the settings "standard"`},
+		{"a table with vectors", func(n *manifest.Section) { n.Columnar[0].Settings = `{"model":"m"}` }, ""},
+		{"settings of a log file", func(n *manifest.Section) { n.Log[0].Settings = "standard" }, `the settings "standard"`},
 		{"masks out of order", func(n *manifest.Section) { n.Masks = []manifest.File{mask(10, 20), mask(0, 10)} }, "out of order"},
 		{"a mask twice", func(n *manifest.Section) { n.Masks = []manifest.File{mask(0, 10), mask(0, 10)} }, "has the name"},
 		{"more masked than there is", func(n *manifest.Section) { n.Columnar[0].Masked = 11 }, "11 of 10 records masked"},

@@ -148,22 +148,23 @@ func (s *shard) place(in *input, lists [][]uint32) []uint32 {
 // recordBytes is the stride of records of codes of bytes.
 func (s *shard) recordBytes() int { return recordBytes(s.options.Dimensions, false) }
 
-// records puts records in order, and makes codes of bits of those of bytes.
+// records puts records in order, and makes codes of bits of those of bytes. The
+// input's table is no more.
 func (s *shard) records(in *input, order []uint32) ([]byte, error) {
 	from := s.recordBytes()
-	if s.options.Encoding == Binary {
-		s.space = newSpace(s.options.Metric, true, in.mean)
+	old := in.table
+	in.table = nil
+	if s.options.Encoding != Binary {
+		reorder(old, from, order)
+		return old, nil
 	}
+	s.space = newSpace(s.options.Metric, true, in.mean)
 	to := s.space.stride
 	table := make([]byte, len(order)*to)
 	v, scratch := make([]float32, s.options.Dimensions), make([]float32, s.options.Dimensions)
 	for row, was := range order {
-		record, old := table[row*to:][:to], in.table[int(was)*from:][:from]
-		if !s.space.bits {
-			copy(record, old)
-			continue
-		}
-		copy(record[:atCode], old)
+		record := table[row*to:][:to]
+		copy(record[:atCode], old[int(was)*from:])
 		stored, err := in.vectors.vector(was)
 		if err != nil {
 			return nil, err
@@ -172,6 +173,25 @@ func (s *shard) records(in *input, order []uint32) ([]byte, error) {
 		s.space.encode(record, v, scratch)
 	}
 	return table, nil
+}
+
+// reorder puts records where order, in which each is once, says that they come
+// from: in place, cycle by cycle.
+func reorder(table []byte, stride int, order []uint32) {
+	at := func(row uint32) []byte { return table[int(row)*stride:][:stride] }
+	done, first := make([]bool, len(order)), make([]byte, stride)
+	for start := range order {
+		if done[start] {
+			continue
+		}
+		row := uint32(start)
+		copy(first, at(row))
+		for done[row] = true; order[row] != uint32(start); done[row] = true {
+			copy(at(row), at(order[row]))
+			row = order[row]
+		}
+		copy(at(row), first)
+	}
 }
 
 // documentRows turns the input rows of documents into rows, and collects what is

@@ -14,12 +14,21 @@ import (
 // ErrMerge means that shards cannot become one.
 var ErrMerge = errors.New("these shards do not merge")
 
+// Span is a range of offsets, from First up to but without Next.
+type Span struct{ First, Next int64 }
+
 // MergeOptions say what a merge makes.
 type MergeOptions struct {
 	// First is the first offset that is kept.
 	First int64
+	// Spans are, for each of the shards, the offsets that are kept of it; nil: all.
+	Spans []Span
 	// Keep says which documents are kept; nil: all.
 	Keep func(offset int64) bool
+	// Metric and Encoding are those of the new shard; 0: those that all the shards
+	// have. Vectors that are kept otherwise are written anew, of what is kept of them.
+	Metric   Metric
+	Encoding Encoding
 	// Kind, M, EfConstruction, FlatMax, ListRows, Seed and Workers are as for a
 	// Builder; the rest is that of the shards.
 	Kind              Kind
@@ -29,19 +38,23 @@ type MergeOptions struct {
 	Workers           int
 }
 
-// Merge writes one shard of several of the same model, dimensions, metric and
-// encoding, whose offsets do not overlap. Vectors are taken as they are: nothing
-// is embedded again.
+// Merge writes one shard of several, or of one, of the same model and dimensions,
+// whose offsets do not overlap. Nothing is embedded again.
 //
-// If the largest has lists, they stay: its rows keep their codes, the others' are
-// given to the lists that they are nearest to, and lists that have grown too long
-// are split. Else lists are made of all. It holds all records in memory and the
-// graph that it builds; of vectors only those of shards that are not Bytes.
+// If the largest of those with the new metric and encoding has lists, they stay:
+// its rows keep their codes, the others' are given to the lists that they are
+// nearest to, and lists that have grown too long are split. Else lists are made of
+// all. What it holds in memory is about MergeBytes.
 func Merge(ctx context.Context, out io.Writer, files []*File, o MergeOptions) (Result, error) {
 	m, err := newMerger(files, o)
 	if err != nil {
 		return Result{}, err
 	}
+	rows := 0
+	for _, f := range files {
+		rows += f.footer.rows
+	}
+	m.in.table = make([]byte, 0, rows*recordBytes(m.stored.dimensions, false))
 	for i := range files {
 		if err := m.read(ctx, i); err != nil {
 			return Result{}, err
@@ -56,6 +69,7 @@ func Merge(ctx context.Context, out io.Writer, files []*File, o MergeOptions) (R
 			return Result{}, fmt.Errorf("offset %d is there twice: %w", a.offset, ErrMerge)
 		}
 	}
+	m.same = nil
 	m.encode()
 	m.in.firsts()
 	s, err := build(&m.in)
@@ -80,6 +94,40 @@ type merger struct {
 	sums  []float64
 }
 
+// MergeBytes is about how much memory a merge takes: the records of all and the
+// graph that it builds, and the vectors of shards that are not Bytes, or are kept
+// otherwise than the new one's.
+func MergeBytes(files []*File, o MergeOptions) (sum int64) {
+	m, err := newMerger(files, o)
+	if err != nil {
+		return 0
+	}
+	row := int64(recordBytes(m.stored.dimensions, false)) + perMergedRow
+	if o.Kind == HNSW {
+		row += 12 * int64(m.in.options.M)
+	}
+	if m.stored.encoding == Binary {
+		row += int64(recordBytes(m.stored.dimensions, true))
+	}
+	sum = mergeBuffers
+	for _, f := range files {
+		sum += int64(f.footer.rows)*row + f.footer.documents*perDocument
+		if f.mapped == nil && f.stored.encoding != Int8 {
+			sum += f.footer.vectors.length
+		}
+		if !m.asKept(f) || f.stored.encoding == Int8 {
+			sum += int64(f.footer.rows) * int64(m.rows.size+crcBytes)
+		}
+	}
+	return sum
+}
+
+// mergeBuffers is what writing takes, however small the shard.
+const mergeBuffers = 3 << 20
+
+// perMergedRow is what a row takes in the lists, maps and orders of a merge.
+const perMergedRow = 80
+
 // joined are vectors of several shards.
 type joined struct {
 	size  int
@@ -102,17 +150,18 @@ func newMerger(files []*File, o MergeOptions) (*merger, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("no shards: %w", ErrMerge)
 	}
+	if o.Spans != nil && len(o.Spans) != len(files) {
+		return nil, fmt.Errorf("%d spans of %d shards: %w", len(o.Spans), len(files), ErrMerge)
+	}
 	first := files[0].footer.options
-	m := &merger{options: o, files: files, base: -1, same: make(map[uint64]uint32), seed: maphash.MakeSeed()}
-	for i, f := range files {
+	for _, f := range files {
 		t := f.footer.options
-		if t.Model != first.Model || t.Dimensions != first.Dimensions || t.Metric != first.Metric || t.Encoding != first.Encoding {
+		if t.Model != first.Model || t.Dimensions != first.Dimensions || o.Metric == 0 && t.Metric != first.Metric || o.Encoding == 0 && t.Encoding != first.Encoding {
 			return nil, fmt.Errorf("%q, %d dimensions, %s, %s and %q, %d dimensions, %s, %s: %w", first.Model, first.Dimensions, first.Metric, first.Encoding, t.Model, t.Dimensions, t.Metric, t.Encoding, ErrMerge)
 		}
-		if f.footer.kind != Flat && (m.base < 0 || f.footer.rows > files[m.base].footer.rows) {
-			m.base = i
-		}
 	}
+	first.Metric, first.Encoding = cmp.Or(o.Metric, first.Metric), cmp.Or(o.Encoding, first.Encoding)
+	m := &merger{options: o, files: files, base: -1, same: make(map[uint64]uint32), seed: maphash.MakeSeed()}
 	first.Kind, first.M, first.EfConstruction, first.FlatMax, first.ListRows, first.Seed, first.Workers = o.Kind, o.M, o.EfConstruction, o.FlatMax, o.ListRows, o.Seed, o.Workers
 	var err error
 	if m.in.options, err = first.withDefaults(); err != nil {
@@ -121,12 +170,15 @@ func newMerger(files []*File, o MergeOptions) (*merger, error) {
 	m.stored = stored{first.Encoding, first.Dimensions}
 	m.rows = joined{size: m.stored.bytes(), parts: make([][]byte, len(files))}
 	m.in.vectors, m.sums = &m.rows, make([]float64, first.Dimensions)
+	rows := 0
+	for i, f := range files {
+		rows += f.footer.rows
+		if f.footer.kind != Flat && m.asKept(f) && f.space.metric == first.Metric && (m.base < 0 || f.footer.rows > files[m.base].footer.rows) {
+			m.base = i
+		}
+	}
 	// Lists of a few rows say little of many: they are made anew.
 	if m.base >= 0 {
-		rows := 0
-		for _, f := range files {
-			rows += f.footer.rows
-		}
 		if files[m.base].footer.rows*baseShare < rows {
 			m.base = -1
 		}
@@ -138,12 +190,19 @@ func newMerger(files []*File, o MergeOptions) (*merger, error) {
 // are to stay: one of so many.
 const baseShare = 3
 
+// asKept reports whether a shard keeps vectors as the new one will.
+func (m *merger) asKept(f *File) bool { return f.stored == m.stored }
+
 // read takes the rows of a shard of which a document is kept.
 func (m *merger) read(ctx context.Context, n int) error {
 	f := m.files[n]
 	var err error
 	if m.rows.parts[n], err = m.readVectors(ctx, f); err != nil {
 		return err
+	}
+	was := m.rows.parts[n] // as the shard has them
+	if !m.asKept(f) || f.stored.encoding == Int8 {
+		m.rows.parts[n] = make([]byte, f.footer.rows*(m.rows.size+crcBytes))
 	}
 	stride := recordBytes(f.stored.dimensions, false)
 	v := make([]float32, f.stored.dimensions)
@@ -156,14 +215,14 @@ func (m *merger) read(ctx context.Context, n int) error {
 		for row := t.first; row < t.next; row++ {
 			record := t.record(f.space, row)
 			before := len(m.in.documents)
-			m.document(documentOf(record, row))
+			m.document(n, documentOf(record, row))
 			for _, d := range t.copies[row] {
-				m.document(d)
+				m.document(n, d)
 			}
 			if before == len(m.in.documents) {
 				continue
 			}
-			if err := m.vector(f, n, record, row, stride); err != nil {
+			if err := m.vector(n, was, record, row, v); err != nil {
 				return err
 			}
 			to, known := m.row(place{n, row})
@@ -187,32 +246,47 @@ func (m *merger) read(ctx context.Context, n int) error {
 	return nil
 }
 
-func (m *merger) document(d document) {
+// document takes one of a shard, if it is kept.
+func (m *merger) document(n int, d document) {
+	if m.options.Spans != nil && (d.offset < m.options.Spans[n].First || d.offset >= m.options.Spans[n].Next) {
+		return
+	}
 	if d.offset >= m.options.First && (m.options.Keep == nil || m.options.Keep(d.offset)) {
 		m.in.documents = append(m.in.documents, d)
 	}
 }
 
-// readVectors returns a shard's section of vectors; of one whose records have it
-// all, room for them.
+// readVectors returns a shard's section of vectors; nil of one whose records have
+// it all.
 func (m *merger) readVectors(ctx context.Context, f *File) ([]byte, error) {
 	if f.stored.encoding == Int8 {
-		return make([]byte, f.footer.rows*(m.rows.size+crcBytes)), nil
+		return nil, nil
 	}
 	return f.bytes(ctx, f.footer.vectors)
 }
 
-// vector checks the vector of a row, or makes it of its record.
-func (m *merger) vector(f *File, n int, record []byte, row uint32, stride int) error {
+// vector checks the vector of a row, and puts into its place what is kept of it,
+// where that is not as it was. v is scratch.
+func (m *merger) vector(n int, was, record []byte, row uint32, v []float32) error {
+	f := m.files[n]
 	size := m.rows.size + crcBytes
-	data := m.rows.parts[n][int(row)*size:][:size]
-	if f.stored.encoding != Int8 {
-		_, err := f.vectorOf(row, data)
+	to := m.rows.parts[n][int(row)*size:][:m.rows.size]
+	if f.stored.encoding == Int8 {
+		if m.asKept(f) {
+			putFloat(to, f.scaleOf(record))
+			copy(to[4:], record[atCode:atCode+f.stored.dimensions])
+			return nil
+		}
+		f.decodeRecord(v, record)
+		return m.stored.encode(to, v)
+	}
+	old := f.stored.bytes() + crcBytes
+	vector, err := f.vectorOf(row, was[int(row)*old:][:old])
+	if err != nil || m.asKept(f) {
 		return err
 	}
-	putFloat(data, float32(float64(getFloat(record[atScale:]))*factorOf(f.space.metric, getFloat(record[atNorm:]))))
-	copy(data[4:], record[atCode:atCode+f.stored.dimensions])
-	return nil
+	f.stored.decode(v, vector)
+	return m.stored.encode(to, v)
 }
 
 // row returns the new row of a vector, and whether it was there already.

@@ -3,6 +3,8 @@ package vectorindex_test
 import (
 	"bytes"
 	"context"
+	"math"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -88,6 +90,104 @@ func TestAMergeLeavesOutWhatIsNotKept(t *testing.T) {
 	_, err = vectorindex.Merge(ctx, &bytes.Buffer{}, files, o)
 	require.ErrorIs(t, err, vectorindex.ErrEmpty)
 }
+
+// What a topic asks for may change: then shards are written anew of the vectors
+// that they have, by themselves or with others.
+func TestAMergeChangesHowVectorsAreKept(t *testing.T) {
+	const dimensions, n = 16, 1500
+	all := clustered(17, n+30, dimensions, 20)
+	vectors, queries := all[:n], all[n:]
+	first, _ := built(t, options(dimensions, vectorindex.HNSW), vectors[:1000], 0)
+	o := options(dimensions, vectorindex.IVF)
+	o.Metric, o.Encoding = vectorindex.Dot, vectorindex.Int8
+	second, _ := built(t, o, vectors[1000:], 1000)
+	for _, metric := range []vectorindex.Metric{vectorindex.Cosine, vectorindex.Euclidean, vectorindex.Dot} {
+		for encoding, near := range map[vectorindex.Encoding]float64{vectorindex.F32: 0.01, vectorindex.F16: 0.02, vectorindex.Int8: 0.03, vectorindex.Binary: 0.03} {
+			for name, files := range map[string][]*vectorindex.File{
+				"one": {open(t, newObject(first))}, "another": {open(t, vectorindex.Bytes(second))}, "both": {open(t, vectorindex.Bytes(first)), open(t, newObject(second))},
+			} {
+				m := mergeOptions(vectorindex.IVF)
+				m.Metric, m.Encoding = metric, encoding
+				f := open(t, vectorindex.Bytes(merged(t, files, m)))
+				require.Equal(t, metric, f.Info().Metric)
+				require.Equal(t, encoding, f.Info().Encoding)
+				got := vectorsOf(t, f, vectorindex.Filter{})
+				in := func(i int) bool { return name == "both" || name == "one" && i < 1000 || name == "another" && i >= 1000 }
+				for i, v := range vectors {
+					if !in(i) {
+						continue
+					}
+					length := math.Sqrt(-vectorindex.Dot.Distance(v, v))
+					require.LessOrEqual(t, vectorindex.Euclidean.Distance(v, got[offsetOf(i)]), near*length, "%s, %s, %s", name, metric, encoding)
+					delete(got, offsetOf(i))
+				}
+				require.Empty(t, got)
+				if encoding == vectorindex.F32 && name == "one" {
+					found, how := measured(t, f, vectors, queries, vectorindex.Query{K: 10}, in)
+					require.GreaterOrEqual(t, found, 0.95, how)
+				}
+			}
+		}
+	}
+}
+
+// A shard may hold offsets that another one has, newer: those count of it that it
+// is said to have.
+func TestAMergeTakesOfEachShardItsSpan(t *testing.T) {
+	old, _ := built(t, options(8, vectorindex.IVF), clustered(18, 600, 8, 5), 0)
+	fresh := clustered(19, 300, 8, 5)
+	data, _ := built(t, options(8, vectorindex.IVF), fresh, 0)
+	files := []*vectorindex.File{open(t, vectorindex.Bytes(data)), open(t, vectorindex.Bytes(old))}
+	m := mergeOptions(vectorindex.IVF)
+	_, err := vectorindex.Merge(t.Context(), &bytes.Buffer{}, files, m)
+	require.ErrorIs(t, err, vectorindex.ErrMerge)
+	m.Spans = []vectorindex.Span{{First: 0, Next: offsetOf(300)}, {First: offsetOf(300), Next: offsetOf(500)}}
+	got := vectorsOf(t, open(t, vectorindex.Bytes(merged(t, files, m))), vectorindex.Filter{})
+	require.Len(t, got, 500)
+	require.Equal(t, fresh[7], got[offsetOf(7)])
+	m.Spans = m.Spans[:1]
+	_, err = vectorindex.Merge(t.Context(), &bytes.Buffer{}, files, m)
+	require.ErrorIs(t, err, vectorindex.ErrMerge)
+}
+
+// What a merge will take can be told before it is begun.
+func TestAMergeKeepsToTheMemoryThatItSays(t *testing.T) {
+	const n, dimensions = 8000, 64
+	vectors := clustered(20, n, dimensions, 30)
+	o := options(dimensions, vectorindex.IVF)
+	first, _ := built(t, o, vectors[:n/2], 0)
+	second, _ := built(t, o, vectors[n/2:], n/2)
+	for name, files := range map[string][]*vectorindex.File{
+		"mapped": {open(t, vectorindex.Bytes(first)), open(t, vectorindex.Bytes(second))},
+		"read":   {open(t, vectorindex.Bytes(first)), open(t, newObject(second))},
+	} {
+		m := mergeOptions(vectorindex.HNSW)
+		m.Workers = 1
+		said := vectorindex.MergeBytes(files, m)
+		most := uint64(0)
+		runtime.GC()
+		var before, now runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := vectorindex.Merge(t.Context(), writerFunc(func(b []byte) (int, error) {
+			runtime.GC()
+			runtime.ReadMemStats(&now)
+			most = max(most, now.HeapAlloc-min(now.HeapAlloc, before.HeapAlloc))
+			return len(b), nil
+		}), files, m)
+		require.NoError(t, err)
+		t.Logf("%s: said %d, at most %d", name, said, most)
+		require.LessOrEqual(t, most, uint64(said), name)
+	}
+	m := mergeOptions(vectorindex.HNSW)
+	mapped := vectorindex.MergeBytes([]*vectorindex.File{open(t, vectorindex.Bytes(first))}, m)
+	require.Greater(t, vectorindex.MergeBytes([]*vectorindex.File{open(t, newObject(first))}, m), mapped+n/2*dimensions*4-1)
+	m.Encoding = vectorindex.F16
+	require.Greater(t, vectorindex.MergeBytes([]*vectorindex.File{open(t, vectorindex.Bytes(first))}, m), mapped+n/2*dimensions*2-1)
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestWhatDoesNotGoTogetherIsNotMerged(t *testing.T) {
 	vectors := clustered(10, 100, 8, 3)

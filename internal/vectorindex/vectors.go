@@ -6,11 +6,10 @@ import (
 	"sort"
 )
 
-// Bounds of what Vectors holds at once.
+// Bounds of what is held at once.
 const (
 	readWaveBytes = 8 << 20
-	pickedMax     = 1 << 16 // documents
-	pickedShare   = 8       // of a shard's documents, up to one of so many
+	pickedMax     = 1 << 16 // documents that Vectors finds by their offsets
 )
 
 // Vectors hands over the vectors of all documents that pass a filter, as they are
@@ -26,9 +25,9 @@ func (f *File) Vectors(ctx context.Context, filter Filter, take func(offset int6
 	if s.none {
 		return nil
 	}
-	r := &vectorReader{File: f, sieve: s, take: take, v: make([]float32, f.stored.dimensions)}
+	r := f.vectorReader(s, take)
 	if !s.all {
-		documents, ok, err := f.few(ctx, s, int(min(pickedMax, f.footer.documents/pickedShare)))
+		documents, ok, err := f.few(ctx, s, pickedMax)
 		if err != nil {
 			return err
 		}
@@ -39,12 +38,75 @@ func (f *File) Vectors(ctx context.Context, filter Filter, take func(offset int6
 	return r.lists(ctx)
 }
 
+// VectorsInOrder is Vectors in the order of offsets. It is for shards that are
+// mapped: of lists, what is at hand of one offset is nowhere near that of the next.
+func (f *File) VectorsInOrder(ctx context.Context, filter Filter, take func(offset int64, vector []float32) error) error {
+	s := f.sieve(filter)
+	for i := range f.footer.blocks {
+		k := &f.footer.blocks[i]
+		if !s.overlaps(k.bounds) {
+			continue
+		}
+		data, err := f.read(ctx, k.part)
+		if err != nil {
+			return err
+		}
+		var documents []document
+		err = f.documents(k, data, func(d document) {
+			if s.passes(d) {
+				documents = append(documents, d)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		for len(documents) > 0 {
+			r := f.vectorReader(s, take)
+			n := min(len(documents), r.wave())
+			if err := r.ordered(ctx, documents[:n]); err != nil {
+				return err
+			}
+			documents = documents[n:]
+		}
+	}
+	return nil
+}
+
+// ordered hands over some documents in the order of their offsets, in which they
+// come.
+func (r *vectorReader) ordered(ctx context.Context, documents []document) error {
+	place := make(map[int64]int, len(documents))
+	for i, d := range documents {
+		place[d.offset] = i
+	}
+	size := len(r.v)
+	all := make([]float32, len(documents)*size)
+	take := r.take
+	r.take = func(offset int64, vector []float32) error {
+		copy(all[place[offset]*size:], vector)
+		return nil
+	}
+	if err := r.picked(ctx, slices.Clone(documents)); err != nil {
+		return err
+	}
+	for i, d := range documents {
+		if err := take(d.offset, all[i*size:][:size:size]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // vectorReader is one reading of vectors.
 type vectorReader struct {
 	*File
 	sieve *sieve
 	take  func(int64, []float32) error
 	v     []float32
+}
+
+func (f *File) vectorReader(s *sieve, take func(int64, []float32) error) *vectorReader {
+	return &vectorReader{File: f, sieve: s, take: take, v: make([]float32, f.stored.dimensions)}
 }
 
 // wave is how many vectors are read at once.
@@ -89,17 +151,33 @@ func (r *vectorReader) picked(ctx context.Context, documents []document) error {
 // pickedCodes is picked for a shard that has nothing but records.
 func (r *vectorReader) pickedCodes(ctx context.Context, documents []document) error {
 	for len(documents) > 0 {
-		n := sort.Search(len(r.footer.lists), func(i int) bool { return r.footer.lists[i].next > documents[0].row })
-		tables, err := r.tables(ctx, []uint32{uint32(n)})
+		var wave []uint32
+		bytes, n := int64(0), 0
+		for ; n < len(documents); n++ {
+			row, lists := documents[n].row, r.footer.lists
+			if len(wave) > 0 && row < lists[wave[len(wave)-1]].next {
+				continue
+			}
+			if bytes > readWaveBytes {
+				break
+			}
+			list := sort.Search(len(lists), func(i int) bool { return lists[i].next > row })
+			wave, bytes = append(wave, uint32(list)), bytes+lists[list].rows.length
+		}
+		tables, err := r.tables(ctx, wave)
 		if err != nil {
 			return err
 		}
-		for t := tables[0]; len(documents) > 0 && documents[0].row < t.next; documents = documents[1:] {
-			r.decodeRecord(r.v, t.record(r.space, documents[0].row))
-			if err := r.take(documents[0].offset, r.v); err != nil {
+		for _, d := range documents[:n] {
+			for d.row >= tables[0].next {
+				tables = tables[1:]
+			}
+			r.decodeRecord(r.v, tables[0].record(r.space, d.row))
+			if err := r.take(d.offset, r.v); err != nil {
 				return err
 			}
 		}
+		documents = documents[n:]
 	}
 	return nil
 }
@@ -183,6 +261,10 @@ func (r *vectorReader) rows(ctx context.Context, tables []*table, rows []uint32)
 
 // decodeRecord makes a vector of a record, of a shard that has nothing else.
 func (f *File) decodeRecord(v []float32, record []byte) {
-	scale := float32(float64(getFloat(record[atScale:])) * factorOf(f.space.metric, getFloat(record[atNorm:])))
-	decodeCodes(v, scale, record[atCode:])
+	decodeCodes(v, f.scaleOf(record), record[atCode:])
+}
+
+// scaleOf is what a record's codes are to be multiplied with.
+func (f *File) scaleOf(record []byte) float32 {
+	return float32(float64(getFloat(record[atScale:])) * factorOf(f.space.metric, getFloat(record[atNorm:])))
 }

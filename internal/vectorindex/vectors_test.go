@@ -106,6 +106,7 @@ func TestOnlyVectorsThatAFilterLetsThroughAreRead(t *testing.T) {
 		"times":          {Times: &vectorindex.Times{Least: stamp(offsetOf(100)), Greatest: stamp(offsetOf(520))}},
 		"only":           {Only: some},
 		"hidden":         {Hidden: some},
+		"all":            {},
 		"nothing":        {First: 1 << 40},
 		"nothing inside": {Only: roaring64.BitmapOf(uint64(offsetOf(1) + 1))},
 	}
@@ -121,6 +122,14 @@ func TestOnlyVectorsThatAFilterLetsThroughAreRead(t *testing.T) {
 				}
 			}
 			require.Equal(t, want, vectorsOf(t, f, filter), name)
+			last, seen := int64(-1), 0
+			require.NoError(t, f.VectorsInOrder(t.Context(), filter, func(offset int64, v []float32) error {
+				require.Greater(t, offset, last)
+				require.Equal(t, want[offset], v)
+				last, seen = offset, seen+1
+				return nil
+			}))
+			require.Len(t, want, seen, name)
 		}
 	})
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/textquery"
 	"github.com/chronik-stream/chronik/internal/textsearch"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
-	"github.com/chronik-stream/chronik/query/filecache"
+	"github.com/chronik-stream/chronik/query/masks"
 	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/snapshot"
 	"github.com/chronik-stream/chronik/query/splitcache"
@@ -26,8 +26,8 @@ import (
 type Config struct {
 	Sources       *snapshot.Sources
 	Splits        *splitcache.Cache
-	Files         *filecache.Cache // for masks
-	Places        *places.Places   // shared with whatever else takes the node's processors
+	Masks         *masks.Masks
+	Places        *places.Places // shared with whatever else takes the node's processors
 	TopicDefaults topicconfig.Defaults
 	Timeout       time.Duration // of a request that names none; default 30 s
 	Parallel      int           // splits of one request that are searched at once; default one per core
@@ -37,7 +37,6 @@ type Config struct {
 // Searcher searches topics. All methods may be called at once.
 type Searcher struct {
 	config Config
-	masks  masks
 
 	searched, skipped atomic.Int64
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/chronik-stream/chronik/objstore"
 	objmemory "github.com/chronik-stream/chronik/objstore/memory"
 	"github.com/chronik-stream/chronik/query/filecache"
+	"github.com/chronik-stream/chronik/query/masks"
 	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/snapshot"
 	"github.com/chronik-stream/chronik/query/splitcache"
@@ -68,7 +69,7 @@ func newNode(t testing.TB, partitions int, edit ...func(*Config)) *node {
 	t.Cleanup(splits.Close)
 	t.Cleanup(n.files.Close)
 	c := Config{
-		Splits: splits, Files: n.files,
+		Splits: splits, Masks: masks.New(n.files),
 		Sources: &snapshot.Sources{
 			Catalog: store.Catalog(), Manifests: committed.NewReader(store.Catalog(), n.bucket, committed.Options{}), Tails: n.tails,
 			CatchUp: store.CatchUp, ReportDamage: store.ReportDamage, Log: slog.New(slog.DiscardHandler),

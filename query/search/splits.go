@@ -3,18 +3,14 @@ package search
 import (
 	"context"
 	"errors"
-	"os"
-	"slices"
 	"sync"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/chronik-stream/chronik/internal/columnar"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/textsearch"
-	"github.com/chronik-stream/chronik/query/filecache"
 	"github.com/chronik-stream/chronik/query/snapshot"
 	"github.com/chronik-stream/chronik/query/splitcache"
 )
@@ -96,83 +92,10 @@ func (s *Searcher) reopen(ctx context.Context, b *bound, p *part) error {
 // hide finds which documents of a split are not part of the log.
 func (s *Searcher) hide(f manifest.File, masks []manifest.File, start int64) func(context.Context, *splitcache.Split) (*roaring.Bitmap, error) {
 	return func(ctx context.Context, split *splitcache.Split) (*roaring.Bitmap, error) {
-		var names []string
-		var offsets [][]int64
-		for _, m := range masks {
-			if f.Masked == 0 || m.Next <= f.First || m.First >= f.Next {
-				continue
-			}
-			of, err := s.masks.offsets(ctx, s.config.Files, m)
-			if err != nil {
-				return nil, snapshot.OfFile(m.Object, err)
-			}
-			names, offsets = append(names, m.Object), append(offsets, of)
+		names, offsets, err := s.config.Masks.Over(ctx, f, masks)
+		if err != nil {
+			return nil, err
 		}
 		return split.Hidden(ctx, start, names, offsets)
 	}
-}
-
-// masksMax bounds the offsets of masks that are kept in memory.
-const masksMax = 16 << 20
-
-// masks are the offsets in masks that were read.
-type masks struct {
-	mu      sync.Mutex
-	of      map[string][]int64 // by object
-	objects []string           // the oldest first
-	total   int
-}
-
-// offsets returns those of a mask.
-func (m *masks) offsets(ctx context.Context, files *filecache.Cache, f manifest.File) ([]int64, error) {
-	m.mu.Lock()
-	offsets, known := m.of[f.Object]
-	m.mu.Unlock()
-	if known {
-		return offsets, nil
-	}
-	offsets, err := readMask(ctx, files, f)
-	if errors.Is(err, format.ErrCorrupt) {
-		files.Forget(f.Object)
-		offsets, err = readMask(ctx, files, f)
-	}
-	if err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, known := m.of[f.Object]; known {
-		return offsets, nil
-	}
-	if m.of == nil {
-		m.of = map[string][]int64{}
-	}
-	m.of[f.Object] = offsets
-	m.objects = append(m.objects, f.Object)
-	m.total += len(offsets)
-	for m.total > masksMax && len(m.objects) > 1 {
-		m.total -= len(m.of[m.objects[0]])
-		delete(m.of, m.objects[0])
-		m.objects = m.objects[1:]
-	}
-	return offsets, nil
-}
-
-func readMask(ctx context.Context, files *filecache.Cache, f manifest.File) (offsets []int64, err error) {
-	local, err := files.Acquire(ctx, filecache.Object{Name: f.Object, Size: f.Size, CRC: f.CRC})
-	if err != nil {
-		return nil, err
-	}
-	defer local.Release()
-	file, err := os.Open(local.Path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	offsets, err = columnar.ReadOffsets(file)
-	if err != nil {
-		return nil, format.In(f.Object, format.Corrupt(0, "%v", err))
-	}
-	slices.Sort(offsets)
-	return offsets, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/objstore/memory"
 	"github.com/chronik-stream/chronik/query/filecache"
+	"github.com/chronik-stream/chronik/query/indexcache"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -97,7 +98,7 @@ func TestASmallSplitIsFetchedWholeAndMapped(t *testing.T) {
 		})
 	}
 	all.Wait()
-	require.Equal(t, Counts{Splits: 1, Mapped: 1, MemoryBytes: footerFactor * f.Footer, MappedBytes: f.Size}, w.Counts())
+	require.Equal(t, indexcache.Counts{Files: 1, Mapped: 1, MemoryBytes: 4 * f.Footer, MappedBytes: f.Size}, w.Counts())
 	counts := w.files.Counts()
 	require.Equal(t, f.Size, counts.BytesFetched)
 	require.Zero(t, counts.Ranges)
@@ -111,7 +112,7 @@ func TestALargeSplitIsReadByRangesUntilItIsHot(t *testing.T) {
 	s := w.open(f)
 	require.EqualValues(t, 4242, w.word(s, "w4242"))
 	cold := w.files.Counts()
-	require.Less(t, cold.BytesFetched, f.Size/heat, "of %d bytes", f.Size)
+	require.Less(t, cold.BytesFetched, f.Size/4, "of %d bytes", f.Size)
 	require.LessOrEqual(t, cold.Ranges, int64(3))
 	t.Logf("a term of a cold split of %d bytes: %d ranges, %d bytes, of which the footer has %d", f.Size, cold.Ranges, cold.BytesFetched, f.Footer)
 	s.Release()
@@ -130,26 +131,11 @@ func TestALargeSplitIsReadByRangesUntilItIsHot(t *testing.T) {
 	require.EqualValues(t, 77, w.word(whole, "w77"))
 	require.Equal(t, ranges, w.files.Counts().Ranges)
 	require.EqualValues(t, 78, w.word(s, "w78"), "who has it open reads on")
-	require.LessOrEqual(t, w.files.Counts().BytesFetched, f.Size+f.Size/heat+64<<10, "once whole, and not much more than a quarter by ranges")
+	require.LessOrEqual(t, w.files.Counts().BytesFetched, f.Size+f.Size/4+64<<10, "once whole, and not much more than a quarter by ranges")
 	s.Release()
 	whole.Release()
 	w.Cache.Close()
-	require.Equal(t, Counts{}, w.Counts())
-}
-
-func TestSplitsThatNobodyUsesGiveWay(t *testing.T) {
-	w := newWorld(t, Options{})
-	first, second := w.put(100), w.put(100)
-	w.options.MappedBytesMax = first.Size
-	held := w.open(first)
-	w.open(second).Release()
-	require.Equal(t, 1, w.Counts().Splits, "the one in use stays")
-	require.EqualValues(t, 3, w.word(held, "w3"))
-	held.Release()
-	require.Equal(t, 1, w.Counts().Splits)
-	w.options.MappedBytesMax, w.options.MemoryBytesMax = 1<<30, 1
-	w.open(second).Release()
-	require.Equal(t, Counts{}, w.Counts())
+	require.Equal(t, indexcache.Counts{}, w.Counts())
 }
 
 func TestALocalCopyThatIsDamagedIsFetchedAgain(t *testing.T) {
@@ -160,7 +146,7 @@ func TestALocalCopyThatIsDamagedIsFetchedAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, files, 1)
 	w.Forget(f.Object)
-	require.Zero(t, w.Counts().Splits)
+	require.Zero(t, w.Counts().Files)
 	require.Eventually(t, func() bool { left, err := os.ReadDir(w.dir); return err == nil && len(left) == 0 }, 10*time.Second, time.Millisecond)
 	s := w.open(f)
 	require.EqualValues(t, 5, w.word(s, "w5"))
@@ -171,7 +157,7 @@ func TestALocalCopyThatIsDamagedIsFetchedAgain(t *testing.T) {
 	require.NoError(t, w.bucket.Delete(t.Context(), f.Object))
 	_, err = w.Open(t.Context(), f)
 	require.ErrorIs(t, err, objstore.ErrNotFound)
-	require.Equal(t, Counts{}, w.Counts())
+	require.Equal(t, indexcache.Counts{}, w.Counts())
 }
 
 func TestHiddenAreTheDeletedAndTheMasked(t *testing.T) {

@@ -134,7 +134,7 @@ func TestCompletionIsWrittenForEachShell(t *testing.T) {
 }
 
 func TestConfigPrintShowsSourcesAndHidesSecrets(t *testing.T) {
-	environment := []string{"S3_BUCKET=theirs", "CHRONIK_OBJSTORE_BUCKET=ours", "AWS_SECRET_ACCESS_KEY=hush", "CHRONIK_ADMIN_API_KEY=hush", "CHRONIK_EMBEDDING_API_KEY=hush"}
+	environment := []string{"S3_BUCKET=theirs", "CHRONIK_OBJSTORE_BUCKET=ours", "AWS_SECRET_ACCESS_KEY=hush", "CHRONIK_ADMIN_API_KEY=hush", "OPENAI_API_KEY=hush", "CHRONIK_SCHEMA_REGISTRY_USERS=hush"}
 	code, out, err := run(t, "", environment, "config", "print", "--given", "--http", "127.0.0.1:0", "--set", "segment.age=1s")
 	if code != 0 || strings.Contains(out+err, "hush") {
 		t.Fatalf("exit %d:\n%s%s", code, out, err)
@@ -151,11 +151,12 @@ func TestConfigPrintShowsSourcesAndHidesSecrets(t *testing.T) {
 		"segment.age | 1s | --set segment.age",
 		"objstore.bucket | ours | CHRONIK_OBJSTORE_BUCKET (wins over S3_BUCKET)",
 		"objstore.secret_key | ******** | AWS_SECRET_ACCESS_KEY",
+		"embedding.api_key | ******** | OPENAI_API_KEY",
 	}
 	if lines[1] = ""; !reflect.DeepEqual(lines, want) {
 		t.Errorf("printed\n%s", out)
 	}
-	if !strings.Contains(err, "warning: CHRONIK_EMBEDDING_API_KEY") {
+	if !strings.Contains(err, "warning: CHRONIK_SCHEMA_REGISTRY_USERS") {
 		t.Errorf("no warning: %q", err)
 	}
 }

@@ -198,7 +198,7 @@ type Config struct {
 	Durability struct{ Default string }
 	Default    struct{ Searchable, Columnar, VectorEnabled bool }
 	Columnar   struct{ Format, Compression string }
-	Embedding  struct{ Provider, Endpoint string }
+	Embedding  Embedding
 
 	// Warnings are for the log: settings that have no effect in this version.
 	Warnings []string

@@ -97,6 +97,7 @@ func TestContractVariablesAreKnown(t *testing.T) {
 	}
 	for _, name := range strings.Fields(`CHRONIK_DATA_DIR CHRONIK_ADVERTISED_ADDR CHRONIK_UNIFIED_API_PORT CHRONIK_UNIFIED_API_BIND
 		CHRONIK_COLUMNAR_FORMAT CHRONIK_COLUMNAR_COMPRESSION CHRONIK_EMBEDDING_PROVIDER CHRONIK_EMBEDDING_ENDPOINT CHRONIK_EMBEDDING_API_KEY
+		OPENAI_API_KEY OPENAI_BASE_URL
 		CHRONIK_ADMIN_API_KEY CHRONIK_DEFAULT_SEARCHABLE CHRONIK_DEFAULT_COLUMNAR CHRONIK_DEFAULT_VECTOR_ENABLED
 		CHRONIK_SCHEMA_REGISTRY_AUTH_ENABLED CHRONIK_SCHEMA_REGISTRY_USERS CHRONIK_SASL_USERS CHRONIK_QUERY_TIMEOUT_SECS
 		OBJECT_STORE_BACKEND S3_BUCKET S3_REGION S3_ENDPOINT AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY`) {
@@ -292,7 +293,7 @@ func TestKubernetesServiceVariablesAreNoSettings(t *testing.T) {
 }
 
 func TestVariablesOfLaterFeaturesWarn(t *testing.T) {
-	c, err := Load(Inputs{Environment: []string{"CHRONIK_EMBEDDING_API_KEY=x"}})
+	c, err := Load(Inputs{Environment: []string{"CHRONIK_SCHEMA_REGISTRY_USERS=x"}})
 	if err != nil || len(c.Warnings) != 1 || strings.Contains(c.Warnings[0], "=x") {
 		t.Errorf("%v, %v", err, c.Warnings)
 	}
@@ -306,6 +307,20 @@ func TestTopicDefaultsHoldWhatWasGiven(t *testing.T) {
 	want := map[string]string{"durability": "wal", "columnar.enabled": "true", "vector.embedding.provider": "local"}
 	if got := map[string]string(c.TopicDefaults()); !reflect.DeepEqual(got, want) {
 		t.Errorf("TopicDefaults = %v, want %v", got, want)
+	}
+}
+
+func TestTheKeyOfEmbeddingsIsOursBeforeOpenAIs(t *testing.T) {
+	c, err := Load(Inputs{Environment: []string{"OPENAI_API_KEY=theirs", "CHRONIK_EMBEDDING_API_KEY=ours", "OPENAI_BASE_URL=http://127.0.0.1:1/v1"}})
+	if err != nil || c.Embedding.APIKey.Reveal() != "ours" || c.Embedding.OpenAIBaseURL != "http://127.0.0.1:1/v1" {
+		t.Errorf("%+v, %v", c.Embedding, err)
+	}
+	// A process of its own is its user's; in a cluster a topic may be anybody's.
+	if list := Default().Embedding.TrustedEndpoints; !reflect.DeepEqual(list, []string{"*"}) {
+		t.Errorf("chronik dev trusts %q", list)
+	}
+	if list := defaults([]string{RoleQuery}).Embedding.TrustedEndpoints; len(list) > 0 {
+		t.Errorf("chronik run trusts %q", list)
 	}
 }
 
@@ -361,6 +376,10 @@ func TestAddressesShowThemselvesSoThatTheyAreReadAgain(t *testing.T) {
 		"kafka.internal.advertised": {"", "broker-1", "broker-1:9094", "[::1]:9094", "::1"},
 		"query.advertised":          {"", "query-1", "query-1:6092"},
 		"kafka.proxy_trusted":       {"", "10.0.0.0/8", "192.0.2.7,2001:db8::/32"},
+
+		"embedding.openai_base_url":          {"", "http://127.0.0.1:1234/v1"},
+		"embedding.trusted_endpoints":        {"", "*", "https://embed.example,http://10.0.0.1:8080/embed"},
+		"embedding.price_per_million_tokens": {"0", "0.02", "130"},
 	} {
 		for _, text := range texts {
 			c := Default()
@@ -376,6 +395,7 @@ func TestAddressesShowThemselvesSoThatTheyAreReadAgain(t *testing.T) {
 	}
 	for key, text := range map[string]string{
 		"kafka.internal.listen": "9094", "kafka.internal.advertised": "0.0.0.0:9094", "kafka.proxy_trusted": "the balancer",
+		"embedding.openai_base_url": "api.openai.com", "embedding.trusted_endpoints": "https://a,b", "embedding.price_per_million_tokens": "-1",
 	} {
 		if _, err := Load(Inputs{Flags: []Flag{{Key: key, Value: text}}}); err == nil {
 			t.Errorf("%s=%s is taken", key, text)

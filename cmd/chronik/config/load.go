@@ -192,7 +192,6 @@ type laterFeature struct {
 
 var laterVariables = map[string]laterFeature{
 	"CHRONIK_SASL_USERS":                   {"SASL", true},
-	"CHRONIK_EMBEDDING_API_KEY":            {"vector search", false},
 	"CHRONIK_SCHEMA_REGISTRY_AUTH_ENABLED": {"the schema registry", false},
 	"CHRONIK_SCHEMA_REGISTRY_USERS":        {"the schema registry", false},
 }

@@ -43,7 +43,7 @@ func (c *Config) settings() []*Setting {
 	var all []*Setting
 	for _, group := range [][]*Setting{
 		c.processSettings(), c.etcdSettings(), c.kafkaSettings(), c.brokerSettings(), c.objectStoreSettings(),
-		c.compactorSettings(), c.querySettings(), c.topicSettings(),
+		c.compactorSettings(), c.querySettings(), c.topicSettings(), c.embeddingSettings(),
 	} {
 		all = append(all, group...)
 	}
@@ -340,9 +340,5 @@ func (c *Config) topicSettings() []*Setting {
 			Doc: "Whether topics that do not say have a full-text index."},
 		{Key: "default.vector_enabled", Default: "false", Topic: "vector.enabled", Value: boolValue{&c.Default.VectorEnabled},
 			Doc: "Whether topics that do not say have a vector index." + later},
-		{Key: "embedding.provider", Default: "openai", Topic: "vector.embedding.provider", Value: choiceValue{&c.Embedding.Provider, []string{"openai", "local", "external"}},
-			Doc: "Who makes the embeddings of topics that do not say." + later},
-		{Key: "embedding.endpoint", Default: "", Topic: "vector.embedding.endpoint", Value: textValue{&c.Embedding.Endpoint},
-			Doc: "Where that provider answers." + later},
 	}
 }

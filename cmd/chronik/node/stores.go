@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
+	"github.com/chronik-stream/chronik/embedder"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/committed"
 	"github.com/chronik-stream/chronik/metastore/embed"
@@ -27,6 +28,7 @@ type parts struct {
 	etcd      *embed.Server
 	metadata  *metastore.Store
 	committed *committed.Reader
+	embedder  *embedder.Service
 }
 
 // BucketConfig is the bucket of a configuration.
