@@ -81,7 +81,8 @@ func (p *pass) clean(ctx context.Context) error {
 	plan.through = k.next
 	// Log and masks come to life together or not at all.
 	before, gone := p.section, len(p.gone)
-	before.Log, before.Columnar, before.Text, before.Masks = slices.Clone(before.Log), slices.Clone(before.Columnar), slices.Clone(before.Text), slices.Clone(before.Masks)
+	before.Log, before.Masks = slices.Clone(before.Log), slices.Clone(before.Masks)
+	before.Columnar, before.Text, before.Vector = slices.Clone(before.Columnar), slices.Clone(before.Text), slices.Clone(before.Vector)
 	if err := p.cleanStep(ctx, k, r); err != nil {
 		p.section, p.gone = before, p.gone[:gone]
 		return err

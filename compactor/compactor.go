@@ -35,6 +35,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/chronik-stream/chronik/embedder"
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -55,6 +56,8 @@ type Config struct {
 
 	Policy            Policy
 	Workers           int           // passes at once; default half the cores
+	Embeddings        int           // partitions whose new records are embedded at once; default 16
+	ShardWorkers      int           // merges of shards at once, of a core each; default 1
 	CleanBytesMax     int64         // memory for the keys that compaction by key gathers; default 128 MiB
 	BatchBytesMax     int           // of a decompressed batch; default 256 MiB
 	LookEvery         time.Duration // for which changes of the metadata are gathered; default 1 s
@@ -78,6 +81,8 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.Policy = c.Policy.withDefaults()
 	c.Workers = cmp.Or(c.Workers, max(1, runtime.GOMAXPROCS(0)/2))
+	c.Embeddings = cmp.Or(c.Embeddings, 16)
+	c.ShardWorkers = cmp.Or(c.ShardWorkers, 1)
 	c.CleanBytesMax = cmp.Or(c.CleanBytesMax, 128<<20)
 	c.BatchBytesMax = cmp.Or(c.BatchBytesMax, 256<<20)
 	c.LookEvery = cmp.Or(c.LookEvery, time.Second)
@@ -107,21 +112,24 @@ type Deps struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 	Now        func() time.Time      // nil: time.Now
+	Embedder   *embedder.Service     // nil: nothing is embedded
 }
 
 // Compactor is one member of the cluster's compactors.
 type Compactor struct {
-	config  Config
-	policy  Policy
-	store   *metastore.Store
-	catalog *metastore.Catalog
-	bucket  objstore.Bucket
-	log     *slog.Logger
-	now     func() time.Time
-	metrics *metrics
-	source  *source
-	workers *workers
-	decoder sync.Pool // of *batch.Decoder
+	config    Config
+	policy    Policy
+	store     *metastore.Store
+	catalog   *metastore.Catalog
+	bucket    objstore.Bucket
+	log       *slog.Logger
+	now       func() time.Time
+	metrics   *metrics
+	source    *source
+	workers   *workers
+	jobs      *jobs
+	embedders *embedder.Service
+	decoder   sync.Pool // of *batch.Decoder
 
 	sweeping atomic.Bool // it holds the janitor's lock
 
@@ -162,16 +170,17 @@ func New(config Config, d Deps) (*Compactor, error) {
 		return nil, errors.New("new compactor: it needs an id, a store, a bucket and a log")
 	}
 	c := &Compactor{
-		config:   config.withDefaults(),
-		store:    d.Store,
-		catalog:  d.Store.Catalog(),
-		bucket:   d.Bucket,
-		log:      d.Log,
-		now:      d.Now,
-		metrics:  newMetrics(),
-		source:   newSource(d.Bucket),
-		sections: make(map[topic.Partition]known),
-		failures: make(map[topic.Partition]failure),
+		config:    config.withDefaults(),
+		store:     d.Store,
+		catalog:   d.Store.Catalog(),
+		bucket:    d.Bucket,
+		log:       d.Log,
+		now:       d.Now,
+		metrics:   newMetrics(),
+		source:    newSource(d.Bucket),
+		embedders: d.Embedder,
+		sections:  make(map[topic.Partition]known),
+		failures:  make(map[topic.Partition]failure),
 
 		cleanings:       make(map[topic.Partition]*cleaning),
 		segmentFailures: make(map[string]failure),
@@ -200,7 +209,7 @@ func (c *Compactor) Run(ctx context.Context) error {
 		}
 		return fmt.Errorf("run compactor: %w", err)
 	}
-	c.workers = startWorkers(c.config.Workers, c.log)
+	c.startWorkers()
 	var janitor sync.WaitGroup
 	janitor.Go(func() { c.janitor(ctx) })
 	if c.config.IcebergLocation != "" {
@@ -210,13 +219,23 @@ func (c *Compactor) Run(ctx context.Context) error {
 	c.rounds(ctx)
 
 	janitor.Wait()
-	c.workers.stop()
+	c.stopWorkers()
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.config.MemberTTL)
 	defer cancel()
 	if err := membership.Close(leaving); err != nil {
 		c.log.Warn("the compactor's key is left to its lease", "err", err)
 	}
 	return nil
+}
+
+func (c *Compactor) startWorkers() {
+	c.workers = startWorkers(c.config.Workers, c.log)
+	c.jobs = newJobs(c.config, c.now, c.log, map[lane]int{embedLane: c.config.Embeddings, redoLane: max(1, c.config.Embeddings/4), mergeLane: c.config.ShardWorkers})
+}
+
+func (c *Compactor) stopWorkers() {
+	c.jobs.stop()
+	c.workers.stop()
 }
 
 // rounds works through what is due, and waits for more in between. When a round
@@ -245,6 +264,7 @@ func (c *Compactor) rest(ctx context.Context, changed <-chan struct{}, again tim
 	case <-ctx.Done():
 	case <-timer.C:
 		pause(ctx, min(c.config.LookEvery, time.Millisecond))
+	case <-c.jobs.wake:
 	case <-changed:
 		pause(ctx, min(c.config.LookEvery, wait))
 	}

@@ -40,6 +40,7 @@ const patience = 30 * time.Second
 type world struct {
 	t        *testing.T
 	kv       kv.Store
+	provider *provider // of embeddings; nil: none
 	bucket   *memory.Bucket
 	store    *metastore.Store
 	session  *metastore.BrokerSession
@@ -212,7 +213,7 @@ func (w *world) batch(r rows, n, count int) []byte {
 func (w *world) quick() Config {
 	return Config{
 		ID:              "c",
-		Policy:          Policy{FirstAge: time.Nanosecond, PlainAge: time.Nanosecond, MergeFiles: 4},
+		Policy:          Policy{FirstAge: time.Nanosecond, PlainAge: time.Nanosecond, EmbedAge: time.Nanosecond, MergeFiles: 4},
 		LookEvery:       time.Millisecond,
 		Workers:         2,
 		FailurePauseMin: time.Nanosecond, FailurePauseMax: time.Nanosecond,
@@ -222,10 +223,10 @@ func (w *world) quick() Config {
 // start makes a compactor that the test drives round by round.
 func (w *world) start(config Config, store *metastore.Store, bucket objstore.Bucket) *Compactor {
 	w.t.Helper()
-	c, err := New(config, Deps{Store: store, Bucket: bucket, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: w.now})
+	c, err := New(config, Deps{Store: store, Bucket: bucket, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: w.now, Embedder: w.provider.service(w.t)})
 	require.NoError(w.t, err)
-	c.workers = startWorkers(config.Workers, c.log)
-	w.t.Cleanup(c.workers.stop)
+	c.startWorkers()
+	w.t.Cleanup(c.stopWorkers)
 	member, err := store.RegisterCompactor(w.t.Context(), metastore.Member{ID: config.ID}, time.Hour)
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { require.NoError(w.t, member.Close(context.Background())) })
@@ -240,10 +241,30 @@ func (w *world) settle(c *Compactor) {
 	for {
 		worked, _ := c.round(ctx)
 		require.NoError(w.t, ctx.Err(), "the compactor does not come to rest")
-		if !worked && len(c.failures) == 0 {
+		if !worked && len(c.failures) == 0 && !c.jobs.busy() {
 			return
 		}
+		if !worked && c.jobs.busy() {
+			select {
+			case <-c.jobs.wake:
+			case <-ctx.Done():
+			}
+		}
 	}
+}
+
+// busy tells whether a job is under way, or what one has made waits, or one has
+// failed and is to be tried again.
+func (j *jobs) busy() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.ended) > 0 || len(j.running) == 0 && len(j.paused) > 0 {
+		select {
+		case j.wake <- struct{}{}:
+		default:
+		}
+	}
+	return len(j.running)+len(j.ended)+len(j.paused) > 0
 }
 
 // section is what is in force for a partition.

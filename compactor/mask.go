@@ -15,7 +15,7 @@ import (
 // mask stores the offsets of removed records, which rise, so that queries leave
 // them out until merges make the derived files anew.
 func (p *pass) mask(ctx context.Context, removed []removedRecord) error {
-	offsets := slices.Concat(maskRows(p.section.Columnar, removed), maskRows(p.section.Text, removed))
+	offsets := slices.Concat(maskRows(p.section.Columnar, removed), maskRows(p.section.Text, removed), maskRows(p.section.Vector, removed))
 	slices.Sort(offsets)
 	offsets = slices.Compact(offsets)
 	if len(offsets) == 0 {
@@ -55,7 +55,7 @@ func maskRows(files []manifest.File, removed []removedRecord) []int64 {
 			if len(open) > 1 && partitioningOf(f.TimePartition).Name(r.timestamp) != f.TimePartition {
 				continue
 			}
-			f.Masked++
+			f.Masked = min(f.Masked+1, f.Records) // a shard need not have the record
 			offsets = append(offsets, r.offset)
 			break
 		}
@@ -75,7 +75,7 @@ func (p *pass) expireMasks() {
 		if slices.ContainsFunc(p.section.Collections, func(c manifest.Collection) bool { return c.Needs(m) }) {
 			return false
 		}
-		if m.Next > p.section.LogStart && (slices.ContainsFunc(p.section.Columnar, needs) || slices.ContainsFunc(p.section.Text, needs)) {
+		if m.Next > p.section.LogStart && (slices.ContainsFunc(p.section.Columnar, needs) || slices.ContainsFunc(p.section.Text, needs) || slices.ContainsFunc(p.section.Vector, needs)) {
 			return false
 		}
 		p.gone = append(p.gone, m)
@@ -85,26 +85,35 @@ func (p *pass) expireMasks() {
 }
 
 // masked reads the offsets that masks take out of files, as a set.
-func (p *pass) masked(ctx context.Context, files []manifest.File) (map[int64]bool, error) {
+func (c *Compactor) masked(ctx context.Context, all, files []manifest.File) (map[int64]bool, error) {
 	offsets := make(map[int64]bool)
-	for _, m := range p.section.Masks {
+	for _, m := range all {
 		if !slices.ContainsFunc(files, func(f manifest.File) bool { return masks(m, f) }) {
 			continue
 		}
-		data, err := p.source.get(ctx, m.Object, 0, m.Size)
+		named, err := c.readMask(ctx, m)
 		if err != nil {
 			return nil, err
 		}
-		if crc := crc32.Checksum(data, format.Castagnoli); crc != m.CRC {
-			return nil, format.In(m.Object, format.Corrupt(0, "CRC-32C %08x, the manifest says %08x", crc, m.CRC))
-		}
-		all, err := columnar.ReadOffsets(bytes.NewReader(data))
-		if err != nil {
-			return nil, format.In(m.Object, err)
-		}
-		for _, offset := range all {
+		for _, offset := range named {
 			offsets[offset] = true
 		}
+	}
+	return offsets, nil
+}
+
+// readMask reads the offsets that a mask names.
+func (c *Compactor) readMask(ctx context.Context, m manifest.File) ([]int64, error) {
+	data, err := c.source.get(ctx, m.Object, 0, m.Size)
+	if err != nil {
+		return nil, err
+	}
+	if crc := crc32.Checksum(data, format.Castagnoli); crc != m.CRC {
+		return nil, format.In(m.Object, format.Corrupt(0, "CRC-32C %08x, the manifest says %08x", crc, m.CRC))
+	}
+	offsets, err := columnar.ReadOffsets(bytes.NewReader(data))
+	if err != nil {
+		return nil, format.In(m.Object, err)
 	}
 	return offsets, nil
 }

@@ -53,13 +53,13 @@ func (p *pass) mergeSplits(ctx context.Context) error {
 
 // mergeInto merges splits without the records that masks name.
 func (p *pass) mergeInto(ctx context.Context, o *object, run []manifest.File) (textindex.Result, error) {
-	hidden, err := p.masked(ctx, run)
+	hidden, err := p.masked(ctx, p.section.Masks, run)
 	if err != nil {
 		return textindex.Result{}, err
 	}
 	files := make([]*textindex.File, len(run))
 	for i, f := range run {
-		if files[i], err = textindex.Open(ctx, &blob{pass: p, file: f}, f.Footer); err != nil {
+		if files[i], err = textindex.Open(ctx, &blob{Compactor: p.Compactor, file: f}, f.Footer); err != nil {
 			return textindex.Result{}, format.In(f.Object, err)
 		}
 	}
@@ -130,7 +130,7 @@ const blobBlock = 2 << 20
 // blob is a split in the bucket. A merge goes through it field by field, nearly in
 // the order in which it lies there, so the last two blocks are what it comes back to.
 type blob struct {
-	pass   *pass
+	*Compactor
 	file   manifest.File
 	blocks [2]struct {
 		at   int64
@@ -162,7 +162,7 @@ func (b *blob) Read(ctx context.Context, offset, length int64) ([]byte, error) {
 }
 
 func (b *blob) get(ctx context.Context, offset, length int64) ([]byte, error) {
-	data, err := b.pass.source.get(ctx, b.file.Object, offset, length)
-	b.pass.metrics.read(len(data))
+	data, err := b.source.get(ctx, b.file.Object, offset, length)
+	b.metrics.read(len(data))
 	return data, err
 }

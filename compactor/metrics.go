@@ -30,6 +30,8 @@ type metrics struct {
 	overflow     prometheus.Counter
 	failures     *prometheus.CounterVec // by kind
 	segments     prometheus.Counter
+	obsolete     prometheus.Counter
+	jobsFailing  prometheus.Gauge
 
 	icebergCommits *prometheus.CounterVec // by outcome
 	deleted        *prometheus.CounterVec // by reason
@@ -76,12 +78,14 @@ func newMetrics() *metrics {
 	m.holes = counter("holes_total", "Spans of offsets that were never committed or are lost, met in a log.")
 	m.lostOffsets = counter("lost_offsets_total", "Offsets that were left out of log files since their bytes are damaged.")
 	m.unreadable = counter("unreadable_batches_total", "Batches that could not be decoded and are missing in tables or splits; one counts for each.")
-	m.rebuilt = counter("rebuilt_files_total", "Columnar files and splits that were damaged or missing and were made again of the log.")
-	m.unfounded = counter("unfounded_reports_total", "Columnar files and splits that were reported as damaged and are not.")
+	m.rebuilt = counter("rebuilt_files_total", "Columnar files, splits and shards that were damaged or missing and were made again of the log.")
+	m.unfounded = counter("unfounded_reports_total", "Columnar files, splits and shards that were reported as damaged and are not.")
 	m.lostFiles = gauge("lost_files", "Columnar files and splits of this compactor's partitions that are damaged or missing and that the log does not have any more: queries that need them fail.")
 	m.fieldsLost = counter("fields_lost_total", "JSON fields of a file that got no column: too many of them, or a name taken.")
 	m.overflow = counter("text_overflow_total", "JSON values that are searched in the field _all only, since their splits have as many fields as they may.")
 	m.failures = counters("kind", "failures_total", "Parts of passes that failed, by kind of file; each is tried again.")
+	m.obsolete = counter("obsolete_jobs_total", "Jobs whose work was thrown away, since their partition was changed by somebody else meanwhile.")
+	m.jobsFailing = gauge("jobs_failing", "Jobs (embedding, embedding again, merge of shards; one of each a partition) that failed the last time, being tried again with growing pauses.")
 	m.segments = counter("segments_dropped_total", "Segments dropped after all their ranges had been rewritten.")
 	m.deleted = counters("reason", "objects_deleted_total", "Objects deleted, by reason: replaced, topic (deleted), or orphan.")
 	m.failing = gauge("partitions_failing", "Partitions whose last pass failed, being tried again with growing pauses.")

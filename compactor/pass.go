@@ -35,6 +35,7 @@ type pass struct {
 	lost    []lost   // what that was
 	rebuilt int      // derived files that were made again
 	stuck   []string // derived files that could not be made anew, to be left alone for a while
+	adopted []ended  // what jobs have made
 
 	cleaning *cleaning    // what is remembered between the steps of one
 	more     bool         // there is more to do, although nothing has changed
@@ -58,6 +59,7 @@ func (p *pass) run(ctx context.Context) error {
 		note(kind, what, err)
 		p.changed = p.changed || err == nil
 	}
+	note(vectorName, "adoption of what jobs have made", p.adopt(ctx))
 	in := &input{span: p.plan.log, keepMax: 2 * p.policy.PassBytesMax, mends: p.mends}
 	if !p.plan.log.empty() {
 		try("log", "log file", func(ctx context.Context) error { return p.advanceLog(ctx, in) })
@@ -73,6 +75,9 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	if p.plan.dropText {
 		p.drop(splits)
+	}
+	if p.plan.dropVector {
+		p.drop(shards)
 	}
 	if len(p.plan.mergeLog) > 0 {
 		try("log", "merge of log files", p.mergeLog)
@@ -110,13 +115,14 @@ func (p *pass) begin() {
 	p.section.Log = slices.Clone(p.section.Log)
 	p.section.Columnar = slices.Clone(p.section.Columnar)
 	p.section.Text = slices.Clone(p.section.Text)
+	p.section.Vector = slices.Clone(p.section.Vector)
 	p.section.Masks = slices.Clone(p.section.Masks)
 	p.changed = p.plan.logStart > ref.LogStart
 }
 
 // expire takes the files below the log start out of the section.
 func (p *pass) expire() {
-	for _, files := range []*[]manifest.File{&p.section.Log, &p.section.Columnar, &p.section.Text} {
+	for _, files := range []*[]manifest.File{&p.section.Log, &p.section.Columnar, &p.section.Text, &p.section.Vector} {
 		gone := expired(*files, p.section.LogStart)
 		if len(gone) == 0 {
 			continue
@@ -284,15 +290,15 @@ func logFile(f *segment.Footer) manifest.File {
 }
 
 // put stores an object under a fresh name and returns its size and CRC-32C.
-func (p *pass) put(ctx context.Context, kind, name string, parts [][]byte) (size int64, crc uint32, err error) {
+func (c *Compactor) put(ctx context.Context, kind, name string, parts [][]byte) (size int64, crc uint32, err error) {
 	body := objstore.Buffers(parts)
 	for _, part := range parts {
 		crc = crc32.Update(crc, format.Castagnoli, part)
 	}
-	if _, err := p.bucket.Put(ctx, name, body, objstore.Condition{IfAbsent: true}); err != nil {
+	if _, err := c.bucket.Put(ctx, name, body, objstore.Condition{IfAbsent: true}); err != nil {
 		return 0, 0, fmt.Errorf("store %s: %w", name, err)
 	}
-	p.metrics.wrote(kind, body.Size)
+	c.metrics.wrote(kind, body.Size)
 	return body.Size, crc, nil
 }
 

@@ -29,6 +29,12 @@ type Policy struct {
 	IndexBytesMax int64 // keys and values that are indexed into one without a merge
 	DocumentsMax  int64 // records of one
 	FieldsMax     int   // fields of a merged one: see mergeSplits
+
+	// Of shards alone:
+	EmbedBytes    int64         // new records are embedded once there are so many bytes of them
+	EmbedAge      time.Duration // or once the oldest has this age
+	ShardBytesMax int64         // merges make no larger ones
+	VectorsMax    int64         // nor any with more vectors
 }
 
 func (p Policy) withDefaults() Policy {
@@ -42,6 +48,10 @@ func (p Policy) withDefaults() Policy {
 	p.IndexBytesMax = cmp.Or(p.IndexBytesMax, 128<<20)
 	p.DocumentsMax = cmp.Or(p.DocumentsMax, 4<<20)
 	p.FieldsMax = cmp.Or(p.FieldsMax, 20_000)
+	p.EmbedBytes = cmp.Or(p.EmbedBytes, 1<<20)
+	p.EmbedAge = cmp.Or(p.EmbedAge, 2*time.Second)
+	p.ShardBytesMax = cmp.Or(p.ShardBytesMax, 512<<20)
+	p.VectorsMax = cmp.Or(p.VectorsMax, 4<<20)
 	return p
 }
 
@@ -51,6 +61,8 @@ type snapshot struct {
 	config  topicconfig.Effective
 	section manifest.Section // what view.Manifest names; the zero Section when it names nothing
 	damaged map[string]bool  // files that are not merged
+	vectors metastore.VectorIndex
+	ended   []ended // jobs whose work waits to be adopted
 
 	table     bool       // the topic has an Iceberg table
 	shown     int64      // the revision that it shows
@@ -74,7 +86,7 @@ type plan struct {
 
 	reindex []manifest.File // splits with other settings than the topic's, to be made again
 
-	dropColumnar, dropText bool // the feature is off: its files go
+	dropColumnar, dropText, dropVector bool // the feature is off: its files go
 
 	rebuild *rebuild // of what is damaged; nil: nothing is
 
@@ -91,8 +103,8 @@ func (s span) empty() bool { return s.next <= s.first }
 // empty reports that there is nothing to do.
 func (p plan) empty(s snapshot) bool {
 	merges := len(p.mergeLog) + len(p.mergeColumnar) + len(p.mergeText) + len(p.reindex)
-	gone := len(expired(s.section.Log, p.logStart)) + len(expired(s.section.Columnar, p.logStart)) + len(expired(s.section.Text, p.logStart))
-	return p.log.empty() && p.columnar.empty() && p.text.empty() && merges == 0 && !p.dropColumnar && !p.dropText &&
+	gone := len(expired(s.section.Log, p.logStart)) + len(expired(s.section.Columnar, p.logStart)) + len(expired(s.section.Text, p.logStart)) + len(expired(s.section.Vector, p.logStart))
+	return p.log.empty() && p.columnar.empty() && p.text.empty() && merges == 0 && !p.dropColumnar && !p.dropText && !p.dropVector && len(s.ended) == 0 &&
 		p.rebuild == nil && !p.clean.due() && p.logStart == s.view.Manifest.LogStart && gone == 0
 }
 
@@ -130,6 +142,7 @@ func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
 	} else {
 		out.dropText = len(s.section.Text) > 0
 	}
+	out.dropVector = !s.indexed() && (len(s.section.Vector) > 0 || s.view.Manifest.Marks.Vector > out.logStart)
 	out.bytes += out.derivedBytes(s)
 	if out.rebuild = p.rebuild(s, out, now); out.rebuild != nil {
 		out.bytes += out.rebuild.bytes(s)

@@ -49,6 +49,8 @@ func (p Policy) rebuild(s snapshot, planned plan, now time.Time) *rebuild {
 		case out.named.Object == "": // whatever became of it
 		case out.named.Next <= planned.logStart, out.kind == tables && planned.dropColumnar, out.kind == splits && planned.dropText:
 			continue // it goes by itself
+		case out.kind == shards, len(out.files) == 0 && slices.ContainsFunc(s.section.Vector, func(f manifest.File) bool { return masks(out.named, f) }):
+			continue // jobs see to it
 		case report.Lost != "" && now.Sub(report.LostAt) < damagedFor:
 			continue // it was tried
 		}
@@ -61,7 +63,7 @@ func (p Policy) rebuild(s snapshot, planned plan, now time.Time) *rebuild {
 func (s snapshot) reportedFile(report metastore.Damage) *rebuild {
 	out := &rebuild{report: report, kind: tables}
 	same := func(f manifest.File) bool { return f.Object == report.Object }
-	for _, kind := range []*derived{tables, splits} {
+	for _, kind := range []*derived{tables, splits, shards} {
 		files := *kind.files(&s.section)
 		if i := slices.IndexFunc(files, same); i >= 0 {
 			out.kind, out.named, out.files = kind, files[i], []ofKind{{kind, files[i]}}
@@ -140,9 +142,9 @@ func (p *pass) rebuild(ctx context.Context) error {
 
 // inspect reads an object until it is found to be what the manifest says, at most
 // mendReads times, and returns what is wrong with it. err: it could not be read.
-func (p *pass) inspect(ctx context.Context, f manifest.File) (damage, err error) {
+func (c *Compactor) inspect(ctx context.Context, f manifest.File) (damage, err error) {
 	for range mendReads {
-		if damage, err = p.compare(ctx, f); err != nil || damage == nil {
+		if damage, err = c.compare(ctx, f); err != nil || damage == nil {
 			return nil, err
 		}
 	}
@@ -150,8 +152,8 @@ func (p *pass) inspect(ctx context.Context, f manifest.File) (damage, err error)
 }
 
 // compare holds an object against its size and checksum in the manifest.
-func (p *pass) compare(ctx context.Context, f manifest.File) (damage, err error) {
-	attributes, err := p.bucket.Head(ctx, f.Object)
+func (c *Compactor) compare(ctx context.Context, f manifest.File) (damage, err error) {
+	attributes, err := c.bucket.Head(ctx, f.Object)
 	switch {
 	case errors.Is(err, objstore.ErrNotFound):
 		return err, nil
@@ -164,11 +166,11 @@ func (p *pass) compare(ctx context.Context, f manifest.File) (damage, err error)
 	}
 	var crc uint32
 	for at := int64(0); at < f.Size; at += chunkBytes {
-		data, err := p.bucket.Get(ctx, f.Object, at, min(chunkBytes, f.Size-at))
+		data, err := c.bucket.Get(ctx, f.Object, at, min(chunkBytes, f.Size-at))
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", f.Object, err)
 		}
-		p.metrics.read(len(data))
+		c.metrics.read(len(data))
 		crc = crc32.Update(crc, format.Castagnoli, data)
 	}
 	if crc != f.CRC {

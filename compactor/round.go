@@ -56,6 +56,9 @@ func (c *Compactor) round(ctx context.Context) (worked bool, again time.Time) {
 			again = f.until
 		}
 	}
+	if later := c.startShards(ctx, snaps, now); !later.IsZero() {
+		again = earliest(again, later.UnixMilli())
+	}
 	c.measure(snaps, now)
 	for _, group := range groups(due) {
 		if ctx.Err() != nil {
@@ -137,7 +140,7 @@ func (c *Compactor) snapshots(ctx context.Context) []snapshot {
 				if f, failed := c.failures[p]; failed && now.Before(f.until) {
 					continue
 				}
-				s := snapshot{view: v.Partition(p), config: config, damaged: damaged}
+				s := snapshot{view: v.Partition(p), config: config, damaged: damaged, vectors: v.VectorIndex(t.ID), ended: c.jobs.of(p, embedLane, redoLane, mergeLane)}
 				s.shown, s.table = c.shown(v, &s)
 				mine = append(mine, s)
 			}
@@ -164,6 +167,7 @@ func (c *Compactor) forget(present map[topic.Partition]bool) {
 			delete(c.cleanings, p)
 		}
 	}
+	c.jobs.forget(present)
 	c.metrics.failing.Set(float64(len(c.failures)))
 }
 
@@ -365,6 +369,7 @@ func (c *Compactor) swap(ctx context.Context, passes []*pass, refs map[topic.Par
 				ref := refs[p.section.Partition]
 				p.count()
 				p.countLost()
+				c.jobs.settle(p.adopted)
 				k := c.sections[p.section.Partition]
 				came := newcomers(&p.snap.section, &p.section, c.now())
 				c.sections[p.section.Partition] = known{ref.Version, ref.Object, p.section, append(k.newcomers, came...)}
@@ -419,7 +424,7 @@ func (c *Compactor) dropManifests(ctx context.Context, passes []*pass) error {
 
 // measure sets the gauges of what is still to be done.
 func (c *Compactor) measure(snaps []snapshot, now time.Time) {
-	var bytes, log, columnar, text, lost int64
+	var bytes, log, columnar, text, vector, lost int64
 	var age time.Duration
 	var ratio float64
 	for _, s := range snaps {
@@ -439,6 +444,9 @@ func (c *Compactor) measure(snaps []snapshot, now time.Time) {
 		if s.config.Search.Enabled {
 			text += max(0, s.view.Next()-max(marks.Text, s.view.Manifest.LogStart))
 		}
+		if s.indexed() {
+			vector += max(0, s.view.Next()-max(marks.Vector, s.view.Manifest.LogStart))
+		}
 		for _, r := range s.view.Ranges {
 			if r.Next > marks.Log {
 				bytes += r.Length
@@ -451,6 +459,8 @@ func (c *Compactor) measure(snaps []snapshot, now time.Time) {
 	c.metrics.lagRecords.WithLabelValues("log").Set(float64(log))
 	c.metrics.lagRecords.WithLabelValues(tables.name).Set(float64(columnar))
 	c.metrics.lagRecords.WithLabelValues(splits.name).Set(float64(text))
+	c.metrics.lagRecords.WithLabelValues(shards.name).Set(float64(vector))
+	c.metrics.jobsFailing.Set(float64(c.jobs.failing()))
 	c.metrics.lostFiles.Set(float64(lost))
 	c.metrics.lagSeconds.Set(age.Seconds())
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 )
@@ -18,7 +19,7 @@ type Settings struct {
 	// What made the vectors. Those that differ in any of it have nothing in common.
 	Provider   string `json:"provider"`
 	Model      string `json:"model"`
-	Endpoint   string `json:"endpoint,omitempty"`
+	Endpoint   string `json:"endpoint,omitempty"`   // of a model without a name: one that has a name is the same wherever it answers
 	Dimensions int    `json:"dimensions,omitempty"` // 0, of a topic alone: as the provider says
 	Field      string `json:"field"`                // of the records, that was embedded
 	Generation int64  `json:"generation,omitempty"` // counts how often somebody asked for all of it to be made anew
@@ -37,8 +38,11 @@ type Settings struct {
 // Where the index is in Milvus, shards are what it is made of, and flat.
 func TopicSettings(c topicconfig.Vector, generation int64) Settings {
 	s := Settings{
-		Provider: c.Provider, Model: c.Model, Endpoint: c.Endpoint, Dimensions: c.Dimensions, Field: c.Field, Generation: generation,
+		Provider: c.Provider, Model: c.Model, Dimensions: c.Dimensions, Field: c.Field, Generation: generation,
 		Metric: c.Metric, Quantization: c.Quantization, Index: c.IndexType,
+	}
+	if s.Model == "" {
+		s.Endpoint = withoutUser(c.Endpoint)
 	}
 	if c.Backend == "milvus" {
 		s.Index = Flat.String()
@@ -47,6 +51,17 @@ func TopicSettings(c topicconfig.Vector, generation int64) Settings {
 		s.M, s.EFConstruction = c.M, c.EFConstruction
 	}
 	return s
+}
+
+// withoutUser is a URL without the name and password that it may have: settings
+// are written into objects.
+func withoutUser(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.User == nil {
+		return endpoint
+	}
+	u.User = nil
+	return u.String()
 }
 
 // ParseSettings reads what String wrote.

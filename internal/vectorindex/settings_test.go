@@ -46,7 +46,7 @@ func TestSettingsChangeWithWhatShardsAre(t *testing.T) {
 	}{
 		{"vector.embedding.provider", "local", false, false, false},
 		{"vector.embedding.model", "n", false, false, false},
-		{"vector.embedding.endpoint", "http://b", false, false, false},
+		{"vector.embedding.endpoint", "http://b", true, true, true},
 		{"vector.embedding.dimensions", "9", false, false, false},
 		{"vector.field", "key", false, false, true},
 		{"vector.index.metric", "dot", false, true, true},
@@ -64,6 +64,13 @@ func TestSettingsChangeWithWhatShardsAre(t *testing.T) {
 		require.Equal(t, c.compare, o.Comparable(s), c.key)
 		require.Equal(t, c.same, o.Meets(s), c.key)
 	}
+}
+
+func TestAModelWithoutANameIsItsEndpoint(t *testing.T) {
+	a := settingsOf(map[string]string{"vector.embedding.provider": "external", "vector.embedding.endpoint": "http://me:secret@a/b"})
+	require.Equal(t, "http://a/b", a.Endpoint)
+	b := settingsOf(map[string]string{"vector.embedding.provider": "external", "vector.embedding.endpoint": "http://a/c"})
+	require.False(t, a.Comparable(b))
 }
 
 func TestDimensionsMayBeLeftToTheProvider(t *testing.T) {

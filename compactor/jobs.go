@@ -1,0 +1,250 @@
+package compactor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/internal/topic"
+)
+
+// Some work takes minutes, or waits for somebody else: a provider of embeddings, a
+// graph of a million vectors. A round does not wait for that. It is done in jobs
+// beside the rounds, by workers of their own. A job puts objects under new names
+// and changes nothing else; the next pass of its partition adopts what it has
+// made, if that still fits what became of the partition meanwhile, and swaps the
+// manifest as ever. So a section has one writer, and a crash leaves orphans.
+
+// lane is a line of jobs of a partition: each has one job at a time.
+type lane string
+
+// jobKey names a job.
+type jobKey struct {
+	partition topic.Partition
+	lane      lane
+}
+
+// product is what a job has made, and waits for the next pass of its partition.
+type product interface {
+	// adopt brings it into the pass's section. It reports whether it fits; what
+	// does not is forgotten, and its objects are left to the orphan sweep.
+	adopt(ctx context.Context, p *pass) (fits bool, err error)
+}
+
+// ended is a job that has made something.
+type ended struct {
+	key     jobKey
+	product product
+	at      time.Time
+}
+
+// jobs are the jobs of a compactor. Rounds start them and take what they have
+// made; all methods may be called at once.
+type jobs struct {
+	config Config
+	now    func() time.Time
+	log    *slog.Logger
+	wake   chan struct{} // a job has ended since somebody looked
+
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	crews   map[lane]*crew
+	running map[jobKey]*underway
+	ended   map[jobKey]ended
+	paused  map[jobKey]jobFailure
+	last    map[jobKey]time.Time // when one was last started: whose turn it is
+}
+
+// underway is a job that is being done.
+type underway struct{ cancel context.CancelFunc }
+
+// crew are the workers of a lane.
+type crew struct {
+	*workers
+	free int
+}
+
+// jobFailure is a job that failed, and what it was asked to do.
+type jobFailure struct {
+	failure
+	asked any // another request does not wait
+}
+
+// newJobs starts the workers; stop ends them.
+func newJobs(config Config, now func() time.Time, log *slog.Logger, crews map[lane]int) *jobs {
+	j := &jobs{
+		config: config, now: now, log: log, wake: make(chan struct{}, 1), crews: make(map[lane]*crew),
+		running: make(map[jobKey]*underway), ended: make(map[jobKey]ended), paused: make(map[jobKey]jobFailure), last: make(map[jobKey]time.Time),
+	}
+	j.ctx, j.cancel = context.WithCancel(context.Background())
+	for name, n := range crews {
+		j.crews[name] = &crew{startWorkers(n, log), n}
+	}
+	return j
+}
+
+// stop gives up what is under way.
+func (j *jobs) stop() {
+	j.cancel()
+	for _, c := range j.crews {
+		c.stop()
+	}
+}
+
+// job is one that may be started.
+type job struct {
+	jobKey
+	// asked is what it is to do, to be compared: after a failure it is only tried
+	// again after a pause, but at once when something else is asked for.
+	asked any
+	// run does it. What it returns is adopted also when there is an error: it may
+	// have come a part of its way. retryAfter, if not 0, says how long to wait
+	// after the error. With mends, the log has been damaged so often that what is
+	// damaged is left out.
+	run func(ctx context.Context, mends bool) (made product, retryAfter time.Duration, err error)
+}
+
+// start begins those of the jobs whose turn it is: those whose lanes have begun none
+// for the longest time go first. A partition's lane has one job at a time, and
+// none while what the last has made is not adopted. It returns when the first of
+// those that are paused after a failure is due again.
+func (j *jobs) start(all []job) (again time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	slices.SortStableFunc(all, func(a, b job) int { return cmp.Compare(j.last[a.jobKey].UnixNano(), j.last[b.jobKey].UnixNano()) })
+	now := j.now()
+	for _, job := range all {
+		crew := j.crews[job.lane]
+		f, failed := j.paused[job.jobKey]
+		if failed && f.asked != job.asked {
+			delete(j.paused, job.jobKey)
+			f = jobFailure{}
+		} else if failed && now.Before(f.until) {
+			again = earliest(again, f.until.UnixMilli())
+			continue
+		}
+		_, waits := j.ended[job.jobKey]
+		if j.running[job.jobKey] != nil || waits || crew.free == 0 || j.ctx.Err() != nil {
+			continue
+		}
+		// It must have given up long before what it wrote counts as orphaned.
+		ctx, cancel := context.WithTimeout(j.ctx, j.config.PassTimeout) // [attempts-end]
+		this := &underway{cancel}
+		j.running[job.jobKey], j.last[job.jobKey] = this, now
+		crew.free--
+		crew.jobs <- func() {
+			made, retryAfter, err := job.run(ctx, f.damage >= mendAfter)
+			cancel()
+			j.end(crew, this, job, made, retryAfter, err)
+		}
+	}
+	return again
+}
+
+// end notes how a job ended, and wakes the rounds.
+func (j *jobs) end(crew *crew, this *underway, job job, made product, retryAfter time.Duration, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	crew.free++
+	wanted := j.running[job.jobKey] == this && j.ctx.Err() == nil
+	if wanted {
+		delete(j.running, job.jobKey)
+	}
+	switch {
+	case !wanted:
+		made = nil
+	case err != nil:
+		f := j.paused[job.jobKey]
+		f.again(j.now(), j.config)
+		if retryAfter > 0 {
+			f.until = j.now().Add(retryAfter)
+		}
+		f.asked = job.asked
+		if !errors.Is(err, format.ErrCorrupt) {
+			f.damage = 0
+		} else {
+			f.damage++
+		}
+		j.paused[job.jobKey] = f
+		j.log.Error("a job failed and is tried again", "partition", job.partition.String(), "job", string(job.lane), "pause", f.until.Sub(j.now()), "err", err)
+	default:
+		delete(j.paused, job.jobKey)
+	}
+	if made != nil {
+		j.ended[job.jobKey] = ended{job.jobKey, made, j.now()}
+	}
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// of returns what is to be adopted of a partition. What has waited for so long
+// that a sweep might soon take its objects for orphans is forgotten.
+func (j *jobs) of(p topic.Partition, lanes ...lane) (all []ended) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, lane := range lanes {
+		e, ok := j.ended[jobKey{p, lane}]
+		switch {
+		case !ok:
+		case j.now().Sub(e.at) > j.config.OrphanAge/4:
+			delete(j.ended, e.key)
+		default:
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// settle forgets what was adopted, or does not fit any more.
+func (j *jobs) settle(all []ended) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, e := range all {
+		if j.ended[e.key].product == e.product {
+			delete(j.ended, e.key)
+		}
+	}
+}
+
+// failing is how many lanes failed the last time.
+func (j *jobs) failing() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.paused)
+}
+
+// forget gives up what concerns other partitions than these.
+func (j *jobs) forget(present map[topic.Partition]bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for key, this := range j.running {
+		if !present[key.partition] {
+			this.cancel()
+			delete(j.running, key)
+		}
+	}
+	for key := range j.ended {
+		if !present[key.partition] {
+			delete(j.ended, key)
+		}
+	}
+	for key := range j.paused {
+		if !present[key.partition] {
+			delete(j.paused, key)
+		}
+	}
+	for key := range j.last {
+		if !present[key.partition] {
+			delete(j.last, key)
+		}
+	}
+}
