@@ -34,6 +34,7 @@ func (c *Config) check() []error {
 		fault("kafka.proxy_trusted", errors.New("kafka.proxy_trusted has no effect without kafka.proxy_protocol=true"))
 	}
 	c.checkBucket(fault)
+	c.checkMilvus(fault)
 	if _, err := topicconfig.ValidateDefaults(c.TopicDefaults()); err != nil {
 		fault("durability.default", fmt.Errorf("defaults of topics: %w", err))
 	}

@@ -193,6 +193,8 @@ type Config struct {
 		PartitionsMax int
 	}
 
+	Milvus Milvus
+
 	// Default, Columnar, Embedding and Durability are the cluster's defaults of
 	// topic settings. TopicDefaults has them as topics see them.
 	Durability struct{ Default string }

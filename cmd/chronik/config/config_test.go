@@ -402,3 +402,28 @@ func TestAddressesShowThemselvesSoThatTheyAreReadAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestSettingsOfMilvusGoTogether(t *testing.T) {
+	for set, want := range map[string]string{
+		"milvus.username=u milvus.password=p":                           "no effect without milvus.address",
+		"milvus.address=m:1 milvus.username=u":                          "go together",
+		"milvus.address=m:1 milvus.token=t milvus.username=u":           "milvus.token stands for a user",
+		"milvus.address=m:1 milvus.ca_file=/ca":                         "milvus.ca_file has no effect without milvus.tls=true",
+		"milvus.address=m:1 milvus.token=t milvus.tls=true":             "",
+		"milvus.address=m:1 milvus.username=u milvus.password=p":        "",
+		"milvus.address=m:1 milvus.tls=true milvus.server_name=m.local": "",
+	} {
+		var flags []Flag
+		for _, one := range strings.Fields(set) {
+			key, value, _ := strings.Cut(one, "=")
+			flags = append(flags, Flag{Key: key, Value: value})
+		}
+		c, err := Load(Inputs{Flags: flags})
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", set, err)
+		}
+		if err == nil && c.Milvus.Address != "m:1" {
+			t.Errorf("%s: %+v", set, c.Milvus)
+		}
+	}
+}

@@ -43,7 +43,7 @@ func (c *Config) settings() []*Setting {
 	var all []*Setting
 	for _, group := range [][]*Setting{
 		c.processSettings(), c.etcdSettings(), c.kafkaSettings(), c.brokerSettings(), c.objectStoreSettings(),
-		c.compactorSettings(), c.querySettings(), c.topicSettings(), c.embeddingSettings(),
+		c.compactorSettings(), c.querySettings(), c.topicSettings(), c.embeddingSettings(), c.milvusSettings(),
 	} {
 		all = append(all, group...)
 	}

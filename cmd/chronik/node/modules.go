@@ -42,9 +42,10 @@ func modules(cfg *config.Config) []module {
 		{"bucket and metadata", []string{"bucket", "metadata store"}, 5 * time.Second, startPairing},
 		{"reader", []string{"bucket and metadata"}, 5 * time.Second, startReader},
 		{"embedder", nil, 5 * time.Second, startEmbedder},
+		{"milvus", nil, 5 * time.Second, startMilvus},
 		{RoleBroker, []string{"reader"}, cfg.Broker.StopTimeout + 10*time.Second, startBroker},
-		{RoleCompactor, []string{"bucket and metadata", "embedder"}, 20 * time.Second, startCompactor},
-		{RoleQuery, []string{surface, "bucket and metadata", "embedder"}, cfg.Query.StopTimeout + 10*time.Second, startQuery},
+		{RoleCompactor, []string{"bucket and metadata", "embedder", "milvus"}, 20 * time.Second, startCompactor},
+		{RoleQuery, []string{surface, "bucket and metadata", "embedder", "milvus"}, cfg.Query.StopTimeout + 10*time.Second, startQuery},
 	}
 	if cfg.Clustered() {
 		for i := range table {

@@ -16,6 +16,7 @@ import (
 	"github.com/chronik-stream/chronik/metastore/embed"
 	"github.com/chronik-stream/chronik/metastore/kv"
 	"github.com/chronik-stream/chronik/metastore/kv/etcd"
+	"github.com/chronik-stream/chronik/milvus"
 	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/objstore/cache"
 	"github.com/chronik-stream/chronik/objstore/faults"
@@ -29,6 +30,7 @@ type parts struct {
 	metadata  *metastore.Store
 	committed *committed.Reader
 	embedder  *embedder.Service
+	milvus    *milvus.Client // nil: there is none
 }
 
 // BucketConfig is the bucket of a configuration.
