@@ -35,6 +35,7 @@ type Policy struct {
 	EmbedAge      time.Duration // or once the oldest has this age
 	ShardBytesMax int64         // merges make no larger ones
 	VectorsMax    int64         // nor any with more vectors
+	MergeMemory   int64         // that a merge of shards may take, about
 }
 
 func (p Policy) withDefaults() Policy {
@@ -49,9 +50,10 @@ func (p Policy) withDefaults() Policy {
 	p.DocumentsMax = cmp.Or(p.DocumentsMax, 4<<20)
 	p.FieldsMax = cmp.Or(p.FieldsMax, 20_000)
 	p.EmbedBytes = cmp.Or(p.EmbedBytes, 1<<20)
-	p.EmbedAge = cmp.Or(p.EmbedAge, 2*time.Second)
+	p.EmbedAge = cmp.Or(p.EmbedAge, time.Second)
 	p.ShardBytesMax = cmp.Or(p.ShardBytesMax, 512<<20)
 	p.VectorsMax = cmp.Or(p.VectorsMax, 4<<20)
+	p.MergeMemory = cmp.Or(p.MergeMemory, 2*p.ShardBytesMax)
 	return p
 }
 

@@ -230,7 +230,7 @@ func (m *merging) work(ctx context.Context, _ bool) (product, time.Duration, err
 }
 
 func (m *merging) merge(ctx context.Context) (product, error) {
-	files, err := m.open(ctx)
+	files, options, err := m.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -243,14 +243,9 @@ func (m *merging) merge(ctx context.Context) (product, error) {
 	if err != nil {
 		return nil, err
 	}
-	options, err := m.wanted.Options()
-	if err != nil {
-		return nil, err
-	}
 	o := &object{id: m.newID()}
-	result, err := vectorindex.Merge(ctx, o, files, vectorindex.MergeOptions{
-		Keep: keep, Kind: options.Kind, M: options.M, EfConstruction: options.EfConstruction, Workers: 1,
-	})
+	options.Keep = keep
+	result, err := vectorindex.Merge(ctx, o, files, options)
 	switch {
 	case errors.Is(err, vectorindex.ErrEmpty):
 		out.file, err = m.storeNone(ctx, m.snap, m.wanted, out.span)
@@ -260,41 +255,57 @@ func (m *merging) merge(ctx context.Context) (product, error) {
 	return out, err
 }
 
-// open opens the shards that have vectors. One that holds more than it counts for
-// is written anew alone: another one has these offsets.
-func (m *merging) open(ctx context.Context) (files []*vectorindex.File, err error) {
+// open opens the shards that have vectors, as many as there is memory for: at
+// least the first one.
+func (m *merging) open(ctx context.Context) (files []*vectorindex.File, options vectorindex.MergeOptions, err error) {
+	wanted, err := m.wanted.Options()
+	if err != nil {
+		if !slices.ContainsFunc(m.run, func(f manifest.File) bool { return f.Records > 0 }) {
+			err = nil // nothing has vectors yet: their length is not known
+		}
+		return nil, options, err
+	}
+	options = vectorindex.MergeOptions{
+		Metric: wanted.Metric, Encoding: wanted.Encoding, Kind: wanted.Kind, M: wanted.M, EfConstruction: wanted.EfConstruction, Workers: 1,
+	}
 	for i, f := range m.run {
 		if f.Records == 0 {
 			continue
 		}
 		file, err := vectorindex.Open(ctx, &blob{Compactor: m.Compactor, file: f}, f.Footer)
 		if err != nil {
-			return nil, format.In(f.Object, err)
+			return nil, options, format.In(f.Object, err)
 		}
-		if info := file.Info(); info.First < f.First || info.Next > f.Next {
-			m.run = m.run[i : i+1]
-			return []*vectorindex.File{file}, nil
+		more := append(files, file)
+		spans := append(options.Spans, vectorindex.Span{First: f.First, Next: f.Next})
+		within := options
+		within.Spans = spans
+		if need := vectorindex.MergeBytes(more, within); len(files) > 0 && need > m.policy.MergeMemory {
+			if i == 1 {
+				return nil, options, fmt.Errorf("merging two shards takes %d bytes of memory, there are %d", need, m.policy.MergeMemory)
+			}
+			m.run = m.run[:i]
+			break
 		}
-		files = append(files, file)
+		files, options.Spans = more, spans
 	}
-	return files, nil
+	return files, options, nil
 }
 
-// kept says which records a merge keeps: those in the offsets that their shards
-// count for, from the log start on, but for those that masks name. Of a mask that
-// is damaged the log tells.
+// kept says which records a merge keeps: those from the log start on, but for those
+// that masks name. Instead of a mask that is damaged, the log tells.
 func (m *merging) kept(ctx context.Context, sp span) (func(offset int64) bool, error) {
 	hidden, err := m.masked(ctx, m.snap.section.Masks, m.run)
+	start := max(sp.first, m.snap.logStart())
 	var left map[int64]bool
 	if errors.Is(err, format.ErrCorrupt) || errors.Is(err, objstore.ErrNotFound) {
-		left, err = m.offsets(ctx, m.snap, span{max(sp.first, m.snap.logStart()), sp.next})
+		left, err = m.offsets(ctx, m.snap, span{start, sp.next})
 	}
 	if err != nil {
 		return nil, err
 	}
-	start := max(sp.first, m.snap.logStart())
 	return func(offset int64) bool {
-		return offset >= start && offset < sp.next && !hidden[offset] && (left == nil || left[offset])
+		return offset >= start && !hidden[offset] && (left == nil || left[offset])
 	}, nil
 }
 

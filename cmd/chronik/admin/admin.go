@@ -185,7 +185,7 @@ func (s *Surface) health(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Unlock()
 	body := map[string]any{
 		"status": "ok", "version": s.o.Version, "role": strings.Join(s.o.Roles, ","),
-		"sql_enabled": sql, "vector_enabled": false, "search_enabled": search, "admin_enabled": true,
+		"sql_enabled": sql, "vector_enabled": search, "search_enabled": search, "admin_enabled": true,
 	}
 	if degraded := s.o.Degraded(); len(degraded) > 0 {
 		body["degraded"] = degraded

@@ -158,6 +158,8 @@ type Config struct {
 		PassBytes     Bytes
 		FileBytes     Bytes
 		MergeFiles    int
+		EmbedAge      time.Duration
+		ShardBytes    Bytes
 		CleanBytes    Bytes
 		Workers       int
 		LookEvery     time.Duration

@@ -263,6 +263,10 @@ func (c *Config) compactorSettings() []*Setting {
 			Doc: "Size up to which files are merged."},
 		{Key: "compactor.merge_files", Default: "8", Value: intValue{&c.Compactor.MergeFiles, 2, 1000},
 			Doc: "Neighbouring files of like size that are merged into one."},
+		{Key: "compactor.embed_age", Default: "1s", Value: durationValue{&c.Compactor.EmbedAge, time.Millisecond},
+			Doc: "Age of a committed record at which it is embedded, in topics with vectors; also once there is 1 MiB. Lower is sooner found, in more and smaller requests and shards."},
+		{Key: "compactor.shard_bytes_max", Default: "512MiB", Value: bytesValue{&c.Compactor.ShardBytes, 1 << 20},
+			Doc: "Size up to which shards of vectors are merged. A merge takes up to twice as much memory; fewer and larger shards are searched faster."},
 		{Key: "compactor.clean_bytes_max", Default: "128MiB", Value: bytesValue{&c.Compactor.CleanBytes, 1 << 20},
 			Doc: "Memory for the keys that compaction by key gathers, 24 bytes each at best. What does not fit is cleaned in further rounds."},
 		{Key: "compactor.workers", Default: "0", Value: intValue{&c.Compactor.Workers, 0, 1024},
@@ -320,7 +324,6 @@ func (c *Config) querySettings() []*Setting {
 }
 
 func (c *Config) topicSettings() []*Setting {
-	const later = " Kept and shown; acted on once its feature is built."
 	return []*Setting{
 		{Key: "topic.auto_create", Default: "true", Value: boolValue{&c.Topic.AutoCreate},
 			Doc: "Whether a client that asks for an unknown topic creates it."},
@@ -339,6 +342,6 @@ func (c *Config) topicSettings() []*Setting {
 		{Key: "default.searchable", Default: "false", Topic: "searchable", Value: boolValue{&c.Default.Searchable},
 			Doc: "Whether topics that do not say have a full-text index."},
 		{Key: "default.vector_enabled", Default: "false", Topic: "vector.enabled", Value: boolValue{&c.Default.VectorEnabled},
-			Doc: "Whether topics that do not say have a vector index." + later},
+			Doc: "Whether topics that do not say have a vector index; embeddings then come from `embedding.provider`."},
 	}
 }

@@ -18,6 +18,7 @@ func startCompactor(_ context.Context, n *Node) (running, error) {
 	}
 	c, err := compactor.New(compactorConfig(n.cfg, n.memberID(), n.address(), tables), compactor.Deps{
 		Store: n.parts.metadata, Bucket: n.parts.bucket, Log: n.log.With("role", RoleCompactor), Registerer: n.registry,
+		Embedder: n.parts.embedder,
 	})
 	if err != nil {
 		return running{}, err
@@ -32,6 +33,7 @@ func compactorConfig(c *config.Config, id, address, tables string) compactor.Con
 		Policy: compactor.Policy{
 			FirstBytes: int64(c.Compactor.FirstBytes), FirstAge: c.Compactor.FirstAge, PlainAge: c.Compactor.PlainAge,
 			PassBytesMax: int64(c.Compactor.PassBytes), FileBytesMax: int64(c.Compactor.FileBytes), MergeFiles: c.Compactor.MergeFiles,
+			EmbedAge: c.Compactor.EmbedAge, ShardBytesMax: int64(c.Compactor.ShardBytes),
 		},
 		CleanBytesMax: int64(c.Compactor.CleanBytes),
 		Workers:       c.Compactor.Workers, LookEvery: c.Compactor.LookEvery,
