@@ -16,6 +16,9 @@
 //   - or its records are, under a later epoch of the producer. One that misses
 //     what it had sent before begins a new epoch, and sends again whatever it has
 //     no answer for, in other batches maybe.
+//   - In a topic that is compacted by key they may be neither, though they were sent
+//     again: compaction takes away what later records of their keys supersede. So
+//     what is superseded in that stretch of the log is not appended again.
 //   - Or what is not there is sent under an identity of its own: a producer id
 //     that is made from the producer's id, epoch and sequence alone. Every broker
 //     that has the batch sends it under the same one: when its salvage to an
@@ -28,17 +31,14 @@
 // longer where its file holds others. That it is settled is remembered beside it
 // (Settled): its copies in the partition's log may expire, and be found no more.
 //
-// What
-// the owner refuses for good, say because the topic allows only smaller ones now,
-// is told in log and metric, and stays there too: until this broker begins its next
+// What the owner refuses for good, say because the topic allows only smaller ones
+// now, is told in log and metric, and stays there too: until this broker begins its next
 // session, which takes it for settled if a later batch of its leader epoch was
 // appended under an identity of our own.
 package salvage
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -73,9 +73,11 @@ type Options struct {
 	Read    func(*wal.Recovered) ([]byte, error) // the batch, from the write-ahead log
 	Release func([]wal.Recovered)                // it is not needed there any more
 	Settled *Settled                             // nil: nothing is remembered
-	Dial    Dial
-	Slog    *slog.Logger
-	Metrics *Metrics // nil: counted nowhere
+	// Compacted tells whether the topic is compacted by key; nil: none is.
+	Compacted func(*metastore.Topic, *metastore.Configs) bool
+	Dial      Dial
+	Slog      *slog.Logger
+	Metrics   *Metrics // nil: counted nowhere
 }
 
 // Salvager salvages for one session of a broker. Its methods may be called at once.
@@ -257,10 +259,11 @@ func (s *Salvager) salvage(ctx context.Context, p topic.Partition, orphans []Orp
 	}
 	defer c.close()
 	j := &job{Salvager: s, partition: p, topic: view.Topic.Name, orphans: orphans, peer: c}
+	j.compacted = s.Compacted != nil && s.Compacted(view.Topic, s.Catalog.Configs())
 	done, err = j.run(ctx)
 	if done > 0 {
 		s.Slog.Warn("overtaken batches were salvaged", "topic", j.topic, "partition", p, "owner", owner.ID,
-			"appended", j.counts["appended"], "known", j.counts["known"], "refused", j.counts["refused"])
+			"appended", j.counts["appended"], "known", j.counts["known"], "superseded", j.counts["superseded"], "refused", j.counts["refused"])
 	}
 	return done, j.kept, err
 }
@@ -276,120 +279,132 @@ type job struct {
 	*Salvager
 	partition topic.Partition
 	topic     string
+	compacted bool // by key
 	orphans   []Orphan
 	peer      *peer
 	counts    map[string]int
 	kept      []*Orphan // refused for good
 
-	end   int64             // of the log as the owner showed it before anything was sent
-	last  map[int64]int32   // the last sequence of each producer, and of each identity under which batches are salvaged
-	found map[identity]bool // of the orphans, what is in the log; nil: not read yet
-	again map[record]int    // how often records are there under later epochs
-	codec *batch.Decoder
-}
+	end    int64           // of the log as the owner showed it before anything was sent
+	last   map[int64]int32 // the last sequence of each producer, and of each identity under which batches are salvaged
+	logged *logged         // nil: not read yet
+	codec  *batch.Decoder
 
-// identity is what one batch of an idempotent producer is known by.
-type identity struct {
-	id       int64
-	epoch    int16
-	sequence int32
-}
-
-// record is what one record of a producer is known by, in whichever batch it is.
-type record struct {
-	id  int64
-	sum [sha256.Size]byte // of its time, key, value and headers
-}
-
-func identityOf(h batch.Header) identity {
-	return identity{h.ProducerID, h.ProducerEpoch, h.BaseSequence}
+	// matched is the first of the orphans of which records were found under a later
+	// epoch of their producer; −1: none. Which of several that look alike are there is
+	// not to be told: as many as are. So from here on all are settled, or none is.
+	matched int
 }
 
 func (j *job) run(ctx context.Context) (done int, err error) {
-	j.counts = map[string]int{}
+	j.counts, j.matched = map[string]int{}, -1
 	if j.end, err = j.peer.end(ctx, j.topic, j.partition.Index); err != nil {
 		return 0, err
 	}
 	if j.last, err = j.peer.producers(ctx, j.topic, j.partition.Index); err != nil {
 		return 0, err
 	}
+	var outcomes []string
 	for i := range j.orphans {
-		outcome, err := j.one(ctx, &j.orphans[i])
-		if err != nil {
-			return i, fmt.Errorf("batch at offset %d of epoch %d: %w", j.orphans[i].Frame.First, j.orphans[i].Frame.Epoch, err)
+		o := &j.orphans[i]
+		outcome, again, oneErr := j.one(ctx, o)
+		if oneErr != nil {
+			err = fmt.Errorf("batch at offset %d of epoch %d: %w", o.Frame.First, o.Frame.Epoch, oneErr)
+			break
 		}
+		if again > 0 && j.matched < 0 {
+			j.matched = i
+		}
+		outcomes = append(outcomes, outcome)
+	}
+	if err != nil && j.matched >= 0 {
+		outcomes = outcomes[:j.matched]
+	}
+	for i, outcome := range outcomes {
 		j.counts[outcome]++
 		j.settle(&j.orphans[i], outcome)
 		if outcome == "refused" {
 			j.kept = append(j.kept, &j.orphans[i])
 		}
 	}
-	return len(j.orphans), nil
+	return len(outcomes), err
 }
 
-// one settles one orphan.
-func (j *job) one(ctx context.Context, o *Orphan) (outcome string, err error) {
+// one settles one orphan. again is how many of its records were found under a later
+// epoch of its producer.
+func (j *job) one(ctx context.Context, o *Orphan) (outcome string, again int, err error) {
 	own := producer.SalvageID(o.Frame.Epoch)
 	// They are settled in order, so what comes before the last one is settled too.
 	if last, ok := j.last[own]; ok && o.sequence() <= last {
-		return "known", nil
+		return "known", 0, nil
 	}
-	name := identityOf(o.Header)
-	salvaged := producer.SalvageBatchID(name.id, name.epoch, name.sequence)
-	// Another broker's salvage of it may have been refused for what comes before it,
-	// which is there by now: under its producer it would be appended again.
-	if _, ok := j.last[salvaged]; ok && o.Header.Idempotent() {
-		return "known", nil
+	// Under its producer a batch that has a name of its own would be appended again, if
+	// what its salvage was refused for, what comes before it, is there by now.
+	named, ok := j.last[j.name(o).ID]
+	if ok && o.Header.Idempotent() && named+1 >= o.Header.Records {
+		return "known", 0, nil
 	}
 	raw, err := j.Read(&o.Recovered)
 	if err != nil {
 		j.Slog.Error("overtaken batch cannot be read back from the write-ahead log", "partition", j.partition, "first", o.Frame.First, "error", err)
-		return "refused", nil
+		return "refused", 0, nil
 	}
 	raw = slices.Clone(raw)
 	batch.PatchCreateTime(raw) // the owner stamps it anew where the topic wants that
 	if o.Header.Idempotent() {
-		base, err := j.peer.produce(ctx, j.partition, raw)
-		switch {
-		case err == nil && base < j.end:
-			return "known", nil
-		case err == nil:
-			return "appended", nil
-		case !gone(err):
-			return j.verdict(o, err)
-		}
-		if j.found == nil {
-			if err := j.scan(ctx); err != nil {
-				return "", err
-			}
-		}
-		if j.found[name] {
-			return "known", nil
-		}
-		rest, err := j.rest(raw, batch.Producer{ID: salvaged})
-		if err != nil {
-			j.Slog.Error("overtaken batch is damaged, it stays in the write-ahead log", "partition", j.partition, "first", o.Frame.First, "error", err)
-			return "refused", nil
-		}
-		if rest == nil {
-			return "known", nil
-		}
-		raw = rest
-	} else {
-		batch.PatchProducer(raw, own, 0, o.sequence())
+		return j.numbered(ctx, o, raw, ok)
 	}
+	batch.PatchProducer(raw, own, 0, o.sequence())
 	base, err := j.peer.produce(ctx, j.partition, raw)
+	if errors.Is(err, kerr.DuplicateSequenceNumber) {
+		return "known", 0, nil
+	}
+	outcome, err = j.verdict(o, base, err)
+	return outcome, 0, err
+}
+
+// name is the identity of its own that an orphan of an idempotent producer is sent under.
+func (j *job) name(o *Orphan) batch.Producer {
+	name := identityOf(o.Header)
+	return batch.Producer{ID: producer.SalvageBatchID(name.id, name.epoch, name.sequence)}
+}
+
+// numbered settles an orphan of an idempotent producer. Of one that is named, some
+// records were sent under its name already, and the others were found.
+func (j *job) numbered(ctx context.Context, o *Orphan, raw []byte, named bool) (outcome string, again int, err error) {
+	if !named {
+		base, err := j.peer.produce(ctx, j.partition, raw)
+		if !gone(err) {
+			outcome, err = j.verdict(o, base, err)
+			return outcome, 0, err
+		}
+	}
+	if j.logged == nil {
+		if err := j.scan(ctx); err != nil {
+			return "", 0, err
+		}
+	}
+	if j.logged.found[identityOf(o.Header)] {
+		return "known", 0, nil
+	}
+	rest, err := j.rest(raw, j.name(o))
 	switch {
-	case err == nil && base < j.end:
-		return "known", nil
-	case err == nil:
-		return "appended", nil
-	case errors.Is(err, kerr.DuplicateSequenceNumber), o.Header.Idempotent() && errors.Is(err, kerr.OutOfOrderSequenceNumber):
+	case err != nil:
+		j.Slog.Error("overtaken batch is damaged, it stays in the write-ahead log", "partition", j.partition, "first", o.Frame.First, "error", err)
+		return "refused", 0, nil
+	case named || rest.raw == nil && rest.superseded == 0:
+		return "known", rest.again, nil
+	case rest.raw == nil:
+		return "superseded", rest.again, nil
+	}
+	base, err := j.peer.produce(ctx, j.partition, rest.raw)
+	if errors.Is(err, kerr.DuplicateSequenceNumber) || errors.Is(err, kerr.OutOfOrderSequenceNumber) {
 		// Also with more records or less than are left now: which ones their producer
 		// has sent again is for the first who asks.
-		return "known", nil
+		return "known", rest.again, nil
 	}
-	return j.verdict(o, err)
+	outcome, err = j.verdict(o, base, err)
+	return outcome, rest.again, err
 }
 
 // gone tells that the producer has gone on without the batch, or past it. Neither
@@ -399,8 +414,15 @@ func gone(err error) bool {
 		errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.UnknownProducerID)
 }
 
-// verdict tells refusals that are for good from those that are not.
-func (j *job) verdict(o *Orphan, err error) (string, error) {
+// verdict tells what came of sending an orphan: it was appended, now or before, or
+// refused, for good or not.
+func (j *job) verdict(o *Orphan, base int64, err error) (string, error) {
+	switch {
+	case err == nil && base < j.end:
+		return "known", nil
+	case err == nil:
+		return "appended", nil
+	}
 	for _, final := range []error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidTimestamp, kerr.InvalidRecord, kerr.CorruptMessage, kerr.UnsupportedForMessageFormat} {
 		if errors.Is(err, final) {
 			j.Slog.Error("overtaken batch is refused by the partition's owner, it stays in the write-ahead log",
@@ -409,119 +431,6 @@ func (j *job) verdict(o *Orphan, err error) (string, error) {
 		}
 	}
 	return "", err
-}
-
-// scan reads the log from where it was taken over to its end, for those of the
-// orphans that their producers have sent again. What was refused before the scan
-// cannot be appended during it.
-func (j *job) scan(ctx context.Context) error {
-	wanted, first := map[identity]bool{}, int64(math.MaxInt64)
-	epochs := map[int64]int16{} // of their producers, the first
-	for i := range j.orphans {
-		o := &j.orphans[i]
-		wanted[identityOf(o.Header)] = true
-		first = min(first, o.Cut)
-		if epoch, ok := epochs[o.Header.ProducerID]; o.Header.Idempotent() && (!ok || o.Header.ProducerEpoch < epoch) {
-			epochs[o.Header.ProducerID] = o.Header.ProducerEpoch
-		}
-	}
-	j.codec = batch.NewDecoder(recordBytesMax)
-	found, again := map[identity]bool{}, map[record]int{}
-	err := j.peer.read(ctx, j.partition, first, func(h batch.Header, raw []byte) {
-		if id := identityOf(h); wanted[id] {
-			found[id] = true
-			return
-		}
-		if epoch, ok := epochs[h.ProducerID]; !ok || h.ProducerEpoch <= epoch {
-			return
-		}
-		raw = slices.Clone(raw)
-		batch.PatchCreateTime(raw)
-		if err := j.each(raw, func(_ *batch.Record, r record) { again[r]++ }); err != nil {
-			j.Slog.Error("batch in the log is damaged: overtaken records may be appended though they are in it", "partition", j.partition, "first", h.BaseOffset, "error", err)
-		}
-	})
-	if err == nil {
-		j.found, j.again = found, again
-	}
-	return err
-}
-
-// recordBytesMax bounds the records of a batch, decompressed. The owner of the
-// batch has held it to less.
-const recordBytesMax = 1 << 30
-
-// each visits the records of a batch.
-func (j *job) each(raw []byte, visit func(*batch.Record, record)) error {
-	h, err := batch.ParseHeader(raw)
-	if err != nil {
-		return err
-	}
-	records, err := j.codec.Open(h, raw)
-	if err != nil {
-		return err
-	}
-	sum := sha256.New()
-	field := func(b []byte) {
-		var length [8]byte
-		n := uint64(len(b)) + 1
-		if b == nil {
-			n = 0
-		}
-		binary.BigEndian.PutUint64(length[:], n)
-		sum.Write(length[:])
-		sum.Write(b)
-	}
-	for records.Next() {
-		r := records.Record()
-		sum.Reset()
-		var at [8]byte
-		binary.BigEndian.PutUint64(at[:], uint64(r.Timestamp))
-		field(at[:])
-		field(r.Key)
-		field(r.Value)
-		r.Headers.Each(func(key, value []byte) {
-			field(key)
-			field(value)
-		})
-		known := record{id: h.ProducerID}
-		sum.Sum(known.sum[:0])
-		visit(r, known)
-	}
-	return records.Err()
-}
-
-// rest is an orphan without those of its records that its producer has sent again
-// under a later epoch, as a batch of p; nil if nothing is left. Records that look
-// alike are as often in the log then as they were sent.
-func (j *job) rest(raw []byte, p batch.Producer) ([]byte, error) {
-	h, err := batch.ParseHeader(raw)
-	if err != nil {
-		return nil, err
-	}
-	var b batch.Builder
-	b.Reset(batch.Options{Codec: h.Attributes.Codec(), Producer: &p})
-	kept := int32(0)
-	err = j.each(raw, func(r *batch.Record, known record) {
-		if j.again[known] > 0 {
-			j.again[known]--
-			return
-		}
-		var headers []batch.RecordHeader
-		r.Headers.Each(func(key, value []byte) { headers = append(headers, batch.RecordHeader{Key: key, Value: value}) })
-		b.Append(r.Timestamp, r.Key, r.Value, headers...)
-		kept++
-	})
-	switch {
-	case err != nil:
-		return nil, err
-	case kept == 0:
-		return nil, nil
-	case kept == h.Records:
-		batch.PatchProducer(raw, p.ID, p.Epoch, p.Sequence)
-		return raw, nil
-	}
-	return b.Build(nil)
 }
 
 // Metrics are the figures of salvage. They outlive a Salvager.
@@ -533,13 +442,13 @@ type Metrics struct {
 
 // NewMetrics makes the metrics and registers them; reg may be nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	const outcomes = "appended as new ones, known to the owner already, refused by it and kept, or let go with their deleted topic."
+	const outcomes = "appended as new ones, known to the owner already, superseded by later records of their keys, refused by it and kept, or let go with their deleted topic."
 	m := &Metrics{
 		pending: prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_salvage_pending_batches", Help: "Batches in the WAL that another owner has overtaken, and that are still to be appended again."}),
 		batches: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chronik_broker_salvage_batches_total", Help: "Overtaken batches: " + outcomes}, []string{"outcome"}),
 		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chronik_broker_salvage_records_total", Help: "Records in overtaken batches: " + outcomes}, []string{"outcome"}),
 	}
-	for _, o := range []string{"appended", "known", "refused", "deleted"} {
+	for _, o := range []string{"appended", "known", "superseded", "refused", "deleted"} {
 		m.batches.WithLabelValues(o)
 		m.records.WithLabelValues(o)
 	}

@@ -30,13 +30,13 @@ func orphan(epoch int32, first int64) *Orphan {
 	}}
 }
 
-func logged(all map[topic.Partition]metastore.Epoch) func(func(topic.Partition, metastore.Epoch) bool) {
+func inLog(all map[topic.Partition]metastore.Epoch) func(func(topic.Partition, metastore.Epoch) bool) {
 	return maps.All(all)
 }
 
 func openSettled(t *testing.T, fs disk.FS, of map[topic.Partition]metastore.Epoch) *Settled {
 	t.Helper()
-	s, err := OpenSettled(fs, "data/salvaged", logged(of))
+	s, err := OpenSettled(fs, "data/salvaged", inLog(of))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestADamagedRecordOfWhatIsSettledSettlesNothing(t *testing.T) {
 	if _, err := f.WriteAt([]byte{0xff}, 12); err != nil {
 		t.Fatal(err)
 	}
-	s, err := OpenSettled(fs, "data/salvaged", logged(of))
+	s, err := OpenSettled(fs, "data/salvaged", inLog(of))
 	if !errors.Is(err, format.ErrCorrupt) {
 		t.Errorf("a flipped byte: %v, want %v", err, format.ErrCorrupt)
 	}

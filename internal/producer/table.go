@@ -101,16 +101,16 @@ func (t *Table) Check(a Append) (duplicate *Batch, err error) {
 	if a.FirstSequence == Successor(last) {
 		return nil, nil
 	}
-	if a.ID >= salvageFirst && before(last, a.FirstSequence) {
+	if a.ID >= salvageFirst && Before(last, a.FirstSequence) {
 		return nil, nil
 	}
 	// An unknown producer is accepted at any sequence, so what comes before its
 	// first batch was never appended: one that was refused, while those that were
 	// sent behind it were not. Called a duplicate, it would be taken for stored.
-	if len(s.Batches) < BatchesMax && a.ID < salvageFirst && before(a.FirstSequence, s.Batches[0].FirstSequence) {
+	if len(s.Batches) < BatchesMax && a.ID < salvageFirst && Before(a.FirstSequence, s.Batches[0].FirstSequence) {
 		return nil, ErrOutOfOrderSequence
 	}
-	if before(a.LastSequence, last) || a.LastSequence == last {
+	if Before(a.LastSequence, last) || a.LastSequence == last {
 		return nil, ErrDuplicateSequence
 	}
 	return nil, ErrOutOfOrderSequence
@@ -188,8 +188,8 @@ func Successor(n int32) int32 {
 	return n + 1
 }
 
-// before tells whether sequence a lies before b on the circle of sequences:
+// Before tells whether sequence a lies before b on the circle of sequences:
 // less than half of it behind.
-func before(a, b int32) bool {
+func Before(a, b int32) bool {
 	return a != b && (b-a)&math.MaxInt32 < 1<<30
 }

@@ -1,0 +1,251 @@
+package salvage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/producer"
+)
+
+// logged is what the log has, from where the first of the orphans was cut off to
+// its end, that tells which of them are not to be appended again.
+type logged struct {
+	found map[identity]bool // of the orphans, which batches are there
+	again map[record]int    // how often records are there under later epochs of their producers
+	keys  map[sum]*newest   // what there is of the orphans' keys; nil: the topic is not compacted by key
+}
+
+// identity is what one batch of an idempotent producer is known by.
+type identity struct {
+	id       int64
+	epoch    int16
+	sequence int32
+}
+
+func identityOf(h batch.Header) identity {
+	return identity{h.ProducerID, h.ProducerEpoch, h.BaseSequence}
+}
+
+type sum [sha256.Size]byte
+
+// record is what one record of a producer is known by, in whichever batch it is.
+type record struct {
+	id  int64
+	sum sum // of its time, key, value and headers
+}
+
+// newest is the newest that the log has of a key.
+type newest struct {
+	timestamp int64               // the latest that a producer gave
+	by        map[int64]*position // the last of each producer
+}
+
+// position is where a record stands among all that a producer has written.
+type position struct {
+	epoch    int16
+	sequence int32
+}
+
+func positionOf(h batch.Header, r *batch.Record) position {
+	return position{h.ProducerEpoch, int32((int64(h.BaseSequence) + r.Offset - h.BaseOffset) & math.MaxInt32)}
+}
+
+func (p position) before(q position) bool {
+	return p.epoch < q.epoch || p.epoch == q.epoch && producer.Before(p.sequence, q.sequence)
+}
+
+// scan reads the log from where it was taken over to its end, for those of the
+// orphans that their producers have sent again. What was refused before the scan
+// cannot be appended during it.
+func (j *job) scan(ctx context.Context) error {
+	wanted, first := map[identity]bool{}, int64(math.MaxInt64)
+	epochs := map[int64]int16{} // of their producers, the first
+	l := &logged{found: map[identity]bool{}, again: map[record]int{}}
+	if j.compacted {
+		l.keys = map[sum]*newest{}
+	}
+	for i := range j.orphans {
+		o := &j.orphans[i]
+		if !o.Header.Idempotent() {
+			continue
+		}
+		wanted[identityOf(o.Header)] = true
+		first = min(first, o.Cut)
+		if epoch, ok := epochs[o.Header.ProducerID]; !ok || o.Header.ProducerEpoch < epoch {
+			epochs[o.Header.ProducerID] = o.Header.ProducerEpoch
+		}
+		if j.compacted {
+			j.keysOf(o, l)
+		}
+	}
+	err := j.peer.read(ctx, j.partition, first, func(h batch.Header, raw []byte) {
+		id := identityOf(h)
+		if wanted[id] {
+			l.found[id] = true
+		}
+		epoch, ok := epochs[h.ProducerID]
+		again := ok && h.ProducerEpoch > epoch && !wanted[id]
+		if !again && l.keys == nil {
+			return
+		}
+		raw = slices.Clone(raw)
+		batch.PatchCreateTime(raw)
+		err := j.each(raw, func(r *batch.Record) {
+			if again {
+				l.again[recordOf(h, r)]++
+			}
+			if n := l.keys[sha256.Sum256(r.Key)]; n != nil && r.Key != nil {
+				n.note(h, r)
+			}
+		})
+		if err != nil {
+			j.Slog.Error("batch in the log is damaged: overtaken records may be appended though they are in it", "partition", j.partition, "first", h.BaseOffset, "error", err)
+		}
+	})
+	if err == nil {
+		j.logged = l
+	}
+	return err
+}
+
+// keysOf adds the keys of an orphan. One that cannot be read is told of when its
+// turn comes.
+func (j *job) keysOf(o *Orphan, l *logged) {
+	raw, err := j.Read(&o.Recovered)
+	if err != nil {
+		return
+	}
+	_ = j.each(raw, func(r *batch.Record) {
+		if key := sha256.Sum256(r.Key); r.Key != nil && l.keys[key] == nil {
+			l.keys[key] = &newest{timestamp: math.MinInt64, by: map[int64]*position{}}
+		}
+	})
+}
+
+// note takes notice of a record of the key.
+func (n *newest) note(h batch.Header, r *batch.Record) {
+	n.timestamp = max(n.timestamp, r.Timestamp)
+	if h.ProducerID < 0 {
+		return
+	}
+	at := positionOf(h, r)
+	if last := n.by[h.ProducerID]; last == nil || last.before(at) {
+		n.by[h.ProducerID] = &at
+	}
+}
+
+// superseded tells whether the log has a later record of an orphan's key: a later
+// one of the same producer, or one with a later time. Compaction may have taken
+// away what the producer has sent again, and nothing else tells that it has;
+// appended once more, an old value would be the latest of its key.
+func (l *logged) superseded(h batch.Header, r *batch.Record) bool {
+	if r.Key == nil {
+		return false
+	}
+	n := l.keys[sha256.Sum256(r.Key)]
+	if n == nil {
+		return false
+	}
+	last := n.by[h.ProducerID]
+	return last != nil && positionOf(h, r).before(*last) || n.timestamp > r.Timestamp
+}
+
+// recordBytesMax bounds the records of a batch, decompressed. The owner of the
+// batch has held it to less.
+const recordBytesMax = 1 << 30
+
+// each visits the records of a batch.
+func (j *job) each(raw []byte, visit func(*batch.Record)) error {
+	h, err := batch.ParseHeader(raw)
+	if err != nil {
+		return err
+	}
+	if j.codec == nil {
+		j.codec = batch.NewDecoder(recordBytesMax)
+	}
+	records, err := j.codec.Open(h, raw)
+	if err != nil {
+		return err
+	}
+	for records.Next() {
+		visit(records.Record())
+	}
+	return records.Err()
+}
+
+func recordOf(h batch.Header, r *batch.Record) record {
+	hash := sha256.New()
+	field := func(b []byte) {
+		var length [8]byte
+		n := uint64(len(b)) + 1
+		if b == nil {
+			n = 0
+		}
+		binary.BigEndian.PutUint64(length[:], n)
+		hash.Write(length[:])
+		hash.Write(b)
+	}
+	var at [8]byte
+	binary.BigEndian.PutUint64(at[:], uint64(r.Timestamp))
+	field(at[:])
+	field(r.Key)
+	field(r.Value)
+	r.Headers.Each(func(key, value []byte) {
+		field(key)
+		field(value)
+	})
+	known := record{id: h.ProducerID}
+	hash.Sum(known.sum[:0])
+	return known
+}
+
+// left is what is to be appended again of an orphan.
+type left struct {
+	raw        []byte // as a batch of the producer that was asked for; nil: nothing
+	again      int    // records that its producer has sent again under a later epoch
+	superseded int    // records that later ones of their keys supersede
+}
+
+// rest is an orphan without those of its records that its producer has sent again
+// under a later epoch, and without those that are superseded, as a batch of p.
+// Records that look alike are as often in the log then as they were sent.
+func (j *job) rest(raw []byte, p batch.Producer) (left, error) {
+	h, err := batch.ParseHeader(raw)
+	if err != nil {
+		return left{}, err
+	}
+	var out left
+	var b batch.Builder
+	b.Reset(batch.Options{Codec: h.Attributes.Codec(), Producer: &p})
+	err = j.each(raw, func(r *batch.Record) {
+		if known := recordOf(h, r); j.logged.again[known] > 0 {
+			j.logged.again[known]--
+			out.again++
+			return
+		}
+		if j.logged.superseded(h, r) {
+			out.superseded++
+			return
+		}
+		var headers []batch.RecordHeader
+		r.Headers.Each(func(key, value []byte) { headers = append(headers, batch.RecordHeader{Key: key, Value: value}) })
+		b.Append(r.Timestamp, r.Key, r.Value, headers...)
+	})
+	switch gone := int32(out.again + out.superseded); {
+	case err != nil:
+		return left{}, fmt.Errorf("read its records: %w", err)
+	case gone == h.Records:
+		return out, nil
+	case gone == 0:
+		batch.PatchProducer(raw, p.ID, p.Epoch, p.Sequence)
+		out.raw = raw
+		return out, nil
+	}
+	out.raw, err = b.Build(nil)
+	return out, err
+}
