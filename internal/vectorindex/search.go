@@ -122,11 +122,11 @@ type searching struct {
 	curve *Curve
 }
 
-// effort is what calibration says is needed, or what is asked for; most, where
+// effort is what calibration says is needed, or what is asked for; all, where
 // there were too few rows to calibrate.
-func (s *searching) effort(points []Point, asked, most int) (int, float64) {
+func (s *searching) effort(points []Point, asked, all int) (int, float64) {
 	if len(points) == 0 {
-		return most, 0
+		return all, 1
 	}
 	if s.query.Recall < 0 && asked > 0 {
 		i := sort.Search(len(points), func(i int) bool { return points[i].Effort > asked })

@@ -1,7 +1,8 @@
 // Package snapshot says what a topic is at a moment: which files the catalog
 // names, where its logs begin and end, and whether the two speak of the same
-// ownership. SQL and full-text search bind to topics by its rules, each to files
-// of its own kind and to the records that are in none of these yet.
+// ownership. SQL, full-text and vector search bind to topics by its rules, each to
+// files of its own kind, and but the last to the records that are in none of these
+// yet.
 //
 // Promises of what was bound under Bind and Present with freshness Latest: all
 // that was acknowledged before the call is covered, and nothing of what had been
@@ -44,11 +45,15 @@ type Kind uint8
 const (
 	Columnar Kind = iota + 1
 	Text
+	Vector
 )
 
 func (k Kind) mark(m metastore.Marks) int64 {
-	if k == Text {
+	switch k {
+	case Text:
 		return m.Text
+	case Vector:
+		return m.Vector
 	}
 	return m.Columnar
 }

@@ -3,8 +3,8 @@
 // vectors, and searches all shards as one index. Every surface that compares
 // vectors of records speaks in its values.
 //
-// Promises: an answer is computed over each record of the ranges that it says it
-// covers once, if it has a vector, and over no other. Filters are exact. Records
+// Promises: an answer is computed over each record once that has a vector, and at
+// least over the ranges that it says it covers. Filters are exact. Records
 // that were deleted or compacted away are not found. Vectors of two models are
 // never compared: while a topic changes its model, each shard is compared with
 // what its own model makes of the question, and the answer says so. A shard that
@@ -72,9 +72,8 @@ type Answer struct {
 	SearchTime   time.Duration // the rest
 	Coverage     Coverage
 	Warnings     []string
-	// Recall is the least that calibration promises for a shard that was searched;
-	// 1 if all searches were exact, and 0 if one of the shards is too small to have
-	// been measured.
+	// Recall is the least that calibration promises for a shard that was searched; 1
+	// if all searches were exact.
 	Recall float64
 	Reads  Reads
 }
@@ -104,30 +103,31 @@ type Coverage = snapshot.Coverage
 
 // Stats are a topic's vectors.
 type Stats struct {
-	Topic         string
-	Vectors       int64 // records that have one
-	Dimensions    int
-	IndexType     string // flat, ivf or hnsw, as the topic's settings have it
-	Metric        string
-	Provider      string
-	Model         string
-	Quantization  string
-	Backend       string
-	Shards        int
-	Bytes         int64
-	Partitions    []PartitionStats
-	LagRecords    int64 // acknowledged, and not looked at for vectors yet
-	OtherModels   int64 // of Vectors: of models that were the topic's before
-	RecallTarget  float64
-	RecallAt10    float64 // measured when shards were built, by how many records each has; 0: none is large enough
-	RecallRecords int64   // in shards that it was measured on
+	Topic        string
+	Vectors      int64 // records that have one
+	Dimensions   int
+	IndexType    string // flat, ivf or hnsw, as the topic's settings have it
+	Metric       string
+	Provider     string
+	Model        string
+	Quantization string
+	Backend      string
+	Shards       int
+	Bytes        int64
+	Partitions   []PartitionStats
+	LagRecords   int64 // acknowledged, and not looked at for vectors yet
+	OtherModels  int64 // of Vectors: of models that were the topic's before
+	// RecallAt10 is what part of the ten nearest a search finds that asks for nothing
+	// else, as it was measured when the shards were built: over shards, weighted by
+	// their vectors. RecallTarget is what it aims at.
+	RecallTarget, RecallAt10 float64
 }
 
 // PartitionStats are the vectors of a partition.
 type PartitionStats struct {
 	Partition  int32
 	Vectors    int64
-	LastOffset int64 // up to which records were looked at; −1: none yet
+	LastOffset int64 // up to it records were looked at; −1: none yet
 	Shards     int
 }
 

@@ -15,10 +15,16 @@ type UnknownTopicError struct{ Topic string }
 func (e *UnknownTopicError) Error() string { return fmt.Sprintf("there is no topic %s", e.Topic) }
 
 // NotEnabledError: the records of the topic have no vectors.
-type NotEnabledError struct{ Topic string }
+type NotEnabledError struct {
+	Topic   string
+	Dropped bool // they were, and somebody has dropped them
+}
 
 // Error implements error.
 func (e *NotEnabledError) Error() string {
+	if e.Dropped {
+		return fmt.Sprintf("the vectors of topic %s were dropped; a backfill makes them again", e.Topic)
+	}
 	return fmt.Sprintf("topic %s has no vectors; its setting vector.enabled=true makes them", e.Topic)
 }
 

@@ -1,0 +1,257 @@
+package vector
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chronik-stream/chronik/embedder"
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/metastore/committed"
+)
+
+const (
+	readsMost       = 32       // of the log at once, of one search
+	decodedMax      = 64 << 20 // of one batch
+	previewMost     = 100      // characters
+	recordBytesMost = 1 << 20  // of one that is kept
+)
+
+// record is what a hit shows of the log.
+type record struct {
+	key, value []byte
+}
+
+// records reads single records of the log, and keeps those that were read last.
+// They are immutable: where one is gone the index does not find it any more.
+type records struct {
+	log      *committed.Reader
+	bytesMax int64
+	decoders sync.Pool
+
+	mu     sync.Mutex
+	of     map[place]*list.Element // of *keptRecord
+	recent *list.List              // the last used first
+	bytes  int64
+}
+
+type place struct {
+	topic.Partition
+	offset int64
+}
+
+type keptRecord struct {
+	at place
+	record
+}
+
+// size is about what a record takes.
+func (r record) size() int64 { return int64(len(r.key)+len(r.value)) + 200 }
+
+func newRecords(log *committed.Reader, bytesMax int64) *records {
+	return &records{
+		log: log, bytesMax: bytesMax, of: map[place]*list.Element{}, recent: list.New(),
+		decoders: sync.Pool{New: func() any { return batch.NewDecoder(decodedMax) }},
+	}
+}
+
+// fill gives hits their previews, and keys and values if they are wanted. Those
+// whose records are gone get the offset −1, and are counted.
+func (r *records) fill(ctx context.Context, id topic.ID, field string, hits []Hit, values bool) (gone int, err error) {
+	if len(hits) == 0 {
+		return 0, nil
+	}
+	order := make([]int, len(hits))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(x, y int) int { return compareHits(&hits[x], &hits[y]) })
+	each := (len(order) + readsMost - 1) / readsMost
+	group, inner := errgroup.WithContext(ctx)
+	for run := range slices.Chunk(order, each) {
+		group.Go(func() error { return r.fillRun(inner, id, field, hits, run, values) })
+	}
+	if err := group.Wait(); err != nil {
+		return 0, err
+	}
+	for i := range hits {
+		if hits[i].Offset < 0 {
+			gone++
+		}
+	}
+	return gone, nil
+}
+
+func compareHits(x, y *Hit) int {
+	if x.Partition != y.Partition {
+		return int(x.Partition) - int(y.Partition)
+	}
+	if x.Offset < y.Offset {
+		return -1
+	}
+	return 1
+}
+
+// fillRun fills hits that lie one after the other in the log: those of one batch
+// are read at once.
+func (r *records) fillRun(ctx context.Context, id topic.ID, field string, hits []Hit, run []int, values bool) error {
+	for len(run) > 0 {
+		h := &hits[run[0]]
+		at := place{topic.Partition{Topic: id, Index: h.Partition}, h.Offset}
+		one, known := r.get(at)
+		if !known {
+			var wanted []int64
+			for _, i := range run {
+				if hits[i].Partition == h.Partition {
+					wanted = append(wanted, hits[i].Offset)
+				}
+			}
+			read, err := r.read(ctx, at.Partition, wanted)
+			if err != nil {
+				return err
+			}
+			one, known = read[at.offset]
+		}
+		if known {
+			h.show(one, field, values)
+		} else {
+			h.Offset = -1
+		}
+		run = run[1:]
+	}
+	return nil
+}
+
+// read reads the batch of the first of some offsets, which rise, and keeps and
+// returns the records of it that are wanted. What is not there is gone.
+func (r *records) read(ctx context.Context, p topic.Partition, wanted []int64) (map[int64]record, error) {
+	chunk, err := r.log.Read(ctx, p, wanted[0], 1)
+	var hole *committed.HoleError
+	if errors.Is(err, committed.ErrBelowStart) || errors.As(err, &hole) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	decoder, _ := r.decoders.Get().(*batch.Decoder)
+	defer r.decoders.Put(decoder)
+	found := map[int64]record{}
+	err = batch.Each(chunk.Batches, func(h batch.Header, raw []byte) error {
+		records, err := decoder.Open(h, raw)
+		if err != nil {
+			return err
+		}
+		for len(wanted) > 0 {
+			next, err := records.Next()
+			if err != nil || next == nil {
+				return err
+			}
+			for len(wanted) > 0 && wanted[0] < next.Offset {
+				wanted = wanted[1:]
+			}
+			if len(wanted) > 0 && wanted[0] == next.Offset {
+				one := record{bytesOf(next.Key), bytesOf(next.Value)}
+				found[next.Offset] = one
+				r.keep(place{p, next.Offset}, one)
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+// bytesOf copies bytes of a batch; nil stays nil.
+func bytesOf(b []byte) []byte {
+	if b == nil {
+		return nil
+	}
+	return append([]byte{}, b...)
+}
+
+func (r *records) get(at place) (record, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.of[at]
+	if e == nil {
+		return record{}, false
+	}
+	r.recent.MoveToFront(e)
+	kept, _ := e.Value.(*keptRecord)
+	return kept.record, true
+}
+
+func (r *records) keep(at place, one record) {
+	if one.size() > recordBytesMost {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of[at] != nil {
+		return
+	}
+	r.of[at] = r.recent.PushFront(&keptRecord{at, one})
+	r.bytes += one.size()
+	for r.bytes > r.bytesMax {
+		last := r.recent.Back()
+		old, _ := r.recent.Remove(last).(*keptRecord)
+		delete(r.of, old.at)
+		r.bytes -= old.size()
+	}
+}
+
+// show gives a hit what it shows of its record. The preview is of the text that
+// was embedded; of the value, where the topic has come to embed another one.
+func (h *Hit) show(r record, field string, values bool) {
+	text, skipped := embedder.Text(field, r.key, r.value)
+	if skipped != "" && utf8.Valid(r.value) {
+		text = string(r.value)
+	}
+	h.Preview = preview(text)
+	if values {
+		h.Key, h.Value = r.key, r.value
+	}
+}
+
+// preview is the beginning of a text.
+func preview(text string) string {
+	characters := 0
+	for i := range text {
+		if characters == previewMost {
+			return strings.Clone(text[:i])
+		}
+		characters++
+	}
+	return text
+}
+
+// present are the hits whose records are there.
+func present(hits []Hit) []Hit {
+	return slices.DeleteFunc(hits, func(h Hit) bool { return h.Offset < 0 })
+}
+
+// Records gives hits of a topic, by partition and offset, what they show of their
+// records: previews, and keys and values if they are wanted. A record that is gone
+// leaves its hit as it was.
+func (s *Searcher) Records(ctx context.Context, name string, hits []Hit, values bool) error {
+	t, err := s.topic(name)
+	if err != nil {
+		return err
+	}
+	shown := slices.Clone(hits)
+	if _, err := s.records.fill(ctx, t.ID, s.settings(t).Field, shown, values); err != nil {
+		return err
+	}
+	for i := range shown {
+		if shown[i].Offset >= 0 {
+			hits[i] = shown[i]
+		}
+	}
+	return nil
+}
