@@ -43,12 +43,6 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 			Name: "chronik_query_damaged_objects_total", Help: "Files of topics that a query could not read.",
 		}),
 	}
-	gauge := func(name, help string, value func() float64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
-	}
-	counter := func(name, help string, value func() float64) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value)
-	}
 	var err error
 	for _, c := range []prometheus.Collector{
 		m.requests, m.seconds, m.rows, m.files, m.needed, m.damaged,
@@ -99,6 +93,9 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 	} {
 		err = errors.Join(err, registerer.Register(c))
 	}
+	for _, c := range vectorMetrics(n) {
+		err = errors.Join(err, registerer.Register(c))
+	}
 	if n.peers != nil {
 		err = errors.Join(err,
 			registerer.Register(counter("chronik_query_handed_on_total", "Queries that another query node answered for this one.",
@@ -107,6 +104,34 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 				func() float64 { return float64(n.peers.Declined()) })))
 	}
 	return m, err
+}
+
+func gauge(name, help string, value func() float64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+}
+
+func counter(name, help string, value func() float64) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value)
+}
+
+// vectorMetrics are the figures of search by meaning.
+func vectorMetrics(n *Node) []prometheus.Collector {
+	return []prometheus.Collector{
+		counter("chronik_query_vector_searches_total", "Searches by meaning.",
+			func() float64 { return float64(n.vectors.Counts().Searches) }),
+		gauge("chronik_query_shards_open", "Vector shards whose footers are in memory.",
+			func() float64 { return float64(n.shards.Counts().Files) }),
+		gauge("chronik_query_shards_memory_bytes", "Memory that footers of vector shards take, and ranges that were read of them.",
+			func() float64 { return float64(n.shards.Counts().MemoryBytes) }),
+		gauge("chronik_query_shards_mapped_bytes", "Bytes of vector shards that are mapped into memory.",
+			func() float64 { return float64(n.shards.Counts().MappedBytes) }),
+		counter("chronik_query_shards_searched_total", "Vector shards that searches looked into.",
+			func() float64 { return float64(n.vectors.Counts().Shards) }),
+		counter("chronik_query_shards_requests_total", "Requests to the bucket that searches by meaning needed for shards.",
+			func() float64 { return float64(n.vectors.Counts().Requests) }),
+		counter("chronik_query_shards_fetched_bytes_total", "Bytes of the bucket that searches by meaning needed of shards.",
+			func() float64 { return float64(n.vectors.Counts().Bytes) }),
+	}
 }
 
 func (m *metrics) answered(route string, status int, took time.Duration) {

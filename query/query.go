@@ -34,6 +34,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/chronik-stream/chronik/embedder"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
@@ -49,9 +50,11 @@ import (
 	"github.com/chronik-stream/chronik/query/produce"
 	"github.com/chronik-stream/chronik/query/resultcache"
 	"github.com/chronik-stream/chronik/query/search"
+	"github.com/chronik-stream/chronik/query/shardcache"
 	"github.com/chronik-stream/chronik/query/snapshot"
 	"github.com/chronik-stream/chronik/query/splitcache"
 	"github.com/chronik-stream/chronik/query/tail"
+	"github.com/chronik-stream/chronik/query/vector"
 )
 
 // Limits of requests, from the contract.
@@ -85,6 +88,10 @@ type Config struct {
 	Seeds func() []string
 	// Kafka holds what else a Kafka client needs: TLS, SASL.
 	Kafka []tail.ClientOption
+
+	// Embedder makes vectors of the texts that are searched for. Nil: only vectors
+	// can be.
+	Embedder *embedder.Service
 
 	Timeout        time.Duration // of a request that names none; default 30 s
 	ConcurrentMax  int           // queries at once; default 4
@@ -124,7 +131,9 @@ type Node struct {
 	tails     *tail.Tails
 	sources   *snapshot.Sources
 	splits    *splitcache.Cache
+	shards    *shardcache.Cache
 	search    *search.Searcher
+	vectors   *vector.Searcher
 	producer  *produce.Producer
 	elastic   *elastic.Surface
 	engine    *engine.Engine // nil in a build without one
@@ -170,9 +179,14 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n.sources = &snapshot.Sources{
 		Catalog: c.Catalog, Manifests: n.manifests, Tails: n.tails, CatchUp: c.CatchUp, ReportDamage: c.ReportDamage, Log: c.Log,
 	}
-	n.splits = splitcache.New(n.cache, splitcache.Options{MappedBytesMax: c.CacheBytesMax / 2})
+	n.splits = splitcache.New(n.cache, splitcache.Options{MappedBytesMax: c.CacheBytesMax / 3})
+	n.shards = shardcache.New(n.cache, shardcache.Options{MappedBytesMax: c.CacheBytesMax / 3})
+	masked := masks.New(n.cache)
 	n.search = search.New(search.Config{
-		Sources: n.sources, Splits: n.splits, Masks: masks.New(n.cache), Places: n.places, TopicDefaults: c.TopicDefaults, Timeout: c.Timeout, Parallel: c.Threads, Log: c.Log,
+		Sources: n.sources, Splits: n.splits, Masks: masked, Places: n.places, TopicDefaults: c.TopicDefaults, Timeout: c.Timeout, Parallel: c.Threads, Log: c.Log,
+	})
+	n.vectors = vector.New(vector.Config{
+		Sources: n.sources, Shards: n.shards, Masks: masked, Places: n.places, Embedder: c.Embedder, TopicDefaults: c.TopicDefaults, Timeout: c.Timeout, Parallel: c.Threads, Log: c.Log,
 	})
 	n.engine, err = engine.Open(ctx, engine.Options{
 		Threads: c.Threads, MemoryBytesMax: c.MemoryBytesMax, SpillDir: filepath.Join(c.DataDir, "spill"), Log: c.Log,
@@ -248,6 +262,9 @@ func seeds(catalog *metastore.Catalog) []string {
 // Search is full-text search over the topics.
 func (n *Node) Search() *search.Searcher { return n.search }
 
+// Vectors is search by meaning over the topics.
+func (n *Node) Vectors() *vector.Searcher { return n.vectors }
+
 // Handler serves the whole HTTP surface.
 func (n *Node) Handler() http.Handler { return n.handler }
 
@@ -296,6 +313,9 @@ func (n *Node) close() error {
 	n.cache.Close()
 	if n.splits != nil {
 		n.splits.Close()
+	}
+	if n.shards != nil {
+		n.shards.Close()
 	}
 	if n.peers != nil {
 		n.peers.Close()

@@ -5,10 +5,6 @@ package shardcache
 
 import (
 	"context"
-	"fmt"
-	"sync"
-
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
 	"github.com/chronik-stream/chronik/internal/blob"
 	"github.com/chronik-stream/chronik/internal/manifest"
@@ -68,40 +64,4 @@ func (c *Cache) Open(ctx context.Context, f manifest.File) (*Shard, error) {
 		return nil, err
 	}
 	return &Shard{File: o.File, release: release, hidden: &o.hidden}, nil
-}
-
-// hidden are the offsets that masks took out of a shard when it was asked last:
-// they stay the same until a mask is added.
-type hidden struct {
-	mu      sync.Mutex
-	of      string
-	offsets *roaring64.Bitmap
-}
-
-// Hidden are the offsets within the shard that masks name. names say which masks
-// these are. It is nil where there are none, and not to be changed.
-func (s *Shard) Hidden(names []string, masks [][]int64) *roaring64.Bitmap {
-	if len(masks) == 0 {
-		return nil
-	}
-	of := fmt.Sprint(names)
-	s.hidden.mu.Lock()
-	defer s.hidden.mu.Unlock()
-	if s.hidden.of == of {
-		return s.hidden.offsets
-	}
-	info := s.Info()
-	offsets := roaring64.New()
-	for _, mask := range masks {
-		for _, offset := range mask {
-			if offset >= info.First && offset < info.Next {
-				offsets.Add(uint64(offset))
-			}
-		}
-	}
-	if offsets.IsEmpty() {
-		offsets = nil
-	}
-	s.hidden.of, s.hidden.offsets = of, offsets
-	return offsets
 }

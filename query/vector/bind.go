@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/chronik-stream/chronik/embedder"
@@ -66,21 +67,16 @@ func (s *Searcher) bindShards(ctx context.Context, b *bound, r *Request) error {
 	var why error
 	found := false // a shard that can be searched
 	for _, p := range b.partitions {
-		for _, f := range p.Section.Vector {
-			if f.Next <= p.Start || f.First >= p.Mark {
-				continue
-			}
-			settings, err := b.parse(f)
+		for one, err := range s.shards(b.asked, &p) {
 			if err != nil {
 				return err
 			}
-			one := shard{partition: p.Index, file: f, masks: p.Section.Masks, first: max(f.First, p.Start), next: min(f.Next, p.Mark), settings: settings}
 			count, err := s.count(ctx, &one)
 			if err != nil {
 				return err
 			}
 			b.total += count
-			model := modelOf(settings)
+			model := modelOf(one.settings)
 			one.vector, err = b.questions.get(model)
 			var unasked *unaskedError
 			var wrong *RequestError
@@ -88,7 +84,7 @@ func (s *Searcher) bindShards(ctx context.Context, b *bound, r *Request) error {
 			case errors.As(err, &unasked) || errors.As(err, &wrong):
 				return err
 			case err != nil && b.questions.current(model) && b.questions.failure() != nil:
-				return b.questions.failed(err)
+				return b.questions.failed(ctx, err)
 			case err != nil:
 				unanswered, why = unanswered+count, err
 				b.uncover(p.Index, one.first)
@@ -104,7 +100,7 @@ func (s *Searcher) bindShards(ctx context.Context, b *bound, r *Request) error {
 		}
 	}
 	if err := b.questions.failure(); err != nil && !found {
-		return b.questions.failed(err)
+		return b.questions.failed(ctx, err)
 	}
 	current := embedder.ModelOf(b.vector)
 	if former > 0 {
@@ -114,6 +110,23 @@ func (s *Searcher) bindShards(ctx context.Context, b *bound, r *Request) error {
 		b.warn("%d of %d vectors are not yet made by %s, and are not searched: %v", unanswered, b.total, current, why)
 	}
 	return nil
+}
+
+// shards are those of a partition that count. An entry without records stands for
+// a span where nothing has a vector.
+func (s *Searcher) shards(a *asked, p *snapshot.Partition) iter.Seq2[shard, error] {
+	return func(yield func(shard, error) bool) {
+		for _, f := range p.Section.Vector {
+			if f.Records == 0 || f.Next <= p.Start || f.First >= p.Mark {
+				continue
+			}
+			settings, err := a.parse(f)
+			one := shard{partition: p.Index, file: f, masks: p.Section.Masks, first: max(f.First, p.Start), next: min(f.Next, p.Mark), settings: settings}
+			if !yield(one, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 func (b *bound) warn(text string, args ...any) {

@@ -163,8 +163,12 @@ func (q *questions) failure() error {
 	return q.of[embedder.ModelOf(q.config)].err
 }
 
-// failed is a provider's error as an answer tells it.
-func (q *questions) failed(err error) error {
+// failed is a provider's error as an answer tells it; that of the request, when
+// its time is over.
+func (q *questions) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	e := &ProviderError{Topic: q.topic, Err: err}
 	e.RetryAfter, e.Temporary = embedder.Temporary(err)
 	return e

@@ -1,6 +1,7 @@
 package vector
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -13,8 +14,10 @@ import (
 
 	"github.com/chronik-stream/chronik/embedder"
 	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore/committed"
+	"github.com/chronik-stream/chronik/objstore"
 )
 
 const (
@@ -62,11 +65,16 @@ func newRecords(log *committed.Reader, bytesMax int64) *records {
 	}
 }
 
-// fill gives hits their previews, and keys and values if they are wanted. Those
-// whose records are gone get the offset −1, and are counted.
-func (r *records) fill(ctx context.Context, id topic.ID, field string, hits []Hit, values bool) (gone int, err error) {
+// filled is what became of filling hits.
+type filled struct {
+	gone    int   // records that are not there; their hits have the offset −1
+	damaged error // why one cannot be read, whose hit stays as it was; nil: all can
+}
+
+// fill gives hits their previews, and keys and values if they are wanted.
+func (r *records) fill(ctx context.Context, id topic.ID, field string, hits []Hit, values bool) (f filled, err error) {
 	if len(hits) == 0 {
-		return 0, nil
+		return f, nil
 	}
 	order := make([]int, len(hits))
 	for i := range order {
@@ -74,19 +82,25 @@ func (r *records) fill(ctx context.Context, id topic.ID, field string, hits []Hi
 	}
 	slices.SortFunc(order, func(x, y int) int { return compareHits(&hits[x], &hits[y]) })
 	each := (len(order) + readsMost - 1) / readsMost
+	runs := slices.Collect(slices.Chunk(order, each))
+	damaged := make([]error, len(runs))
 	group, inner := errgroup.WithContext(ctx)
-	for run := range slices.Chunk(order, each) {
-		group.Go(func() error { return r.fillRun(inner, id, field, hits, run, values) })
+	for i, run := range runs {
+		group.Go(func() (err error) {
+			damaged[i], err = r.fillRun(inner, id, field, hits, run, values)
+			return err
+		})
 	}
 	if err := group.Wait(); err != nil {
-		return 0, err
+		return f, err
 	}
 	for i := range hits {
 		if hits[i].Offset < 0 {
-			gone++
+			f.gone++
 		}
 	}
-	return gone, nil
+	f.damaged = cmp.Or(damaged...)
+	return f, nil
 }
 
 func compareHits(x, y *Hit) int {
@@ -101,21 +115,25 @@ func compareHits(x, y *Hit) int {
 
 // fillRun fills hits that lie one after the other in the log: those of one batch
 // are read at once.
-func (r *records) fillRun(ctx context.Context, id topic.ID, field string, hits []Hit, run []int, values bool) error {
-	for len(run) > 0 {
-		h := &hits[run[0]]
+func (r *records) fillRun(ctx context.Context, id topic.ID, field string, hits []Hit, run []int, values bool) (damaged, err error) {
+	for n, i := range run {
+		h := &hits[i]
 		at := place{topic.Partition{Topic: id, Index: h.Partition}, h.Offset}
 		one, known := r.get(at)
 		if !known {
 			var wanted []int64
-			for _, i := range run {
+			for _, i := range run[n:] {
 				if hits[i].Partition == h.Partition {
 					wanted = append(wanted, hits[i].Offset)
 				}
 			}
 			read, err := r.read(ctx, at.Partition, wanted)
-			if err != nil {
-				return err
+			switch {
+			case errors.Is(err, format.ErrCorrupt) || errors.Is(err, objstore.ErrNotFound) || errors.Is(err, batch.ErrTooLarge):
+				damaged = err
+				continue
+			case err != nil:
+				return nil, err
 			}
 			one, known = read[at.offset]
 		}
@@ -124,9 +142,8 @@ func (r *records) fillRun(ctx context.Context, id topic.ID, field string, hits [
 		} else {
 			h.Offset = -1
 		}
-		run = run[1:]
 	}
-	return nil
+	return damaged, nil
 }
 
 // read reads the batch of the first of some offsets, which rise, and keeps and
@@ -134,7 +151,7 @@ func (r *records) fillRun(ctx context.Context, id topic.ID, field string, hits [
 func (r *records) read(ctx context.Context, p topic.Partition, wanted []int64) (map[int64]record, error) {
 	chunk, err := r.log.Read(ctx, p, wanted[0], 1)
 	var hole *committed.HoleError
-	if errors.Is(err, committed.ErrBelowStart) || errors.As(err, &hole) {
+	if errors.Is(err, committed.ErrBelowStart) || errors.Is(err, committed.ErrNotCommitted) || errors.As(err, &hole) {
 		return nil, nil
 	}
 	if err != nil {
@@ -148,11 +165,8 @@ func (r *records) read(ctx context.Context, p topic.Partition, wanted []int64) (
 		if err != nil {
 			return err
 		}
-		for len(wanted) > 0 {
-			next, err := records.Next()
-			if err != nil || next == nil {
-				return err
-			}
+		for len(wanted) > 0 && records.Next() {
+			next := records.Record()
 			for len(wanted) > 0 && wanted[0] < next.Offset {
 				wanted = wanted[1:]
 			}
@@ -162,7 +176,7 @@ func (r *records) read(ctx context.Context, p topic.Partition, wanted []int64) (
 				r.keep(place{p, next.Offset}, one)
 			}
 		}
-		return nil
+		return records.Err()
 	})
 	return found, err
 }
@@ -237,16 +251,24 @@ func present(hits []Hit) []Hit {
 }
 
 // Records gives hits of a topic, by partition and offset, what they show of their
-// records: previews, and keys and values if they are wanted. A record that is gone
-// leaves its hit as it was.
+// records: previews, and keys and values if they are wanted. The topic need not
+// have vectors. A record that is gone, or cannot be read, leaves its hit as it was.
 func (s *Searcher) Records(ctx context.Context, name string, hits []Hit, values bool) error {
-	t, err := s.topic(name)
+	t, ok := s.config.Sources.Catalog.Topic(name)
+	if !ok {
+		return &UnknownTopicError{name}
+	}
+	shown := slices.Clone(hits)
+	field := "value"
+	if c := s.settings(t); c.Enabled {
+		field = c.Field
+	}
+	f, err := s.records.fill(ctx, t.ID, field, shown, values)
 	if err != nil {
 		return err
 	}
-	shown := slices.Clone(hits)
-	if _, err := s.records.fill(ctx, t.ID, s.settings(t).Field, shown, values); err != nil {
-		return err
+	if f.damaged != nil {
+		s.config.Log.Warn("records that were found cannot be read", "topic", name, "err", f.damaged)
 	}
 	for i := range shown {
 		if shown[i].Offset >= 0 {

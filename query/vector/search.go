@@ -113,15 +113,17 @@ func (s *Searcher) Search(ctx context.Context, r Request) (*Answer, error) {
 		if r.Bare {
 			break
 		}
-		gone, err := s.records.fill(ctx, a.topic.ID, a.vector.Field, answer.Hits, r.Values)
+		f, err := s.records.fill(ctx, a.topic.ID, a.vector.Field, answer.Hits, r.Values)
 		if err != nil {
 			return nil, err
 		}
-		if gone > 0 && attempt >= vanishedMax {
-			answer.Hits = present(answer.Hits)
-		} else if gone > 0 {
+		if f.gone > 0 && attempt < vanishedMax {
 			known = nil
 			continue
+		}
+		answer.Hits = present(answer.Hits)
+		if f.damaged != nil {
+			answer.Warnings = append(answer.Warnings, fmt.Sprintf("not all records can be read: %v", f.damaged))
 		}
 		break
 	}
