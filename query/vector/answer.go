@@ -121,6 +121,9 @@ type Stats struct {
 	// else, as it was measured when the shards were built: over shards, weighted by
 	// their vectors. RecallTarget is what it aims at.
 	RecallTarget, RecallAt10 float64
+	// RecallRecords is how many vectors lie in shards that were measured. Others are so
+	// small that all of their vectors are compared.
+	RecallRecords int64
 }
 
 // PartitionStats are the vectors of a partition.

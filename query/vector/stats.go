@@ -81,7 +81,7 @@ func (s *Searcher) stats(ctx context.Context, known *snapshot.Presence) (*Stats,
 				if err != nil {
 					return err
 				}
-				promised, err := s.promised(inner, &sh, config)
+				promised, measured, err := s.promised(inner, &sh, config)
 				mu.Lock()
 				defer mu.Unlock()
 				stats.Partitions[i].add(count)
@@ -92,6 +92,9 @@ func (s *Searcher) stats(ctx context.Context, known *snapshot.Presence) (*Stats,
 					stats.Dimensions = sh.settings.Dimensions
 				}
 				recall, weight = recall+promised*float64(count), weight+float64(count)
+				if measured {
+					stats.RecallRecords += count
+				}
 				return err
 			})
 		}
@@ -114,13 +117,15 @@ func (p *PartitionStats) add(vectors int64) {
 	p.Shards++
 }
 
-// promised is the recall of a search for ten of a shard.
-func (s *Searcher) promised(ctx context.Context, sh *shard, c topicconfig.Vector) (recall float64, err error) {
+// promised is the recall of a search for ten of a shard, and whether it was
+// measured.
+func (s *Searcher) promised(ctx context.Context, sh *shard, c topicconfig.Vector) (recall float64, measured bool, err error) {
 	err = s.within(ctx, sh, func(opened *shardcache.Shard) error {
 		_, recall = opened.Expect(10, 0, c.EFSearch, 0)
+		measured = opened.Info().Calibration.Queries > 0
 		return nil
 	})
-	return recall, err
+	return recall, measured, err
 }
 
 // Topics lists the topics that have vectors, or will have, by name. It takes what
