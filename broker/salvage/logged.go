@@ -113,13 +113,13 @@ func (j *job) scan(ctx context.Context) error {
 	return err
 }
 
-// keysOf adds the keys of an orphan. One that cannot be read is told of when its
-// turn comes.
+// keysOf adds the keys of an orphan.
 func (j *job) keysOf(o *Orphan, l *logged) {
 	raw, err := j.Read(&o.Recovered)
 	if err != nil {
 		return
 	}
+	// What cannot be read of an orphan is told of when its turn comes.
 	_ = j.each(raw, func(r *batch.Record) {
 		if key := sha256.Sum256(r.Key); r.Key != nil && l.keys[key] == nil {
 			l.keys[key] = &newest{timestamp: math.MinInt64, by: map[int64]*position{}}
