@@ -117,7 +117,7 @@ func (s *Searcher) Search(ctx context.Context, r Request) (*Answer, error) {
 	}
 	a := &Answer{Warnings: warnings, Partial: len(warnings) > 0}
 	a.merge(r, found)
-	if err := s.read(ctx, r, a.Hits); err != nil {
+	if err := s.read(ctx, r, found, a.Hits); err != nil {
 		return nil, err
 	}
 	a.SearchTime = time.Since(began) - a.EmbedTime
@@ -143,11 +143,7 @@ func (s *Searcher) ask(ctx context.Context, r Request) (found sides, warnings []
 	}
 	if r.TextWeight > 0 {
 		group.Go(func() error {
-			options := search.Options{Freshness: r.Vector.Freshness, Timeout: r.Vector.Timeout, Principal: r.Principal}
-			if options.Freshness == "" {
-				options.Freshness = "available" // as the other side
-			}
-			found.text, textErr = s.Text.Search(inner, []string{r.Vector.Topic}, WordsRequest(r.Words, candidates, r.Vector.Filter), options)
+			found.text, textErr = s.Text.Search(inner, []string{r.Vector.Topic}, WordsRequest(r.Words, candidates, r.Vector.Filter), r.options())
 			return textErr
 		})
 	}
@@ -216,16 +212,25 @@ func (a *Answer) cover(side snapshot.Coverage) {
 }
 
 // read fills in what the log has of the hits.
-func (s *Searcher) read(ctx context.Context, r Request, hits []Hit) error {
+func (s *Searcher) read(ctx context.Context, r Request, found sides, hits []Hit) error {
 	bare := make([]vector.Hit, len(hits))
 	for i, h := range hits {
 		bare[i] = h.Hit
 	}
-	if err := s.Vectors.Records(ctx, r.Vector.Topic, bare, r.Vector.Values); err != nil {
+	records := Records{Vectors: s.Vectors}
+	if found.text != nil {
+		records.Text = s.Text
+	}
+	if err := records.Read(ctx, r.Vector.Topic, bare, r.Vector.Values, r.options()); err != nil {
 		return err
 	}
 	for i := range hits {
 		hits[i].Hit = bare[i]
 	}
 	return nil
+}
+
+// options are those of the text side.
+func (r Request) options() search.Options {
+	return search.Options{Freshness: cmp.Or(r.Vector.Freshness, string(snapshot.Available)), Timeout: r.Vector.Timeout, Principal: r.Principal}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -212,4 +213,27 @@ func TestAnUnknownTopicAndOneWithoutAnIndexAreNamed(t *testing.T) {
 	_, err = s.Search(t.Context(), r)
 	var unknown *vector.UnknownTopicError
 	require.ErrorAs(t, err, &unknown)
+}
+
+func TestARecordThatIsNotInTheBucketYetIsShownToo(t *testing.T) {
+	w, s := world()
+	r := request("the newest", 2)
+	r.Vector.Values, r.TextWeight = true, 5
+	a, err := s.Search(t.Context(), r)
+	require.NoError(t, err)
+	require.Len(t, a.Hits, 2)
+	for _, h := range a.Hits {
+		require.Equal(t, "the newest", h.Preview)
+		require.Equal(t, "the newest", string(h.Value))
+		require.Zero(t, h.Vector.Rank)
+	}
+	require.Len(t, w.Texts, 2)
+}
+
+func TestAPreviewIsTheBeginningOfAText(t *testing.T) {
+	require.Equal(t, "", hybrid.Preview(nil))
+	require.Equal(t, "ä€", hybrid.Preview([]byte("ä€")))
+	require.Equal(t, strings.Repeat("ä", 100), hybrid.Preview([]byte(strings.Repeat("ä", 101))))
+	require.Equal(t, "", hybrid.Preview([]byte("a\xff")))
+	require.Equal(t, "\uFFFD", hybrid.Preview([]byte("\uFFFD")))
 }

@@ -37,7 +37,7 @@ type common struct {
 
 // filter says which records count.
 type filter struct {
-	Partitions   list[int32] `json:"partitions"`
+	Partitions   List[int32] `json:"partitions"`
 	MinOffset    *int64      `json:"min_offset"`
 	MaxOffset    *int64      `json:"max_offset"`
 	MinTimestamp *Instant    `json:"min_timestamp"`
@@ -119,7 +119,7 @@ func (f filter) over(wins *filter) (vector.Filter, error) {
 		return v, envelope.Invalid("min_offset %d is above max_offset %d", *v.MinOffset, *v.MaxOffset)
 	}
 	if v.MinTimestamp != nil && v.MaxTimestamp != nil && *v.MinTimestamp > *v.MaxTimestamp {
-		return v, envelope.Invalid("min_timestamp is after max_timestamp")
+		return v, envelope.Invalid("the range of timestamps ends before it begins")
 	}
 	return v, nil
 }
@@ -154,11 +154,11 @@ func (t *Instant) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// list is an array of numbers. JSON's null is none: encoding/json takes it for 0.
-type list[T int32 | float32] []T
+// List is an array of numbers. JSON's null is none: encoding/json takes it for 0.
+type List[T int32 | float32] []T
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (l *list[T]) UnmarshalJSON(text []byte) error {
+func (l *List[T]) UnmarshalJSON(text []byte) error {
 	var all []*T
 	if err := json.Unmarshal(text, &all); err != nil {
 		return err
@@ -182,4 +182,9 @@ func words(name, text string) (string, error) {
 		return "", envelope.Invalid("%s is required: the text to search for", name)
 	}
 	return text, nil
+}
+
+// Filter is the filter of partitions and times that were given, if they make sense.
+func Filter(partitions List[int32], from, to *Instant) (vector.Filter, error) {
+	return filter{Partitions: partitions, MinTimestamp: from, MaxTimestamp: to}.over(nil)
 }

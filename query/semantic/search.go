@@ -56,7 +56,7 @@ func (s *Surface) search(c *gin.Context) (any, error) {
 // searchByVector finds the records that are nearest to a vector.
 func (s *Surface) searchByVector(c *gin.Context) (any, error) {
 	var body struct {
-		Vector list[float32] `json:"vector"`
+		Vector List[float32] `json:"vector"`
 		common
 	}
 	return s.nearest(c, &body, &body.common, func(r *vector.Request) error {

@@ -210,7 +210,7 @@ func TestWhatCannotBeMeantIsRefusedByName(t *testing.T) {
 		{search, `"query":"a","partitions":[-1]`, "partitions has -1"},
 		{search, `"query":"a","partitions":[null]`, "null is no number"},
 		{search, `"query":"a","min_offset":3,"filters":{"max_offset":2}`, "min_offset 3 is above max_offset 2"},
-		{search, `"query":"a","min_timestamp":"2026-11-23T12:00:01Z","max_timestamp":1`, "min_timestamp is after max_timestamp"},
+		{search, `"query":"a","min_timestamp":"2026-11-23T12:00:01Z","max_timestamp":1`, "the range of timestamps ends before it begins"},
 		{search, `"query":"a","min_timestamp":"yesterday"`, `"yesterday" is no time`},
 		{search, `"query":"a","max_timestamp":1.5`, "1.5 is no time"},
 		{search, `"query":"a","ef_search":0`, "ef_search is 0"},

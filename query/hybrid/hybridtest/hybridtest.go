@@ -75,7 +75,7 @@ func (w *World) Add(topic string, partition int32, values ...string) {
 	t := w.topics[topic]
 	l := t.partitions[partition]
 	if l == nil {
-		l = &log{index: textindex.NewMemory(textindex.Options{Analyzer: analyzer()})}
+		l = &log{index: textindex.NewMemory(textindex.Options{Analyzer: analyzer(), Source: true})}
 		t.partitions[partition] = l
 	}
 	for _, v := range values {
@@ -222,13 +222,16 @@ func (t *records) read(h *vector.Hit, values bool) {
 	}
 }
 
-// Records implements hybrid.Vectors.
+// Records implements hybrid.Vectors. The newest record of a partition is not in the
+// bucket yet.
 func (w *World) Records(_ context.Context, topic string, hits []vector.Hit, values bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range hits {
 		w.ReadRecords++
-		w.topics[topic].read(&hits[i], values)
+		if newest := len(w.topics[topic].partitions[hits[i].Partition].values) - 1; hits[i].Offset < int64(newest) {
+			w.topics[topic].read(&hits[i], values)
+		}
 	}
 	return nil
 }

@@ -1,0 +1,64 @@
+package federated
+
+import (
+	"context"
+	"errors"
+
+	"github.com/chronik-stream/chronik/query/fusion"
+	"github.com/chronik-stream/chronik/query/hybrid"
+	"github.com/chronik-stream/chronik/query/search"
+	"github.com/chronik-stream/chronik/query/snapshot"
+	"github.com/chronik-stream/chronik/query/vector"
+)
+
+// preview fills in the beginnings of the records that are answered, those that no
+// backend has read of the log. An answer without them is better than none.
+func (s *Searcher) preview(ctx context.Context, r *Request, a *Answer) error {
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	previews := map[fusion.Key]string{}
+	for _, one := range a.Results {
+		previews[one.Key] = ""
+	}
+	indexed := map[string]bool{} // topics whose words are
+	for _, b := range a.Backends {
+		indexed[b.Topic] = indexed[b.Topic] || b.Mode == Text
+		for _, f := range b.Found {
+			previews[f.Key] = f.Preview
+		}
+	}
+	unread := map[string][]vector.Hit{}
+	for key, preview := range previews {
+		if preview == "" {
+			unread[key.Topic] = append(unread[key.Topic], vector.Hit{Topic: key.Topic, Partition: key.Partition, Offset: key.Offset})
+		}
+	}
+	for topic, hits := range unread {
+		reader := hybrid.Records{Vectors: s.Vectors}
+		if indexed[topic] {
+			reader.Text = s.Text
+		}
+		err := reader.Read(ctx, topic, hits, false, search.Options{
+			Freshness: string(r.fresh(snapshot.Available)), Timeout: r.Timeout, Principal: r.Principal,
+		})
+		if errors.Is(err, context.DeadlineExceeded) {
+			a.Warnings = append(a.Warnings, "not all previews were read in time")
+			break
+		}
+		if err != nil {
+			return err
+		}
+		for _, h := range hits {
+			previews[fusion.Key{Topic: topic, Partition: h.Partition, Offset: h.Offset}] = h.Preview
+		}
+	}
+	for i := range a.Results {
+		a.Results[i].Preview = previews[a.Results[i].Key]
+	}
+	for _, b := range a.Backends {
+		for i := range b.Found {
+			b.Found[i].Preview = previews[b.Found[i].Key]
+		}
+	}
+	return nil
+}
