@@ -259,7 +259,7 @@ func (m *embedded) adopt(ctx context.Context, p *pass) (fits bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	return true, p.mask(ctx, removed)
+	return true, p.maskShards(ctx, removed)
 }
 
 // cleanedSince returns those of the offsets, which rise, that the log has no longer.

@@ -17,7 +17,37 @@ import (
 func (p *pass) mask(ctx context.Context, removed []removedRecord) error {
 	offsets := slices.Concat(maskRows(p.section.Columnar, removed), maskRows(p.section.Text, removed), maskRows(p.section.Vector, removed))
 	slices.Sort(offsets)
-	offsets = slices.Compact(offsets)
+	return p.storeMask(ctx, slices.Compact(offsets))
+}
+
+// maskShards is mask for records that a shard came with, and that were removed
+// before. Other derived files count those that they have already.
+func (p *pass) maskShards(ctx context.Context, removed []removedRecord) error {
+	offsets := maskRows(p.section.Vector, removed)
+	if len(offsets) == 0 {
+		return nil
+	}
+	for _, m := range p.section.Masks {
+		if m.Next <= offsets[0] || m.First > offsets[len(offsets)-1] {
+			continue
+		}
+		named, err := p.readMask(ctx, m)
+		if err != nil {
+			return err
+		}
+		offsets = slices.DeleteFunc(offsets, func(offset int64) bool {
+			_, found := slices.BinarySearch(named, offset)
+			return found
+		})
+		if len(offsets) == 0 {
+			return nil
+		}
+	}
+	return p.storeMask(ctx, offsets)
+}
+
+// storeMask stores a mask of offsets, which rise.
+func (p *pass) storeMask(ctx context.Context, offsets []int64) error {
 	if len(offsets) == 0 {
 		return nil
 	}

@@ -164,7 +164,7 @@ func (w *world) checkShards(p topic.Partition, model string) manifest.Section {
 	require.Equal(w.t, view.Next(), max(section.Marks.Vector, section.LogStart), "the vector mark of %v", p)
 	want := make(map[int64][]float32)
 	for offset, value := range w.readLog(snapshot{view: view, section: section}) {
-		if strings.TrimSpace(value) != "" {
+		if strings.TrimSpace(value) != "" && offset >= section.LogStart {
 			want[offset] = vectorOf("/"+model, value)
 		}
 	}

@@ -1,0 +1,180 @@
+package compactor
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// embedWork is a history of a topic with vectors: merges, a log start that is raised, a
+// change of the model, of the index, and a topic that is deleted.
+func (w *world) embedWork(turn int) {
+	w.t.Helper()
+	catalog := w.store.Catalog()
+	if turn == 0 {
+		w.topic("notes", 2, embeddedBy("a", "retention.ms", "-1"))
+		w.topic("gone", 1, embeddedBy("a"))
+	}
+	var all []rows
+	for _, t := range catalog.Topics() {
+		for i := range t.Partitions {
+			all = append(all, rows{p: part(t.ID, i), n: 5 + turn})
+		}
+	}
+	for range 2 {
+		w.commit(all...)
+	}
+	notes, _ := catalog.Topic("notes")
+	switch turn {
+	case 1:
+		_, err := w.store.SetLogStart(w.t.Context(), part(notes.ID, 0), 9)
+		require.NoError(w.t, err)
+	case 2:
+		require.NoError(w.t, w.update("notes", "vector.embedding.endpoint", "http://models/b"))
+	case 3:
+		require.NoError(w.t, w.update("notes", "vector.index.type", "ivf"))
+		require.NoError(w.t, w.store.DeleteTopic(w.t.Context(), "gone"))
+	}
+}
+
+func TestKilledAtAnyStepEachRecordIsInTheIndexOnce(t *testing.T) {
+	for _, after := range []bool{false, true} {
+		survived := false
+		first := 1
+		if after {
+			first = 2
+		}
+		for at := first; !survived; at += 1 + at/4 {
+			t.Run(fmt.Sprintf("step %d after %v", at, after), func(t *testing.T) {
+				survived = killedWhileEmbedding(t, at, after)
+			})
+			if t.Failed() {
+				return
+			}
+			require.Less(t, at, 2000)
+		}
+	}
+}
+
+func killedWhileEmbedding(t *testing.T, at int, after bool) (survived bool) {
+	w := newWorld(t)
+	w.provider = newProvider()
+	ctx, kill := context.WithCancel(t.Context())
+	defer kill()
+	x := &executioner{kill: kill, after: after}
+	first := w.start(w.quick(), w.open(mortalKV{w.kv, x}), mortalBucket{w.bucket, x})
+	x.mu.Lock()
+	x.steps, x.at = 0, at
+	x.mu.Unlock()
+	for turn := range turns {
+		w.embedWork(turn)
+		for ctx.Err() == nil {
+			if err := first.catalogCaughtUp(w); err != nil {
+				break
+			}
+			worked, _ := first.round(ctx)
+			if ctx.Err() != nil || !worked && !first.jobs.busy() {
+				break
+			}
+			if !worked {
+				select {
+				case <-first.jobs.wake:
+				case <-ctx.Done():
+				}
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	survived = ctx.Err() == nil
+	x.mu.Lock()
+	x.at, x.dead = 0, true
+	x.mu.Unlock()
+	w.sync()
+	notes, ok := w.store.Catalog().Topic("notes")
+	require.True(t, ok)
+	for i := range notes.Partitions {
+		section, _ := w.section(part(notes.ID, i))
+		w.readShards(section) // nothing is there twice
+	}
+
+	second := w.start(w.quick(), w.store, w.bucket)
+	w.settle(second)
+	model := "a"
+	if notes.Config["vector.embedding.endpoint"] == "http://models/b" {
+		model = "b"
+	}
+	for i := range notes.Partitions {
+		w.checkShards(part(notes.ID, i), model)
+	}
+	w.check()
+	w.sweep(second)
+	for i := range notes.Partitions {
+		w.checkShards(part(notes.ID, i), model)
+	}
+	x.mu.Lock()
+	x.dead = false // its membership is closed by the test
+	x.mu.Unlock()
+	return survived
+}
+
+// Two compactors of one name think that all partitions are theirs.
+func TestTwoCompactorsOnOneIndexDoNoHarm(t *testing.T) {
+	w := newWorld(t)
+	w.provider = newProvider()
+	one, two := w.start(w.quick(), w.open(w.kv), w.bucket), w.start(w.quick(), w.open(w.kv), w.bucket)
+	for turn := range turns {
+		w.embedWork(turn)
+		var racing sync.WaitGroup
+		for _, c := range []*Compactor{one, two} {
+			require.NoError(t, c.catalogCaughtUp(w))
+			racing.Go(func() {
+				for worked := true; worked && t.Context().Err() == nil; {
+					worked, _ = c.round(t.Context())
+				}
+			})
+		}
+		racing.Wait()
+		w.check()
+	}
+	w.settle(one)
+	w.settle(two)
+	notes, _ := w.store.Catalog().Topic("notes")
+	for i := range notes.Partitions {
+		w.checkShards(part(notes.ID, i), "b")
+	}
+	w.sweep(one)
+	w.check()
+}
+
+// A provider fails in all the ways of a provider: in the end every record is in the
+// index, and what it answered was not asked for again.
+func TestAProviderThatFailsIsAskedForTheRestAlone(t *testing.T) {
+	w := newWorld(t)
+	w.provider = newProvider()
+	notes := w.topic("notes", 1, embeddedBy("a", "vector.batch_size", "4", "vector.embedding_concurrency", "1", "vector.max_retries", "0"))
+	p := part(notes.ID, 0)
+	requests := 0
+	w.provider.set(func(context.Context, []string) int {
+		requests++
+		switch requests % 4 {
+		case 1:
+			return http.StatusInternalServerError
+		case 3:
+			return http.StatusUnauthorized
+		}
+		return 0
+	})
+	c := w.start(w.quick(), w.store, w.bucket)
+	for range 3 {
+		w.commit(rows{p: p, n: 30})
+		w.settle(c)
+	}
+	w.checkShards(p, "a")
+	require.Equal(t, 1, w.provider.most())
+}
