@@ -59,6 +59,7 @@ func SalvageBatchID(id int64, epoch int16, sequence int32) int64 {
 // concurrent use: it belongs to whoever serialises the partition's appends.
 type Table struct {
 	states map[int64]*State
+	named  int // of the states, those of batches that were salvaged under a name of their own
 }
 
 // NewTable returns a table that begins with states, which it copies.
@@ -66,18 +67,53 @@ func NewTable(states []State) *Table {
 	t := &Table{states: make(map[int64]*State, len(states))}
 	for _, s := range states {
 		s.Batches = slices.Clone(s.Batches)
-		t.states[s.ID] = &s
+		t.put(&s)
 	}
 	return t
+}
+
+// put adds a state, or replaces one.
+func (t *Table) put(s *State) {
+	if t.states[s.ID] == nil && s.ID >= salvageBatchFirst {
+		t.named++
+	}
+	t.states[s.ID] = s
+}
+
+func (t *Table) remove(id int64) {
+	if t.states[id] != nil && id >= salvageBatchFirst {
+		t.named--
+	}
+	delete(t.states, id)
 }
 
 // Check tells whether a batch may be appended. duplicate is not nil when it was
 // already, and is what is remembered of it. The table is not changed.
 //
+// A batch that was salvaged under a name of its own was appended, too: its producer
+// may send it once more, or another broker that has it salvage it under its
+// producer, when what the first salvage was refused for is there.
+//
 // A producer that is not known is accepted at any sequence (KIP-360: its state
 // may have expired); a known one must begin a new epoch at 0 and go on without
 // a gap. Sequences wrap from the largest int32 to 0. Those of a salvage have gaps.
 func (t *Table) Check(a Append) (duplicate *Batch, err error) {
+	if duplicate, err = t.check(a); duplicate != nil || err != nil || t.named == 0 || a.ID < 0 || a.ID >= salvageFirst {
+		return duplicate, err
+	}
+	s := t.states[SalvageBatchID(a.ID, a.Epoch, a.FirstSequence)]
+	if s == nil || len(s.Batches) == 0 {
+		return nil, nil
+	}
+	b := &s.Batches[0]
+	if b.LastSequence-b.FirstSequence != (a.LastSequence-a.FirstSequence)&math.MaxInt32 {
+		return nil, ErrDuplicateSequence // the rest of it is elsewhere
+	}
+	return b, nil
+}
+
+// check is Check by the producer's own state.
+func (t *Table) check(a Append) (duplicate *Batch, err error) {
 	s := t.states[a.ID]
 	switch {
 	case s == nil:
@@ -121,7 +157,7 @@ func (t *Table) Apply(a Append, first, timestamp, nowMs int64) {
 	s := t.states[a.ID]
 	if s == nil {
 		s = &State{ID: a.ID, Epoch: a.Epoch}
-		t.states[a.ID] = s
+		t.put(s)
 	}
 	if a.Epoch != s.Epoch {
 		s.Epoch, s.Batches = a.Epoch, s.Batches[:0]
@@ -137,7 +173,7 @@ func (t *Table) Apply(a Append, first, timestamp, nowMs int64) {
 func (t *Table) Expire(ms int64) {
 	for id, s := range t.states {
 		if s.LastUsed < ms {
-			delete(t.states, id)
+			t.remove(id)
 		}
 	}
 }
@@ -174,8 +210,8 @@ func (t *Table) Snapshot() []State {
 // producer id. Both hold whole states, so the newer one says all.
 func Merge(older, newer []State) []State {
 	t := NewTable(older)
-	for id, s := range NewTable(newer).states {
-		t.states[id] = s
+	for _, s := range NewTable(newer).states {
+		t.put(s)
 	}
 	return t.Snapshot()
 }

@@ -145,3 +145,31 @@ func TestABatchOfASalvageIsKnownByItsProducersName(t *testing.T) {
 		}
 	}
 }
+
+func TestABatchThatWasSalvagedUnderItsNameIsNotAppendedUnderItsProducer(t *testing.T) {
+	table := NewTable(nil)
+	table.Apply(Append{7, 2, 90, 99}, 500, -1, 0)
+	table.Apply(Append{SalvageBatchID(7, 2, 110), 0, 0, 9}, 1000, -1, 0)
+	table.Apply(Append{SalvageBatchID(7, 2, 120), 0, 0, 3}, 1010, -1, 5)
+	if b, err := table.Check(Append{7, 2, 100, 109}); b != nil || err != nil {
+		t.Errorf("what comes before it: %v %v", b, err)
+	}
+	table.Apply(Append{7, 2, 100, 109}, 1014, -1, 5)
+	for range 2 {
+		if b, err := table.Check(Append{7, 2, 110, 119}); b == nil || b.First != 1000 || err != nil {
+			t.Errorf("the batch itself: %v %v", b, err)
+		}
+		if b, err := table.Check(Append{8, 2, 110, 119}); b != nil || err != nil {
+			t.Errorf("another producer's: %v %v", b, err)
+		}
+		table = NewTable(Merge(nil, table.Snapshot())) // as a manifest keeps it
+	}
+	table.Apply(Append{7, 2, 110, 119}, 1024, -1, 5)
+	if b, err := table.Check(Append{7, 2, 120, 129}); b != nil || !errors.Is(err, ErrDuplicateSequence) {
+		t.Errorf("one of which a part was salvaged: %v %v", b, err)
+	}
+	table.Expire(5)
+	if table.named != 1 {
+		t.Errorf("%d names are left, want 1", table.named)
+	}
+}
