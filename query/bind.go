@@ -38,17 +38,26 @@ const (
 type parts struct {
 	cold, hot bool
 	need      prune.Need // of the files
+	vectors   bool       // their column is among what is read
+	rows      prune.Need // of those whose vectors are read
 	planOnly  bool       // of large files, what they are is enough; no values
 }
 
 func (p *parts) add(kind gate.Kind, need prune.Need) {
 	if kind != gate.Hot {
+		joined := need
 		if p.cold {
-			need = need.Join(p.need)
+			joined = need.Join(p.need)
 		}
-		p.cold, p.need = true, need
+		p.cold, p.need = true, joined
 	}
 	p.hot = p.hot || kind != gate.Cold
+	if need.Vectors {
+		if p.vectors {
+			need = need.Join(p.rows)
+		}
+		p.vectors, p.rows = true, need
+	}
 }
 
 // bound is one topic as a query sees it: each record of [from, to) once.
@@ -57,6 +66,8 @@ type bound struct {
 	cold     []relation.File   // files of the manifests, with their masks; none unless asked for
 	tail     []relation.File   // rows from the columnar marks on
 	columns  []columnar.Column // of the topic's tables, all alike: of every file and the tail
+	vectors  *relation.Vectors // their column of vectors; nil: the topic has none
+	without  []withoutVectors  // the files whose vectors are elsewhere
 	objects  map[string]string
 	coverage topicCoverage
 	stats    stats
@@ -146,6 +157,8 @@ func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicc
 		return nil, snapshot.ErrStale
 	}
 	b := &bound{topic: t, objects: map[string]string{}}
+	wanted := n.vectorsOf(t, states)
+	b.vectors = n.columnOfVectors(t, states)
 	next, err := n.bindTail(ctx, b, states, settings, want, log.Ends, restart)
 	if err != nil {
 		b.Release()
@@ -158,7 +171,13 @@ func (n *Node) snapshot(ctx context.Context, t *metastore.Topic, settings topicc
 	}
 	b.columns = relation.Columns(append(append(described(states), relation.File{Columns: fixed}), b.tail...))
 	if parts.cold {
-		if err := n.bindFiles(ctx, b, states, parts); err != nil {
+		if err := n.bindFiles(ctx, b, states, parts, wanted); err != nil {
+			b.Release()
+			return nil, err
+		}
+	}
+	if parts.vectors && wanted != nil {
+		if err := n.bindVectors(ctx, b, states, parts, *wanted); err != nil {
 			b.Release()
 			return nil, err
 		}
@@ -228,6 +247,7 @@ func (n *Node) bindTail(ctx context.Context, b *bound, states []partitionState, 
 			file.Cut = &relation.Cut{First: mark, Next: math.MaxInt64}
 		}
 		b.tail = append(b.tail, file)
+		b.without = append(b.without, withoutVectors{f.Partition, max(f.First, mark), f.Next})
 		b.stats.FilesTotal++
 		b.stats.BytesRead += f.Size
 		b.stats.RowsScanned += f.Next - max(f.First, mark)

@@ -10,6 +10,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/columnar"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/parquetfile"
+	"github.com/chronik-stream/chronik/internal/vectorindex"
 	"github.com/chronik-stream/chronik/query/filecache"
 	"github.com/chronik-stream/chronik/query/prune"
 	"github.com/chronik-stream/chronik/query/relation"
@@ -56,9 +57,13 @@ type source struct {
 	file   manifest.File
 	object filecache.Object
 	facts  *prune.FileFacts // nil for a mask
-	cut    *relation.Cut
-	masks  []int // of sources
-	skip   bool  // other files have rows enough
+	index  int32            // of its partition
+
+	// It has a column of vectors, and that is the one that the table shows.
+	vectors, shown bool
+	cut            *relation.Cut
+	masks          []int // of sources
+	skip           bool  // other files have rows enough
 
 	// What becomes of it.
 	local  *filecache.File // nil: it is pruned, because of why
@@ -70,10 +75,10 @@ type source struct {
 
 // bindFiles makes those of the manifests' files local that the query needs, or
 // what it needs of them.
-func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState, want parts) error {
+func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState, want parts, wanted *vectorindex.Settings) error {
 	table := prune.NewTable(b.topic.Name, b.columns)
 	want.need = table.Sound(want.need)
-	sources := b.sources(states, table, want.need)
+	sources := b.sources(states, table, want.need, wanted)
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(16)
 	for i := range sources {
@@ -102,7 +107,10 @@ func (n *Node) bindFiles(ctx context.Context, b *bound, states []partitionState,
 			b.prune(src.file.Object, src.why)
 			continue
 		}
-		bound := relation.File{Path: src.local.Path, Columns: columnsOf(src.file.Columns), Cut: src.cut}
+		bound := relation.File{Path: src.local.Path, Columns: columnsOf(src.file.Columns), Cut: src.cut, Vectors: src.shown && want.need.Vectors}
+		if !src.shown {
+			b.without = append(b.without, withoutVectors{src.index, src.file.First, src.file.Next})
+		}
 		for _, m := range src.masks {
 			bound.Masks = append(bound.Masks, sources[m].local.Path)
 		}
@@ -132,7 +140,8 @@ func (n *Node) acquire(ctx context.Context, src *source, want parts) error {
 		src.why = "other files have the first rows"
 		return nil
 	}
-	whole := src.facts == nil || src.object.Convert != nil || src.file.Size <= n.config.wholeBytes || want.need.All && want.need.Where == nil && want.need.First.Rows == 0 && !want.planOnly || n.cache.Whole(src.object)
+	all := want.need.All && (want.need.Vectors || !src.vectors)
+	whole := src.facts == nil || src.object.Convert != nil || src.file.Size <= n.config.wholeBytes || all && want.need.Where == nil && want.need.First.Rows == 0 && !want.planOnly || n.cache.Whole(src.object)
 	if !whole {
 		footer, err := n.cache.Footer(ctx, src.object)
 		if err != nil {
@@ -156,6 +165,7 @@ func (n *Node) acquire(ctx context.Context, src *source, want parts) error {
 // acquireParts is acquire for a file that is read by row group and column.
 func (n *Node) acquireParts(ctx context.Context, src *source, footer *parquetfile.Footer, want parts) (err error) {
 	need := want.need
+	need.Vectors = need.Vectors && src.shown
 	parts := filecache.Parts{Footer: footer, Leaves: src.facts.Leaves(footer, need, src.cut != nil || len(src.masks) > 0)}
 	for g := range footer.Groups() {
 		parts.Groups = append(parts.Groups, g)
@@ -211,7 +221,7 @@ func newSource(f manifest.File) source {
 
 // sources are the files that may have rows that matter, each behind its masks;
 // the others are put on the list of pruned ones.
-func (b *bound) sources(states []partitionState, table prune.Table, need prune.Need) []source {
+func (b *bound) sources(states []partitionState, table prune.Table, need prune.Need, wanted *vectorindex.Settings) []source {
 	var sources []source
 	for _, s := range states {
 		start := s.Start
@@ -227,7 +237,8 @@ func (b *bound) sources(states []partitionState, table prune.Table, need prune.N
 				continue
 			}
 			src := newSource(f)
-			src.facts = facts
+			src.facts, src.index = facts, s.Index
+			src.vectors, src.shown = hasVectors(f), wanted != nil && showsVectors(f, *wanted)
 			if f.First < start || f.Next > s.Mark {
 				src.cut = &relation.Cut{First: start, Next: s.Mark}
 			}

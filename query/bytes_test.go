@@ -229,7 +229,7 @@ func TestWhatWasLeftOutByMistakeIsReadAfterAll(t *testing.T) {
 	require.NoError(t, err)
 	defer b.Release()
 	for _, column := range []string{"x", "_value", "_headers", "_topic", "_key"} {
-		q := engine.Query{SQL: "SELECT max(" + column + ") FROM topics.t", RowsMax: 1, Views: []engine.View{{Name: "t", SQL: relation.Select(b.columns, b.cold)}}}
+		q := engine.Query{SQL: "SELECT max(" + column + ") FROM topics.t", RowsMax: 1, Views: []engine.View{{Name: "t", SQL: relation.Select(b.columns, b.cold, nil)}}}
 		for _, f := range b.cold {
 			q.Files = append(q.Files, f.Path)
 		}

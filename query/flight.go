@@ -141,7 +141,7 @@ func (n *Node) describeQuery(ctx context.Context, s statement) (d *engine.Descri
 	if n.engine == nil {
 		return nil, engine.ErrDisabled
 	}
-	plan, err := gate.Check(ctx, n.engine, gate.NewNames(n.topicNames()), s.SQL, 0)
+	plan, err := gate.Check(ctx, n.engine, n.names(), s.SQL, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,10 @@ func (n *Node) describeQuery(ctx context.Context, s statement) (d *engine.Descri
 			return nil, err
 		}
 		bound.Release()
-		q.Views = append(q.Views, engine.View{Name: t.View, SQL: relation.Select(bound.columns, nil)})
+		if !t.Need.Vectors {
+			bound.vectors = nil
+		}
+		q.Views = append(q.Views, engine.View{Name: t.View, SQL: relation.Select(bound.columns, nil, bound.vectors)})
 	}
 	if err := n.admit(ctx, s.Place); err != nil {
 		return nil, err
@@ -175,7 +178,7 @@ const (
 
 // Tables implements flight.Backend.
 func (b flightBackend) Tables(ctx context.Context, _ auth.Principal, match func(string) bool, schemas bool) ([]flight.Table, error) {
-	names := gate.NewNames(b.node.topicNames())
+	names := b.node.names()
 	var topics []string
 	var out []flight.Table
 	for _, t := range b.node.config.Catalog.Topics() {
@@ -239,20 +242,20 @@ func (n *Node) listedSchema(ctx context.Context, topic string, kind gate.Kind) (
 		if err != nil {
 			return nil, err
 		}
-		return tableSchema(relation.Columns(append(files, relation.File{Columns: fixed}))), nil
+		return tableSchema(relation.Columns(append(files, relation.File{Columns: fixed})), n.columnOfVectors(t, states)), nil
 	}
 	bound, err := n.describe(ctx, topic, kind) // which bears with manifests that move
 	if err != nil {
 		return nil, err
 	}
 	defer bound.Release()
-	return tableSchema(bound.columns), nil
+	return tableSchema(bound.columns, bound.vectors), nil
 }
 
 // tableSchema is a table's columns in Arrow's terms.
-func tableSchema(columns []columnar.Column) *arrow.Schema {
+func tableSchema(columns []columnar.Column, vectors *relation.Vectors) *arrow.Schema {
 	var fields []arrow.Field
-	for _, d := range relation.Describe(columns) {
+	for _, d := range relation.Describe(columns, vectors) {
 		fields = append(fields, arrow.Field{Name: d.Name, Type: d.Type, Nullable: d.Nullable})
 	}
 	return arrow.NewSchema(fields, nil)

@@ -60,7 +60,7 @@ func (n *Node) open(ctx context.Context, s statement) (c *cursor, err error) {
 	if n.engine == nil {
 		return nil, engine.ErrDisabled
 	}
-	plan, err := gate.Check(ctx, n.engine, gate.NewNames(n.topicNames()), s.SQL, s.rowsMax())
+	plan, err := gate.Check(ctx, n.engine, n.names(), s.SQL, s.rowsMax())
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +233,14 @@ func engineQuery(plan *gate.Plan, byTopic map[string]*bound) engine.Query {
 	for _, t := range plan.Tables {
 		b := byTopic[t.Topic]
 		files := b.files(t.Kind)
-		q.Views = append(q.Views, engine.View{Name: t.View, SQL: relation.Select(b.columns, files)})
+		var vectors *relation.Vectors
+		if t.Need.Vectors && b.vectors != nil {
+			vectors = b.vectors
+			for _, f := range vectors.Files {
+				q.Files = append(q.Files, f.Path)
+			}
+		}
+		q.Views = append(q.Views, engine.View{Name: t.View, SQL: relation.Select(b.columns, files, vectors)})
 		for _, f := range files {
 			q.Files = append(append(q.Files, f.Path), f.Masks...)
 		}
@@ -276,7 +283,7 @@ func (n *Node) nameObjects(err error, bounds []*bound) error {
 			}
 			message = strings.ReplaceAll(message, path, object)
 			if errors.Is(err, engine.ErrFile) {
-				n.cache.Forget(object)
+				n.cache.Forget(object, vectorsForm)
 				n.metrics.addDamaged()
 				n.config.Log.Error("a Parquet file cannot be read", "topic", b.topic.Name, "object", object, "err", err)
 			}
@@ -293,6 +300,14 @@ type renamed struct {
 
 func (r *renamed) Error() string { return r.message }
 func (r *renamed) Unwrap() error { return r.error }
+
+// names are those of all topics, as queries may use them.
+func (n *Node) names() *gate.Names {
+	return gate.NewNames(n.topicNames()).WithVectors(func(topic string) bool {
+		t, ok := n.config.Catalog.Topic(topic)
+		return ok && n.embeds(t)
+	})
+}
 
 func (n *Node) topicNames() []string {
 	topics := n.config.Catalog.Topics()

@@ -30,7 +30,7 @@ type tableInfo struct {
 // getTables lists the topics that are tables, from metadata alone: it is about all
 // topics, and any node has it as much at hand as another.
 func (n *Node) getTables(c *gin.Context) {
-	names := gate.NewNames(n.topicNames())
+	names := n.names()
 	tables := []tableInfo{}
 	for _, t := range n.config.Catalog.Topics() {
 		if !topicconfig.Resolve(t.Config, n.config.TopicDefaults).Columnar.Enabled {
@@ -74,14 +74,14 @@ func (n *Node) tableInfo(ctx context.Context, t *metastore.Topic, names *gate.Na
 		}
 		info.Rows += max(0, s.View.Next()-s.Mark)
 	}
-	info.Columns = len(relation.Describe(relation.Columns(files)))
+	info.Columns = len(relation.Describe(relation.Columns(files), n.columnOfVectors(t, states)))
 	return info, nil
 }
 
 // getDescribe lists a table's columns, as fresh as a short wait allows.
 func (n *Node) getDescribe(c *gin.Context) {
 	name := c.Param("table")
-	topicName, kind, err := gate.NewNames(n.topicNames()).Lookup(name)
+	topicName, kind, err := n.names().Lookup(name)
 	if err != nil {
 		n.fail(c, err)
 		return
@@ -101,7 +101,7 @@ func (n *Node) getDescribe(c *gin.Context) {
 	}
 	defer b.Release()
 	columns, schema := []gin.H{}, []gin.H{}
-	for _, d := range relation.Describe(b.columns) {
+	for _, d := range relation.Describe(b.columns, b.vectors) {
 		columns = append(columns, gin.H{"name": d.Name, "data_type": d.Type.String(), "nullable": d.Nullable})
 		schema = append(schema, gin.H{"name": d.Name, "type": d.Type.String(), "nullable": d.Nullable})
 	}

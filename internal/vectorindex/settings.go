@@ -100,6 +100,16 @@ func (s Settings) Comparable(o Settings) bool {
 	return s.Provider == o.Provider && s.Model == o.Model && s.Endpoint == o.Endpoint && s.Dimensions == o.Dimensions
 }
 
+// SameVectors tells whether the vectors are those that a topic asks for with wanted,
+// whose dimensions may be left to the provider: of the same texts, by the same model,
+// however they are indexed and whenever they were made.
+func (s Settings) SameVectors(wanted Settings) bool {
+	if wanted.Dimensions == 0 {
+		wanted.Dimensions = s.Dimensions
+	}
+	return s.Comparable(wanted) && s.Field == wanted.Field
+}
+
 // Meets tells whether a shard with these settings is what a topic asks for with
 // wanted, whose dimensions may be left to the provider.
 func (s Settings) Meets(wanted Settings) bool {

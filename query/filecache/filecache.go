@@ -44,6 +44,16 @@ type Object struct {
 	CRC  uint32 // CRC-32C of all bytes; 0: unknown
 	// Convert, when set, makes the local file out of the object's bytes, once.
 	Convert func(ctx context.Context, in *os.File, out io.Writer) error
+	// Form names what Convert makes of an object that is kept as it is as well.
+	Form string
+}
+
+// key is what the cache knows the local file of an object by.
+func (o Object) key() string {
+	if o.Form == "" {
+		return keyOf(o.Name)
+	}
+	return keyOf(o.Name + "\x00" + o.Form)
 }
 
 // Options configure a Cache.
@@ -220,7 +230,7 @@ func (c *Cache) await(ctx context.Context, o Object, e *entry) (*File, error) {
 // entry returns the entry of o with one user more, and starts what makes it
 // ready.
 func (c *Cache) entry(o Object) *entry {
-	key := keyOf(o.Name)
+	key := o.key()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.entries[key]; e != nil {
@@ -405,7 +415,7 @@ func checkSame(o Object, size int64, crc uint32) error {
 func (c *Cache) Here(o Object) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.entries[keyOf(o.Name)]
+	e := c.entries[o.key()]
 	if e == nil {
 		return false
 	}
@@ -428,15 +438,18 @@ func (c *Cache) Range(ctx context.Context, o Object, offset, length int64) ([]by
 }
 
 // Forget drops what the cache has of an object, so that the next Acquire fetches
-// it: for a reader that finds it damaged.
-func (c *Cache) Forget(object string) {
+// it: for a reader that finds it damaged. So it does with what was made of it in
+// these forms.
+func (c *Cache) Forget(object string, forms ...string) {
 	c.footers.forget(object)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := keyOf(object)
-	if e := c.entries[key]; e != nil {
-		c.counts.Damaged++
-		c.drop(e)
+	for _, form := range append(forms, "") {
+		if e := c.entries[Object{Name: object, Form: form}.key()]; e != nil {
+			c.counts.Damaged++
+			c.drop(e)
+		}
 	}
 	for _, e := range slices.Clone(c.assembled[key]) {
 		c.counts.Damaged++

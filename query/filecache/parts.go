@@ -112,7 +112,7 @@ func (c *Cache) AcquireParts(ctx context.Context, o Object, p Parts) (*File, err
 func (c *Cache) Whole(o Object) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.entries[keyOf(o.Name)] != nil
+	return c.entries[o.key()] != nil
 }
 
 // partsEntry returns an entry that has the parts, with one user more.

@@ -263,6 +263,7 @@ func (w *walker) starNames(n object, s *scope) error {
 	for at := s; at != nil; at = at.outer {
 		if len(at.sources) > 0 {
 			within.sources = []source{{columns: at.star(relation)}}
+			w.seesVectors(n, relation, at.sources)
 			break
 		}
 	}

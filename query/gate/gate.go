@@ -94,7 +94,9 @@ type Plan struct {
 // after a first one in which something that was left out was missed.
 func (p *Plan) Widen() {
 	for i := range p.Tables {
+		vectors := p.Tables[i].Need.Vectors
 		p.Tables[i].Need = prune.Everything()
+		p.Tables[i].Need.Vectors = vectors
 	}
 }
 
@@ -130,6 +132,7 @@ func Check(ctx context.Context, parser Parser, names *Names, sql string, rowsMax
 		return nil, err
 	}
 	w.needs()
+	w.hideVectors()
 	if first, ok := w.first(statement); ok {
 		w.tables[0].Need.First = first
 	}

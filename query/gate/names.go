@@ -33,12 +33,14 @@ func (k Kind) String() string {
 }
 
 // Names finds topics by the names that a query may use for them. It is
-// immutable after NewNames.
+// immutable once it is made.
 type Names struct {
 	real map[string]bool
 	// bare holds the topics of each bare name in lower case: SQL does not tell
 	// upper from lower, Kafka does.
 	bare map[string][]string
+	// embedded tells which topics' tables have the column of vectors; nil: none.
+	embedded func(topic string) bool
 }
 
 // NewNames indexes the topics of a cluster.
@@ -51,6 +53,16 @@ func NewNames(topics []string) *Names {
 	}
 	return n
 }
+
+// WithVectors says which topics' tables have the column of vectors; without it none
+// has. It is called before the Names are used.
+func (n *Names) WithVectors(embedded func(topic string) bool) *Names {
+	n.embedded = embedded
+	return n
+}
+
+// hasVectors reports whether a topic's table has the column of vectors.
+func (n *Names) hasVectors(topic string) bool { return n.embedded != nil && n.embedded(topic) }
 
 // BareName is the name by which a topic needs no quotes: characters outside
 // [A-Za-z0-9_] become an underscore.

@@ -47,6 +47,7 @@ func (w *walker) needs() {
 		for name := range w.columns {
 			need.Columns = append(need.Columns, name)
 		}
+		need.Vectors = w.columns[embeddingColumn] && w.names.hasVectors(w.tables[i].Topic)
 		slices.Sort(need.Columns)
 		need.Words = slices.Sorted(maps.Keys(w.words))
 	}

@@ -18,6 +18,10 @@ var systemColumns = []string{
 	"_topic", "_partition", "_offset", "_timestamp", "_timestamp_type", "_key", "_value", "_headers",
 }
 
+// embeddingColumn is the column of vectors, which a star does not stand for. A
+// view has it if the query names it.
+const embeddingColumn = "_embedding"
+
 // columns are the names, in lower case, by which a relation's columns are known
 // to be reachable. A topic's JSON columns and unnamed expressions are missing.
 type columns []string
@@ -42,6 +46,8 @@ type source struct {
 	name    string // alias or name, lower case; may be empty
 	columns columns
 	use     *use // of a topic; nil for everything else
+	// embedded: it is a topic with the column of vectors, which is not among columns.
+	embedded bool
 	// names are the topic's columns by the names that a subquery gives them; nil:
 	// their own.
 	names map[string]string

@@ -23,6 +23,7 @@ type walker struct {
 	columns   map[string]bool // every name in the query that may be a column's
 	constants []constant
 	words     map[string]bool // names that were taken for no columns
+	stars     []star          // that stand for tables with vectors
 }
 
 // statement checks the tree of one statement.
@@ -407,7 +408,8 @@ func (w *walker) baseTable(n object, s *scope) error {
 	}
 	u := &use{table: table, all: len(list(n, "column_name_alias")) > 0, unfiltered: n["sample"] != nil}
 	w.uses = append(w.uses, u)
-	s.sources[len(s.sources)-1].use = u
+	src := &s.sources[len(s.sources)-1]
+	src.use, src.embedded = u, w.names.hasVectors(w.tables[table].Topic)
 	return nil
 }
 

@@ -92,7 +92,8 @@ func (f Fact) within(op Op, c Value) bool {
 
 // Need is what a query reads of a table.
 type Need struct {
-	All     bool     // every column
+	All     bool     // every column, but that of vectors
+	Vectors bool     // that as well
 	Columns []string // else these, by lower-case names; names that are no columns are among them
 	// Where holds for every row that matters; nil: all do.
 	Where  Predicate
@@ -113,7 +114,7 @@ func Nothing() Need { return Need{Where: Or{}} }
 // Join is a need that covers both; both have the same constants.
 func (n Need) Join(m Need) Need {
 	n.First = First{}
-	n.All = n.All || m.All
+	n.All, n.Vectors = n.All || m.All, n.Vectors || m.Vectors
 	n.Columns = append(n.Columns[:len(n.Columns):len(n.Columns)], m.Columns...)
 	if n.Where != nil && m.Where != nil {
 		n.Where = Or{n.Where, m.Where}

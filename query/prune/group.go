@@ -197,6 +197,10 @@ func (f *FileFacts) Leaves(footer *parquetfile.Footer, n Need, cut bool) []bool 
 	}
 	leaves := make([]bool, len(footer.Leaves))
 	for i, l := range footer.Leaves {
+		if l.Top == columnar.EmbeddingColumn {
+			leaves[i] = n.Vectors
+			continue
+		}
 		leaves[i] = n.All || names[strings.ToLower(l.Top)]
 	}
 	return leaves

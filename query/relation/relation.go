@@ -26,6 +26,7 @@ type File struct {
 	Path    string
 	Columns []columnar.Column // Name and Type; in the file's order
 	Cut     *Cut              // nil: every row belongs to the table
+	Vectors bool              // it has the column of vectors, those that the table is to show
 	Masks   []string          // files with the offsets of rows that do not
 }
 
@@ -53,20 +54,28 @@ func Columns(files []File) []columnar.Column {
 
 // SQL is a SELECT of all rows of the files, with the system columns and then
 // Columns(files). Without files it has the system columns and no rows.
-func SQL(files []File) string { return Select(Columns(files), files) }
+func SQL(files []File) string { return Select(Columns(files), files, nil) }
 
 // Select is a SELECT of all rows of the files with these columns, whose types
 // hold what the files have: they are Columns of the files and maybe of others,
-// so that the parts of a table look like the whole.
-func Select(columns []columnar.Column, files []File) string {
+// so that the parts of a table look like the whole. The column of vectors, if there
+// is to be one, is the last.
+func Select(columns []columnar.Column, files []File, vectors *Vectors) string {
 	if len(files) == 0 {
-		return empty(columns)
+		return empty(columns, vectors)
 	}
-	var selects []string
+	var own, others []string
 	for _, group := range grouped(files) {
-		selects = append(selects, branch(columns, group))
+		if vectors != nil && !group[0].Vectors {
+			others = append(others, branch(columns, group, nil))
+		} else {
+			own = append(own, branch(columns, group, vectors))
+		}
 	}
-	return strings.Join(selects, "\nUNION ALL ")
+	if len(others) > 0 {
+		own = append(own, vectors.join(strings.Join(others, "\nUNION ALL ")))
+	}
+	return strings.Join(own, "\nUNION ALL ")
 }
 
 // grouped puts files of the same columns, cut and masks together, so that a table of
@@ -95,6 +104,9 @@ func signature(f File) string {
 	for _, mask := range f.Masks {
 		fmt.Fprintf(&b, "\x00\x00%s", mask)
 	}
+	if f.Vectors {
+		b.WriteString("\x00\x00\x00")
+	}
 	for _, c := range slices.SortedFunc(slices.Values(f.Columns), byName) {
 		fmt.Fprintf(&b, "\x00%s\x00%d", c.Name, c.Type)
 	}
@@ -104,8 +116,8 @@ func signature(f File) string {
 func byName(a, b columnar.Column) int { return strings.Compare(a.Name, b.Name) }
 
 // branch selects from files that share columns, cut and masks, which means that
-// masked ones are of one partition.
-func branch(columns []columnar.Column, files []File) string {
+// masked ones are of one partition. With vectors they have these.
+func branch(columns []columnar.Column, files []File, vectors *Vectors) string {
 	has := map[string]columnar.Column{}
 	for _, c := range files[0].Columns {
 		has[strings.ToLower(c.Name)] = c
@@ -113,6 +125,9 @@ func branch(columns []columnar.Column, files []File) string {
 	items := columnar.SystemColumns()
 	for _, c := range columns {
 		items = append(items, convert(has[strings.ToLower(c.Name)], c)+" AS "+identifier(c.Name))
+	}
+	if vectors != nil {
+		items = append(items, vectors.cast(columnar.EmbeddingColumn)+" AS "+columnar.EmbeddingColumn)
 	}
 	paths := make([]string, len(files))
 	for i, f := range files {
@@ -176,13 +191,16 @@ var systemTypes = map[string]string{
 	"_key": "BLOB", "_value": "BLOB", "_headers": "MAP(VARCHAR, BLOB)",
 }
 
-func empty(columns []columnar.Column) string {
+func empty(columns []columnar.Column, vectors *Vectors) string {
 	var items []string
 	for _, name := range columnar.SystemColumns() {
 		items = append(items, "CAST(NULL AS "+systemTypes[name]+") AS "+name)
 	}
 	for _, c := range columns {
 		items = append(items, "CAST(NULL AS "+typeName(c.Type)+") AS "+identifier(c.Name))
+	}
+	if vectors != nil {
+		items = append(items, vectors.cast("NULL")+" AS "+columnar.EmbeddingColumn)
 	}
 	return "SELECT " + strings.Join(items, ", ") + " WHERE false"
 }
@@ -194,13 +212,16 @@ type Described struct {
 	Nullable bool
 }
 
-// Describe lists all columns of a table with these JSON columns.
-func Describe(columns []columnar.Column) []Described {
+// Describe lists all columns of a table with these JSON columns, and maybe vectors.
+func Describe(columns []columnar.Column, vectors *Vectors) []Described {
 	out := []Described{
 		{"_topic", arrow.BinaryTypes.String, false}, {"_partition", arrow.PrimitiveTypes.Int32, false}, {"_offset", arrow.PrimitiveTypes.Int64, false},
 		{"_timestamp", arrow.FixedWidthTypes.Timestamp_us, false}, {"_timestamp_type", arrow.PrimitiveTypes.Int8, false},
 		{"_key", arrow.BinaryTypes.Binary, true}, {"_value", arrow.BinaryTypes.Binary, true},
 		{"_headers", arrow.MapOf(arrow.BinaryTypes.String, arrow.BinaryTypes.Binary), false},
+	}
+	if vectors != nil {
+		out = append(out, Described{columnar.EmbeddingColumn, vectors.arrowType(), true})
 	}
 	for _, c := range columns {
 		out = append(out, Described{c.Name, arrowTypes[c.Type], true})

@@ -48,8 +48,8 @@ func TestNamesAndPathsAreQuoted(t *testing.T) {
 
 func TestATableWithoutFilesHasSystemColumns(t *testing.T) {
 	require.Contains(t, SQL(nil), "CAST(NULL AS BIGINT) AS _offset")
-	require.Len(t, Describe(nil), len(columnar.SystemColumns()))
-	for i, c := range Describe(nil) {
+	require.Len(t, Describe(nil, nil), len(columnar.SystemColumns()))
+	for i, c := range Describe(nil, nil) {
 		require.Equal(t, columnar.SystemColumns()[i], c.Name)
 	}
 }
