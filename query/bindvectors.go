@@ -88,7 +88,7 @@ func (n *Node) bindVectors(ctx context.Context, b *bound, states []partitionStat
 	var sources []source
 	for _, s := range states {
 		for _, f := range s.Section.Vector {
-			if f.Next <= s.Start || !showsVectors(f, wanted) {
+			if f.Next <= s.Start || f.Records == 0 || !showsVectors(f, wanted) {
 				continue
 			}
 			b.stats.FilesTotal++

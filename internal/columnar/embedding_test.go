@@ -15,6 +15,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	second "github.com/parquet-go/parquet-go"
 	pqformat "github.com/parquet-go/parquet-go/format"
+	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/batch"
 )
@@ -215,4 +216,39 @@ func BenchmarkWriteVectors(b *testing.B) {
 			})
 		}
 	}
+}
+
+func TestVectorsAloneAreAFileThatOthersRead(t *testing.T) {
+	const dimensions = 700
+	from := vectorsOf(dimensions)
+	want := map[int64][]float32{}
+	var out bytes.Buffer
+	offset := int64(0)
+	err := WriteVectors(t.Context(), &out, dimensions, func(take func(int64, []float32) error) error {
+		for ; len(want) < vectorGroupValues/dimensions+10; offset++ { // of two row groups
+			v, _ := from.Of(offset) // it has no errors
+			if v == nil {
+				continue
+			}
+			want[offset] = slices.Clone(v)
+			if err := take(offset, v); err != nil {
+				return err
+			}
+			clear(v)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, want, secondVectors(t, out.Bytes()))
+	r, err := pqfile.NewParquetReader(bytes.NewReader(out.Bytes()))
+	require.NoError(t, err)
+	require.Equal(t, 2, r.NumRowGroups())
+	least, err := r.MetaData().RowGroup(1).ColumnChunk(0)
+	require.NoError(t, err)
+	bounds, err := least.Statistics()
+	require.NoError(t, err)
+	require.True(t, bounds.HasMinMax(), "the engine skips row groups by their offsets")
+
+	require.NoError(t, WriteVectors(t.Context(), &bytes.Buffer{}, 3, func(func(int64, []float32) error) error { return nil }))
+	require.ErrorContains(t, WriteVectors(t.Context(), &bytes.Buffer{}, 3, func(take func(int64, []float32) error) error { return take(7, []float32{1}) }), "1 dimensions, want 3")
 }

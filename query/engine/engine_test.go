@@ -199,16 +199,31 @@ func TestVectorDistanceIsLowerForWhatIsNearer(t *testing.T) {
 		`vector_distance([1, 2]::FLOAT[], [3, 4]::FLOAT[2], 'dot')`:                                     `-11`,
 		`vector_distance([1], [1], 'Dot')`:                                                              `-1`,
 		`vector_distance(NULL, [1], 'dot')`:                                                             `null`,
+		`vector_distance([0, 0], [3, 4], 'cosine')`:                                                     `1`,
+		`vector_distance([3, 4], [-3, -4], 'cosine')`:                                                   `2`,
 		`(SELECT max(vector_distance([x], [1], m)) FROM (VALUES (2, 'dot'), (4, 'euclidean')) t(x, m))`: `3`,
 	} {
 		got, err := run(t.Context(), e, Query{SQL: `SELECT ` + expression, RowsMax: 1})
 		require.NoError(t, err, expression)
 		require.Equal(t, "[["+want+"]]", got.json, expression)
 	}
+	// Arrays that are null among others that are not.
+	for expression, want := range map[string]string{
+		`vector_distance(e, [1, 1, 2], 'cosine') < 1e-9`: `[null,true,false,null]`,
+		`vector_distance(e, [1, 1, 2], 'euclidean')`:     `[null,0,1,null]`,
+		`vector_distance([1, 1, 2], e, 'dot')`:           `[null,-6,-7,null]`,
+		`vector_distance(e, e, 'euclidean')`:             `[null,0,0,null]`,
+	} {
+		got, err := run(t.Context(), e, Query{RowsMax: 9, SQL: `SELECT list(` + expression + ` ORDER BY i) FROM
+			(SELECT i, (CASE WHEN i % 3 > 0 THEN [i, 1, 2]::FLOAT[] END)::FLOAT[3] AS e FROM range(4) t(i)) AS rows`})
+		require.NoError(t, err, expression)
+		require.Equal(t, "[["+want+"]]", got.json, expression)
+	}
 	for expression, reason := range map[string]string{
-		`vector_distance([1, 2], [1], 'dot')`:    "dimension",
-		`vector_distance([1], [1], 'manhattan')`: "cosine, euclidean or dot",
-		`vector_distance([1], [1], NULL)`:        "cosine, euclidean or dot",
+		`vector_distance([1, 2], [1], 'dot')`:       "dimension",
+		`vector_distance([1, NULL], [1, 2], 'dot')`: "NULL",
+		`vector_distance([1], [1], 'manhattan')`:    "cosine, euclidean or dot",
+		`vector_distance([1], [1], NULL)`:           "cosine, euclidean or dot",
 	} {
 		_, err := run(t.Context(), e, Query{SQL: `SELECT ` + expression, RowsMax: 1})
 		require.ErrorIs(t, err, ErrQuery, expression)

@@ -100,20 +100,25 @@ var macros = []string{
 		(v VARCHAR, p VARCHAR) AS TRY_CAST(try(system.main.json_extract_string(v, p)) AS DOUBLE)`,
 	`CREATE MACRO decode_utf8(v BLOB) AS try(decode(v))`,
 	`CREATE MACRO decode_base64(v BLOB) AS try(from_base64(try(decode(v)))), (v VARCHAR) AS try(from_base64(v))`,
-	// Lower is nearer, whatever the metric. Lists and arrays of any numbers. A vector of
-	// zeros has the cosine distance 1 from all, which the built-in function takes for
-	// the farthest there is.
-	`CREATE MACRO vector_distance(a, b, metric) AS CASE
-		WHEN len(a::DOUBLE[]) <> len(b::DOUBLE[]) THEN error('vector_distance: the dimensions are not the same: ' || len(a::DOUBLE[]) || ' and ' || len(b::DOUBLE[]))
-		WHEN lower(metric) = 'cosine' THEN CASE
-			WHEN list_cosine_distance(a::DOUBLE[], b::DOUBLE[]) >= 2 AND (list_inner_product(a::DOUBLE[], a::DOUBLE[]) = 0 OR list_inner_product(b::DOUBLE[], b::DOUBLE[]) = 0) THEN 1
-			ELSE list_cosine_distance(a::DOUBLE[], b::DOUBLE[]) END
-		WHEN lower(metric) = 'euclidean' THEN list_distance(a::DOUBLE[], b::DOUBLE[])
-		WHEN lower(metric) = 'dot' THEN list_negative_inner_product(a::DOUBLE[], b::DOUBLE[])
-		ELSE error('vector_distance: the metric is cosine, euclidean or dot') END`,
+	vectorDistance,
 	similarity("levenshtein"), similarity("editdist3"), similarity("damerau_levenshtein"),
 	similarity("jaro_similarity"), similarity("jaro_winkler_similarity"),
 }
+
+// vectorDistance is lower for what is nearer, whatever the metric, of lists and arrays
+// of any numbers. A vector of zeros has the cosine distance 1 from all, which the
+// built-in function takes for the farthest there is. Rows with a null are put aside
+// first: a null array has null elements, and the built-in functions fail when there
+// is one in any of the rows at hand.
+const vectorDistance = `CREATE MACRO vector_distance(a, b, metric) AS CASE
+	WHEN metric IS NULL OR lower(metric) NOT IN ('cosine', 'euclidean', 'dot') THEN error('vector_distance: the metric is cosine, euclidean or dot')
+	WHEN a IS NULL OR b IS NULL THEN NULL
+	WHEN len(a::DOUBLE[]) <> len(b::DOUBLE[]) THEN error('vector_distance: the dimensions are not the same: ' || len(a::DOUBLE[]) || ' and ' || len(b::DOUBLE[]))
+	WHEN lower(metric) = 'euclidean' THEN list_distance(a::DOUBLE[], b::DOUBLE[])
+	WHEN lower(metric) = 'dot' THEN list_negative_inner_product(a::DOUBLE[], b::DOUBLE[])
+	WHEN list_cosine_distance(a::DOUBLE[], b::DOUBLE[]) < 2 THEN list_cosine_distance(a::DOUBLE[], b::DOUBLE[])
+	WHEN list_inner_product(a::DOUBLE[], a::DOUBLE[]) = 0 OR list_inner_product(b::DOUBLE[], b::DOUBLE[]) = 0 THEN 1
+	ELSE 2 END`
 
 // macrosOf are the macros whose names are in a query. All of them together would
 // take a third of the time in which an instance starts.

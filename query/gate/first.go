@@ -102,7 +102,7 @@ func firstOrder(node, modifier object) (column string, descending, ok bool) {
 var rowwise = set("+", "-", "*", "/", "//", "%", "||", "~~", "!~~", "~~*", "abs", "round", "floor", "ceil", "length", "strlen", "lower", "upper",
 	"substr", "substring", "left", "right", "trim", "replace", "concat", "split_part", "decode_utf8", "decode", "encode", "hex", "base64",
 	"json_extract", "json_extract_string", "json_extract_int", "json_extract_float", "date_trunc", "date_part", "strftime", "epoch_ms", "epoch_us", "epoch",
-	"year", "month", "day", "hour", "minute", "second", "to_timestamp", "element_at", "map_keys", "map_values", "greatest", "least")
+	"vector_distance", "year", "month", "day", "hour", "minute", "second", "to_timestamp", "element_at", "map_keys", "map_values", "greatest", "least")
 
 // isRowwise reports whether an expression of a select list has one value for each
 // row, whatever the other rows are.

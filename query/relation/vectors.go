@@ -33,11 +33,12 @@ func (v *Vectors) typeName() string {
 	return fmt.Sprintf("FLOAT[%d]", v.Dimensions)
 }
 
+// arrowType is the column's type in answers: there the engine names the elements.
 func (v *Vectors) arrowType() arrow.DataType {
 	if v.Dimensions == 0 {
-		return arrow.ListOf(arrow.PrimitiveTypes.Float32)
+		return arrow.ListOfField(arrow.Field{Name: "l", Type: arrow.PrimitiveTypes.Float32, Nullable: true})
 	}
-	return arrow.FixedSizeListOf(int32(v.Dimensions), arrow.PrimitiveTypes.Float32)
+	return arrow.FixedSizeListOfField(int32(v.Dimensions), arrow.Field{Type: arrow.PrimitiveTypes.Float32, Nullable: true})
 }
 
 func (v *Vectors) cast(expression string) string {
