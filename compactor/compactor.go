@@ -7,7 +7,9 @@
 // table.go), and swaps the manifests of all of them in one transaction
 // (round.go). Segments of which little is needed any more are merged (merge.go),
 // those whose every range is in log files are dropped (segments.go); what nothing names any more is deleted after a grace period by
-// whoever holds the janitor's lock (janitor.go).
+// whoever holds the janitor's lock (janitor.go). What would hold a round up,
+// embedding and the merges of shards, is done in jobs beside it (jobs.go,
+// shards.go), whose work the next pass adopts.
 //
 // What it promises rests on three habits. An attempt writes under names that
 // were never used, so nothing it does can harm what is there. Objects come
