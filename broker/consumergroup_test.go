@@ -50,7 +50,7 @@ func (f *fleet) join(name string, opts ...kgo.Opt) *fleetMember {
 	drop := func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { f.note(name, parts["t"], false) }
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(f.address), kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"), kgo.ClientID(name),
-		kgo.HeartbeatInterval(50 * time.Millisecond), kgo.SessionTimeout(6 * time.Second), kgo.AutoCommitInterval(100 * time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.HeartbeatInterval(50 * time.Millisecond), kgo.SessionTimeout(sessionTimeout), kgo.AutoCommitInterval(100 * time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { f.note(name, parts["t"], true) }),
 		kgo.OnPartitionsRevoked(drop), kgo.OnPartitionsLost(drop),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }), kgo.MetadataMinAge(10 * time.Millisecond),
@@ -72,6 +72,11 @@ func (f *fleet) join(name string, opts ...kgo.Opt) *fleetMember {
 	f.t.Cleanup(func() { f.leave(m) })
 	return m
 }
+
+// sessionTimeout is how long static members that are gone are waited for. Those that
+// are here have to be heard of so often, on a busy machine too: when the session of one
+// lapses, its partitions go to others before it learns of it.
+const sessionTimeout = 15 * time.Second
 
 // modern is a member of the consumer protocol.
 func modern() kgo.Opt { return kgo.ServerSideBalancer() }
@@ -171,7 +176,7 @@ func consumerRig(t *testing.T, partitions int32) *fleet {
 	r := newRig(t, disk.NewMemory(), ingest.Config{}, func(c *broker.Config) {
 		delay := 20 * time.Millisecond
 		c.Group.InitialRebalanceDelay, c.Group.ConsumerHeartbeatInterval = &delay, 50*time.Millisecond
-		c.Group.ConsumerSessionTimeout = 3 * time.Second // static members that are gone do not come back
+		c.Group.ConsumerSessionTimeout = sessionTimeout
 	})
 	_, err := kadm.NewClient(r.client).CreateTopic(t.Context(), partitions, 1, nil, "t")
 	require.NoError(t, err)
@@ -330,7 +335,7 @@ func TestAFleetOfBothProtocolsComesAndGoes(t *testing.T) {
 		}
 		return total == 24 && len(f.spread()) == len(here)
 	}
-	if !assert.Eventually(t, settled, 60*time.Second, 20*time.Millisecond) {
+	if !assert.Eventually(t, settled, sessionTimeout+time.Minute, 20*time.Millisecond) {
 		var names []string
 		for _, m := range here {
 			names = append(names, m.name)
