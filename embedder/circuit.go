@@ -1,6 +1,7 @@
 package embedder
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -59,6 +60,9 @@ func (c *circuit) given() { c.trying = false }
 func (c *circuit) failed(now time.Time, err error) {
 	c.failures++
 	c.last = err
+	if e := (*Error)(nil); errors.As(err, &e) {
+		c.last = e.Err // who reads it knows what was wanted
+	}
 	// Those that were sent before it opened do not count as the one after.
 	if c.failures < failuresMax || now.Before(c.open) {
 		return

@@ -126,7 +126,7 @@ func notReached(err error) error {
 	}
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
-	if errors.As(err, &certificate) || errors.As(err, &record) {
+	if errors.As(err, &certificate) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch) {
 		return &Error{Kind: BadTLS, Err: err}
 	}
 	return &Error{Kind: Unavailable, Err: err}

@@ -13,14 +13,14 @@ import (
 // lingers: as long as fewer requests are under way than may be, texts go at once.
 type queue struct {
 	settle      func(context.Context, *batch) error
-	batchMax    int // texts of a request
 	concurrency int
 	limits      limits
 	meter       *meter
 
-	mu      sync.Mutex
-	waiting []*call // which have texts that are in no request
-	running int
+	mu       sync.Mutex
+	batchMax int     // texts of a request
+	waiting  []*call // which have texts that are in no request
+	running  int
 }
 
 func newQueue(settle func(context.Context, *batch) error, batchMax, concurrency int, l limits, m *meter) *queue {
@@ -160,6 +160,13 @@ func (q *queue) work() {
 		cancel()
 		q.hand(r, err)
 	}
+}
+
+// shrink is a provider that takes fewer texts in a request.
+func (q *queue) shrink(texts int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.batchMax = min(q.batchMax, max(texts, 1))
 }
 
 // take makes the next request. The lock is held.

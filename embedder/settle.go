@@ -16,6 +16,8 @@ type batch struct {
 	settled []settled
 	tokens  int
 	cut     []bool // nil: none
+	largest int    // texts of the largest request that was not refused
+	faulty  bool   // a text was shortened or left out
 }
 
 // probe is a text that every model takes.
@@ -29,7 +31,8 @@ const shortest = 64
 // A provider that refuses a request does not say which text it does not like. If
 // it takes another one, halving finds those; each is tried again shorter, since
 // most are refused for their length, and at last goes without a vector: one
-// message must not hold up all that come after it.
+// message must not hold up all that come after it. If no text is at fault, there
+// were too many, and later requests have fewer.
 func (e *Embedder) settle(ctx context.Context, b *batch) error {
 	err := e.send(ctx, b, 0, len(b.texts))
 	if kindOf(err) != Refused {
@@ -41,7 +44,11 @@ func (e *Embedder) settle(ctx context.Context, b *batch) error {
 		}
 		return other
 	}
-	return e.narrow(ctx, b, 0, len(b.texts))
+	err = e.narrow(ctx, b, 0, len(b.texts))
+	if err == nil && !b.faulty {
+		e.queue.shrink(b.largest)
+	}
+	return err
 }
 
 // narrow settles texts among which some are refused.
@@ -59,6 +66,7 @@ func (e *Embedder) narrow(ctx context.Context, b *batch, first, next int) error 
 		}
 		return nil
 	}
+	b.faulty = true
 	for len(b.texts[first]) >= 2*shortest {
 		b.texts[first] = cut(b.texts[first], len(b.texts[first])/2)
 		if b.cut == nil {
@@ -88,6 +96,7 @@ func (e *Embedder) send(ctx context.Context, b *batch, first, next int) error {
 		b.settled[i] = embedded
 	}
 	b.tokens += a.tokens
+	b.largest = max(b.largest, next-first)
 	return nil
 }
 

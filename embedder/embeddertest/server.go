@@ -23,6 +23,7 @@ type Options struct {
 	Dimensions    int    // of vectors; 64
 	Key           string // the bearer token that it wants; empty is none
 	TextBytesMax  int    // longer texts are refused, as OpenAI does; 0: none is
+	TextsMax      int    // more texts in a request are refused; 0: any number
 	NoBase64      bool   // it refuses encoding_format=base64, as some compatible services do
 	Plan          Plan   // what goes wrong
 	VectorOf      func(text string, dimensions int) []float32
@@ -236,6 +237,8 @@ func (s *Server) refuses(w http.ResponseWriter, asked Request, encoding string) 
 		complain(w, http.StatusBadRequest, "", "encoding_format: base64 is not supported")
 	case len(asked.Texts) == 0:
 		complain(w, http.StatusBadRequest, "", "'$.input' is invalid")
+	case s.options.TextsMax > 0 && len(asked.Texts) > s.options.TextsMax:
+		complain(w, http.StatusRequestEntityTooLarge, "", fmt.Sprintf("batch size %d > maximum allowed batch size %d", len(asked.Texts), s.options.TextsMax))
 	case slices.Contains(asked.Texts, ""):
 		complain(w, http.StatusBadRequest, "", "'$.input' has an empty text")
 	case s.options.TextBytesMax > 0 && slices.ContainsFunc(asked.Texts, func(t string) bool { return len(t) > s.options.TextBytesMax }):
