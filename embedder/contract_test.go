@@ -44,8 +44,8 @@ func TestProvidersKeepTheContract(t *testing.T) {
 			v.Provider, v.Endpoint, v.Dimensions = "external", s.External(), 64
 			return embedder.Config{}
 		}},
-		"openai": {embeddertest.Options{Key: "k", Dimensions: 1536, TextBytesMax: 8191 * 4}, func(s *embeddertest.Server, v *topicconfig.Vector) embedder.Config {
-			v.Provider, v.Model, v.Dimensions = "openai", "text-embedding-3-small", 1536
+		"openai": {embeddertest.Options{Key: "k", Dimensions: 384, TextBytesMax: 8191 * 4}, func(s *embeddertest.Server, v *topicconfig.Vector) embedder.Config {
+			v.Provider, v.Model, v.Dimensions = "openai", "all-MiniLM-L6-v2", 384
 			return embedder.Config{APIKey: "k", OpenAIBaseURL: s.OpenAI()}
 		}},
 		"openai, shortened": {embeddertest.Options{Dimensions: 1536}, func(s *embeddertest.Server, v *topicconfig.Vector) embedder.Config {
