@@ -79,9 +79,10 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 	  done; \
 	done
 
-tools: ## what tests and lint run beside Go: MinIO, versitygw, etcd, staticcheck, into .tools/bin (minutes, once)
+tools: ## what tests and lint run beside Go: MinIO, versitygw, etcd, staticcheck, ONNX Runtime, into .tools (minutes, once)
 	GOBIN=$(TOOLS) go -C tools install tool
 	go build -o $(TOOLS)/etcd go.etcd.io/etcd/server/v3
+	tools/onnxruntime $(TOOLS)/../onnxruntime
 
 $(TOOLS)/staticcheck: tools/go.mod
 	GOBIN=$(TOOLS) go -C tools install honnef.co/go/tools/cmd/staticcheck

@@ -29,6 +29,7 @@ var homes = []home{
 	{"github.com/twmb/franz-go/pkg/kgo", []string{"query/tail", "query/produce", "cmd"}, true, "the log is read through the broker's own packages; only the tail reader, who writes for HTTP's clients, and the tools are clients"},
 	{"github.com/apache/iceberg-go", []string{"metastore/iceberg"}, true, "tables are committed and read through metastore/iceberg"},
 	{"github.com/milvus-io", []string{"milvus"}, false, "a Milvus is reached through milvus.Client"},
+	{"github.com/yalue/onnxruntime_go", []string{"embedder/local"}, false, "models on this machine are run by embedder/local, which also runs them without a library"},
 	{"github.com/blevesearch/bleve", nil, true, "it is for tests: what splits are searched with is internal/textsearch"},
 	{"github.com/stretchr/testify", nil, true, "it is for tests"},
 	{"testing", nil, true, "it is for tests"},
