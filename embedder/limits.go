@@ -25,7 +25,7 @@ const openAITokensMax = 300_000
 func limitsOf(m Model, inputTokensMax int) limits {
 	l := limits{inputBytesMax: inputTokensMax * tokenBytes, requestTokensMax: requestBytesMax, requestBytesMax: requestBytesMax}
 	switch {
-	case m.Provider == "local":
+	case m.Provider == providerLocal:
 		l.inputBytesMax = 0 // it counts tokens itself
 	case strings.HasPrefix(m.Name, "text-embedding-"):
 		l.inputBytesMax = 8191 * tokenBytes

@@ -125,7 +125,6 @@ func (m *meter) sent(took time.Duration, a answer, err error) {
 	}
 	m.tokens.Add(float64(a.tokens))
 	m.cost.Add(float64(a.tokens) * m.price)
-	m.cutUp.Add(float64(a.cut))
 }
 
 // failed counts an error; a request that its caller gave up is none.

@@ -3,7 +3,6 @@ package embedder
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/chronik-stream/chronik/embedder/local"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 )
 
@@ -48,6 +48,9 @@ type Config struct {
 	// PricePerMillionTokens is for the cost metric; 0 is not known.
 	PricePerMillionTokens float64
 
+	// Local says where local models lie, and what runs them.
+	Local Local
+
 	// Registerer takes the metrics; nil is nobody.
 	Registerer prometheus.Registerer
 	// Transport carries requests instead of one of the service's own.
@@ -68,12 +71,11 @@ type Service struct {
 	client  *client
 	metrics *metrics
 	cache   *cache
+	local   *local.Models
 
 	mu        sync.Mutex
 	gates     map[string]*gate
 	embedders map[settings]*opening
-	closed    bool
-	closers   []func() error
 }
 
 // settings are what topics have to have in common to share requests.
@@ -102,7 +104,7 @@ func New(c Config) (*Service, error) {
 	}
 	s := &Service{
 		config: c, client: transport, metrics: newMetrics(), cache: newCache(c.CacheBytesMax),
-		gates: make(map[string]*gate), embedders: make(map[settings]*opening),
+		local: c.Local.models(), gates: make(map[string]*gate), embedders: make(map[settings]*opening),
 	}
 	if err := s.metrics.register(c.Registerer); err != nil {
 		return nil, fmt.Errorf("metrics of embedding: %w", err)
@@ -145,6 +147,9 @@ func (s *Service) open(key settings) (*Embedder, error) {
 		model: key.model, provider: p, gate: s.gate(at), limits: limitsOf(key.model, s.config.InputTokensMax),
 		retries: key.retries, cache: s.cache, meter: s.metrics.of(key.model, s.config.PricePerMillionTokens), timeout: s.config.RequestTimeout,
 	}
+	if key.model.Provider == providerLocal {
+		e.timeout = localTimeout
+	}
 	e.queue = newQueue(e.settle, key.batch, key.concurrency, e.limits, e.meter)
 	return e, nil
 }
@@ -157,6 +162,8 @@ func (s *Service) provider(key settings) (p provider, at string, err error) {
 		return s.openAI(key)
 	case "external":
 		return s.external(key)
+	case providerLocal:
+		return s.openLocal(key)
 	}
 	return nil, "", fmt.Errorf("provider %q is not in this version", key.model.Provider)
 }
@@ -166,6 +173,10 @@ func (s *Service) gate(at string) *gate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.gates[at]
+	if g == nil && at == providerLocal {
+		g = newGate(localRequests, 0, 0)
+		s.gates[at] = g
+	}
 	if g == nil {
 		g = newGate(s.config.RequestsMax, s.config.RequestsPerMinute, s.config.TokensPerMinute)
 		s.gates[at] = g
@@ -175,16 +186,8 @@ func (s *Service) gate(at string) *gate {
 
 // Close lets connections and local models go. Nothing may be under way.
 func (s *Service) Close() error {
-	s.mu.Lock()
-	closers := s.closers
-	s.closers = nil
-	s.mu.Unlock()
-	var errs []error
-	for _, end := range closers {
-		errs = append(errs, end())
-	}
 	s.client.close()
-	return errors.Join(errs...)
+	return s.local.Close()
 }
 
 // provider is one way to vectors. A call is one request; calls may come at once.
@@ -197,5 +200,5 @@ type answer struct {
 	values     []float32 // the vectors, one after the other, in the order of the texts
 	dimensions int       // of each
 	tokens     int       // 0: not said
-	cut        int       // texts that the provider itself cut
+	cut        []bool    // of each text, whether the provider itself cut it; nil: none
 }

@@ -20,6 +20,14 @@ type batch struct {
 	faulty  bool   // a text was shortened or left out
 }
 
+// shortened notes that not all of a text has become its vector.
+func (b *batch) shortened(i int) {
+	if b.cut == nil {
+		b.cut = make([]bool, len(b.texts))
+	}
+	b.cut[i] = true
+}
+
 // probe is a text that every model takes.
 const probe = "chronik"
 
@@ -69,10 +77,7 @@ func (e *Embedder) narrow(ctx context.Context, b *batch, first, next int) error 
 	b.faulty = true
 	for len(b.texts[first]) >= 2*shortest {
 		b.texts[first] = cut(b.texts[first], len(b.texts[first])/2)
-		if b.cut == nil {
-			b.cut = make([]bool, len(b.texts))
-		}
-		b.cut[first] = true
+		b.shortened(first)
 		if err := e.send(ctx, b, first, next); kindOf(err) != Refused {
 			return err
 		}
@@ -94,6 +99,9 @@ func (e *Embedder) send(ctx context.Context, b *batch, first, next int) error {
 	copy(b.values[first*a.dimensions:], a.values)
 	for i := first; i < next; i++ {
 		b.settled[i] = embedded
+		if a.cut != nil && a.cut[i-first] {
+			b.shortened(i)
+		}
 	}
 	b.tokens += a.tokens
 	b.largest = max(b.largest, next-first)

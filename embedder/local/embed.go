@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -30,7 +31,7 @@ type Model struct {
 type Result struct {
 	Vectors []float32 // one after the other, in the order of the texts
 	Tokens  int
-	Cut     int // texts that had more tokens than the model takes
+	Cut     []bool // of each text, whether it had more tokens than the model takes
 }
 
 // batch is tokens of some texts, in rows of one length.
@@ -69,26 +70,38 @@ func (m *Model) prove() error {
 	return nil
 }
 
+// tokenBytesMax is how many bytes of a text are looked at for each token that the
+// model takes: a megabyte is not normalized and split for some hundred tokens. Only
+// what is no language has longer ones on average.
+const tokenBytesMax = 64
+
 func (m *Model) encode(text string) (ids []int32, cut bool) {
+	shortened := len(text) > m.directory.tokensMax*tokenBytesMax
+	if shortened {
+		end := m.directory.tokensMax * tokenBytesMax
+		for end > 0 && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		text = text[:end]
+	}
 	if m.directory.lower {
 		text = strings.ToLower(text)
 	}
 	if m.directory.static != "" { // nothing goes around the text
 		ids, cut = m.directory.tokenizer.Append(nil, text, m.directory.tokensMax)
-		return ids, cut
+		return ids, cut || shortened
 	}
 	ids, cut = m.directory.tokenizer.Encode(text, m.directory.tokensMax)
 	if len(ids) == 0 { // not one is known, and none goes around
 		ids = append(ids, max(m.directory.tokenizer.Unknown(), m.directory.tokenizer.Pad()))
 	}
-	return ids, cut
+	return ids, cut || shortened
 }
 
 // Embed computes the vectors of any number of texts.
 func (m *Model) Embed(ctx context.Context, texts []string) (Result, error) {
-	result := Result{Vectors: make([]float32, len(texts)*m.dimensions)}
+	result := Result{Vectors: make([]float32, len(texts)*m.dimensions), Cut: make([]bool, len(texts))}
 	encoded := make([][]int32, len(texts))
-	cut := make([]bool, len(texts))
 	gate := m.models.gate
 	if len(texts) == 1 {
 		gate = m.models.single
@@ -101,16 +114,13 @@ func (m *Model) Embed(ctx context.Context, texts []string) (Result, error) {
 	}
 	if err := inChunks(func(first, next int) {
 		for i := first; i < next; i++ {
-			encoded[i], cut[i] = m.encode(texts[i])
+			encoded[i], result.Cut[i] = m.encode(texts[i])
 		}
 	}); err != nil {
 		return Result{}, err
 	}
-	for i, ids := range encoded {
+	for _, ids := range encoded {
 		result.Tokens += len(ids)
-		if cut[i] {
-			result.Cut++
-		}
 	}
 	batches := m.batches(encoded)
 	return result, m.each(ctx, gate, len(batches), func(ctx context.Context, i int) error {
