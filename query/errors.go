@@ -8,11 +8,13 @@ import (
 
 	"github.com/chronik-stream/chronik/internal/envelope"
 	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/query/auth"
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/gate"
 	"github.com/chronik-stream/chronik/query/places"
+	"github.com/chronik-stream/chronik/query/semantic"
 	"github.com/chronik-stream/chronik/query/snapshot"
 	"github.com/chronik-stream/chronik/query/tail"
 )
@@ -50,6 +52,7 @@ var errorTable = []struct {
 	{auth.ErrUnauthenticated, http.StatusUnauthorized, "UNAUTHORIZED", "Unauthorized"},
 	{gate.ErrUnknownTable, http.StatusNotFound, "TOPIC_NOT_FOUND", "TableNotFound"},
 	{gate.ErrInvalid, http.StatusBadRequest, "INVALID_QUERY", "QueryError"},
+	{metastore.ErrTopicUnknown, http.StatusNotFound, "TOPIC_NOT_FOUND", "TableNotFound"},
 	{engine.ErrQuery, http.StatusBadRequest, "INVALID_QUERY", "QueryError"},
 	{engine.ErrTooLarge, http.StatusRequestEntityTooLarge, "TOO_LARGE", "QueryError"},
 	{engine.ErrDisabled, http.StatusBadRequest, "FEATURE_DISABLED", "FeatureDisabled"},
@@ -94,6 +97,9 @@ func failureOf(err error) *failure {
 			partitions = append(partitions, map[string]any{"partition": l.Partition, "next": l.Next, "target": l.Target})
 		}
 		f.Details["topic"], f.Details["lagging_partitions"] = lagging.Topic, partitions
+		return f
+	}
+	if f := semantic.FailureOf(err); f != nil {
 		return f
 	}
 	for _, row := range errorTable {

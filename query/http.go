@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +18,6 @@ import (
 
 // later are the first path segments of surfaces that are not built yet.
 var later = map[string]string{
-	"_vector": "vector search", "_query": "the orchestrated query",
 	"subjects": "the schema registry", "schemas": "the schema registry",
 	"compatibility": "the schema registry", "config": "the schema registry", "mode": "the schema registry",
 }
@@ -39,6 +40,8 @@ func (n *Node) routes() http.Handler {
 	r.GET("/_sql/tables", n.getTables)
 	n.icebergRoutes(r)
 	r.GET("/_sql/describe/:table", n.getDescribe)
+	n.semantic.Routes(r)
+	n.federated.Routes(r)
 	served := map[string]bool{}
 	n.elastic.Routes(r, func(c *gin.Context) { // a path that only looks like an index
 		if served[c.Request.URL.Path] {
@@ -152,10 +155,12 @@ func (n *Node) fail(c *gin.Context, err error) {
 		c.Abort()
 		return
 	}
-	switch f.Status {
-	case http.StatusServiceUnavailable:
+	switch {
+	case f.RetryAfter > 0:
+		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
+	case f.Status == http.StatusServiceUnavailable:
 		c.Header("Retry-After", "1")
-	case http.StatusUnauthorized:
+	case f.Status == http.StatusUnauthorized && n.config.Auth != nil:
 		c.Header("WWW-Authenticate", `Basic realm="chronik"`)
 	}
 	c.AbortWithStatusJSON(f.Status, f)

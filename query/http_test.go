@@ -18,9 +18,14 @@ func TestErrorsHaveTheFormOfTheSurfaceThatAPathBelongsTo(t *testing.T) {
 		status       int
 		kind         string // error_code, or Elasticsearch's type
 	}{
-		{"GET", "/_vector/t", 400, "FEATURE_DISABLED"},
-		{"POST", "/_vector/t/search", 400, "FEATURE_DISABLED"},
-		{"POST", "/_query", 400, "FEATURE_DISABLED"},
+		{"GET", "/_vector/t", 404, "INVALID_REQUEST"},
+		{"GET", "/_vector/t/search", 405, "INVALID_REQUEST"},
+		{"POST", "/_vector/t/search", 400, "INVALID_REQUEST"}, // it has no body
+		{"GET", "/_vector/gone/stats", 404, "TOPIC_NOT_FOUND"},
+		{"GET", "/_vector/orders/stats", 400, "FEATURE_DISABLED"},
+		{"POST", "/_vector/orders/backfill", 503, "UNAVAILABLE"}, // nobody was named who could
+		{"POST", "/_query", 400, "INVALID_REQUEST"},
+		{"GET", "/_query/nothing", 404, "INVALID_REQUEST"},
 		{"GET", "/subjects", 400, "FEATURE_DISABLED"},
 		{"PUT", "/config/x", 400, "FEATURE_DISABLED"},
 		{"GET", "/_nothing", 400, "illegal_argument_exception"},

@@ -1,4 +1,5 @@
-// Package query is the query node: SQL over topics, answered over HTTP.
+// Package query is the query node: SQL over topics, answered over HTTP, and search
+// by words and by meaning.
 //
 // It holds nothing but caches. A query passes the gate (package gate), is bound
 // to one snapshot of every topic that it names, and runs in an engine of its own
@@ -13,9 +14,9 @@
 // handed on to that (package peers). If a node dies, its requests fail and any
 // other node answers them; what it left on disk is checked or thrown away by its next life.
 //
-// The HTTP contract: routes /_sql, /_sql/tables, /_sql/describe/{table}; one
-// error envelope; a closed connection ends the work behind it. Health and
-// metrics are the process's.
+// The HTTP contract: /_sql here, what is like Elasticsearch in package elastic,
+// /_vector in semantic, /_query in federated; one error envelope; a closed
+// connection ends the work behind it. Health and metrics are the process's.
 package query
 
 import (
@@ -43,6 +44,7 @@ import (
 	"github.com/chronik-stream/chronik/query/auth"
 	"github.com/chronik-stream/chronik/query/elastic"
 	"github.com/chronik-stream/chronik/query/engine"
+	"github.com/chronik-stream/chronik/query/federated"
 	"github.com/chronik-stream/chronik/query/filecache"
 	"github.com/chronik-stream/chronik/query/masks"
 	"github.com/chronik-stream/chronik/query/peers"
@@ -50,6 +52,7 @@ import (
 	"github.com/chronik-stream/chronik/query/produce"
 	"github.com/chronik-stream/chronik/query/resultcache"
 	"github.com/chronik-stream/chronik/query/search"
+	"github.com/chronik-stream/chronik/query/semantic"
 	"github.com/chronik-stream/chronik/query/shardcache"
 	"github.com/chronik-stream/chronik/query/snapshot"
 	"github.com/chronik-stream/chronik/query/splitcache"
@@ -116,6 +119,11 @@ type Config struct {
 
 	// Auth tells who asks, over HTTP and Flight. Nil: everybody is anonymous.
 	Auth auth.Authenticator
+	// Administrator returns why whoever sent a request may not have the vectors of
+	// topics made anew or dropped. Nil: everybody may.
+	Administrator func(*http.Request) error
+	// Indexes does it; nil: this node cannot.
+	Indexes Indexes
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
@@ -136,6 +144,8 @@ type Node struct {
 	vectors   *vector.Searcher
 	producer  *produce.Producer
 	elastic   *elastic.Surface
+	semantic  *semantic.Surface
+	federated *federated.Surface
 	engine    *engine.Engine // nil in a build without one
 	results   *resultcache.Cache
 	peers     *peers.Peers // nil: there are none
@@ -195,7 +205,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		return nil, errors.Join(fmt.Errorf("open the query node: %w", err), n.close())
 	}
 	n.producer = produce.New(produce.Options{Seeds: c.Seeds, Client: c.Kafka, BytesMax: c.WriteBytesMax, Log: c.Log})
-	n.elastic = n.newElastic()
+	n.elastic, n.semantic, n.federated = n.newElastic(), n.newSemantic(), n.newFederated()
 	if n.metrics, err = newMetrics(c.Registerer, n); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the query node: %w", err), n.close())
 	}

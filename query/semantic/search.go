@@ -71,7 +71,6 @@ func (s *Surface) searchByVector(c *gin.Context) (any, error) {
 // nearest reads a body and searches for what complete takes of it.
 func (s *Surface) nearest(c *gin.Context, body any, common *common, complete func(*vector.Request) error) (any, error) {
 	began := time.Now()
-	s.searches.Add(1)
 	if err := s.read(c, body); err != nil {
 		return nil, err
 	}

@@ -65,14 +65,13 @@ type Surface struct {
 	o      Options
 	hybrid *hybrid.Searcher
 
-	searches, hybrids, partial atomic.Int64
+	hybrids, partial atomic.Int64
 }
 
 // Counts are what was done so far.
 type Counts struct {
-	Searches int64 // by meaning alone
-	Hybrid   int64 // by words and meaning
-	Partial  int64 // of Hybrid: answered though a side failed
+	Hybrid  int64 // searches by words and meaning
+	Partial int64 // of these, answered though a side failed
 }
 
 // New returns a surface, whose Routes are to be called.
@@ -82,7 +81,7 @@ func New(o Options) *Surface {
 
 // Counts returns what was done so far.
 func (s *Surface) Counts() Counts {
-	return Counts{s.searches.Load(), s.hybrids.Load(), s.partial.Load()}
+	return Counts{s.hybrids.Load(), s.partial.Load()}
 }
 
 // Routes adds the surface's routes.

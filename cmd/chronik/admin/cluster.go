@@ -56,22 +56,45 @@ func (s *Surface) administration() {
 // guarded asks for the API key first.
 func (s *Surface) guarded(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		given := r.Header.Get(keyHeader)
-		switch {
-		case s.o.APIKey == "", subtle.ConstantTimeCompare([]byte(given), []byte(s.o.APIKey)) == 1:
-			next(w, r)
-		case given == "":
-			s.unauthorized(w, r, "missing X-API-Key header")
-		default:
-			s.unauthorized(w, r, "invalid X-API-Key")
+		if reason := s.refuses(r); reason != "" {
+			s.unauthorized(w, r, reason)
+			return
 		}
+		next(w, r)
 	}
+}
+
+// refuses is why whoever sent a request may not administer; empty: they may.
+func (s *Surface) refuses(r *http.Request) (reason string) {
+	given := r.Header.Get(keyHeader)
+	switch {
+	case s.o.APIKey == "", subtle.ConstantTimeCompare([]byte(given), []byte(s.o.APIKey)) == 1:
+		return ""
+	case given == "":
+		return "missing X-API-Key header"
+	}
+	return "invalid X-API-Key"
+}
+
+// keyHint says what to do where a request is refused.
+const keyHint = "send the key of admin.api_key (CHRONIK_ADMIN_API_KEY) as the header X-API-Key"
+
+// Administrator returns why whoever sent a request to an attached role may not
+// administer.
+func (s *Surface) Administrator(r *http.Request) error {
+	reason := s.refuses(r)
+	if reason == "" {
+		return nil
+	}
+	f := envelope.New(http.StatusUnauthorized, "UNAUTHORIZED", "Unauthorized", reason)
+	f.Details["hint"] = keyHint
+	return f
 }
 
 func (s *Surface) unauthorized(w http.ResponseWriter, r *http.Request, reason string) {
 	s.o.Log.Debug("http request refused", "id", r.Header.Get(requestIDHeader), "path", r.URL.Path, "reason", reason)
 	answer(w, http.StatusUnauthorized, map[string]any{
-		"status": http.StatusUnauthorized, "error": reason, "hint": "send the key of admin.api_key (CHRONIK_ADMIN_API_KEY) as the header X-API-Key",
+		"status": http.StatusUnauthorized, "error": reason, "hint": keyHint,
 		"error_code": "UNAUTHORIZED", "error_type": "Unauthorized", "details": map[string]any{},
 	})
 }

@@ -20,7 +20,8 @@ const memberTTL = 10 * time.Second
 func startQuery(ctx context.Context, n *Node) (running, error) {
 	c := queryConfig(n.cfg)
 	c.Catalog, c.CatchUp, c.Bucket = n.parts.metadata.Catalog(), n.parts.metadata.CatchUp, n.parts.bucket
-	c.ReportDamage, c.Embedder = n.parts.metadata.ReportDamage, n.parts.embedder
+	c.ReportDamage, c.Indexes = n.parts.metadata.ReportDamage, n.parts.metadata
+	c.Embedder, c.Administrator = n.parts.embedder, n.surface.Administrator
 	c.Log, c.Registerer = n.log.With("role", RoleQuery), n.registry
 	if n.cfg.Query.Affinity == "topic" {
 		c.Self = n.memberID()
