@@ -109,7 +109,7 @@ func (c *Compactor) deleteMarked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	marked = slices.DeleteFunc(marked, func(d metastore.Deletion) bool { return c.now().Before(d.NotBefore) })
+	marked = slices.DeleteFunc(marked, func(d metastore.Deletion) bool { return c.now().Before(c.due(d)) })
 	if len(marked) == 0 {
 		return nil
 	}
@@ -143,6 +143,15 @@ func (c *Compactor) deleteMarked(ctx context.Context) error {
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// due is when a mark may be served. Those of topics say when they were deleted, by
+// nodes that know nothing of the grace.
+func (c *Compactor) due(d metastore.Deletion) time.Time {
+	if strings.HasSuffix(d.Object, "/") {
+		return d.NotBefore.Add(c.config.DeletionGrace)
+	}
+	return d.NotBefore
 }
 
 const (

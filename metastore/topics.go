@@ -12,10 +12,6 @@ import (
 	"github.com/chronik-stream/chronik/objstore"
 )
 
-// topicDeletionGrace is how long the objects of a deleted topic stay for fetches
-// and queries that are under way.
-const topicDeletionGrace = 10 * time.Minute
-
 // PartitionsMax is how many partitions one topic may have.
 const PartitionsMax = 100_000
 
@@ -148,7 +144,8 @@ func (s *Store) DeleteTopic(ctx context.Context, name string) error {
 // on it is unknown, can be neither taken nor given a manifest, and its ranges
 // in segments count as rewritten. Owners and manifests follow in bounded
 // transactions; what a crash leaves of them, SweepTopics deletes. The topic's
-// objects are marked for deletion by their prefix.
+// objects are marked for deletion by their prefix, as of now: whoever deletes them
+// leaves them for a while to fetches and queries that are under way.
 func (s *Store) DeleteTopicID(ctx context.Context, id topic.ID) error {
 	what := fmt.Sprintf("delete topic %s", id)
 	t, ok := s.catalog.TopicByID(id)
@@ -156,7 +153,7 @@ func (s *Store) DeleteTopicID(ctx context.Context, id topic.ID) error {
 		return fmt.Errorf("%s: %w", what, ErrTopicUnknown)
 	}
 	name, idKey, deletions := s.keys.topic(t.Name), s.keys.topicID(id), s.keys.topicDeletions()
-	objects := Deletion{Object: objstore.PrefixOfTopic(id), NotBefore: time.Now().Add(topicDeletionGrace)}
+	objects := Deletion{Object: objstore.PrefixOfTopic(id), NotBefore: time.Now()}
 	// The name's key changes with every update of the topic. That it still
 	// belongs to this id is what the id's key says: the two are only ever put
 	// and deleted together.

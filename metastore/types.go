@@ -132,7 +132,8 @@ type ManifestRef struct {
 	ModRevision int64 `json:"-"` // 0: the key does not exist yet
 }
 
-// Deletion is the value of deletions/<object>.
+// Deletion is the value of deletions/<object>, or of deletions/<prefix>/ for all
+// objects of a topic; NotBefore is when that was deleted then.
 type Deletion struct {
 	Object    string    `json:"object"`
 	NotBefore time.Time `json:"not_before"`

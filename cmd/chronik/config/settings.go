@@ -274,7 +274,7 @@ func (c *Config) compactorSettings() []*Setting {
 		{Key: "compactor.look_every", Default: "1s", Value: durationValue{&c.Compactor.LookEvery, time.Millisecond},
 			Doc: "Time for which commits are gathered before what is due is looked for."},
 		{Key: "compactor.deletion_grace", Default: "10m", Value: durationValue{&c.Compactor.DeletionGrace, time.Millisecond},
-			Doc: "Time between an object losing its last use and its deletion: longer than any fetch or query that may still read it."},
+			Doc: "Time between an object losing its last use, or its topic being deleted, and its deletion: longer than any fetch or query that may still read it."},
 		{Key: "compactor.orphan_age", Default: "24h", Value: durationValue{&c.Compactor.OrphanAge, time.Hour},
 			Doc: "Age at which an object that no metadata names is swept."},
 		{Key: "compactor.orphan_every", Default: "6h", Value: durationValue{&c.Compactor.OrphanEvery, time.Minute},
