@@ -311,7 +311,7 @@ func (b *Broker) session(ctx context.Context) error {
 	return b.serve(ctx, s, l, ownership.New(ownership.Options{
 		Config: b.cfg.Ownership,
 		Store:  b.deps.Store, Session: s, Log: l, Recovery: recovery, Producers: b.deps.Committed.Producers,
-		Object: b.object, Compacted: b.compacted, Slog: b.log, Salvage: salvager.Add, Metrics: b.metrics.ownership,
+		Object: b.object, Compacted: b.compacted, Embedded: b.embedded, Slog: b.log, Salvage: salvager.Add, Metrics: b.metrics.ownership,
 	}), salvager)
 }
 
@@ -447,8 +447,17 @@ func (b *Broker) description() metastore.Broker {
 // compacted tells whether a topic is compacted by key.
 // By what is set on all brokers, as the compactors see it.
 func (b *Broker) compacted(t *metastore.Topic, set *metastore.Configs) bool {
+	return b.resolve(t, set).CleanupCompact
+}
+
+// embedded tells whether a topic has vectors, as the compactors see it.
+func (b *Broker) embedded(t *metastore.Topic, set *metastore.Configs) bool {
+	return b.resolve(t, set).Vector.Enabled
+}
+
+func (b *Broker) resolve(t *metastore.Topic, set *metastore.Configs) topicconfig.Effective {
 	all := dynamicconfig.TopicDefaults(set.Of(metastore.ConfigResource{Kind: metastore.ConfigBrokers}))
-	return topicconfig.Resolve(t.Config, topicconfig.Merge(topicconfig.Layer{Set: all}, topicconfig.Layer{Set: b.cfg.API.TopicDefaults})).CleanupCompact
+	return topicconfig.Resolve(t.Config, topicconfig.Merge(topicconfig.Layer{Set: all}, topicconfig.Layer{Set: b.cfg.API.TopicDefaults}))
 }
 
 // object tells whether a topic has durability=object.

@@ -190,6 +190,33 @@ func TestASlowUploadHoldsBackTheCommitsBehindIt(t *testing.T) {
 	})
 }
 
+// What is embedded once it is committed does not wait as long as the rest, and what
+// comes with it comes along.
+func TestRecordsToBeEmbeddedAreCommittedSooner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, ingest.Config{}, false)
+		defer w.close()
+		begun := time.Now()
+		w.must(0, "plain", -1, false)
+		synctest.Wait()
+		time.Sleep(2 * time.Second)
+		require.Empty(t, w.committed(0))
+		w.partition(1).Hasten(true)
+		w.must(1, "embedded", -1, false)
+		synctest.Wait()
+		time.Sleep(100 * time.Millisecond)
+		require.Len(t, w.committed(0), 1, "the seal was old enough")
+		require.Len(t, w.committed(1), 1)
+		require.Less(t, time.Since(begun), 3*time.Second)
+
+		w.partition(1).Hasten(false)
+		w.must(1, "plain", -1, false)
+		synctest.Wait()
+		time.Sleep(2 * time.Second)
+		require.Len(t, w.committed(1), 1)
+	})
+}
+
 // The bucket and the metadata store say failed to half of all that they do, and
 // have done half of that. Each batch is committed once, and is told so.
 func TestAnUnknownOutcomeIsResolvedByRepeating(t *testing.T) {

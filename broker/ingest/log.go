@@ -41,22 +41,24 @@ import (
 // Config are the knobs of the write path. The zero value of a field means its
 // default.
 type Config struct {
-	SegmentBytes     int64         // seal at this size; default 64 MiB
-	SegmentAge       time.Duration // seal at this age; default 5 s
-	SegmentAgeUrgent time.Duration // seal at this age while somebody waits for the commit; default 100 ms
-	UploadsMax       int           // segments uploaded at once; default 3
-	WALBytesMax      int64         // bytes not yet committed; past it produce waits, then is refused; default 2 GiB
-	BudgetWait       time.Duration // how long it waits; default 2 s
-	WaitingBytesMax  int64         // bytes of those that wait; further ones are refused; default 64 MiB
-	TailBytesMax     int64         // batches kept in memory for readers; default 128 MiB
-	RecordBytesMax   int           // records of one batch, decompressed; default 256 MiB
-	ProducerExpiry   time.Duration // how long an idle idempotent producer is remembered; default 24 h
+	SegmentBytes       int64         // seal at this size; default 64 MiB
+	SegmentAge         time.Duration // seal at this age; default 5 s
+	SegmentAgeUrgent   time.Duration // seal at this age while somebody waits for the commit; default 100 ms
+	SegmentAgeEmbedded time.Duration // seal at this age where records wait to be embedded; default 1 s
+	UploadsMax         int           // segments uploaded at once; default 3
+	WALBytesMax        int64         // bytes not yet committed; past it produce waits, then is refused; default 2 GiB
+	BudgetWait         time.Duration // how long it waits; default 2 s
+	WaitingBytesMax    int64         // bytes of those that wait; further ones are refused; default 64 MiB
+	TailBytesMax       int64         // batches kept in memory for readers; default 128 MiB
+	RecordBytesMax     int           // records of one batch, decompressed; default 256 MiB
+	ProducerExpiry     time.Duration // how long an idle idempotent producer is remembered; default 24 h
 }
 
 func (c Config) withDefaults() Config {
 	fill(&c.SegmentBytes, 64<<20)
 	fill(&c.SegmentAge, 5*time.Second)
 	fill(&c.SegmentAgeUrgent, 100*time.Millisecond)
+	fill(&c.SegmentAgeEmbedded, time.Second)
 	fill(&c.UploadsMax, 3)
 	fill(&c.WALBytesMax, 2<<30)
 	fill(&c.BudgetWait, 2*time.Second)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/core"
@@ -31,6 +32,8 @@ type Partition struct {
 	// sealing goroutine.
 	sealed  *producer.Table
 	expired time.Time // when producers were last forgotten; the sealing goroutine's too
+
+	hasty atomic.Bool // its records are embedded once they are committed
 
 	mu        sync.Mutex
 	refused   error // why nothing is accepted or told any more
@@ -346,6 +349,10 @@ func (p *Partition) Configure(logStart int64, object bool) {
 	p.object = object
 	p.advance()
 }
+
+// Hasten says whether the records are embedded once they are committed, so that
+// segments are to be sealed sooner.
+func (p *Partition) Hasten(hasty bool) { p.hasty.Store(hasty) }
 
 // Bounds are the offsets as readers may know them. The last stable offset is the
 // high watermark: there are no transactions.

@@ -13,6 +13,7 @@ type seal struct {
 	bytes   int64
 	since   time.Time     // the first entry was appended: waiting for the disk counts
 	urgent  bool          // somebody waits for its commit
+	hasty   bool          // it has records that are embedded once it is committed
 	done    chan struct{} // closed when it is committed, or never will be
 	err     error         // set before done is closed
 }
@@ -60,6 +61,10 @@ func (l *Log) gather(entries []*entry) {
 			s.urgent = true
 			l.signal()
 		}
+		if e.part.hasty.Load() && !s.hasty {
+			s.hasty = true
+			l.signal()
+		}
 		s.entries = append(s.entries, e)
 		s.bytes += int64(e.Length)
 		if s.bytes >= l.opts.SegmentBytes {
@@ -103,6 +108,9 @@ func (l *Log) nextSeal(now time.Time) (*seal, time.Duration) {
 	defer l.sealMu.Unlock()
 	if len(l.ready) == 0 && len(l.current.entries) > 0 {
 		age, why := l.opts.SegmentAge, "age"
+		if l.current.hasty {
+			age = min(age, l.opts.SegmentAgeEmbedded)
+		}
 		if l.current.urgent {
 			age, why = min(age, l.opts.SegmentAgeUrgent), "urgent"
 		}

@@ -61,6 +61,7 @@ type Options struct {
 	// asked while the catalog is looked at, and must not look themselves.
 	Object    func(*metastore.Topic) bool                     // durability=object
 	Compacted func(*metastore.Topic, *metastore.Configs) bool // cleanup.policy has compact; nil: none is
+	Embedded  func(*metastore.Topic, *metastore.Configs) bool // it has vectors; nil: none has
 	Slog      *slog.Logger
 	// Salvage is handed batches that another owner has overtaken, in the order in
 	// which they were written.
@@ -93,12 +94,12 @@ type Manager struct {
 
 // settings are what counts here of a topic's. To work them out costs more than to
 // look at all its partitions.
-type settings struct{ object, compacted bool }
+type settings struct{ object, compacted, embedded bool }
 
 func (m *Manager) settingsOf(t *metastore.Topic, set *metastore.Configs) settings {
 	known, ok := m.settings[t]
 	if !ok || set != m.configs {
-		known = settings{m.Object(t), m.Compacted != nil && m.Compacted(t, set)}
+		known = settings{m.Object(t), m.Compacted != nil && m.Compacted(t, set), m.Embedded != nil && m.Embedded(t, set)}
 	}
 	return known
 }
@@ -315,6 +316,7 @@ func (m *Manager) lookAtServed(s *sight, v *metastore.View, p topic.Partition, s
 	}
 	view := v.Partition(p)
 	part.Configure(view.Manifest.LogStart, set.object)
+	part.Hasten(set.embedded)
 	if set.compacted {
 		part.DropBelow(view.Manifest.Marks.Log)
 	}

@@ -127,10 +127,11 @@ type Config struct {
 		Expiry time.Duration
 	}
 	Segment struct {
-		Bytes     Bytes
-		Age       time.Duration
-		AgeUrgent time.Duration
-		Uploads   int
+		Bytes       Bytes
+		Age         time.Duration
+		AgeUrgent   time.Duration
+		AgeEmbedded time.Duration
+		Uploads     int
 	}
 	ObjectStore struct {
 		Provider     string // local, s3, aws

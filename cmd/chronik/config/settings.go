@@ -209,6 +209,8 @@ func (c *Config) brokerSettings() []*Setting {
 			Doc: "Age at which it is sealed though smaller."},
 		{Key: "segment.age_urgent", Default: "100ms", Value: durationValue{&c.Segment.AgeUrgent, time.Millisecond},
 			Doc: "The same while somebody waits for the commit: an acks=all producer of a topic with durability=object, or its reader."},
+		{Key: "segment.age_embedded", Default: "1s", Value: durationValue{&c.Segment.AgeEmbedded, 10 * time.Millisecond},
+			Doc: "The same where it has records of topics with vectors, which are embedded once it is committed. It makes more and smaller objects."},
 		{Key: "segment.uploads_max", Default: "3", Value: intValue{&c.Segment.Uploads, 1, 64},
 			Doc: "Segments uploaded at once."},
 	}

@@ -127,7 +127,7 @@ func brokerConfig(c *config.Config) broker.Config {
 		DataDir: c.DataDir, WALFileBytes: int64(c.WAL.FileBytes), SessionTTL: c.Broker.Lease, StopTimeout: c.Broker.StopTimeout,
 		Ownership: ownership.Config{TakeoverGrace: c.Takeover.Grace, RebalanceDelay: c.Rebalance.Delay},
 		Ingest: ingest.Config{
-			SegmentBytes: int64(c.Segment.Bytes), SegmentAge: c.Segment.Age, SegmentAgeUrgent: c.Segment.AgeUrgent,
+			SegmentBytes: int64(c.Segment.Bytes), SegmentAge: c.Segment.Age, SegmentAgeUrgent: c.Segment.AgeUrgent, SegmentAgeEmbedded: c.Segment.AgeEmbedded,
 			UploadsMax: c.Segment.Uploads, WALBytesMax: int64(c.WAL.Bytes), BudgetWait: c.WAL.BudgetWait, WaitingBytesMax: int64(c.WAL.WaitingBytes), TailBytesMax: int64(c.Tail.Bytes),
 			ProducerExpiry: c.Producer.Expiry,
 		},
