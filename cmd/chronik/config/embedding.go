@@ -23,6 +23,20 @@ type Embedding struct {
 	InputTokensMax    int
 	CacheBytes        Bytes
 	Price             float64 // of a million tokens; 0: not known
+
+	Local struct {
+		Models  string // a folder; empty: EmbeddingModels
+		Runtime string // a file, "go", or empty: what is found
+		Threads int    // 0: as many as cores
+	}
+}
+
+// EmbeddingModels is the folder of local models.
+func (c *Config) EmbeddingModels() string {
+	if c.Embedding.Local.Models != "" {
+		return c.Embedding.Local.Models
+	}
+	return c.Path("models")
 }
 
 func (c *Config) embeddingSettings() []*Setting {
@@ -54,6 +68,12 @@ func (c *Config) embeddingSettings() []*Setting {
 			Doc: "Memory for the vectors of texts that were searched for."},
 		{Key: "embedding.price_per_million_tokens", Default: "0", Value: floatValue{&e.Price, 0, 1e9},
 			Doc: "What a million tokens cost, for the metric `chronik_embedding_cost_total`; in any currency."},
+		{Key: "embedding.local.models", Default: "", Value: textValue{&e.Local.Models},
+			Doc: "Folder of the models of provider `local`, each in a folder of its name; empty means `models` in `data_dir`. Compactors and query nodes need the same ones."},
+		{Key: "embedding.local.runtime", Default: "", Value: textValue{&e.Local.Runtime},
+			Doc: "Library of ONNX Runtime that computes them, such as `/usr/lib/libonnxruntime.so`. Empty looks in the usual places, and computes in Go if it is not there; `go` always does."},
+		{Key: "embedding.local.threads", Default: "0", Value: intValue{&e.Local.Threads, 0, 1024},
+			Doc: "Batches that are computed at once; 0 is one per core."},
 	}
 }
 
