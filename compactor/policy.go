@@ -183,7 +183,8 @@ func (p Policy) mergeAll(s snapshot, out *plan) {
 		return
 	}
 	if !out.dropColumnar {
-		out.mergeColumnar = p.mergeParts(s.section.Columnar, func(f manifest.File) bool { return s.reported(f) || s.awaited(f) }, out.logStart, s.spanMaxMs())
+		run := p.mergeParts(s.withVectors(s.section.Columnar), func(f manifest.File) bool { return s.reported(f) || s.awaited(f) }, out.logStart, s.spanMaxMs())
+		out.mergeColumnar = asListed(run, s.section.Columnar)
 		if s.anyDamaged(out.mergeColumnar) {
 			out.mergeColumnar = nil // it would be made of the log
 		}

@@ -88,6 +88,15 @@ func (p *pass) writeTable(ctx context.Context, in *input, sp span, only *string)
 	if err != nil {
 		return written{}, err
 	}
+	vectors, err := p.tableVectors(ctx, sp)
+	if err != nil {
+		return written{}, err
+	}
+	if vectors != nil {
+		dimensions := p.snap.wanted().Dimensions
+		options.RowGroupRows = min(options.RowGroupRows, embeddedGroupRows)
+		options.Embeddings = &columnar.Embeddings{Dimensions: dimensions, Of: vectors.of(dimensions)}
+	}
 	result, err := columnar.Write(ctx, r.batches(ctx), p.decoder, options, func(string) (io.Writer, error) {
 		return &object{id: p.newID()}, nil
 	})
@@ -99,10 +108,16 @@ func (p *pass) writeTable(ctx context.Context, in *input, sp span, only *string)
 		if out.files[i], err = p.storeTable(ctx, f, options.Format); err != nil {
 			return written{}, err
 		}
+		if vectors != nil {
+			out.files[i].Settings = vectors.settings
+		}
 	}
 	p.metrics.fieldsLost.Add(float64(result.FieldsLost))
 	return out, nil
 }
+
+// embeddedGroupRows are the most rows of a row group with vectors.
+const embeddedGroupRows = 20_000
 
 func (p *pass) storeTable(ctx context.Context, f columnar.File, format string) (manifest.File, error) {
 	o, ok := f.Writer.(*object)

@@ -235,6 +235,11 @@ const vectorGap = 4 << 10
 // exact reads the vectors of rows, which rise, in one round; nil when the records
 // are all that is kept.
 func (f *File) exact(ctx context.Context, rows []uint32) ([][]byte, error) {
+	return f.exactly(ctx, rows, vectorGap)
+}
+
+// exactly is exact with another gap.
+func (f *File) exactly(ctx context.Context, rows []uint32, gap int64) ([][]byte, error) {
 	if f.stored.encoding == Int8 {
 		return nil, nil
 	}
@@ -255,7 +260,7 @@ func (f *File) exact(ctx context.Context, rows []uint32) ([][]byte, error) {
 	for i, row := range rows {
 		sections[i] = section{f.footer.vectors.at + int64(row)*size, size}
 	}
-	data, err := f.gather(ctx, sections, vectorGap)
+	data, err := f.gather(ctx, sections, gap)
 	if err != nil {
 		return nil, err
 	}

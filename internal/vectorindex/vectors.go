@@ -10,6 +10,11 @@ import (
 const (
 	readWaveBytes = 8 << 20
 	pickedMax     = 1 << 16 // documents that Vectors finds by their offsets
+
+	// Of more vectors than a search judges, a request takes longer than what lies
+	// between them.
+	manyVectors   = 2000
+	manyVectorGap = 64 << 10
 )
 
 // Vectors hands over the vectors of all documents that pass a filter, as they are
@@ -118,18 +123,27 @@ func (r *vectorReader) picked(ctx context.Context, documents []document) error {
 	if r.stored.encoding == Int8 {
 		return r.pickedCodes(ctx, documents)
 	}
+	gap := int64(vectorGap)
+	if len(documents) > manyVectors {
+		gap = manyVectorGap
+	}
+	size := int64(r.stored.bytes() + crcBytes)
 	for len(documents) > 0 {
 		var rows []uint32
-		n := 0
+		n, bytes := 0, int64(0)
 		for ; n < len(documents); n++ {
-			if row := documents[n].row; len(rows) == 0 || rows[len(rows)-1] != row {
-				if len(rows) == r.wave() {
-					break
-				}
-				rows = append(rows, row)
+			row := documents[n].row
+			if last := len(rows) - 1; last >= 0 && rows[last] == row {
+				continue
+			} else if last >= 0 {
+				bytes += min(int64(row-rows[last])*size, gap)
 			}
+			if bytes > readWaveBytes {
+				break
+			}
+			rows, bytes = append(rows, row), bytes+size
 		}
-		vectors, err := r.exact(ctx, rows)
+		vectors, err := r.exactly(ctx, rows, gap)
 		if err != nil {
 			return err
 		}
