@@ -43,6 +43,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
+	"github.com/chronik-stream/chronik/milvus"
 	"github.com/chronik-stream/chronik/objstore"
 )
 
@@ -60,6 +61,8 @@ type Config struct {
 	Workers           int           // passes at once; default half the cores
 	Embeddings        int           // partitions whose new records are embedded at once; default 16
 	ShardWorkers      int           // merges of shards at once, of a core each; default 1
+	Upserts           int           // partitions whose vectors are put into a Milvus at once; default 4
+	CollectionsEvery  time.Duration // between looks at what collections a Milvus has; default 30 s
 	CleanBytesMax     int64         // memory for the keys that compaction by key gathers; default 128 MiB
 	BatchBytesMax     int           // of a decompressed batch; default 256 MiB
 	LookEvery         time.Duration // for which changes of the metadata are gathered; default 1 s
@@ -85,6 +88,8 @@ func (c Config) withDefaults() Config {
 	c.Workers = cmp.Or(c.Workers, max(1, runtime.GOMAXPROCS(0)/2))
 	c.Embeddings = cmp.Or(c.Embeddings, 16)
 	c.ShardWorkers = cmp.Or(c.ShardWorkers, 1)
+	c.Upserts = cmp.Or(c.Upserts, 4)
+	c.CollectionsEvery = cmp.Or(c.CollectionsEvery, 30*time.Second)
 	c.CleanBytesMax = cmp.Or(c.CleanBytesMax, 128<<20)
 	c.BatchBytesMax = cmp.Or(c.BatchBytesMax, 256<<20)
 	c.LookEvery = cmp.Or(c.LookEvery, time.Second)
@@ -115,6 +120,7 @@ type Deps struct {
 	Registerer prometheus.Registerer // nil: no metrics
 	Now        func() time.Time      // nil: time.Now
 	Embedder   *embedder.Service     // nil: nothing is embedded
+	Milvus     *milvus.Client        // nil: there is none
 }
 
 // Compactor is one member of the cluster's compactors.
@@ -131,6 +137,8 @@ type Compactor struct {
 	workers   *workers
 	jobs      *jobs
 	embedders *embedder.Service
+	milvus    *milvus.Client
+	watched   watched
 	decoder   sync.Pool // of *batch.Decoder
 
 	sweeping atomic.Bool // it holds the janitor's lock
@@ -181,6 +189,7 @@ func New(config Config, d Deps) (*Compactor, error) {
 		metrics:   newMetrics(),
 		source:    newSource(d.Bucket),
 		embedders: d.Embedder,
+		milvus:    d.Milvus,
 		sections:  make(map[topic.Partition]known),
 		failures:  make(map[topic.Partition]failure),
 
@@ -217,6 +226,9 @@ func (c *Compactor) Run(ctx context.Context) error {
 	if c.config.IcebergLocation != "" {
 		janitor.Go(func() { c.icebergs(ctx) })
 	}
+	if c.milvus != nil {
+		janitor.Go(func() { c.watchCollections(ctx) })
+	}
 
 	c.rounds(ctx)
 
@@ -232,7 +244,7 @@ func (c *Compactor) Run(ctx context.Context) error {
 
 func (c *Compactor) startWorkers() {
 	c.workers = startWorkers(c.config.Workers, c.log)
-	c.jobs = newJobs(c.config, c.now, c.log, map[lane]int{embedLane: c.config.Embeddings, redoLane: max(1, c.config.Embeddings/4), mergeLane: c.config.ShardWorkers})
+	c.jobs = newJobs(c.config, c.now, c.log, map[lane]int{embedLane: c.config.Embeddings, redoLane: max(1, c.config.Embeddings/4), mergeLane: c.config.ShardWorkers, collectLane: c.config.Upserts})
 }
 
 func (c *Compactor) stopWorkers() {

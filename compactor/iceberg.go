@@ -67,11 +67,17 @@ func (c *Compactor) icebergs(ctx context.Context) {
 
 // columnarOf returns the settings of topics as they are in force.
 func (c *Compactor) columnarOf(v *metastore.View) func(*metastore.Topic) topicconfig.Columnar {
+	effective := c.effective(v)
+	return func(t *metastore.Topic) topicconfig.Columnar { return effective(t).Columnar }
+}
+
+// effective returns all the settings of topics as they are in force.
+func (c *Compactor) effective(v *metastore.View) func(*metastore.Topic) topicconfig.Effective {
 	defaults := topicconfig.Merge(
 		topicconfig.Layer{Set: dynamicconfig.TopicDefaults(v.Configs().Of(metastore.ConfigResource{Kind: metastore.ConfigBrokers}))},
 		topicconfig.Layer{Set: c.config.Defaults},
 	)
-	return func(t *metastore.Topic) topicconfig.Columnar { return topicconfig.Resolve(t.Config, defaults).Columnar }
+	return func(t *metastore.Topic) topicconfig.Effective { return topicconfig.Resolve(t.Config, defaults) }
 }
 
 // icebergTopics are this compactor's share of the topics that are tables of

@@ -79,6 +79,9 @@ func (p *pass) run(ctx context.Context) error {
 	if p.plan.dropVector {
 		p.drop(shards)
 	}
+	if p.plan.dropCollections {
+		p.section.Collections, p.changed = nil, true // they go when nothing names them
+	}
 	if len(p.plan.mergeLog) > 0 {
 		try("log", "merge of log files", p.mergeLog)
 	}

@@ -64,7 +64,8 @@ type snapshot struct {
 	section manifest.Section // what view.Manifest names; the zero Section when it names nothing
 	damaged map[string]bool  // files that are not merged
 	vectors metastore.VectorIndex
-	ended   []ended // jobs whose work waits to be adopted
+	ended   []ended         // jobs whose work waits to be adopted
+	lost    map[string]bool // collections that are not in the Milvus any more
 
 	table     bool       // the topic has an Iceberg table
 	shown     int64      // the revision that it shows
@@ -89,6 +90,7 @@ type plan struct {
 	reindex []manifest.File // splits with other settings than the topic's, to be made again
 
 	dropColumnar, dropText, dropVector bool // the feature is off: its files go
+	dropCollections                    bool // they are no longer the backend
 
 	rebuild *rebuild // of what is damaged; nil: nothing is
 
@@ -106,7 +108,7 @@ func (s span) empty() bool { return s.next <= s.first }
 func (p plan) empty(s snapshot) bool {
 	merges := len(p.mergeLog) + len(p.mergeColumnar) + len(p.mergeText) + len(p.reindex)
 	gone := len(expired(s.section.Log, p.logStart)) + len(expired(s.section.Columnar, p.logStart)) + len(expired(s.section.Text, p.logStart)) + len(expired(s.section.Vector, p.logStart))
-	return p.log.empty() && p.columnar.empty() && p.text.empty() && merges == 0 && !p.dropColumnar && !p.dropText && !p.dropVector && len(s.ended) == 0 &&
+	return p.log.empty() && p.columnar.empty() && p.text.empty() && merges == 0 && !p.dropColumnar && !p.dropText && !p.dropVector && !p.dropCollections && len(s.ended) == 0 &&
 		p.rebuild == nil && !p.clean.due() && p.logStart == s.view.Manifest.LogStart && gone == 0
 }
 
@@ -145,6 +147,7 @@ func (p Policy) decide(s snapshot, now time.Time) (plan, time.Time) {
 		out.dropText = len(s.section.Text) > 0
 	}
 	out.dropVector = !s.indexed() && (len(s.section.Vector) > 0 || s.view.Manifest.Marks.Vector > out.logStart)
+	out.dropCollections = !s.collected() && len(s.section.Collections) > 0
 	out.bytes += out.derivedBytes(s)
 	if out.rebuild = p.rebuild(s, out, now); out.rebuild != nil {
 		out.bytes += out.rebuild.bytes(s)

@@ -10,12 +10,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/internal/batch"
-	"github.com/chronik-stream/chronik/internal/dynamicconfig"
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/rendezvous"
 	"github.com/chronik-stream/chronik/internal/topic"
-	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/committed"
 	"github.com/chronik-stream/chronik/objstore"
@@ -124,12 +122,9 @@ func (c *Compactor) snapshots(ctx context.Context) []snapshot {
 		for _, m := range v.Compactors() {
 			members = append(members, m.ID)
 		}
-		defaults := topicconfig.Merge(
-			topicconfig.Layer{Set: dynamicconfig.TopicDefaults(v.Configs().Of(metastore.ConfigResource{Kind: metastore.ConfigBrokers}))},
-			topicconfig.Layer{Set: c.config.Defaults},
-		)
+		effective := c.effective(v)
 		for _, t := range v.Topics() {
-			config := topicconfig.Resolve(t.Config, defaults)
+			config := effective(t)
 			c.derived[t.ID] = config.Columnar.Enabled || config.Search.Enabled
 			for i := range t.Partitions {
 				p := topic.Partition{Topic: t.ID, Index: i}
@@ -140,7 +135,7 @@ func (c *Compactor) snapshots(ctx context.Context) []snapshot {
 				if f, failed := c.failures[p]; failed && now.Before(f.until) {
 					continue
 				}
-				s := snapshot{view: v.Partition(p), config: config, damaged: damaged, vectors: v.VectorIndex(t.ID), ended: c.jobs.of(p, embedLane, redoLane, mergeLane)}
+				s := snapshot{view: v.Partition(p), config: config, damaged: damaged, vectors: v.VectorIndex(t.ID), ended: c.jobs.of(p, embedLane, redoLane, mergeLane, collectLane)}
 				s.shown, s.table = c.shown(v, &s)
 				mine = append(mine, s)
 			}

@@ -63,6 +63,10 @@ func (c *Compactor) startShards(ctx context.Context, snaps []snapshot, now time.
 		if len(plan.redo) > 0 && c.embedders != nil {
 			add(redoLane, (&redoing{embedding{Compactor: c, snap: s, wanted: plan.wanted, run: plan.redo}, plan.damage}).work)
 		}
+		s.lost = c.watched.lost(s)
+		if collect := s.collect(plan.wanted); collect.due() && c.milvus != nil {
+			add(collectLane, (&collecting{Compactor: c, snap: s, plan: collect}).work)
+		}
 		if len(plan.merge) > 0 {
 			add(mergeLane, (&merging{Compactor: c, snap: s, wanted: plan.wanted, run: plan.merge}).work)
 		}

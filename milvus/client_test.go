@@ -30,6 +30,11 @@ func open(t *testing.T, c milvus.Config) *milvus.Client {
 	return client
 }
 
+func ensure(t *testing.T, client *milvus.Client, c milvus.Collection) {
+	_, err := client.Ensure(t.Context(), c)
+	require.NoError(t, err)
+}
+
 func TestTheMilvusOfTestsPassesTheSuite(t *testing.T) { suite(t, start(t).Address) }
 
 var small = milvus.Collection{Name: "small", Dimensions: 2, Metric: vectorindex.Euclidean, Kind: vectorindex.HNSW, Encoding: vectorindex.F32, M: 24, EfConstruction: 90}
@@ -37,17 +42,18 @@ var small = milvus.Collection{Name: "small", Dimensions: 2, Metric: vectorindex.
 func TestAnIndexHasTheParametersOfTheTopic(t *testing.T) {
 	server := start(t)
 	client := open(t, milvus.Config{Address: server.Address})
-	require.NoError(t, client.Ensure(t.Context(), small))
+	ensure(t, client, small)
 	index := server.Index("small")
 	require.Equal(t, "HNSW", index["index_type"])
 	require.Equal(t, "L2", index["metric_type"])
 	require.JSONEq(t, `{"M":"24","efConstruction":"90"}`, index["params"])
 	quantized := small
 	quantized.Name, quantized.Kind, quantized.Encoding = "quantized", vectorindex.IVF, vectorindex.Int8
-	require.NoError(t, client.Ensure(t.Context(), quantized))
+	ensure(t, client, quantized)
 	require.Equal(t, "IVF_SQ8", server.Index("quantized")["index_type"])
 	quantized.Kind = vectorindex.HNSW
-	require.ErrorContains(t, client.Ensure(t.Context(), quantized), "no hnsw index of int8 vectors")
+	_, err := client.Ensure(t.Context(), quantized)
+	require.ErrorContains(t, err, "no hnsw index of int8 vectors")
 }
 
 func TestWhatFailsAndIsDoneAgainIsDoneOnce(t *testing.T) {
@@ -56,7 +62,10 @@ func TestWhatFailsAndIsDoneAgainIsDoneOnce(t *testing.T) {
 		client := open(t, milvus.Config{Address: server.Address})
 		rows := milvus.Rows{Partition: 3, Offsets: []int64{5, 6}, Timestamps: []int64{50, 60}, Vectors: []float32{1, 0, 0, 1}}
 		steps := []func(context.Context) error{
-			func(ctx context.Context) error { return client.Ensure(ctx, small) },
+			func(ctx context.Context) error {
+				_, err := client.Ensure(ctx, small)
+				return err
+			},
 			func(ctx context.Context) error { return client.Upsert(ctx, small, rows) },
 			func(ctx context.Context) error { return client.Delete(ctx, small.Name, 3, []int64{5}) },
 			func(ctx context.Context) error {
@@ -106,7 +115,7 @@ func TestAMilvusThatIsSilentIsGivenUp(t *testing.T) {
 func TestAMilvusThatIsAwayIsFoundAgain(t *testing.T) {
 	server := start(t)
 	client := open(t, milvus.Config{Address: server.Address})
-	require.NoError(t, client.Ensure(t.Context(), small))
+	ensure(t, client, small)
 	server.Close()
 	_, err := client.Has(t.Context(), "small")
 	require.True(t, milvus.Temporary(err), err)
@@ -139,10 +148,11 @@ func TestWhoMilvusDoesNotKnowIsDenied(t *testing.T) {
 func TestACollectionOfAnotherShapeIsLeftAlone(t *testing.T) {
 	server := start(t)
 	client := open(t, milvus.Config{Address: server.Address})
-	require.NoError(t, client.Ensure(t.Context(), small))
+	ensure(t, client, small)
 	other := small
 	other.Dimensions = 3
-	require.ErrorContains(t, client.Ensure(t.Context(), other), "vectors of 2 dimensions")
+	_, err := client.Ensure(t.Context(), other)
+	require.ErrorContains(t, err, "vectors of 2 dimensions")
 }
 
 func TestLargeUpsertsAreSentInParts(t *testing.T) {
@@ -150,7 +160,7 @@ func TestLargeUpsertsAreSentInParts(t *testing.T) {
 	client := open(t, milvus.Config{Address: server.Address})
 	large := small
 	large.Dimensions = 1024
-	require.NoError(t, client.Ensure(t.Context(), large))
+	ensure(t, client, large)
 	const n = 3000
 	rows := milvus.Rows{Vectors: make([]float32, n*1024)}
 	for i := range int64(n) {

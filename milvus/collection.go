@@ -39,6 +39,10 @@ type Collection struct {
 	Encoding   vectorindex.Encoding
 	// M and EfConstruction are those of an HNSW index.
 	M, EfConstruction int
+	// Incarnation tells a collection from another that is made in its place, when
+	// somebody drops it. Ensure gives it to the one that it makes, as its
+	// description; a server that forgets descriptions has none.
+	Incarnation string
 }
 
 // Supported says whether Milvus has indexes of a kind over vectors that are
@@ -53,8 +57,8 @@ func Supported(kind vectorindex.Kind, encoding vectorindex.Encoding) error {
 	return fmt.Errorf("no %v index of %v vectors in Milvus: it has f32 and f16 of all kinds, and int8 of ivf", kind, encoding)
 }
 
-// index is what Milvus is asked to make.
-func (c *Collection) index() (entity.Index, error) {
+// indexed is the index that Milvus is asked to make.
+func (c *Collection) indexed() (entity.Index, error) {
 	if err := Supported(c.Kind, c.Encoding); err != nil {
 		return nil, err
 	}
@@ -104,7 +108,7 @@ func (c *Collection) fieldType() entity.FieldType {
 }
 
 func (c *Collection) schema() *entity.Schema {
-	return entity.NewSchema().WithName(c.Name).
+	return entity.NewSchema().WithName(c.Name).WithDescription(c.Incarnation).
 		WithField(entity.NewField().WithName(fieldKey).WithDataType(entity.FieldTypeVarChar).WithMaxLength(int64(keyBytesMax)).WithIsPrimaryKey(true)).
 		WithField(entity.NewField().WithName(fieldPartition).WithDataType(entity.FieldTypeInt32)).
 		WithField(entity.NewField().WithName(fieldOffset).WithDataType(entity.FieldTypeInt64)).
@@ -113,41 +117,40 @@ func (c *Collection) schema() *entity.Schema {
 }
 
 // Ensure makes the collection, its index, and has Milvus load it, as far as
-// that is not so yet. It returns once the collection can be searched. Two that
-// ensure at once do no harm.
-func (c *Client) Ensure(ctx context.Context, want Collection) error {
-	if err := c.ensure(ctx, want); err != nil {
-		return fmt.Errorf("making the collection %s: %w", want.Name, err)
+// that is not so yet. It returns once the collection can be searched, and says
+// which incarnation it is. Two that ensure at once do no harm.
+func (c *Client) Ensure(ctx context.Context, want Collection) (incarnation string, err error) {
+	if incarnation, err = c.ensure(ctx, want); err != nil {
+		return "", fmt.Errorf("making the collection %s: %w", want.Name, err)
 	}
-	return nil
+	return incarnation, nil
 }
 
-func (c *Client) ensure(ctx context.Context, want Collection) error {
-	index, err := want.index()
+func (c *Client) ensure(ctx context.Context, want Collection) (incarnation string, err error) {
+	index, err := want.indexed()
 	if err != nil {
-		return err
+		return "", err
 	}
 	there, err := c.Has(ctx, want.Name)
+	if err == nil && !there {
+		err = c.create(ctx, want)
+	}
+	if err == nil {
+		incarnation, err = c.check(ctx, want)
+	}
+	if err == nil {
+		err = c.index(ctx, want.Name, index)
+	}
 	if err != nil {
-		return err
+		return "", err
 	}
-	if !there {
-		if err := c.create(ctx, want); err != nil {
-			return err
-		}
+	loaded, err := c.loaded(ctx, want.Name)
+	if err == nil && !loaded {
+		// Loading takes as long as there is to load, and goes on in Milvus when
+		// nobody waits for it.
+		err = c.sdk.LoadCollection(ctx, want.Name, false)
 	}
-	if err := c.check(ctx, want); err != nil {
-		return err
-	}
-	if err := c.index(ctx, want.Name, index); err != nil {
-		return err
-	}
-	if loaded, err := c.loaded(ctx, want.Name); err != nil || loaded {
-		return err
-	}
-	// Loading takes as long as there is to load, and goes on in Milvus when
-	// nobody waits for it.
-	return c.sdk.LoadCollection(ctx, want.Name, false)
+	return incarnation, err
 }
 
 // create makes the collection, unless somebody else did in the meantime.
@@ -164,24 +167,41 @@ func (c *Client) create(ctx context.Context, want Collection) error {
 	return err
 }
 
-// check says whether the collection that is there is the one that is meant.
-func (c *Client) check(ctx context.Context, want Collection) error {
-	return c.call(ctx, func(ctx context.Context) error {
-		is, err := c.sdk.DescribeCollection(ctx, want.Name)
-		if err != nil {
-			return err
+// check says whether the collection that is there is the one that is meant, and
+// which incarnation.
+func (c *Client) check(ctx context.Context, want Collection) (incarnation string, err error) {
+	is, err := c.describe(ctx, want.Name)
+	if err != nil {
+		return "", err
+	}
+	for _, f := range is.Schema.Fields {
+		if f.Name != fieldVector {
+			continue
 		}
-		for _, f := range is.Schema.Fields {
-			if f.Name != fieldVector {
-				continue
-			}
-			if f.DataType != want.fieldType() || f.TypeParams[entity.TypeParamDim] != strconv.Itoa(want.Dimensions) {
-				return fmt.Errorf("it is there with vectors of %s dimensions, type %v", f.TypeParams[entity.TypeParamDim], f.DataType)
-			}
-			return nil
+		if f.DataType != want.fieldType() || f.TypeParams[entity.TypeParamDim] != strconv.Itoa(want.Dimensions) {
+			return "", fmt.Errorf("it is there with vectors of %s dimensions, type %v", f.TypeParams[entity.TypeParamDim], f.DataType)
 		}
-		return errors.New("it is there without a vector: somebody else's")
+		return is.Schema.Description, nil
+	}
+	return "", errors.New("it is there without a vector: somebody else's")
+}
+
+func (c *Client) describe(ctx context.Context, name string) (is *entity.Collection, err error) {
+	err = c.call(ctx, func(ctx context.Context) error {
+		is, err = c.sdk.DescribeCollection(ctx, name)
+		return err
 	})
+	return is, err
+}
+
+// Incarnation says which collection of that name there is. What is not there is
+// ErrMissing.
+func (c *Client) Incarnation(ctx context.Context, name string) (string, error) {
+	is, err := c.describe(ctx, name)
+	if err != nil {
+		return "", fmt.Errorf("looking at the collection %s: %w", name, err)
+	}
+	return is.Schema.Description, nil
 }
 
 // index makes the index, unless there is one.

@@ -94,11 +94,10 @@ func halves(v []float32) []byte {
 	return b
 }
 
-// DeleteBelow removes the rows of a partition below an offset.
-func (c *Client) DeleteBelow(ctx context.Context, name string, partition int32, first int64) error {
-	err := c.delete(ctx, name, fmt.Sprintf("%s == %d and %s < %d", fieldPartition, partition, fieldOffset, first))
-	if err != nil {
-		return fmt.Errorf("deleting what is below offset %d of partition %d from %s: %w", first, partition, name, err)
+// DeleteRange removes the rows of a range.
+func (c *Client) DeleteRange(ctx context.Context, name string, r Range) error {
+	if err := c.delete(ctx, name, clause([]Range{r})); err != nil {
+		return fmt.Errorf("deleting offsets %d to %d of partition %d from %s: %w", r.First, r.Next-1, r.Partition, name, err)
 	}
 	return nil
 }

@@ -10,6 +10,9 @@ import (
 type Collection struct {
 	Name     string `json:"name"`
 	Settings string `json:"settings"` // as vectorindex.Settings
+	// Incarnation is which collection of that name: another one that was made in its
+	// place has none of the vectors.
+	Incarnation string `json:"incarnation"`
 	// Ranges are the offsets whose vectors have all been put into it, rising, with
 	// something between two.
 	Ranges []Range `json:"ranges,omitempty"`
@@ -42,6 +45,15 @@ func Add(ranges []Range, r Range) []Range {
 	return slices.Insert(out, i, r)
 }
 
+// Cut takes a range out of a list.
+func Cut(ranges []Range, r Range) []Range {
+	var left []Range
+	for _, have := range ranges {
+		left = append(left, have.Without([]Range{r})...)
+	}
+	return left
+}
+
 // Without is what of a range the list does not have, rising.
 func (r Range) Without(list []Range) []Range {
 	var left []Range
@@ -62,8 +74,7 @@ func (r Range) Without(list []Range) []Range {
 
 // Needs tells whether the collection may still have records that a mask names.
 func (c *Collection) Needs(mask File) bool {
-	return !slices.Contains(c.Masks, mask.Object) &&
-		slices.ContainsFunc(c.Ranges, func(r Range) bool { return r.First < mask.Next && mask.First < r.Next })
+	return !slices.Contains(c.Masks, mask.Object) && slices.ContainsFunc(c.Ranges, func(r Range) bool { return r.First < mask.Next && mask.First < r.Next })
 }
 
 func validateCollections(all []Collection) error {

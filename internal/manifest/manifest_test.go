@@ -67,7 +67,7 @@ func embedded(index int32) manifest.Section {
 	s.Vector = []manifest.File{shard(0, 10), shard(10, 40)}
 	s.Vector[0].Masked = 3
 	s.Collections = []manifest.Collection{
-		{Name: "new", Settings: `{"model":"m"}`, Ranges: []manifest.Range{{0, 10}, {15, 40}}, Start: 5, Masks: []string{"mask/15-25"}},
+		{Name: "new", Settings: `{"model":"m"}`, Incarnation: "01K", Ranges: []manifest.Range{{0, 10}, {15, 40}}, Start: 5, Masks: []string{"mask/15-25"}},
 		{Name: "old", Settings: `{"model":"l"}`},
 	}
 	return s
@@ -484,6 +484,7 @@ func TestRangesOfACollectionGrowTogether(t *testing.T) {
 		ranges = manifest.Add(ranges, r)
 	}
 	require.Equal(t, []manifest.Range{{0, 10}, {20, 50}}, ranges)
+	require.Equal(t, []manifest.Range{{0, 3}, {40, 50}}, manifest.Cut(ranges, manifest.Range{First: 3, Next: 40}))
 	for whole, want := range map[manifest.Range][]manifest.Range{
 		{0, 60}: {{10, 20}, {50, 60}}, {5, 15}: {{10, 15}}, {25, 45}: nil, {12, 18}: {{12, 18}}, {50, 51}: {{50, 51}},
 	} {

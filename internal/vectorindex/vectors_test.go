@@ -180,3 +180,22 @@ func TestReadingVectorsEndsWithAnError(t *testing.T) {
 		require.ErrorAs(t, f.Vectors(t.Context(), vectorindex.Filter{}, func(int64, []float32) error { return nil }), &damage)
 	}
 }
+
+func TestDocumentsAreListedWithTheirTimes(t *testing.T) {
+	everyForm(t, func(t *testing.T, _ vectorindex.Options, file *vectorindex.File) {
+		info := file.Info()
+		next, seen := info.First, 0
+		filter := vectorindex.Filter{First: info.First + 10, Next: info.Next - 10}
+		vectors := vectorsOf(t, file, filter)
+		require.NoError(t, file.Documents(t.Context(), filter, func(offset, timestamp int64) error {
+			require.GreaterOrEqual(t, offset, next)
+			require.Contains(t, vectors, offset)
+			require.Equal(t, stamp(offset), timestamp)
+			next, seen = offset+1, seen+1
+			return nil
+		}))
+		require.Len(t, vectors, seen)
+		stop := errors.New("enough")
+		require.ErrorIs(t, file.Documents(t.Context(), vectorindex.Filter{}, func(int64, int64) error { return stop }), stop)
+	})
+}
