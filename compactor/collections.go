@@ -47,7 +47,7 @@ type collecting struct {
 
 	collection milvus.Collection
 	now        manifest.Collection // what it has by now
-	masks      []string            // all that there are
+	offsets    []int64             // whose vectors were put into it
 	hidden     *roaring64.Bitmap   // offsets that they name
 }
 
@@ -66,7 +66,8 @@ func (j *collecting) work(ctx context.Context, _ bool) (made product, retryAfter
 	if j.now.Name == "" || reflect.DeepEqual(j.now, j.plan.has) {
 		return nil, 0, err
 	}
-	return &collected{had: j.plan.has, has: j.now}, 0, err
+	slices.Sort(j.offsets)
+	return &collected{snap: j.snap, had: j.plan.has, has: j.now, offsets: j.offsets}, 0, err
 }
 
 // open finds the collection, or makes it.
@@ -187,6 +188,10 @@ func (j *collecting) put(ctx context.Context, f manifest.File, gap manifest.Rang
 	if err != nil {
 		return format.In(f.Object, err)
 	}
+	// An attempt before this one may have left records there that are gone by now.
+	if err := j.milvus.DeleteRange(ctx, j.now.Name, milvus.Range{Partition: j.snap.view.Partition.Index, First: gap.First, Next: gap.Next}); err != nil {
+		return err
+	}
 	rows := milvus.Rows{Partition: j.snap.view.Partition.Index}
 	most := min(collectRows, max(1, collectSize/(4*j.collection.Dimensions)))
 	flush := func() error {
@@ -194,6 +199,7 @@ func (j *collecting) put(ctx context.Context, f manifest.File, gap manifest.Rang
 			return err
 		}
 		j.metrics.records.WithLabelValues(collectionName).Add(float64(len(rows.Offsets)))
+		j.offsets = append(j.offsets, rows.Offsets...)
 		rows.Offsets, rows.Timestamps, rows.Vectors = rows.Offsets[:0], rows.Timestamps[:0], rows.Vectors[:0]
 		return nil
 	}
@@ -220,33 +226,63 @@ func (j *collecting) suspect(ctx context.Context, f manifest.File, failed error)
 
 // collected is what a job has done.
 type collected struct {
+	snap     snapshot // what the job saw
 	had, has manifest.Collection
+	offsets  []int64 // whose vectors it has put into the collection, rising
 }
 
 // adopt notes what the collection has now. Older ones go once it has all that they
 // have.
-func (c *collected) adopt(_ context.Context, p *pass) (fits bool, err error) {
-	settings, err := vectorindex.ParseSettings(c.has.Settings)
-	if err != nil || !p.snap.collected() {
+func (c *collected) adopt(ctx context.Context, p *pass) (fits bool, err error) {
+	all, fits, err := c.listed(p)
+	if err != nil || !fits {
 		return false, err
 	}
-	all := slices.Clone(p.section.Collections)
+	p.section.Collections = all
+	if c.snap.section.Clean == p.section.Clean || len(c.offsets) == 0 {
+		return true, nil
+	}
+	// The log has been cleaned since: what went may be in the collection, and the
+	// masks that named it may be gone.
+	removed, err := p.cleanedSince(ctx, c.offsets, span{c.offsets[0], c.offsets[len(c.offsets)-1] + 1})
+	if err != nil {
+		return true, err
+	}
+	return true, p.mask(ctx, removed)
+}
+
+// listed are the section's collections with the one that the job was about.
+func (c *collected) listed(p *pass) (all []manifest.Collection, fits bool, err error) {
+	settings, err := vectorindex.ParseSettings(c.has.Settings)
+	if err != nil || !p.snap.collected() {
+		return nil, false, err
+	}
+	had, has := p.pruned(c.had), p.pruned(c.has)
+	all = slices.Clone(p.section.Collections)
 	switch at := collectionOf(all, settings); {
 	case at < 0 && c.had.Name == "":
-		all = slices.Insert(all, 0, c.has)
-	case at < 0 || !reflect.DeepEqual(all[at], c.had):
-		return false, nil
+		all = slices.Insert(all, 0, has)
+	case at < 0 || !reflect.DeepEqual(p.pruned(all[at]), had):
+		return nil, false, nil
 	default:
-		all = slices.Insert(slices.Delete(all, at, at+1), 0, c.has)
+		all = slices.Insert(slices.Delete(all, at, at+1), 0, has)
 	}
-	all[0].Masks = slices.DeleteFunc(slices.Clone(c.has.Masks), func(name string) bool {
-		return !slices.ContainsFunc(p.section.Masks, func(m manifest.File) bool { return m.Object == name })
-	})
-	p.section.Collections = slices.DeleteFunc(all, func(o manifest.Collection) bool {
+	return slices.DeleteFunc(all, func(o manifest.Collection) bool {
 		return o.Name != c.has.Name && !slices.ContainsFunc(o.Ranges, func(r manifest.Range) bool {
 			r.First = max(r.First, p.section.LogStart)
 			return len(r.Without(c.has.Ranges)) > 0
 		})
-	})
-	return true, nil
+	}), true, nil
+}
+
+// pruned is a collection that names only masks that there are.
+func (p *pass) pruned(c manifest.Collection) manifest.Collection {
+	var left []string
+	for _, name := range c.Masks {
+		if slices.ContainsFunc(p.section.Masks, func(m manifest.File) bool { return m.Object == name }) {
+			left = append(left, name)
+		}
+	}
+	c.Masks = left
+	return c
 }

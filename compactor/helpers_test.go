@@ -26,6 +26,7 @@ import (
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/kv"
 	kvmemory "github.com/chronik-stream/chronik/metastore/kv/memory"
+	"github.com/chronik-stream/chronik/milvus/milvustest"
 	"github.com/chronik-stream/chronik/objstore"
 	"github.com/chronik-stream/chronik/objstore/memory"
 )
@@ -41,6 +42,7 @@ type world struct {
 	t        *testing.T
 	kv       kv.Store
 	provider *provider // of embeddings; nil: none
+	milvus   *milvustest.Server
 	bucket   *memory.Bucket
 	store    *metastore.Store
 	session  *metastore.BrokerSession
@@ -223,7 +225,7 @@ func (w *world) quick() Config {
 // start makes a compactor that the test drives round by round.
 func (w *world) start(config Config, store *metastore.Store, bucket objstore.Bucket) *Compactor {
 	w.t.Helper()
-	c, err := New(config, Deps{Store: store, Bucket: bucket, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: w.now, Embedder: w.provider.service(w.t)})
+	c, err := New(config, Deps{Store: store, Bucket: bucket, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: w.now, Embedder: w.provider.service(w.t), Milvus: w.milvusClient()})
 	require.NoError(w.t, err)
 	c.startWorkers()
 	w.t.Cleanup(c.stopWorkers)

@@ -112,6 +112,14 @@ func (p *pass) expireMasks() {
 		p.changed = true
 		return true
 	})
+	if len(p.section.Collections) == 0 {
+		return
+	}
+	all := slices.Clone(p.section.Collections)
+	for i := range all {
+		all[i] = p.pruned(all[i])
+	}
+	p.section.Collections = all
 }
 
 // masked reads the offsets that masks take out of files, as a set.

@@ -139,6 +139,16 @@ func (s *Server) Keys(name string) []string {
 	return nil
 }
 
+// Vector is that of a row; nil: there is none of that key.
+func (s *Server) Vector(name, key string) []float32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.collections[name]; c != nil {
+		return slices.Clone(c.rows[key].vector)
+	}
+	return nil
+}
+
 // Index is what a collection was asked to be indexed with.
 func (s *Server) Index(name string) map[string]string {
 	s.mu.Lock()
