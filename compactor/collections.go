@@ -29,8 +29,8 @@ import (
 
 // collectLane is the lane, and collectionName the kind in metrics.
 const (
-	collectLane    lane = "collection"
-	collectionName      = "collection"
+	collectLane    lane   = "collection"
+	collectionName string = "collection"
 )
 
 const (

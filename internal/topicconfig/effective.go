@@ -314,6 +314,9 @@ func consistent(v values) error {
 	if least, most := v.integer("min.compaction.lag.ms"), v.integer("max.compaction.lag.ms"); least > most {
 		return refuse("min.compaction.lag.ms", "it must be at most max.compaction.lag.ms, which is %d", most)
 	}
+	if q := v.text("vector.quantization"); v.text("vector.index.backend") == "milvus" && (q == "binary" || q == "int8" && v.text("vector.index.type") != "ivf") {
+		return refuse("vector.quantization", "with vector.index.backend=milvus it must be f32 or f16, or int8 with vector.index.type=ivf: Milvus has no other")
+	}
 	if ef, m := v.integer("vector.index.ef_construction"), v.integer("vector.index.m"); ef < m {
 		return refuse("vector.index.ef_construction", "it must be at least vector.index.m, which is %d", m)
 	}

@@ -116,6 +116,8 @@ func TestValidateRefusesWithKeyValueAndWhatIsAllowed(t *testing.T) {
 		{map[string]string{"search.analyzer": "klingon"}, "one of standard"},
 		{map[string]string{"search.fields": "$.a,,b"}, "JSON path"},
 		{map[string]string{"vector.field": "title"}, "JSON path"},
+		{map[string]string{"vector.index.backend": "milvus", "vector.quantization": "binary"}, "Milvus has no other"},
+		{map[string]string{"vector.index.backend": "milvus", "vector.quantization": "int8"}, "int8 with vector.index.type=ivf"},
 		{map[string]string{"vector.index.m": "50", "vector.index.ef_construction": "49"}, "at least vector.index.m, which is 50"},
 		{map[string]string{"vector.enabled": "true"}, "name an embedding provider"},
 		{map[string]string{"vector.enabled": "true", "vector.provider": "external"}, "needs vector.embedding.endpoint"},

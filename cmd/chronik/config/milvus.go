@@ -16,14 +16,14 @@ type Milvus struct {
 	CAFile, ServerName string
 	CertFile, KeyFile  string
 	RequestTimeout     time.Duration
-	CompactorRequests  int
+	Upserts            int
 }
 
 func (c *Config) milvusSettings() []*Setting {
 	m := &c.Milvus
 	return []*Setting{
 		{Key: "milvus.address", Default: "", Value: textValue{&m.Address},
-			Doc: "Host and port of a Milvus, 2.3 or newer, for topics with `vector.index.backend=milvus`. Empty: there is none; their vectors are made and kept, and searches in them are answered `UNAVAILABLE`."},
+			Doc: "Host and port of a Milvus, 2.3 or newer, for topics with `vector.index.backend=milvus`. Empty: there is none; their vectors are made and kept, and query nodes compare them one by one."},
 		{Key: "milvus.database", Default: "", Value: textValue{&m.Database},
 			Doc: "Its database; empty is its default one. Clusters may share it: the names of collections have the cluster's in them."},
 		{Key: "milvus.username", Default: "", Value: textValue{&m.Username},
@@ -44,7 +44,7 @@ func (c *Config) milvusSettings() []*Setting {
 			Doc: "Name that its certificate must be for, when that is not the address's host."},
 		{Key: "milvus.request_timeout", Default: "30s", Value: durationValue{&m.RequestTimeout, 10 * time.Millisecond},
 			Doc: "Time that it has for one request. A search has what is left of its own timeout, if that is less."},
-		{Key: "milvus.upserts_max", Default: "4", Value: intValue{&m.CompactorRequests, 1, math.MaxInt16},
+		{Key: "milvus.upserts_max", Default: "4", Value: intValue{&m.Upserts, 1, math.MaxInt16},
 			Doc: "Partitions whose vectors a compactor puts into it at once."},
 	}
 }

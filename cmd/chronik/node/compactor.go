@@ -18,7 +18,7 @@ func startCompactor(_ context.Context, n *Node) (running, error) {
 	}
 	c, err := compactor.New(compactorConfig(n.cfg, n.memberID(), n.address(), tables), compactor.Deps{
 		Store: n.parts.metadata, Bucket: n.parts.bucket, Log: n.log.With("role", RoleCompactor), Registerer: n.registry,
-		Embedder: n.parts.embedder,
+		Embedder: n.parts.embedder, Milvus: n.parts.milvus,
 	})
 	if err != nil {
 		return running{}, err
@@ -36,7 +36,7 @@ func compactorConfig(c *config.Config, id, address, tables string) compactor.Con
 			EmbedAge: c.Compactor.EmbedAge, ShardBytesMax: int64(c.Compactor.ShardBytes),
 		},
 		CleanBytesMax: int64(c.Compactor.CleanBytes),
-		Workers:       c.Compactor.Workers, LookEvery: c.Compactor.LookEvery,
+		Upserts:       c.Milvus.Upserts, Workers: c.Compactor.Workers, LookEvery: c.Compactor.LookEvery,
 		ProducerExpiry: c.Producer.Expiry, DeletionGrace: c.Compactor.DeletionGrace, OrphanAge: c.Compactor.OrphanAge, OrphanEvery: c.Compactor.OrphanEvery,
 		IcebergEvery: c.Iceberg.Every, IcebergRetention: c.Iceberg.Retention, IcebergLocation: tables,
 	}
