@@ -1,7 +1,8 @@
 // Command demo shows Chronik at work: it starts `chronik dev` on an empty folder,
 // produces some hundred thousand events of an invented shop with a Kafka client,
-// asks SQL questions and searches right after the last acknowledgement, reads the
-// log back with a consumer, and asks again once everything lies in Parquet files.
+// asks SQL questions and searches right after the last acknowledgement, finds
+// reviews by what they mean, reads the log back with a consumer, and asks again once
+// everything lies in Parquet files.
 //
 // It knows what it made and checks every answer; a wrong one makes it fail.
 package main
@@ -15,6 +16,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/chronik-stream/chronik/embedder/embeddertest"
 )
 
 type options struct {
@@ -61,7 +64,12 @@ func demo(ctx context.Context, o options, out io.Writer) error {
 	defer server.kill()
 	d.server = server
 	d.say("ready in %s: kafka=%s http=%s data=%s", short(server.took), server.kafka, server.http, o.dir)
-	for _, act := range []func(context.Context) error{d.create, d.produce, d.askNow, d.searchNow, d.consume, d.askCold} {
+	defer func() {
+		if d.provider != nil {
+			_ = d.provider.Close()
+		}
+	}()
+	for _, act := range []func(context.Context) error{d.create, d.review, d.produce, d.askNow, d.searchNow, d.meaning, d.consume, d.askCold} {
 		if err := act(ctx); err != nil {
 			return err
 		}
@@ -71,6 +79,8 @@ func demo(ctx context.Context, o options, out io.Writer) error {
 		for _, line := range []string{
 			"bin/chronik sql --url http://%[2]s 'SELECT country, sum(amount) FROM orders GROUP BY country'",
 			"bin/chronik search orders --url http://%[2]s 'status:returned'",
+			"bin/chronik vector reviews --url http://%[2]s 'everything came in splinters and shattered'",
+			"bin/chronik hybrid reviews --url http://%[2]s 'kettle with poor support'",
 			"bin/chronik consume orders --bootstrap %[1]s --count 5",
 			"kcat -b %[1]s -L",
 			`curl -s http://%[2]s/_sql -d '{"query":"SELECT * FROM page_views LIMIT 2"}'`,
@@ -92,10 +102,11 @@ func demo(ctx context.Context, o options, out io.Writer) error {
 // run is one run of the demo.
 type run struct {
 	options
-	out    io.Writer
-	server *server
-	steps  int
-	truth  truth
+	out      io.Writer
+	server   *server
+	provider *embeddertest.Server // of embeddings; nil: none is needed yet
+	steps    int
+	truth    truth
 }
 
 func (d *run) step(title string) {
