@@ -8,12 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/vectorindex"
+	"github.com/chronik-stream/chronik/internal/vectorindex/vectortest"
 )
 
 func TestCountsAreExact(t *testing.T) {
 	ctx := context.Background()
 	const n = 10_000
-	vectors := clustered(4, n, 8, 10)
+	vectors := vectortest.Clustered(4, n, 8, 10)
 	for i := range vectors {
 		if i%5 == 0 {
 			vectors[i] = vectors[0]
@@ -62,7 +63,7 @@ func TestCountsAreExact(t *testing.T) {
 // What is expected of a search is what its answer then says.
 func TestExpectationsAreWhatAnswersPromise(t *testing.T) {
 	ctx := context.Background()
-	vectors := words(8, 3000, 24)
+	vectors := vectortest.Words(8, 3000, 24)
 	for _, kind := range []vectorindex.Kind{vectorindex.IVF, vectorindex.HNSW} {
 		data, _ := built(t, options(24, kind), vectors, 0)
 		for _, blob := range []vectorindex.Blob{vectorindex.Bytes(data), newObject(data)} {

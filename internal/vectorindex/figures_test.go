@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/vectorindex"
+	"github.com/chronik-stream/chronik/internal/vectorindex/vectortest"
 )
 
 var (
@@ -46,9 +47,9 @@ func TestFigures(t *testing.T) {
 	n, dimensions := *figures, *figuresDims
 	var all [][]float32
 	if *figuresData == "words" {
-		all = words(21, n+asked, dimensions)
+		all = vectortest.Words(21, n+asked, dimensions)
 	} else {
-		all = clustered(21, n+asked, dimensions, max(n/100, 10))
+		all = vectortest.Clustered(21, n+asked, dimensions, max(n/100, 10))
 	}
 	vectors, queries := all[:n], all[n:]
 	o := vectorindex.Options{Dimensions: dimensions, Metric: vectorindex.Cosine, Encoding: vectorindex.Encoding(*figuresEnc), Kind: vectorindex.Kind(*figuresKind), M: *figuresM, FlatMax: 1, Seed: 1}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/vectorindex"
+	"github.com/chronik-stream/chronik/internal/vectorindex/vectortest"
 )
 
 // bitmapOf has the offsets of vectors that pass.
@@ -26,7 +27,7 @@ func bitmapOf(n int, pass func(i int) bool) *roaring64.Bitmap {
 
 func TestRecallHoldsUnderFilters(t *testing.T) {
 	const n, dimensions, asked = 10_000, 32, 30
-	all := clustered(3, n+asked, dimensions, 40)
+	all := vectortest.Clustered(3, n+asked, dimensions, 40)
 	vectors, queries := all[:n], all[n:]
 	data, _ := built(t, options(dimensions, vectorindex.HNSW), vectors, 0)
 	r := rand.New(rand.NewPCG(9, 9))
@@ -63,7 +64,7 @@ func TestRecallHoldsUnderFilters(t *testing.T) {
 
 func TestAFilterThatLeavesFewIsExact(t *testing.T) {
 	ctx := context.Background()
-	vectors := clustered(5, 8000, 16, 20)
+	vectors := vectortest.Clustered(5, 8000, 16, 20)
 	data, _ := built(t, options(16, vectorindex.HNSW), vectors, 0)
 	for _, blob := range []vectorindex.Blob{vectorindex.Bytes(data), newObject(data)} {
 		f := open(t, blob)
@@ -91,7 +92,7 @@ func TestAFilterThatLeavesFewIsExact(t *testing.T) {
 // one row: it is found at all its offsets, and does not fill the graph.
 func TestEqualVectorsAreOneRowWithManyDocuments(t *testing.T) {
 	ctx := context.Background()
-	vectors := clustered(6, 3000, 16, 20)
+	vectors := vectortest.Clustered(6, 3000, 16, 20)
 	for i := range vectors {
 		if i%3 > 0 {
 			vectors[i] = vectors[i%50*3]
@@ -123,7 +124,7 @@ func TestEqualVectorsAreOneRowWithManyDocuments(t *testing.T) {
 
 func TestWhatIsNoQueryIsRefused(t *testing.T) {
 	ctx := context.Background()
-	data, _ := built(t, options(4, vectorindex.IVF), clustered(7, 50, 4, 2), 0)
+	data, _ := built(t, options(4, vectorindex.IVF), vectortest.Clustered(7, 50, 4, 2), 0)
 	f := open(t, vectorindex.Bytes(data))
 	inf := float32(math.Inf(1))
 	for _, v := range [][]float32{nil, {1, 2, 3}, {1, 2, 3, inf - inf}, {1, 2, 3, inf}, {1e20, 0, 0, 0}} {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/vectorindex"
+	"github.com/chronik-stream/chronik/internal/vectorindex/vectortest"
 )
 
 var update = flag.Bool("update", false, "write golden files that do not exist yet")
@@ -103,7 +104,7 @@ func TestEveryFlippedByteIsFound(t *testing.T) {
 // is answered.
 func TestASearchNeverReturnsDamagedRows(t *testing.T) {
 	ctx := context.Background()
-	vectors := clustered(4, 1500, 12, 10)
+	vectors := vectortest.Clustered(4, 1500, 12, 10)
 	o := options(12, vectorindex.IVF)
 	o.ListRows = 100
 	data, _ := built(t, o, vectors, 0)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/vectorindex"
+	"github.com/chronik-stream/chronik/internal/vectorindex/vectortest"
 )
 
 func mergeOptions(kind vectorindex.Kind) vectorindex.MergeOptions {
@@ -28,7 +29,7 @@ func merged(t testing.TB, files []*vectorindex.File, o vectorindex.MergeOptions)
 
 func TestMergedShardsFindWhatOneFinds(t *testing.T) {
 	const dimensions, asked = 24, 40
-	all := words(8, 6000+asked, dimensions)
+	all := vectortest.Words(8, 6000+asked, dimensions)
 	vectors, queries := all[:6000], all[6000:]
 	for _, e := range []vectorindex.Encoding{vectorindex.F32, vectorindex.F16, vectorindex.Int8, vectorindex.Binary} {
 		kind := vectorindex.HNSW
@@ -63,7 +64,7 @@ func TestMergedShardsFindWhatOneFinds(t *testing.T) {
 
 func TestAMergeLeavesOutWhatIsNotKept(t *testing.T) {
 	ctx := context.Background()
-	vectors := clustered(9, 3000, 16, 20)
+	vectors := vectortest.Clustered(9, 3000, 16, 20)
 	vectors[2504] = vectors[12] // the same in two shards
 	var files []*vectorindex.File
 	for _, first := range []int{0, 1000, 2000} {
@@ -95,7 +96,7 @@ func TestAMergeLeavesOutWhatIsNotKept(t *testing.T) {
 // that they have, by themselves or with others.
 func TestAMergeChangesHowVectorsAreKept(t *testing.T) {
 	const dimensions, n = 16, 1500
-	all := clustered(17, n+30, dimensions, 20)
+	all := vectortest.Clustered(17, n+30, dimensions, 20)
 	vectors, queries := all[:n], all[n:]
 	first, _ := built(t, options(dimensions, vectorindex.HNSW), vectors[:1000], 0)
 	o := options(dimensions, vectorindex.IVF)
@@ -134,8 +135,8 @@ func TestAMergeChangesHowVectorsAreKept(t *testing.T) {
 // A shard may hold offsets that another one has, newer: those count of it that it
 // is said to have.
 func TestAMergeTakesOfEachShardItsSpan(t *testing.T) {
-	old, _ := built(t, options(8, vectorindex.IVF), clustered(18, 600, 8, 5), 0)
-	fresh := clustered(19, 300, 8, 5)
+	old, _ := built(t, options(8, vectorindex.IVF), vectortest.Clustered(18, 600, 8, 5), 0)
+	fresh := vectortest.Clustered(19, 300, 8, 5)
 	data, _ := built(t, options(8, vectorindex.IVF), fresh, 0)
 	files := []*vectorindex.File{open(t, vectorindex.Bytes(data)), open(t, vectorindex.Bytes(old))}
 	m := mergeOptions(vectorindex.IVF)
@@ -153,7 +154,7 @@ func TestAMergeTakesOfEachShardItsSpan(t *testing.T) {
 // What a merge will take can be told before it is begun.
 func TestAMergeKeepsToTheMemoryThatItSays(t *testing.T) {
 	const n, dimensions = 8000, 64
-	vectors := clustered(20, n, dimensions, 30)
+	vectors := vectortest.Clustered(20, n, dimensions, 30)
 	o := options(dimensions, vectorindex.IVF)
 	first, _ := built(t, o, vectors[:n/2], 0)
 	second, _ := built(t, o, vectors[n/2:], n/2)
@@ -190,7 +191,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestWhatDoesNotGoTogetherIsNotMerged(t *testing.T) {
-	vectors := clustered(10, 100, 8, 3)
+	vectors := vectortest.Clustered(10, 100, 8, 3)
 	data, _ := built(t, options(8, vectorindex.IVF), vectors, 0)
 	one := open(t, vectorindex.Bytes(data))
 	another := func(change func(*vectorindex.Options)) *vectorindex.File {
@@ -212,7 +213,7 @@ func TestWhatDoesNotGoTogetherIsNotMerged(t *testing.T) {
 }
 
 func TestABuildIsTheSameWithAnyNumberOfWorkers(t *testing.T) {
-	vectors := words(11, 2500, 20)
+	vectors := vectortest.Words(11, 2500, 20)
 	o := options(20, vectorindex.HNSW)
 	var want []byte
 	for _, workers := range []int{1, 2, 5} {
@@ -232,7 +233,7 @@ func TestABuilderStopsAtItsBound(t *testing.T) {
 	o := options(16, vectorindex.IVF)
 	b, err := vectorindex.NewBuilder(o, 100_000)
 	require.NoError(t, err)
-	vectors := clustered(12, 2000, 16, 5)
+	vectors := vectortest.Clustered(12, 2000, 16, 5)
 	n := 0
 	for ; n < len(vectors); n++ {
 		if err = b.Append(int64(n), 0, vectors[n]); err != nil {

@@ -7,13 +7,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/chronik-stream/chronik/internal/vectorindex"
+	"github.com/chronik-stream/chronik/internal/vectorindex/vectortest"
 )
 
 func TestCalibratedRecallHolds(t *testing.T) {
 	const n, dimensions, asked = 4000, 48, 60
 	for name, all := range map[string][][]float32{
-		"clustered": clustered(1, n+asked, dimensions, 40),
-		"words":     words(2, n+asked, dimensions),
+		"clustered": vectortest.Clustered(1, n+asked, dimensions, 40),
+		"words":     vectortest.Words(2, n+asked, dimensions),
 	} {
 		vectors, queries := all[:n], all[n:]
 		for _, metric := range []vectorindex.Metric{vectorindex.Cosine, vectorindex.Euclidean, vectorindex.Dot} {
@@ -44,7 +45,7 @@ func TestCalibratedRecallHolds(t *testing.T) {
 // was measured for ten says nothing of them.
 func TestRecallHoldsForManyNeighbours(t *testing.T) {
 	const n, asked = 4000, 150
-	all := clustered(13, n+asked, 24, n/10)
+	all := vectortest.Clustered(13, n+asked, 24, n/10)
 	vectors, queries := all[:n], all[n:]
 	want := make([][]vectorindex.Hit, asked)
 	for i, q := range queries {
@@ -64,7 +65,7 @@ func TestRecallHoldsForManyNeighbours(t *testing.T) {
 }
 
 func TestAShardThatIsTooSmallToCalibrateIsSearchedWhole(t *testing.T) {
-	vectors := clustered(14, 9, 6, 3)
+	vectors := vectortest.Clustered(14, 9, 6, 3)
 	for _, kind := range []vectorindex.Kind{vectorindex.HNSW, vectorindex.IVF} {
 		o := options(6, kind)
 		o.FlatMax, o.ListRows = 1, 2

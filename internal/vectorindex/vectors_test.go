@@ -13,6 +13,7 @@ import (
 
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/vectorindex"
+	"github.com/chronik-stream/chronik/internal/vectorindex/vectortest"
 )
 
 // vectorsOf reads vectors by offset, each once.
@@ -59,7 +60,7 @@ func everyForm(t *testing.T, f func(t *testing.T, o vectorindex.Options, file *v
 }
 
 func withCopies(n, dimensions int) [][]float32 {
-	vectors := clustered(21, n, dimensions, 12)
+	vectors := vectortest.Clustered(21, n, dimensions, 12)
 	for _, i := range []int{5, 6, 300, n - 1} {
 		vectors[i] = vectors[4]
 	}
@@ -70,7 +71,7 @@ func withCopies(n, dimensions int) [][]float32 {
 func TestVectorsAreThoseThatSearchesJudge(t *testing.T) {
 	const n = formDocuments
 	vectors := withCopies(n, 12)
-	q := clustered(22, 1, 12, 1)[0]
+	q := vectortest.Clustered(22, 1, 12, 1)[0]
 	everyForm(t, func(t *testing.T, o vectorindex.Options, f *vectorindex.File) {
 		all := vectorsOf(t, f, vectorindex.Filter{})
 		require.Len(t, all, n)
@@ -138,7 +139,7 @@ func TestOnlyVectorsThatAFilterLetsThroughAreRead(t *testing.T) {
 // what they take, once.
 func TestReadingVectorsTakesFewBytes(t *testing.T) {
 	const n, dimensions = 9000, 64
-	vectors := clustered(23, n, dimensions, 12)
+	vectors := vectortest.Clustered(23, n, dimensions, 12)
 	for _, kind := range []vectorindex.Kind{vectorindex.Flat, vectorindex.IVF} {
 		data, _ := built(t, options(dimensions, kind), vectors, 0)
 		blob := newObject(data)

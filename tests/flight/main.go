@@ -24,6 +24,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/chronik-stream/chronik/tests/dev"
 )
 
 // driver is a folder with a program that drives clients.
@@ -67,15 +69,22 @@ func run(ctx context.Context, o options) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	began := time.Now()
-	s, err := start(ctx, o.binary)
+	s, err := dev.New(o.binary, "flight")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := produce(ctx, s.kafka); err != nil {
+	if err := s.Start(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("chronik dev on %s, %d records, log %s\n", s.http, rows, s.log.Name())
+	defer func() {
+		if err = errors.Join(err, s.Stop()); err == nil {
+			err = s.Remove()
+		}
+	}()
+	if err := produce(ctx, s.Kafka); err != nil {
+		return err
+	}
+	fmt.Printf("chronik dev on %s, %d records, log %s\n", s.HTTP, rows, s.Log())
 	var failed []error
 	for _, d := range drivers {
 		if o.only != "" && !strings.Contains(","+o.only+",", ","+d.dir+",") {
@@ -89,7 +98,7 @@ func run(ctx context.Context, o options) (err error) {
 			}
 			continue
 		}
-		if err := d.run(ctx, filepath.Join(o.drivers, d.dir), o.cache, s.http); err != nil {
+		if err := d.run(ctx, filepath.Join(o.drivers, d.dir), o.cache, s.HTTP); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", d.dir, err))
 		}
 	}

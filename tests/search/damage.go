@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/chronik-stream/chronik/tests/dev"
 )
 
 const (
@@ -24,7 +26,7 @@ const (
 // after a while it is right again.
 func damage(ctx context.Context, _ options, s *server) error {
 	const index = "damage"
-	if err := s.into(ctx, nil, "PUT", "/"+index, `{"settings":{"number_of_shards":2}}`); err != nil {
+	if err := s.Into(ctx, nil, "PUT", "/"+index, `{"settings":{"number_of_shards":2}}`); err != nil {
 		return err
 	}
 	documents := make([][]byte, damageDocuments)
@@ -62,10 +64,10 @@ func (w *watched) play(ctx context.Context, harm func(split string) error) error
 	if err != nil {
 		return err
 	}
-	if err := w.s.crash(); err != nil {
+	if err := w.s.Crash(); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(filepath.Join(w.s.dir, "query")); err != nil {
+	if err := os.RemoveAll(filepath.Join(w.s.Dir(), "query")); err != nil {
 		return err
 	}
 	if harm != nil {
@@ -75,7 +77,7 @@ func (w *watched) play(ctx context.Context, harm func(split string) error) error
 			}
 		}
 	}
-	if err := w.s.start(ctx); err != nil {
+	if err := w.s.Start(ctx); err != nil {
 		return err
 	}
 	if err := w.untilRight(ctx); err != nil || harm == nil {
@@ -93,7 +95,7 @@ func (w *watched) play(ctx context.Context, harm func(split string) error) error
 
 // everything compares counts, sums and hits with what was written.
 func everything(ctx context.Context, s *server, index string) error {
-	a, err := s.ask(ctx, "POST", "/"+index+"/_search", `{"size":3,"track_total_hits":true,"query":{"match":{"message":"first"}},"sort":[{"n":"desc"}],"aggs":{"sum":{"sum":{"field":"n"}}}}`)
+	a, err := s.Ask(ctx, "POST", "/"+index+"/_search", `{"size":3,"track_total_hits":true,"query":{"match":{"message":"first"}},"sort":[{"n":"desc"}],"aggs":{"sum":{"sum":{"field":"n"}}}}`)
 	if err != nil {
 		return err
 	}
@@ -104,19 +106,19 @@ func everything(ctx context.Context, s *server, index string) error {
 var errRefused = errors.New("refused")
 
 // judge tells right answers, errors and wrong answers apart.
-func judge(a *answer) error {
-	if a.status != http.StatusOK {
+func judge(a *dev.Answer) error {
+	if a.Status != http.StatusOK {
 		var e struct{ Error struct{ Type, Reason string } }
-		if err := json.Unmarshal(a.body, &e); err != nil || e.Error.Type == "" || e.Error.Reason == "" {
-			return fmt.Errorf("status %d without a reason: %.500s", a.status, a.body)
+		if err := json.Unmarshal(a.Body, &e); err != nil || e.Error.Type == "" || e.Error.Reason == "" {
+			return fmt.Errorf("status %d without a reason: %.500s", a.Status, a.Body)
 		}
-		if a.status != http.StatusServiceUnavailable && a.status != http.StatusGatewayTimeout {
-			return fmt.Errorf("status %d: %.500s", a.status, a.body)
+		if a.Status != http.StatusServiceUnavailable && a.Status != http.StatusGatewayTimeout {
+			return fmt.Errorf("status %d: %.500s", a.Status, a.Body)
 		}
-		return fmt.Errorf("%w: status %d: %s", errRefused, a.status, e.Error.Reason)
+		return fmt.Errorf("%w: status %d: %s", errRefused, a.Status, e.Error.Reason)
 	}
 	var f found
-	if err := json.Unmarshal(a.body, &f); err != nil {
+	if err := json.Unmarshal(a.Body, &f); err != nil {
 		return err
 	}
 	var sum struct{ Value float64 }
@@ -125,7 +127,7 @@ func judge(a *answer) error {
 	}
 	want := float64(damageDocuments/2) * float64(damageDocuments/2-1) // of the even numbers
 	if f.Hits.Total.Value != damageDocuments/2 || sum.Value != want || len(f.Hits.Hits) != 3 {
-		return fmt.Errorf("a wrong answer: %d documents whose sum is %v, want %d and %v: %.500s", f.Hits.Total.Value, sum.Value, damageDocuments/2, want, a.body)
+		return fmt.Errorf("a wrong answer: %d documents whose sum is %v, want %d and %v: %.500s", f.Hits.Total.Value, sum.Value, damageDocuments/2, want, a.Body)
 	}
 	for i, h := range f.Hits.Hits {
 		if n, ok := h.Sort[0].(float64); !ok || n != float64(damageDocuments-2-2*i) || !strings.Contains(string(h.Source), fmt.Sprintf(`"n":%d,`, damageDocuments-2-2*i)) {
@@ -154,7 +156,7 @@ func (w *watched) splits(ctx context.Context) ([]string, error) {
 				Text  int64 `json:"text_offset"`
 			}
 		}
-		if err := w.s.into(ctx, &status, "GET", "/admin/status", ""); err != nil {
+		if err := w.s.Into(ctx, &status, "GET", "/admin/status", ""); err != nil {
 			return nil, err
 		}
 		count, behind := 0, 0
@@ -167,7 +169,7 @@ func (w *watched) splits(ctx context.Context) ([]string, error) {
 		}
 		var splits []string
 		if count == 2 && behind == 0 {
-			err := filepath.WalkDir(w.s.dir, func(name string, entry fs.DirEntry, err error) error {
+			err := filepath.WalkDir(w.s.Dir(), func(name string, entry fs.DirEntry, err error) error {
 				if err == nil && !entry.IsDir() && strings.HasSuffix(name, ".split") && strings.Contains(name, string(filepath.Separator)+"bucket"+string(filepath.Separator)) {
 					splits = append(splits, name)
 				}
@@ -194,7 +196,7 @@ func (w *watched) mine(ctx context.Context, splits []string) ([]string, error) {
 	var described map[string]struct {
 		Settings struct{ Index struct{ UUID string } }
 	}
-	if err := w.s.into(ctx, &described, "GET", "/"+w.index, ""); err != nil {
+	if err := w.s.Into(ctx, &described, "GET", "/"+w.index, ""); err != nil {
 		return nil, err
 	}
 	id := described[w.index].Settings.Index.UUID
@@ -222,7 +224,7 @@ func (w *watched) untilRight(ctx context.Context) error {
 	began := time.Now()
 	w.refused = 0
 	for {
-		a, err := w.s.ask(ctx, "POST", "/"+w.index+"/_search", `{"size":3,"track_total_hits":true,"query":{"match":{"message":"first"}},"sort":[{"n":"desc"}],"aggs":{"sum":{"sum":{"field":"n"}}}}`)
+		a, err := w.s.Ask(ctx, "POST", "/"+w.index+"/_search", `{"size":3,"track_total_hits":true,"query":{"match":{"message":"first"}},"sort":[{"n":"desc"}],"aggs":{"sum":{"sum":{"field":"n"}}}}`)
 		if err == nil {
 			err = judge(a)
 		}

@@ -52,7 +52,7 @@ func (d driver) run(ctx context.Context, o options, s *server) error {
 		return err
 	}
 	var out, log bytes.Buffer
-	c, err := fetched.Script(ctx, dir, "run", "SEARCH_DIR="+prepared, "SEARCH_ADDRESS="+s.http)
+	c, err := fetched.Script(ctx, dir, "run", "SEARCH_DIR="+prepared, "SEARCH_ADDRESS="+s.HTTP)
 	if err != nil {
 		return err
 	}

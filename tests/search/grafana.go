@@ -26,7 +26,7 @@ func grafanaTook(n int) float64 { return float64(n%50) + 0.5 }
 // multi-search.
 func grafana(ctx context.Context, _ options, s *server) error {
 	const index = "grafana-logs"
-	if err := s.into(ctx, nil, "PUT", "/"+index, ""); err != nil {
+	if err := s.Into(ctx, nil, "PUT", "/"+index, ""); err != nil {
 		return err
 	}
 	var documents [][]byte
@@ -56,13 +56,13 @@ func grafana(ctx context.Context, _ options, s *server) error {
 // msearch sends one search as the data source does.
 func msearch(ctx context.Context, s *server, body string, to any) error {
 	const header = `{"ignore_unavailable":true,"index":"grafana-logs,grafana-of-another-day","search_type":"query_then_fetch"}`
-	a, err := s.ask(ctx, "POST", "/_msearch?max_concurrent_shard_requests=5", header+"\n"+body+"\n")
+	a, err := s.Ask(ctx, "POST", "/_msearch?max_concurrent_shard_requests=5", header+"\n"+body+"\n")
 	if err != nil {
 		return err
 	}
 	var out struct{ Responses []json.RawMessage }
-	if err := json.Unmarshal(a.body, &out); err != nil || a.status != http.StatusOK || len(out.Responses) != 1 {
-		return fmt.Errorf("status %d: %.1000s", a.status, a.body)
+	if err := json.Unmarshal(a.Body, &out); err != nil || a.Status != http.StatusOK || len(out.Responses) != 1 {
+		return fmt.Errorf("status %d: %.1000s", a.Status, a.Body)
 	}
 	var failed struct{ Error json.RawMessage }
 	if err := json.Unmarshal(out.Responses[0], &failed); err != nil || failed.Error != nil {
@@ -88,14 +88,14 @@ func grafanaHistogram(inside string) string {
 
 func grafanaHealth(ctx context.Context, s *server) error {
 	var health struct{ Status string }
-	if err := s.into(ctx, &health, "GET", "/_cluster/health?wait_for_status=yellow", ""); err != nil {
+	if err := s.Into(ctx, &health, "GET", "/_cluster/health?wait_for_status=yellow", ""); err != nil {
 		return err
 	}
 	if health.Status == "red" {
 		return fmt.Errorf("it is red")
 	}
 	var root struct{ Version struct{ Number string } }
-	if err := s.into(ctx, &root, "GET", "/", ""); err != nil || root.Version.Number == "" {
+	if err := s.Into(ctx, &root, "GET", "/", ""); err != nil || root.Version.Number == "" {
 		return fmt.Errorf("version %q: %w", root.Version.Number, err)
 	}
 	return nil
@@ -110,7 +110,7 @@ func grafanaFields(ctx context.Context, s *server) error {
 			}
 		}
 	}
-	if err := s.into(ctx, &all, "GET", "/grafana-logs/_mapping", ""); err != nil {
+	if err := s.Into(ctx, &all, "GET", "/grafana-logs/_mapping", ""); err != nil {
 		return err
 	}
 	p := all["grafana-logs"].Mappings.Properties

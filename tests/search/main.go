@@ -19,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/chronik-stream/chronik/tests/dev"
 )
 
 type options struct {
@@ -74,14 +76,15 @@ func run(ctx context.Context, o options) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	began := time.Now()
-	s, err := newServer(o.binary)
+	d, err := dev.New(o.binary, "search", "--set", "segment.age=300ms", "--set", "compactor.first_age=500ms") // so that there are splits soon
 	if err != nil {
 		return err
 	}
-	if err := s.start(ctx); err != nil {
+	s := &server{d}
+	if err := s.Start(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("chronik dev on %s, log %s\n", s.http, s.log.Name())
+	fmt.Printf("chronik dev on %s, log %s\n", s.HTTP, s.Log())
 	var failed []error
 	for _, p := range parts() {
 		if o.only != "" && !strings.Contains(","+o.only+",", ","+p.name+",") {
@@ -95,8 +98,8 @@ func run(ctx context.Context, o options) (err error) {
 		fmt.Printf("---- %s: %s\n", p.name, time.Since(from).Round(100*time.Millisecond))
 	}
 	fmt.Printf("search: %s\n", time.Since(began).Round(time.Second))
-	if failed = append(failed, s.stop()); errors.Join(failed...) == nil {
-		return s.remove()
+	if failed = append(failed, s.Stop()); errors.Join(failed...) == nil {
+		return s.Remove()
 	}
-	return fmt.Errorf("%w\nthe server's log is %s", errors.Join(failed...), s.log.Name())
+	return fmt.Errorf("%w\nthe server's log is %s", errors.Join(failed...), s.Log())
 }

@@ -17,17 +17,17 @@ const visibleRecords = 200
 // waits always does.
 func visible(ctx context.Context, _ options, s *server) error {
 	const index = "visible"
-	if err := s.into(ctx, nil, "PUT", "/"+index, ""); err != nil {
+	if err := s.Into(ctx, nil, "PUT", "/"+index, ""); err != nil {
 		return err
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.kafka), kgo.DefaultProduceTopic(index), kgo.ProducerLinger(0))
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.Kafka), kgo.DefaultProduceTopic(index), kgo.ProducerLinger(0))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	find := func(n int, freshness string) (bool, error) {
 		var f found
-		err := s.into(ctx, &f, "POST", "/"+index+"/_search", fmt.Sprintf(`{"freshness":%q,"size":1,"query":{"term":{"n":%d}}}`, freshness, n))
+		err := s.Into(ctx, &f, "POST", "/"+index+"/_search", fmt.Sprintf(`{"freshness":%q,"size":1,"query":{"term":{"n":%d}}}`, freshness, n))
 		return len(f.Hits.Hits) == 1, err
 	}
 	var took, waited []time.Duration
