@@ -69,6 +69,9 @@ func engineParameters(values []any) []any {
 
 // Query implements flight.Backend.
 func (b flightBackend) Query(ctx context.Context, s flight.Statement) (flight.Cursor, error) {
+	if s.Nearest != nil {
+		return b.nearest(ctx, s)
+	}
 	asked, within, err := b.statementOf(ctx, s)
 	if err != nil {
 		return nil, err
@@ -124,6 +127,9 @@ func (c *flightCursor) Close() error {
 // Describe implements flight.Backend: the query is planned over its tables
 // without their rows.
 func (b flightBackend) Describe(ctx context.Context, s flight.Statement) (*flight.Description, error) {
+	if s.Nearest != nil {
+		return b.describeNearest(s)
+	}
 	asked, within, err := b.statementOf(ctx, s)
 	if err != nil {
 		return nil, err

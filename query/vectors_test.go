@@ -10,11 +10,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	arrowflight "github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/oklog/ulid/v2"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
+	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/columnar"
 	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/segment"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/internal/vectorindex"
@@ -79,6 +87,26 @@ func (c *cluster) get(path string, into any) {
 	status, body, _ := c.do("GET", path, "")
 	require.Equal(c.t, 200, status, string(body))
 	require.NoError(c.t, json.Unmarshal(body, into))
+}
+
+// logFile makes a log file of the records below an offset.
+func (c *cluster) logFile(partition int32, next int64) {
+	c.t.Helper()
+	p := topic.Partition{Topic: c.topic.ID, Index: partition}
+	w := segment.NewWriter(segment.Meta{Kind: segment.KindLog})
+	w.Begin(p, 1)
+	require.NoError(c.t, batch.Each(c.broker.Batches(int(partition), 0, next), w.Append))
+	w.End(nil)
+	parts, footer, err := w.Finish()
+	require.NoError(c.t, err)
+	name, body := objstore.LogFileName(p, ulid.Make()), objstore.Buffers(parts)
+	_, err = c.bucket.Put(c.t.Context(), name, body, objstore.Condition{IfAbsent: true})
+	require.NoError(c.t, err)
+	r := footer.Ranges[0]
+	c.edit(partition, func(s *manifest.Section) {
+		s.Marks.Log = r.Next
+		s.Log = []manifest.File{{Object: name, Size: body.Size, First: r.First, Next: r.Next, Records: r.Records, MinTimestamp: r.MinTimestamp, MaxTimestamp: r.MaxTimestamp, CreatedAt: 1}}
+	})
 }
 
 // edit swaps a partition's manifest for another.
@@ -322,4 +350,62 @@ func TestVectorsGoOutInEveryForm(t *testing.T) {
 	schema, err := c.node.listedSchema(t.Context(), "orders", gate.Cold)
 	require.NoError(t, err)
 	require.Equal(t, a.Types[1], schema.Field(8).Type.String())
+}
+
+func TestATicketFindsWhatIsNearest(t *testing.T) {
+	c := newCluster(t, 1, embedded)
+	produceNumbers(c, 0, 0, 4)
+	c.logFile(0, 4)
+	c.shard(c.made(), 0, 0, 4, 0, 1, 2, 3)
+	client := c.flight()
+	get := func(ticket string) ([]arrow.RecordBatch, *arrow.Schema, error) {
+		r, err := client.DoGet(t.Context(), &arrowflight.Ticket{Ticket: []byte(ticket)})
+		if err != nil {
+			return nil, nil, err
+		}
+		defer r.Release()
+		var all []arrow.RecordBatch
+		for r.Next() {
+			r.RecordBatch().Retain()
+			all = append(all, r.RecordBatch())
+		}
+		return all, r.Schema(), r.Err()
+	}
+	const ticket = `vector:orders:{"vector":[0.9092974,-0.41614684,0.2],"k":2,"include_embedding":true,"include_value":true,"freshness":"cold"}`
+	batches, schema, err := get(ticket)
+	require.NoError(t, err)
+	require.Contains(t, schema.Metadata().Keys(), coverageKey)
+	require.Len(t, batches, 1)
+	batch := batches[0]
+	require.EqualValues(t, 2, batch.NumRows())
+	require.Equal(t, "orders", batch.Column(0).ValueStr(0))
+	require.Equal(t, "2", batch.Column(2).ValueStr(0))
+	require.Contains(t, batch.Column(6).ValueStr(0), `"n":2`)
+	require.Equal(t, `{"n":2,"city":"c0"}`, string(batch.Column(8).(*array.Binary).Value(0)))
+	require.InDelta(t, 0, batch.Column(5).(*array.Float32).Value(0), 1e-5)
+	require.Equal(t, vectorOf(0, 2), batch.Column(9).(*array.List).ListValues().(*array.Float32).Float32Values()[:3])
+
+	info, err := client.Client.GetFlightInfo(t.Context(), &arrowflight.FlightDescriptor{Type: arrowflight.DescriptorCMD, Cmd: []byte(ticket)})
+	require.NoError(t, err)
+	announced, err := arrowflight.DeserializeSchema(info.Schema, memory.DefaultAllocator)
+	require.NoError(t, err)
+	require.True(t, announced.Equal(schema), "%s\n%s", announced, schema)
+	batches, _, err = get(`vector:orders:{"vector":[0.9,-0.4,0.2],"min_offset":100}`)
+	require.NoError(t, err)
+	require.Empty(t, batches)
+
+	for ticket, want := range map[string]codes.Code{
+		`vector:orders:{"vector":[1,2]}`:                          codes.InvalidArgument,
+		`vector:orders:{"vector":[1,2,3],"query":"a"}`:            codes.InvalidArgument,
+		`vector:orders:{}`:                                        codes.InvalidArgument,
+		`vector:orders:{"vector":[1,2,3],"filter":{}}`:            codes.InvalidArgument,
+		`vector:orders:{"vector":[1,2,3],"freshness":"tomorrow"}`: codes.InvalidArgument,
+		`vector:gone:{"vector":[1,2,3]}`:                          codes.NotFound,
+	} {
+		_, _, err := get(ticket)
+		require.Equal(t, want, status.Code(err), "%s: %v", ticket, err)
+	}
+	without := newCluster(t, 1)
+	_, err = without.flight().Client.GetFlightInfo(t.Context(), &arrowflight.FlightDescriptor{Type: arrowflight.DescriptorCMD, Cmd: []byte(`vector:orders:{"vector":[1]}`)})
+	require.Equal(t, codes.Unimplemented, status.Code(err))
 }

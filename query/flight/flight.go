@@ -19,6 +19,7 @@ package flight
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"time"
 
@@ -41,7 +42,8 @@ const (
 
 // Statement is a query as a client asks it.
 type Statement struct {
-	SQL string
+	SQL     string
+	Nearest *Nearest // a search by meaning instead of SQL
 	// Parameters are the values of ? and $1: nil, bool, int64, uint64, float64,
 	// string, []byte, time.Time for a moment, arrow.Timestamp (µs) for one without
 	// a zone, arrow.Date32, arrow.Time64 (µs), and Decimal.
@@ -50,6 +52,13 @@ type Statement struct {
 	Timeout    time.Duration // 0: the default
 	Principal  auth.Principal
 	Place      peers.Place // which node may answer
+}
+
+// Nearest is a search for the records that are nearest to a text or a vector, as the
+// body of the request over HTTP has it.
+type Nearest struct {
+	Topic string          `json:"topic"`
+	Body  json.RawMessage `json:"body"`
 }
 
 // Cursor is the answer of a running query.

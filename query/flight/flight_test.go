@@ -293,17 +293,40 @@ func TestTicketsWrittenByHand(t *testing.T) {
 		code   codes.Code
 		reason string
 	}{
-		"sql:":                      {codes.InvalidArgument, "INVALID_REQUEST"},
-		"sql:  ":                    {codes.InvalidArgument, "INVALID_REQUEST"},
-		"sql:bad":                   {codes.InvalidArgument, "INVALID_QUERY"},
-		`vector:orders:{"query":1}`: {codes.Unimplemented, "FEATURE_DISABLED"},
-		"something else":            {codes.InvalidArgument, "INVALID_REQUEST"},
-		"":                          {codes.InvalidArgument, "INVALID_REQUEST"},
+		"sql:":                    {codes.InvalidArgument, "INVALID_REQUEST"},
+		"sql:  ":                  {codes.InvalidArgument, "INVALID_REQUEST"},
+		"sql:bad":                 {codes.InvalidArgument, "INVALID_QUERY"},
+		`vector:orders`:           {codes.InvalidArgument, "INVALID_REQUEST"},
+		`vector::{}`:              {codes.InvalidArgument, "INVALID_REQUEST"},
+		`vector:orders:{"query":`: {codes.InvalidArgument, "INVALID_REQUEST"},
+		"something else":          {codes.InvalidArgument, "INVALID_REQUEST"},
+		"":                        {codes.InvalidArgument, "INVALID_REQUEST"},
 	} {
 		_, err := client.DoGet(ctx, &flight.Ticket{Ticket: []byte(ticket)})
 		require.Equal(t, want.code, status.Code(err), "%q: %v", ticket, err)
 		require.Equal(t, want.reason, reasonOf(err), ticket)
 	}
+}
+
+func TestATicketAsksForWhatIsNearest(t *testing.T) {
+	b := newBackend()
+	client, _ := serve(t, chronikflight.Options{Backend: b})
+	want := &chronikflight.Nearest{Topic: "my.orders", Body: []byte(`{"query":"a:b","k":3}`)}
+	ticket := []byte(`vector:my.orders:{"query":"a:b","k":3}`)
+	r, err := client.DoGet(withTimeout(t), &flight.Ticket{Ticket: ticket})
+	require.NoError(t, err)
+	read(t, r)
+	require.Equal(t, want, b.lastStatement().Nearest)
+	require.Empty(t, b.lastStatement().SQL)
+
+	ctx := metadata.AppendToOutgoingContext(withTimeout(t), "x-chronik-freshness", "cold")
+	info, err := client.Client.GetFlightInfo(ctx, &flight.FlightDescriptor{Type: flight.DescriptorCMD, Cmd: ticket})
+	require.NoError(t, err)
+	r, err = client.DoGet(withTimeout(t), info.Endpoint[0].Ticket)
+	require.NoError(t, err)
+	read(t, r)
+	require.Equal(t, want, b.lastStatement().Nearest)
+	require.Equal(t, "cold", b.lastStatement().Freshness, "a ticket remembers")
 }
 
 func TestErrorsCarryTheErrorCodeOfTheHTTPAPI(t *testing.T) {

@@ -19,7 +19,8 @@ import (
 type handle struct {
 	Version    int           `json:"v"`
 	ID         string        `json:"id,omitempty"` // of one GetFlightInfo, to be cancelled by
-	SQL        string        `json:"sql"`
+	SQL        string        `json:"sql,omitempty"`
+	Nearest    *Nearest      `json:"nearest,omitempty"` // instead of SQL
 	Freshness  string        `json:"freshness,omitempty"`
 	Timeout    time.Duration `json:"timeout_ns,omitempty"`
 	Parameters []byte        `json:"parameters,omitempty"` // an Arrow IPC stream of one row
@@ -35,7 +36,7 @@ func (h handle) encode() ([]byte, error) {
 
 func decodeHandle(text []byte) (handle, error) {
 	var h handle
-	if err := json.Unmarshal(text, &h); err != nil || h.Version != handleVersion || h.SQL == "" {
+	if err := json.Unmarshal(text, &h); err != nil || h.Version != handleVersion || (h.SQL == "") == (h.Nearest == nil) {
 		return handle{}, invalid("the handle is not one of this server's")
 	}
 	return h, nil
@@ -43,7 +44,7 @@ func decodeHandle(text []byte) (handle, error) {
 
 // statement is what the Backend is asked.
 func (h handle) statement(ctx context.Context) (Statement, error) {
-	s := Statement{SQL: h.SQL, Freshness: h.Freshness, Timeout: h.Timeout, Principal: principalOf(ctx)}
+	s := Statement{SQL: h.SQL, Nearest: h.Nearest, Freshness: h.Freshness, Timeout: h.Timeout, Principal: principalOf(ctx)}
 	if h.Parameters != nil {
 		values, err := decodeParameters(h.Parameters)
 		if err != nil {

@@ -3,6 +3,7 @@ package flight
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/flight/flightsql"
@@ -28,9 +29,23 @@ func plainTicket(ticket []byte) (h handle, ok bool, err error) {
 		}
 		return h, true, nil
 	case bytes.HasPrefix(ticket, vectorTicket):
-		return h, true, disabled("vector search is not available yet")
+		h.Nearest, err = nearestTicket(ticket[len(vectorTicket):])
+		return h, true, err
 	}
 	return h, false, nil
+}
+
+// nearestTicket reads what follows vector: in a ticket. No topic has a colon in its
+// name.
+func nearestTicket(ticket []byte) (*Nearest, error) {
+	topic, body, ok := bytes.Cut(ticket, []byte(":"))
+	switch {
+	case !ok || len(topic) == 0:
+		return nil, invalid("the ticket is vector:<topic>:<JSON>, the JSON as the body of /_vector/<topic>/search or search_by_vector")
+	case !json.Valid(body):
+		return nil, invalid("what follows the topic in the ticket vector:%s: is not JSON", topic)
+	}
+	return &Nearest{Topic: string(topic), Body: bytes.Clone(body)}, nil
 }
 
 // GetFlightInfo describes the answer to a command.
@@ -55,7 +70,7 @@ func (w *wire) flightInfo(ctx context.Context, d *flight.FlightDescriptor) (*fli
 	case plain:
 		return w.server.flightInfo(ctx, h, d)
 	case d.GetType() == flight.DescriptorPATH:
-		return nil, invalid("a flight is named by a Flight SQL command, or by sql:<query>, not by a path")
+		return nil, invalid("a flight is named by a Flight SQL command, by sql:<query> or vector:<topic>:<JSON>, not by a path")
 	}
 	return w.FlightServer.GetFlightInfo(ctx, d)
 }
@@ -108,11 +123,11 @@ func statementTicket(ticket []byte) (h handle, ok bool, err error) {
 	}
 	var wrapped anypb.Any
 	if err := proto.Unmarshal(ticket, &wrapped); err != nil {
-		return h, false, invalid("the ticket is none of Flight SQL, nor sql:<query>")
+		return h, false, invalid("the ticket is none of Flight SQL, nor sql:<query> or vector:<topic>:<JSON>")
 	}
 	command, err := wrapped.UnmarshalNew()
 	if err != nil {
-		return h, false, invalid("the ticket is none of Flight SQL, nor sql:<query>")
+		return h, false, invalid("the ticket is none of Flight SQL, nor sql:<query> or vector:<topic>:<JSON>")
 	}
 	switch c := command.(type) {
 	case *pb.TicketStatementQuery:
