@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	retry "github.com/grpc-ecosystem/go-grpc-middleware/retry"
@@ -50,6 +51,9 @@ const answerBytesMax = 64 << 20
 type Client struct {
 	sdk     *sdk.GrpcClient
 	timeout time.Duration
+
+	mu    sync.Mutex
+	known map[string]incarnation // of collections that are searched
 }
 
 // Open returns a Client. It does not connect: a Milvus that is away is an error
@@ -87,7 +91,7 @@ func Open(c Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the Milvus at %s: %w", c.Address, err)
 	}
-	return &Client{sdk: conn.(*sdk.GrpcClient), timeout: c.RequestTimeout}, nil
+	return &Client{sdk: conn.(*sdk.GrpcClient), timeout: c.RequestTimeout, known: map[string]incarnation{}}, nil
 }
 
 // Close closes the connections.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	sdk "github.com/milvus-io/milvus-sdk-go/v2/client"
 	"github.com/milvus-io/milvus-sdk-go/v2/entity"
@@ -43,7 +44,8 @@ type Hit struct {
 // Search finds the nearest rows of a collection in the ranges of offsets, the
 // nearest first; of those at one distance the lowest partition and offset. Rows
 // that were upserted before are seen. Distances are those of the metric in
-// vectorindex.
+// vectorindex. A collection that is another one than in says has been ErrMissing
+// for ten seconds at most when that is found out.
 func (c *Client) Search(ctx context.Context, in Collection, q Query) ([]Hit, error) {
 	if q.K < 1 || q.K > KMax {
 		return nil, fmt.Errorf("searching %s for %d rows: Milvus gives 1 to %d", in.Name, q.K, KMax)
@@ -54,12 +56,49 @@ func (c *Client) Search(ctx context.Context, in Collection, q Query) ([]Hit, err
 	if len(q.Ranges) == 0 {
 		return nil, nil
 	}
-	hits, err := c.search(ctx, in, q)
+	err := c.same(ctx, in)
+	var hits []Hit
+	if err == nil {
+		hits, err = c.search(ctx, in, q)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("searching %s: %w", in.Name, err)
 	}
 	slices.SortFunc(hits, compareHits)
 	return hits, nil
+}
+
+// incarnation is what a collection was when somebody looked.
+type incarnation struct {
+	name string
+	at   time.Time
+}
+
+// lookEvery is how old that may be.
+const lookEvery = 10 * time.Second
+
+// same says whether the collection is the one that in says.
+func (c *Client) same(ctx context.Context, in Collection) error {
+	if in.Incarnation == "" {
+		return nil
+	}
+	c.mu.Lock()
+	is, known := c.known[in.Name]
+	c.mu.Unlock()
+	if !known || is.name != in.Incarnation || time.Since(is.at) > lookEvery {
+		name, err := c.Incarnation(ctx, in.Name)
+		if err != nil {
+			return err
+		}
+		is = incarnation{name, time.Now()}
+		c.mu.Lock()
+		c.known[in.Name] = is
+		c.mu.Unlock()
+	}
+	if is.name != in.Incarnation {
+		return fmt.Errorf("another one is in its place: %w", ErrMissing)
+	}
+	return nil
 }
 
 func (c *Client) search(ctx context.Context, in Collection, q Query) ([]Hit, error) {

@@ -95,6 +95,9 @@ type Config struct {
 	// Embedder makes vectors of the texts that are searched for. Nil: only vectors
 	// can be.
 	Embedder *embedder.Service
+	// Milvus has the vectors of topics whose index is there. Nil: those are searched
+	// in their shards.
+	Milvus vector.Collections
 
 	Timeout        time.Duration // of a request that names none; default 30 s
 	ConcurrentMax  int           // queries at once; default 4
@@ -196,7 +199,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		Sources: n.sources, Splits: n.splits, Masks: masked, Places: n.places, TopicDefaults: c.TopicDefaults, Timeout: c.Timeout, Parallel: c.Threads, Log: c.Log,
 	})
 	n.vectors = vector.New(vector.Config{
-		Sources: n.sources, Shards: n.shards, Masks: masked, Places: n.places, Embedder: c.Embedder, TopicDefaults: c.TopicDefaults, Timeout: c.Timeout, Parallel: c.Threads, Log: c.Log,
+		Sources: n.sources, Shards: n.shards, Masks: masked, Places: n.places, Embedder: c.Embedder, Milvus: c.Milvus, TopicDefaults: c.TopicDefaults, Timeout: c.Timeout, Parallel: c.Threads, Log: c.Log,
 	})
 	n.engine, err = engine.Open(ctx, engine.Options{
 		Threads: c.Threads, MemoryBytesMax: c.MemoryBytesMax, SpillDir: filepath.Join(c.DataDir, "spill"), Log: c.Log,

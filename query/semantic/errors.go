@@ -22,6 +22,7 @@ func FailureOf(err error) *envelope.Failure {
 		request        *vector.RequestError
 		query          *textquery.Error
 		provider       *vector.ProviderError
+		outside        *vector.UnavailableError
 	)
 	switch {
 	case errors.As(err, &topicOfVectors), errors.As(err, &topicOfText):
@@ -34,6 +35,8 @@ func FailureOf(err error) *envelope.Failure {
 		return envelope.New(http.StatusBadRequest, "INVALID_QUERY", "QueryError", query.Reason)
 	case errors.As(err, &provider):
 		return ofProvider(provider, err)
+	case errors.As(err, &outside):
+		return envelope.New(http.StatusServiceUnavailable, "UNAVAILABLE", "ServiceUnavailable", err.Error())
 	}
 	return nil
 }

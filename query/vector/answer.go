@@ -73,7 +73,7 @@ type Answer struct {
 	Coverage     Coverage
 	Warnings     []string
 	// Recall is the least that calibration promises for a shard that was searched; 1
-	// if all searches were exact.
+	// if all searches were exact, 0 if a Milvus was asked, which promises none.
 	Recall float64
 	Reads  Reads
 }

@@ -50,6 +50,20 @@ func (e *ProviderError) Error() string {
 // Unwrap gives errors.Is and errors.As what was wrong.
 func (e *ProviderError) Unwrap() error { return e.Err }
 
+// UnavailableError: the Milvus that has the topic's index does not answer.
+type UnavailableError struct {
+	Topic string
+	Err   error
+}
+
+// Error implements error.
+func (e *UnavailableError) Error() string {
+	return fmt.Sprintf("the index of topic %s is in a Milvus that does not answer as it should: %v", e.Topic, e.Err)
+}
+
+// Unwrap gives errors.Is and errors.As what was wrong.
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
 // DamagedError: a shard, or the record of a hit, cannot be read.
 type DamagedError = snapshot.DamagedError
 

@@ -20,18 +20,26 @@ func (s *Searcher) nearest(ctx context.Context, b *bound, r *Request) (*Answer, 
 	metric := metricOf(b.vector.Metric)
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(s.config.Parallel)
-	for i := range b.shards {
-		group.Go(func() error {
-			found, recall, err := s.searchShard(inner, b, &b.shards[i], r, metric)
-			best.add(found, i, recall)
-			return err
-		})
+	search := func(p part) error {
+		found, recall, err := s.searchShard(inner, b, &p.shard, r, metric)
+		best.add(found, p.at, recall)
+		return err
+	}
+	outside, inside := s.split(b)
+	for _, g := range outside {
+		group.Go(func() error { return s.searchOutside(inner, b, g, r, best, search) })
+	}
+	for _, p := range inside {
+		group.Go(func() error { return search(p) })
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	s.searched.Add(int64(len(b.shards)))
-	answer := &Answer{TotalVectors: b.total, Coverage: b.coverage, Warnings: b.otherMetrics(), Recall: best.recall}
+	s.searched.Add(int64(len(inside)))
+	if len(outside) > 0 && r.Recall > 0 {
+		b.warn("the recall of a Milvus is not known, and is not aimed at: ef_search and nprobe are what changes it")
+	}
+	answer := &Answer{TotalVectors: b.total, Coverage: b.coverage, Warnings: append(b.otherMetrics(), best.warnings...), Recall: best.recall}
 	found := best.sorted()
 	answer.Hits = make([]Hit, len(found))
 	for i, f := range found {
@@ -141,9 +149,10 @@ func nearHit(h vectorindex.Hit, m vectorindex.Metric) found {
 type best struct {
 	most int
 
-	mu     sync.Mutex
-	all    []found
-	recall float64
+	mu       sync.Mutex
+	all      []found
+	recall   float64
+	warnings []string
 }
 
 // add adds what a shard found.

@@ -32,6 +32,7 @@ type Config struct {
 	// Embedder makes vectors of the texts that are asked for; nil: only vectors can
 	// be asked for.
 	Embedder      *embedder.Service
+	Milvus        Collections // nil: topics whose index is in a Milvus are searched in their shards
 	TopicDefaults topicconfig.Defaults
 	Timeout       time.Duration // of a request that names none; default 30 s
 	Parallel      int           // shards of one request that are searched at once; default one per core
@@ -81,7 +82,7 @@ func (s *Searcher) Counts() Counts {
 const vanishedMax = 3
 
 // Search answers a request. Errors: *RequestError, *UnknownTopicError,
-// *NotEnabledError, *ProviderError, *DamagedError, *LaggingError,
+// *NotEnabledError, *ProviderError, *UnavailableError, *DamagedError, *LaggingError,
 // *snapshot.UnsettledError, *places.BusyError, and those of a context that ended.
 func (s *Searcher) Search(ctx context.Context, r Request) (*Answer, error) {
 	began := time.Now()

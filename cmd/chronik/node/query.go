@@ -21,6 +21,9 @@ func startQuery(ctx context.Context, n *Node) (running, error) {
 	c := queryConfig(n.cfg)
 	c.Catalog, c.CatchUp, c.Bucket = n.parts.metadata.Catalog(), n.parts.metadata.CatchUp, n.parts.bucket
 	c.ReportDamage, c.Indexes = n.parts.metadata.ReportDamage, n.parts.metadata
+	if n.parts.milvus != nil { // a nil client is not no Collections
+		c.Milvus = n.parts.milvus
+	}
 	c.Embedder, c.Administrator = n.parts.embedder, n.surface.Administrator
 	c.Log, c.Registerer = n.log.With("role", RoleQuery), n.registry
 	if n.cfg.Query.Affinity == "topic" {
