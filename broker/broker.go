@@ -305,7 +305,7 @@ func (b *Broker) session(ctx context.Context) error {
 		b.log.Error("what was salvaged before is not known: should its records have expired, they are appended again", "error", err)
 	}
 	salvager := salvage.New(salvage.Options{
-		Catalog: b.deps.Store.Catalog(), Read: l.ReadRecovered, Release: l.Release, Settled: settled, Compacted: b.compacted, Dial: b.deps.Dial,
+		Catalog: b.deps.Store.Catalog(), Read: l.ReadRecovered, Release: l.Release, Settled: settled, Config: b.resolve, Dial: b.deps.Dial,
 		Slog: b.log, Metrics: b.metrics.salvage,
 	})
 	return b.serve(ctx, s, l, ownership.New(ownership.Options{

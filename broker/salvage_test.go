@@ -184,7 +184,7 @@ func (l *lossy) read(n *clusterNode) (values []string) {
 func (l *lossy) salvaged(n *clusterNode, batches float64) {
 	l.t.Helper()
 	total := func() (sum float64) {
-		for _, outcome := range []string{"appended", "known", "superseded", "refused", "deleted"} {
+		for _, outcome := range []string{"appended", "known", "superseded", "expired", "refused", "deleted"} {
 			sum += l.outcomes(n, outcome)
 		}
 		return sum
@@ -367,7 +367,7 @@ func TestWhatItsProducerHasSentAgainIsNotSalvaged(t *testing.T) {
 func TestWhatItsProducerHasSentAgainUnderANewEpochIsNotSalvaged(t *testing.T) {
 	l := newLossy(t)
 	old, _ := l.owned(nil)
-	const at = 1_700_000_000_000
+	at := time.Now().UnixMilli()
 	for i, values := range [][]string{{"answered 0"}, {"answered 1", "doubted 0", "doubted 1"}, {"doubted 2"}, {"doubted 3", "doubted 4"}} {
 		l.mustProduce(old, l.stamped(at, 7, 0, []int32{0, 1, 4, 5}[i], values...))
 	}
@@ -394,7 +394,7 @@ func TestOfACompactedTopicWhatIsSupersededIsNotSalvaged(t *testing.T) {
 			l := newLossyTopic(t, map[string]*string{"cleanup.policy": &policy})
 			key := func(value string) []byte { return []byte(strings.Fields(value)[0]) }
 			old, _ := l.owned(nil)
-			const at = 1_700_000_000_000
+			at := time.Now().UnixMilli()
 			l.mustProduce(old, l.keyed(at, 7, 0, 0, key, "a 0", "b 0"))
 			l.mustProduce(old, l.keyed(at, 7, 0, 2, key, "c 0", "d 0"))
 			l.mustProduce(old, l.keyed(at, 8, 0, 5, key, "e 0"))
@@ -421,6 +421,26 @@ func TestOfACompactedTopicWhatIsSupersededIsNotSalvaged(t *testing.T) {
 	}
 }
 
+// Retention may have taken away what its producer had sent again.
+func TestWhatHasExpiredMeanwhileIsNotSalvaged(t *testing.T) {
+	day := fmt.Sprint((24 * time.Hour).Milliseconds())
+	l := newLossyTopic(t, map[string]*string{"retention.ms": &day})
+	old, _ := l.owned(nil)
+	now := time.Now()
+	l.mustProduce(old, l.stamped(now.Add(-25*time.Hour).UnixMilli(), 7, 0, 0, "old 0", "old 1"))
+	l.mustProduce(old, l.stamped(now.UnixMilli(), 7, 0, 2, "new 0"))
+	l.mustProduce(old, l.stamped(now.Add(-25*time.Hour).UnixMilli(), 8, 0, 0, "first 0"))
+	l.cutOff(old)
+	heir, _ := l.owned(old)
+	l.mustProduce(heir, l.numbered(7, 1, 0, "other 0")) // of 8 nothing comes: it has not gone on
+	l.back(old)
+	l.salvaged(old, 3)
+	l.once(count{"old 0", 0}, count{"old 1", 0}, count{"new", 1}, count{"first", 1}, count{"other", 1})
+	if n := l.outcomes(old, "expired"); n != 1 {
+		t.Errorf("%v batches expired, want 1", n)
+	}
+}
+
 // Of records that look alike as many are salvaged as were not sent again, also by
 // jobs that see one after the other how many are in the log.
 func TestRecordsThatLookAlikeAreAllThereWhereverTheirSalvageIsCutOff(t *testing.T) {
@@ -434,7 +454,8 @@ func TestRecordsThatLookAlikeAreAllThereWhereverTheirSalvageIsCutOff(t *testing.
 	}
 	l.until("all brokers live", l.nodes[0], func(m *metastore.Catalog) bool { return len(m.Brokers()) == 2 })
 	old, _ := l.wished()
-	const at, all, again = 1_700_000_000_000, 8, 3
+	const all, again = 8, 3
+	at := time.Now().UnixMilli()
 	for i := range int32(all) {
 		l.mustProduce(old, l.stamped(at, 8, 0, 2*i, "alike", fmt.Sprint("not alike ", i)))
 	}

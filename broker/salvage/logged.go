@@ -209,10 +209,12 @@ type left struct {
 	raw        []byte // as a batch of the producer that was asked for; nil: nothing
 	again      int    // records that its producer has sent again under a later epoch
 	superseded int    // records that later ones of their keys supersede
+	expired    int    // records that are older than what is retained
 }
 
 // rest is an orphan without those of its records that its producer has sent again
-// under a later epoch, and without those that are superseded, as a batch of p.
+// under a later epoch, and without those that are superseded or have expired, as a
+// batch of p.
 // Records that look alike are as often in the log then as they were sent.
 func (j *job) rest(raw []byte, p batch.Producer) (left, error) {
 	h, err := batch.ParseHeader(raw)
@@ -228,7 +230,11 @@ func (j *job) rest(raw []byte, p batch.Producer) (left, error) {
 			out.again++
 			return
 		}
-		if j.logged.superseded(h, r) {
+		switch {
+		case r.Timestamp < j.expired:
+			out.expired++
+			return
+		case j.logged.superseded(h, r):
 			out.superseded++
 			return
 		}
@@ -236,7 +242,7 @@ func (j *job) rest(raw []byte, p batch.Producer) (left, error) {
 		r.Headers.Each(func(key, value []byte) { headers = append(headers, batch.RecordHeader{Key: key, Value: value}) })
 		b.Append(r.Timestamp, r.Key, r.Value, headers...)
 	})
-	switch gone := int32(out.again + out.superseded); {
+	switch gone := int32(out.again + out.superseded + out.expired); {
 	case err != nil:
 		return left{}, fmt.Errorf("read its records: %w", err)
 	case gone == h.Records:

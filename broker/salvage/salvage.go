@@ -18,7 +18,8 @@
 //     no answer for, in other batches maybe.
 //   - In a topic that is compacted by key they may be neither, though they were sent
 //     again: compaction takes away what later records of their keys supersede. So
-//     what is superseded in that stretch of the log is not appended again.
+//     what is superseded in that stretch of the log is not appended again. Nor, for
+//     the same reason, is what is older than the topic's retention.ms.
 //   - Or what is not there is sent under an identity of its own: a producer id
 //     that is made from the producer's id, epoch and sequence alone. Every broker
 //     that has the batch sends it under the same one: when its salvage to an
@@ -55,6 +56,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
 )
 
@@ -73,11 +75,10 @@ type Options struct {
 	Read    func(*wal.Recovered) ([]byte, error) // the batch, from the write-ahead log
 	Release func([]wal.Recovered)                // it is not needed there any more
 	Settled *Settled                             // nil: nothing is remembered
-	// Compacted tells whether the topic is compacted by key; nil: none is.
-	Compacted func(*metastore.Topic, *metastore.Configs) bool
-	Dial      Dial
-	Slog      *slog.Logger
-	Metrics   *Metrics // nil: counted nowhere
+	Config  func(*metastore.Topic, *metastore.Configs) topicconfig.Effective
+	Dial    Dial
+	Slog    *slog.Logger
+	Metrics *Metrics // nil: counted nowhere
 }
 
 // Salvager salvages for one session of a broker. Its methods may be called at once.
@@ -253,17 +254,20 @@ func (s *Salvager) salvage(ctx context.Context, p topic.Partition, orphans []Orp
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c, err := connect(ctx, s.Dial, owner)
+	peer, err := connect(ctx, s.Dial, owner)
 	if err != nil {
 		return 0, nil, err
 	}
-	defer c.close()
-	j := &job{Salvager: s, partition: p, topic: view.Topic.Name, orphans: orphans, peer: c}
-	j.compacted = s.Compacted != nil && s.Compacted(view.Topic, s.Catalog.Configs())
+	defer peer.close()
+	j := &job{Salvager: s, partition: p, topic: view.Topic.Name, orphans: orphans, peer: peer, expired: math.MinInt64}
+	c := s.Config(view.Topic, s.Catalog.Configs())
+	if j.compacted = c.CleanupCompact; c.CleanupDelete && c.RetentionMs >= 0 {
+		j.expired = time.Now().UnixMilli() - c.RetentionMs
+	}
 	done, err = j.run(ctx)
 	if done > 0 {
 		s.Slog.Warn("overtaken batches were salvaged", "topic", j.topic, "partition", p, "owner", owner.ID,
-			"appended", j.counts["appended"], "known", j.counts["known"], "superseded", j.counts["superseded"], "refused", j.counts["refused"])
+			"appended", j.counts["appended"], "known", j.counts["known"], "superseded", j.counts["superseded"], "expired", j.counts["expired"], "refused", j.counts["refused"])
 	}
 	return done, j.kept, err
 }
@@ -279,7 +283,8 @@ type job struct {
 	*Salvager
 	partition topic.Partition
 	topic     string
-	compacted bool // by key
+	compacted bool  // by key
+	expired   int64 // ms: retention takes away what is older
 	orphans   []Orphan
 	peer      *peer
 	counts    map[string]int
@@ -392,10 +397,12 @@ func (j *job) numbered(ctx context.Context, o *Orphan, raw []byte, named bool) (
 	case err != nil:
 		j.Slog.Error("overtaken batch is damaged, it stays in the write-ahead log", "partition", j.partition, "first", o.Frame.First, "error", err)
 		return "refused", 0, nil
-	case named || rest.raw == nil && rest.superseded == 0:
-		return "known", rest.again, nil
-	case rest.raw == nil:
+	case rest.raw == nil && !named && rest.expired > 0:
+		return "expired", rest.again, nil
+	case rest.raw == nil && !named && rest.superseded > 0:
 		return "superseded", rest.again, nil
+	case rest.raw == nil || named:
+		return "known", rest.again, nil
 	}
 	base, err := j.peer.produce(ctx, j.partition, rest.raw)
 	if errors.Is(err, kerr.DuplicateSequenceNumber) || errors.Is(err, kerr.OutOfOrderSequenceNumber) {
@@ -442,13 +449,13 @@ type Metrics struct {
 
 // NewMetrics makes the metrics and registers them; reg may be nil.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	const outcomes = "appended as new ones, known to the owner already, superseded by later records of their keys, refused by it and kept, or let go with their deleted topic."
+	const outcomes = "appended as new ones, known to the owner already, superseded by later records of their keys, expired, refused by it and kept, or let go with their deleted topic."
 	m := &Metrics{
 		pending: prometheus.NewGauge(prometheus.GaugeOpts{Name: "chronik_broker_salvage_pending_batches", Help: "Batches in the WAL that another owner has overtaken, and that are still to be appended again."}),
 		batches: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chronik_broker_salvage_batches_total", Help: "Overtaken batches: " + outcomes}, []string{"outcome"}),
 		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chronik_broker_salvage_records_total", Help: "Records in overtaken batches: " + outcomes}, []string{"outcome"}),
 	}
-	for _, o := range []string{"appended", "known", "superseded", "refused", "deleted"} {
+	for _, o := range []string{"appended", "known", "superseded", "expired", "refused", "deleted"} {
 		m.batches.WithLabelValues(o)
 		m.records.WithLabelValues(o)
 	}
