@@ -185,7 +185,7 @@ func (s *Searcher) Search(ctx context.Context, r Request) (*Answer, error) {
 		}
 		a.Backends = append(a.Backends, b.outcome)
 	}
-	return a, s.preview(ctx, &r, a)
+	return a, s.preview(ctx, &r, a, asked)
 }
 
 // backendsAtOnce bounds how many backends of one request are asked at once.

@@ -125,6 +125,8 @@ func TestAFreshRecordIsMovedUpWhereThatIsAskedFor(t *testing.T) {
 		return a.Results
 	}
 	byRank, byAge := ask("default"), ask("freshness")
+	require.Equal(t, "old", byRank[0].Preview, "what was read is shown")
+	require.Zero(t, w.ReadRecords)
 	require.EqualValues(t, 0, byRank[0].Offset)
 	require.EqualValues(t, 1, byAge[0].Offset)
 	require.InDelta(t, 0.5, byAge[0].Features["freshness"], 1e-4)

@@ -13,7 +13,7 @@ import (
 
 // preview fills in the beginnings of the records that are answered, those that no
 // backend has read of the log. An answer without them is better than none.
-func (s *Searcher) preview(ctx context.Context, r *Request, a *Answer) error {
+func (s *Searcher) preview(ctx context.Context, r *Request, a *Answer, asked []*backend) error {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	previews := map[fusion.Key]string{}
@@ -24,7 +24,14 @@ func (s *Searcher) preview(ctx context.Context, r *Request, a *Answer) error {
 	for _, b := range a.Backends {
 		indexed[b.Topic] = indexed[b.Topic] || b.Mode == Text
 		for _, f := range b.Found {
-			previews[f.Key] = f.Preview
+			previews[f.Key] = ""
+		}
+	}
+	for _, b := range asked {
+		for _, f := range b.found {
+			if _, shown := previews[f.Key]; shown && f.Preview != "" {
+				previews[f.Key] = f.Preview
+			}
 		}
 	}
 	unread := map[string][]vector.Hit{}
