@@ -27,7 +27,7 @@ type part struct {
 }
 
 // readsMost is how many reads of one search are under way at once.
-const readsMost = 16
+const readsMost = 32
 
 // read returns a part, checked.
 func (f *File) read(ctx context.Context, p part) ([]byte, error) {

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	requestsMax     = 16      // range requests at once
+	requestsMax     = 32      // range requests at once
 	requestBytesMax = 4 << 20 // of one
 	gapBytesMax     = 1 << 20 // between parts that one request fetches
 )
