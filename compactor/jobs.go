@@ -15,7 +15,7 @@ import (
 
 // Some work takes minutes, or waits for somebody else: a provider of embeddings, a
 // graph of a million vectors. A round does not wait for that. It is done in jobs
-// beside the rounds, by workers of their own. A job puts objects under new names
+// beside the rounds, on threads of their own. A job puts objects under new names
 // and changes nothing else; the next pass of its partition adopts what it has
 // made, if that still fits what became of the partition meanwhile, and swaps the
 // manifest as ever. So a section has one writer, and a crash leaves orphans.
@@ -54,8 +54,9 @@ type jobs struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
+	done    sync.WaitGroup
 	mu      sync.Mutex
-	crews   map[lane]*crew
+	free    map[lane]int // jobs that may be started still
 	running map[jobKey]*underway
 	ended   map[jobKey]ended
 	paused  map[jobKey]jobFailure
@@ -65,37 +66,27 @@ type jobs struct {
 // underway is a job that is being done.
 type underway struct{ cancel context.CancelFunc }
 
-// crew are the workers of a lane.
-type crew struct {
-	*workers
-	free int
-}
-
 // jobFailure is a job that failed, and what it was asked to do.
 type jobFailure struct {
 	failure
 	asked any // another request does not wait
 }
 
-// newJobs starts the workers; stop ends them.
-func newJobs(config Config, now func() time.Time, log *slog.Logger, crews map[lane]int) *jobs {
+// newJobs returns jobs of which each lane has so many at once, of all partitions;
+// stop ends them.
+func newJobs(config Config, now func() time.Time, log *slog.Logger, atOnce map[lane]int) *jobs {
 	j := &jobs{
-		config: config, now: now, log: log, wake: make(chan struct{}, 1), crews: make(map[lane]*crew),
+		config: config, now: now, log: log, wake: make(chan struct{}, 1), free: atOnce,
 		running: make(map[jobKey]*underway), ended: make(map[jobKey]ended), paused: make(map[jobKey]jobFailure), last: make(map[jobKey]time.Time),
 	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
-	for name, n := range crews {
-		j.crews[name] = &crew{startWorkers(n, log), n}
-	}
 	return j
 }
 
 // stop gives up what is under way.
 func (j *jobs) stop() {
 	j.cancel()
-	for _, c := range j.crews {
-		c.stop()
-	}
+	j.done.Wait()
 }
 
 // job is one that may be started.
@@ -121,7 +112,6 @@ func (j *jobs) start(all []job) (again time.Time) {
 	slices.SortStableFunc(all, func(a, b job) int { return cmp.Compare(j.last[a.jobKey].UnixNano(), j.last[b.jobKey].UnixNano()) })
 	now := j.now()
 	for _, job := range all {
-		crew := j.crews[job.lane]
 		f, failed := j.paused[job.jobKey]
 		if failed && f.asked != job.asked {
 			delete(j.paused, job.jobKey)
@@ -131,28 +121,29 @@ func (j *jobs) start(all []job) (again time.Time) {
 			continue
 		}
 		_, waits := j.ended[job.jobKey]
-		if j.running[job.jobKey] != nil || waits || crew.free == 0 || j.ctx.Err() != nil {
+		if j.running[job.jobKey] != nil || waits || j.free[job.lane] == 0 || j.ctx.Err() != nil {
 			continue
 		}
 		// It must have given up long before what it wrote counts as orphaned.
 		ctx, cancel := context.WithTimeout(j.ctx, j.config.PassTimeout) // [attempts-end]
 		this := &underway{cancel}
 		j.running[job.jobKey], j.last[job.jobKey] = this, now
-		crew.free--
-		crew.jobs <- func() {
+		j.free[job.lane]--
+		j.done.Go(func() {
+			niceThread(j.log)
 			made, retryAfter, err := job.run(ctx, f.damage >= mendAfter)
 			cancel()
-			j.end(crew, this, job, made, retryAfter, err)
-		}
+			j.end(this, job, made, retryAfter, err)
+		})
 	}
 	return again
 }
 
 // end notes how a job ended, and wakes the rounds.
-func (j *jobs) end(crew *crew, this *underway, job job, made product, retryAfter time.Duration, err error) {
+func (j *jobs) end(this *underway, job job, made product, retryAfter time.Duration, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	crew.free++
+	j.free[job.lane]++
 	wanted := j.running[job.jobKey] == this && j.ctx.Err() == nil
 	if wanted {
 		delete(j.running, job.jobKey)

@@ -18,18 +18,23 @@ func startWorkers(n int, log *slog.Logger) *workers {
 	w := &workers{jobs: make(chan func())}
 	for range n {
 		w.done.Go(func() {
-			// Never unlocked: the thread ends with the goroutine, and its
-			// priority with it.
-			runtime.LockOSThread()
-			if err := beNice(); err != nil {
-				log.Warn("background work runs at normal priority", "err", err)
-			}
+			niceThread(log)
 			for job := range w.jobs {
 				job()
 			}
 		})
 	}
 	return w
+}
+
+// niceThread gives a goroutine an operating system thread of its own, with the
+// lowest priority. It is never unlocked: the thread ends with the goroutine, and its
+// priority with it.
+func niceThread(log *slog.Logger) {
+	runtime.LockOSThread()
+	if err := beNice(); err != nil {
+		log.Warn("background work runs at normal priority", "err", err)
+	}
 }
 
 // each runs the jobs and returns when all have ended.
