@@ -59,7 +59,7 @@ type Config struct {
 
 	Policy            Policy
 	Workers           int           // passes at once; default half the cores
-	Embeddings        int           // partitions whose new records are embedded at once; default 16
+	Embeddings        int           // partitions whose new records are embedded at once; default 8
 	ShardWorkers      int           // merges of shards at once, of a core each; default 1
 	Upserts           int           // partitions whose vectors are put into a Milvus at once; default 4
 	CollectionsEvery  time.Duration // between looks at what collections a Milvus has; default 30 s
@@ -86,7 +86,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.Policy = c.Policy.withDefaults()
 	c.Workers = cmp.Or(c.Workers, max(1, runtime.GOMAXPROCS(0)/2))
-	c.Embeddings = cmp.Or(c.Embeddings, 16)
+	c.Embeddings = cmp.Or(c.Embeddings, 8)
 	c.ShardWorkers = cmp.Or(c.ShardWorkers, 1)
 	c.Upserts = cmp.Or(c.Upserts, 4)
 	c.CollectionsEvery = cmp.Or(c.CollectionsEvery, 30*time.Second)
@@ -244,7 +244,9 @@ func (c *Compactor) Run(ctx context.Context) error {
 
 func (c *Compactor) startWorkers() {
 	c.workers = startWorkers(c.config.Workers, c.log)
-	c.jobs = newJobs(c.config, c.now, c.log, map[lane]int{embedLane: c.config.Embeddings, redoLane: max(1, c.config.Embeddings/4), mergeLane: c.config.ShardWorkers, collectLane: c.config.Upserts})
+	c.jobs = newJobs(c.config, c.now, c.log, map[lane]int{
+		embedLane: c.config.Embeddings, redoLane: max(1, c.config.Embeddings/2), mergeLane: c.config.ShardWorkers, collectLane: c.config.Upserts,
+	})
 }
 
 func (c *Compactor) stopWorkers() {

@@ -47,7 +47,7 @@ type text struct {
 const (
 	embedFor        = 20 * time.Second // after which a job makes a shard of what it has
 	windowBytesMax  = 8 << 20          // of texts that are embedded together
-	vectorsBytesMax = 64 << 20         // memory of the shard that one job builds
+	vectorsBytesMax = 32 << 20         // memory of the shard that one job builds
 )
 
 // errEnoughVectors ends the walk of a job that has gone far enough.

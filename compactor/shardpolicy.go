@@ -113,7 +113,7 @@ func (p Policy) replaceShards(s snapshot, out *shardPlan, now time.Time) {
 		}
 		return known
 	}
-	usable := func(f manifest.File) bool { return !s.damaged[f.Object] && !s.reported(f) }
+	usable := func(f manifest.File) bool { return !s.damaged[f.Object] && !s.reported(f) && f.Next > s.logStart() }
 	embedded := func(f manifest.File) bool { return of(f).Embedded() == out.wanted.Embedded() }
 	if others := runs(s.section.Vector, func(f manifest.File) bool { return usable(f) && !embedded(f) }); out.redo == nil && len(others) > 0 {
 		out.redo = p.remakeable(s, others[0])

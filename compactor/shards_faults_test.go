@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -177,4 +178,27 @@ func TestAProviderThatFailsIsAskedForTheRestAlone(t *testing.T) {
 	}
 	w.checkShards(p, "a")
 	require.Equal(t, 1, w.provider.most())
+}
+
+// Damage in the log that is the same each time leaves out a batch, and holds up
+// neither the vectors nor, until then, anything else.
+func TestADamagedBatchIsInNoShard(t *testing.T) {
+	w := newWorld(t)
+	w.provider = newProvider()
+	notes := w.topic("notes", 2, embeddedBy("a"))
+	bad, good := part(notes.ID, 0), part(notes.ID, 1)
+	s := w.commit(rows{p: bad, n: 30}, rows{p: good, n: 10})
+	third := s.Ranges[0].Length / 3
+	w.spoil(s.Object, flip(s.Ranges[0].Position+third+third/2))
+	config := w.quick()
+	config.Policy.PlainAge = time.Hour // the log stays in its segment
+	c := w.start(config, w.store, w.bucket)
+	w.settle(c)
+	section, _ := w.section(bad)
+	require.Zero(t, section.Marks.Log)
+	require.EqualValues(t, 30, section.Marks.Vector)
+	got := w.readShards(section)
+	require.Len(t, got, 20)
+	require.NotContains(t, got, int64(15))
+	w.checkShards(good, "a")
 }
