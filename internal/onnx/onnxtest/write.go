@@ -6,6 +6,7 @@ package onnxtest
 import (
 	"encoding/binary"
 	"math"
+	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -46,12 +47,12 @@ func (g *Graph) Output(name string, element int, shape ...int) {
 
 func value(name string, element int, shape []int) []byte {
 	var dims []byte
-	for _, length := range shape {
+	for axis, length := range shape {
 		var dim []byte
 		if length >= 0 {
 			dim = intField(nil, 1, int64(length))
 		} else {
-			dim = bytesField(nil, 2, []byte("any"))
+			dim = bytesField(nil, 2, []byte("any"+strconv.Itoa(axis)))
 		}
 		dims = bytesField(dims, 1, dim)
 	}
