@@ -135,6 +135,34 @@ func TestABrokerThatRestartsAtOnceMovesNothing(t *testing.T) {
 	}
 }
 
+// A broker that comes and goes is given its partitions back later each time.
+func TestABrokerThatFlapsIsWaitedForLongerEachTime(t *testing.T) {
+	inCluster(t, 3, 12, true, ownership.Config{TakeoverGrace: time.Minute, RebalanceDelay: 5 * time.Second}, func(t *testing.T, c *cluster) {
+		returns := func(hold time.Duration) {
+			t.Helper()
+			c.nodes[0].kill(1)
+			after(clusterTTL + 8*time.Second) // the others have evened out among themselves
+			if n := c.ownedBy(0); n != 0 {
+				t.Fatalf("when it is gone it owns %d partitions", n)
+			}
+			c.nodes[0].start()
+			after(hold - time.Second)
+			if n := c.ownedBy(0); n != 0 {
+				t.Fatalf("%s after it came back it owns %d partitions", hold-time.Second, n)
+			}
+			after(4 * time.Second)
+			if n := c.ownedBy(0); n != 4 {
+				t.Fatalf("%s after it came back it owns %d partitions, want 4", hold+3*time.Second, n)
+			}
+		}
+		for _, hold := range []time.Duration{5, 10, 20, 40, 60, 60} {
+			returns(hold * time.Second)
+		}
+		after(11 * time.Minute)
+		returns(5 * time.Second)
+	})
+}
+
 // What a topic's settings say is costly to work out, and the catalog changes with
 // every flush.
 func TestATopicsSettingsAreWorkedOutOncePerChange(t *testing.T) {
