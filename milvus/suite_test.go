@@ -23,7 +23,7 @@ const addressVariable = "CHRONIK_TEST_MILVUS"
 func TestARealMilvusPassesTheSuite(t *testing.T) {
 	address := os.Getenv(addressVariable)
 	if address == "" {
-		t.Skipf("no %s: tests/milvus runs the suite against Milvus Lite", addressVariable)
+		t.Skipf("no %s: docs/milvus.md says how the suite is run against Milvus Lite", addressVariable)
 	}
 	suite(t, address)
 }
