@@ -325,6 +325,41 @@ func TestATopicThatIsMadeAgainBeginsEmpty(t *testing.T) {
 	require.Len(t, n.ask(`{"size":100}`).Hits, 3)
 }
 
+// No compactor can make a manifest again: the answer names it, and reports nothing.
+func TestADamagedManifestIsNamedAndNeverPassedOver(t *testing.T) {
+	for _, what := range []string{"damaged", "missing"} {
+		t.Run(what, func(t *testing.T) {
+			n := newNode(t, 1)
+			n.produce(0, 5, 1)
+			n.compact(0, 5)
+			ref := n.store.Catalog().Partition(n.partition(0)).Manifest
+			sound, err := n.bucket.Get(t.Context(), ref.Object, 0, -1)
+			require.NoError(t, err)
+			if what == "missing" {
+				require.NoError(t, n.bucket.Delete(t.Context(), ref.Object))
+			} else {
+				flipped := bytes.Clone(sound)
+				flipped[ref.Position+40] ^= 1
+				_, err = n.bucket.Put(t.Context(), ref.Object, objstore.Bytes(flipped), objstore.Condition{})
+				require.NoError(t, err)
+			}
+			for range 2 {
+				_, err = n.try(questions[0], Options{})
+				var damaged *DamagedError
+				require.ErrorAs(t, err, &damaged)
+				require.Equal(t, "logs", damaged.Topic)
+				require.Equal(t, ref.Object, damaged.Object)
+				require.Equal(t, what == "missing", damaged.Missing)
+				require.False(t, damaged.Reported)
+				require.ErrorContains(t, err, "cannot be made again")
+			}
+			_, err = n.bucket.Put(t.Context(), ref.Object, objstore.Bytes(sound), objstore.Condition{})
+			require.NoError(t, err)
+			require.Len(t, n.ask(`{"size":1000}`).Hits, 5, "once it is back, it is read")
+		})
+	}
+}
+
 func TestADamagedSplitIsReportedAndNeverPassedOver(t *testing.T) {
 	for what, damage := range map[string]func(n *node, object string, b []byte) error{
 		"missing": func(n *node, object string, _ []byte) error { return n.bucket.Delete(t.Context(), object) },

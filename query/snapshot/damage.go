@@ -138,8 +138,11 @@ func (s *Sources) report(ctx context.Context, f *fileError) bool {
 // known that it cannot.
 func (s *Sources) lost(object string) (why string) {
 	name, err := objstore.ParseName(object)
-	if err != nil {
+	switch {
+	case err != nil:
 		return ""
+	case name.Kind == objstore.KindManifest:
+		return "nothing else lists the files of the partition; put the object back as it was, from the bucket's versions or a copy"
 	}
 	damaged := s.Catalog.Partition(name.Partition).Damaged
 	if i := slices.IndexFunc(damaged, func(d metastore.Damage) bool { return d.Object == object }); i >= 0 {

@@ -42,7 +42,7 @@ func (s *Sources) Partitions(ctx context.Context, t *metastore.Topic, kind Kind,
 		}
 		group.Go(func() (err error) {
 			p.Section, err = s.Manifests.FetchManifest(ctx, p.View.Manifest, topic.Partition{Topic: t.ID, Index: p.Index})
-			return err
+			return OfFile(p.View.Manifest.Object, err)
 		})
 	}
 	return all, group.Wait()
