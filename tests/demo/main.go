@@ -16,8 +16,6 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-
-	"github.com/chronik-stream/chronik/embedder/embeddertest"
 )
 
 type options struct {
@@ -64,11 +62,6 @@ func demo(ctx context.Context, o options, out io.Writer) error {
 	defer server.kill()
 	d.server = server
 	d.say("ready in %s: kafka=%s http=%s data=%s", short(server.took), server.kafka, server.http, o.dir)
-	defer func() {
-		if d.provider != nil {
-			_ = d.provider.Close()
-		}
-	}()
 	for _, act := range []func(context.Context) error{d.create, d.review, d.produce, d.askNow, d.searchNow, d.meaning, d.consume, d.askCold} {
 		if err := act(ctx); err != nil {
 			return err
@@ -102,11 +95,10 @@ func demo(ctx context.Context, o options, out io.Writer) error {
 // run is one run of the demo.
 type run struct {
 	options
-	out      io.Writer
-	server   *server
-	provider *embeddertest.Server // of embeddings; nil: none is needed yet
-	steps    int
-	truth    truth
+	out    io.Writer
+	server *server
+	steps  int
+	truth  truth
 }
 
 func (d *run) step(title string) {

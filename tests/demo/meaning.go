@@ -8,13 +8,12 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/chronik-stream/chronik/embedder/embeddertest"
 )
 
 // near is what a search by meaning answers, alone or with words.
@@ -35,12 +34,11 @@ type near struct {
 }
 
 // review writes what customers said to a topic whose records are embedded, by a
-// provider that the demo brings along.
+// local model that the demo makes.
 func (d *run) review(ctx context.Context) error {
-	d.step(fmt.Sprintf("produce %d reviews to a topic whose texts are embedded, by a model that the demo serves over HTTP", reviews))
-	var err error
-	if d.provider, err = embeddertest.Start(embeddertest.Options{VectorOf: embed}); err != nil {
-		return err
+	d.step(fmt.Sprintf("produce %d reviews to a topic whose texts are embedded, by a model in the data folder that the demo makes", reviews))
+	if err := writeModel(d.dir); err != nil {
+		return fmt.Errorf("make a model: %w", err)
 	}
 	client, err := d.client()
 	if err != nil {
@@ -49,8 +47,8 @@ func (d *run) review(ctx context.Context) error {
 	defer client.Close()
 	config := map[string]*string{}
 	for key, value := range map[string]string{
-		"searchable": "true", "vector.enabled": "true", "vector.field": "$.text", "vector.embedding.provider": "external",
-		"vector.embedding.endpoint": d.provider.External(), "vector.embedding.dimensions": "64",
+		"searchable": "true", "vector.enabled": "true", "vector.field": "$.text", "vector.embedding.provider": "local",
+		"vector.embedding.model": modelName, "vector.embedding.dimensions": strconv.Itoa(modelDimensions),
 	} {
 		config[key] = &value
 	}

@@ -3,10 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
-	"math"
 	"math/rand/v2"
-	"strings"
 )
 
 // reviews is how many the demo makes.
@@ -56,46 +53,4 @@ func inventReviews(seed uint64) []review {
 		}
 	}
 	return all
-}
-
-// meanings are the words that the demo's model understands: what they are about.
-// Other words count a little, each for itself. Real models know more; how their
-// vectors are searched is the same.
-var meanings = func() map[string]int {
-	words := map[string]int{}
-	for i, about := range []string{
-		"parcel package delivery waiting arrived late forever promised weeks shipment delayed slow overdue courier",
-		"crack glass handle fell pieces leaks broken damaged cracked faulty shattered",
-		"expensive bargain paid cent worth cheap price costly",
-		"phone clerk hotline mails answers ignored help friendly support staff rude",
-	} {
-		for word := range strings.FieldsSeq(about) {
-			words[word] = i
-		}
-	}
-	return words
-}()
-
-// embed is the demo's model: how much of a text is about what.
-func embed(text string, dimensions int) []float32 {
-	v := make([]float32, dimensions)
-	for word := range strings.FieldsFuncSeq(strings.ToLower(text), func(r rune) bool { return r < 'a' || r > 'z' }) {
-		if meaning, known := meanings[word]; known {
-			v[meaning]++
-			continue
-		}
-		h := fnv.New32a()
-		_, _ = h.Write([]byte(word))
-		v[len(topicsOfReviews)+int(h.Sum32())%(dimensions-len(topicsOfReviews))] += 0.1
-	}
-	var sum float64
-	for _, x := range v {
-		sum += float64(x) * float64(x)
-	}
-	for i := range v {
-		if sum > 0 {
-			v[i] /= float32(math.Sqrt(sum))
-		}
-	}
-	return v
 }
