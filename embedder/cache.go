@@ -46,6 +46,9 @@ func newCache(bytesMax int64) *cache {
 
 // get returns the vector of a text, and whether it was there.
 func (c *cache) get(ctx context.Context, key cacheKey, embed func(context.Context) ([]float32, error)) ([]float32, bool, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, false, err
+	}
 	c.mu.Lock()
 	if at, ok := c.entries[key]; ok {
 		c.recent.MoveToFront(at)

@@ -97,8 +97,8 @@ func (c *call) vectors(m Model) Vectors {
 // do embeds a call's texts. It returns when none of them is in a request any
 // more, or ctx ends.
 func (q *queue) do(ctx context.Context, c *call) error {
-	if len(c.texts) == 0 {
-		return ctx.Err()
+	if err := context.Cause(ctx); err != nil || len(c.texts) == 0 {
+		return err // also where an answer would be there at once
 	}
 	q.mu.Lock()
 	q.waiting = append(q.waiting, c)

@@ -1,7 +1,9 @@
 package embedder_test
 
 import (
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/chronik-stream/chronik/embedder"
 )
@@ -50,4 +52,17 @@ func TestTextIsWhatTheFieldNames(t *testing.T) {
 			t.Errorf("%s: %q, %q; want %q, %q", test.name, text, skip, test.text, test.skip)
 		}
 	}
+}
+
+func FuzzTextIsWhatCanBeEmbedded(f *testing.F) {
+	f.Add("$.a[0].b", `{"a":[{"b":"text"},{"b":[1,{"c":null}]}],"a[0]":2}`)
+	f.Add("value", "\xff")
+	f.Add("key", " ")
+	f.Add("$.[[]].[1", `[[["x"]]]`)
+	f.Fuzz(func(t *testing.T, field, value string) {
+		text, skip := embedder.Text(field, []byte(value), []byte(value))
+		if (text == "") != (skip != "") || skip == "" && strings.TrimSpace(text) == "" || !utf8.ValidString(text) {
+			t.Fatalf("%q of %q is %q, %q", field, value, text, skip)
+		}
+	})
 }
