@@ -19,7 +19,7 @@ BENCH    ?= .
 E2E      ?= .
 SIM      ?= 1m
 
-.PHONY: help build test e2e sim compat flight search iceberg demo cluster bench lint check fuzz tools race clean
+.PHONY: help build test e2e sim compat flight search vector iceberg demo cluster bench lint check fuzz tools race clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ flight: build ## real clients of Arrow Flight SQL against the binary, a minute; 
 search: build ## real clients of Elasticsearch, Grafana's queries, judged answers, and damage, a minute; tests/search
 	go run ./tests/search -chronik $(BIN)
 
+vector: build ## recall, judged rankings, combinations and crashes of search by meaning, two minutes; tests/vector
+	go run ./tests/vector -chronik $(BIN)
+
 iceberg: build ## real readers of Apache Iceberg over a cluster's tables, a minute; READERS=python,spark for Spark, too
 	go run ./tests/iceberg -chronik $(BIN) $(if $(READERS),-readers $(READERS))
 
@@ -87,7 +90,7 @@ tools: ## what tests and lint run beside Go: MinIO, versitygw, etcd, staticcheck
 $(TOOLS)/staticcheck: tools/go.mod
 	GOBIN=$(TOOLS) go -C tools install honnef.co/go/tools/cmd/staticcheck
 
-check: lint test e2e demo cluster compat flight search iceberg ## what CI runs on every change
+check: lint test e2e demo cluster compat flight search vector iceberg ## what CI runs on every change
 
 clean: ## remove what was built
 	rm -rf bin .tools coverage.out
