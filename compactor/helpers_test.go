@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/chronik-stream/chronik/embedder"
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/columnar"
 	"github.com/chronik-stream/chronik/internal/manifest"
@@ -41,7 +43,8 @@ const patience = 30 * time.Second
 type world struct {
 	t        *testing.T
 	kv       kv.Store
-	provider *provider // of embeddings; nil: none
+	provider *provider         // of embeddings; nil: none
+	embedder *embedder.Service // of another provider
 	milvus   *milvustest.Server
 	bucket   *memory.Bucket
 	store    *metastore.Store
@@ -225,7 +228,7 @@ func (w *world) quick() Config {
 // start makes a compactor that the test drives round by round.
 func (w *world) start(config Config, store *metastore.Store, bucket objstore.Bucket) *Compactor {
 	w.t.Helper()
-	c, err := New(config, Deps{Store: store, Bucket: bucket, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: w.now, Embedder: w.provider.service(w.t), Milvus: w.milvusClient()})
+	c, err := New(config, Deps{Store: store, Bucket: bucket, Log: slog.New(slog.NewTextHandler(w.t.Output(), nil)), Now: w.now, Embedder: cmp.Or(w.embedder, w.provider.service(w.t)), Milvus: w.milvusClient()})
 	require.NoError(w.t, err)
 	c.startWorkers()
 	w.t.Cleanup(c.stopWorkers)

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/embedder"
+	"github.com/chronik-stream/chronik/embedder/embeddertest"
 )
 
 // embedWork is a history of a topic with vectors: merges, a log start that is raised, a
@@ -178,6 +181,36 @@ func TestAProviderThatFailsIsAskedForTheRestAlone(t *testing.T) {
 	}
 	w.checkShards(p, "a")
 	require.Equal(t, 1, w.provider.most())
+}
+
+// Whatever a provider answers or does not, in the end each record is in the index
+// once, with the vector that is its own.
+func TestNoFaultOfAProviderComesIntoTheIndex(t *testing.T) {
+	const dimensions = 8
+	for _, fault := range []string{
+		"retry-in=5ms", "back-in=5ms", "throttle", "fail", "forbid", "no-model", "quota", "cut", "garbage", "half", "long", "ragged", "nan", "twice", "hang", "reorder",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			plan, err := embeddertest.ParsePlan("* * " + fault + " every=2")
+			require.NoError(t, err)
+			server := embeddertest.New(embeddertest.Options{Dimensions: dimensions, Plan: plan})
+			t.Cleanup(func() { require.NoError(t, server.Close()) })
+			w := newWorld(t)
+			w.embedder, err = embedder.New(embedder.Config{Transport: server.Transport(), RequestTimeout: time.Second})
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, w.embedder.Close()) })
+			notes := w.topic("notes", 1, map[string]string{
+				"vector.enabled": "true", "vector.embedding.provider": "openai", "vector.embedding.model": "m", "vector.embedding.dimensions": "8",
+				"vector.embedding.endpoint": server.OpenAI(), "vector.index.metric": "euclidean", "vector.batch_size": "10", "vector.embedding_concurrency": "1", "vector.max_retries": "0",
+			})
+			p := part(notes.ID, 0)
+			c := w.start(w.quick(), w.store, w.bucket)
+			w.commit(rows{p: p, n: 30})
+			w.settle(c)
+			w.checkVectors(p, func(text string) []float32 { return embeddertest.Vector(text, dimensions) })
+			require.NotEmpty(t, server.Struck())
+		})
+	}
 }
 
 // Damage in the log that is the same each time leaves out a batch, and holds up

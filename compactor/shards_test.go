@@ -160,12 +160,17 @@ func (w *world) readShards(section manifest.Section) map[int64][]float32 {
 // once, with the vector that a model makes of it.
 func (w *world) checkShards(p topic.Partition, model string) manifest.Section {
 	w.t.Helper()
+	return w.checkVectors(p, func(text string) []float32 { return vectorOf("/"+model, text) })
+}
+
+func (w *world) checkVectors(p topic.Partition, vector func(text string) []float32) manifest.Section {
+	w.t.Helper()
 	section, view := w.section(p)
 	require.Equal(w.t, view.Next(), max(section.Marks.Vector, section.LogStart), "the vector mark of %v", p)
 	want := make(map[int64][]float32)
 	for offset, value := range w.readLog(snapshot{view: view, section: section}) {
 		if strings.TrimSpace(value) != "" && offset >= section.LogStart {
-			want[offset] = vectorOf("/"+model, value)
+			want[offset] = vector(value)
 		}
 	}
 	got := w.readShards(section)
