@@ -60,7 +60,7 @@ type Config struct {
 	Policy            Policy
 	Workers           int           // passes at once; default half the cores
 	Embeddings        int           // partitions whose new records are embedded at once; default 8
-	ShardWorkers      int           // merges of shards at once, of a core each; default 1
+	ShardWorkers      int           // merges of large shards at once, and as many of small ones, of a core each; default 1
 	Upserts           int           // partitions whose vectors are put into a Milvus at once; default 4
 	CollectionsEvery  time.Duration // between looks at what collections a Milvus has; default 30 s
 	CleanBytesMax     int64         // memory for the keys that compaction by key gathers; default 128 MiB
@@ -245,7 +245,7 @@ func (c *Compactor) Run(ctx context.Context) error {
 func (c *Compactor) startWorkers() {
 	c.workers = startWorkers(c.config.Workers, c.log)
 	c.jobs = newJobs(c.config, c.now, c.log, map[lane]int{
-		embedLane: c.config.Embeddings, redoLane: max(1, c.config.Embeddings/2), mergeLane: c.config.ShardWorkers, collectLane: c.config.Upserts,
+		embedLane: c.config.Embeddings, redoLane: max(1, c.config.Embeddings/2), mergeLane: c.config.ShardWorkers, largeLane: c.config.ShardWorkers, collectLane: c.config.Upserts,
 	})
 }
 

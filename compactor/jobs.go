@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/topic"
 )
 
@@ -40,6 +41,7 @@ type product interface {
 type ended struct {
 	key     jobKey
 	product product
+	claims  []manifest.File
 	at      time.Time
 }
 
@@ -64,7 +66,10 @@ type jobs struct {
 }
 
 // underway is a job that is being done.
-type underway struct{ cancel context.CancelFunc }
+type underway struct {
+	cancel context.CancelFunc
+	claims []manifest.File
+}
 
 // jobFailure is a job that failed, and what it was asked to do.
 type jobFailure struct {
@@ -95,6 +100,8 @@ type job struct {
 	// asked is what it is to do, to be compared: after a failure it is only tried
 	// again after a pause, but at once when something else is asked for.
 	asked any
+	// claims are files that it is to replace, and that no other job is to.
+	claims []manifest.File
 	// run does it. What it returns is adopted also when there is an error: it may
 	// have come a part of its way. retryAfter, if not 0, says how long to wait
 	// after the error. With mends, the log has been damaged so often that what is
@@ -126,7 +133,7 @@ func (j *jobs) start(all []job) (again time.Time) {
 		}
 		// It must have given up long before what it wrote counts as orphaned.
 		ctx, cancel := context.WithTimeout(j.ctx, j.config.PassTimeout) // [attempts-end]
-		this := &underway{cancel}
+		this := &underway{cancel, job.claims}
 		j.running[job.jobKey], j.last[job.jobKey] = this, now
 		j.free[job.lane]--
 		j.done.Go(func() {
@@ -169,7 +176,7 @@ func (j *jobs) end(this *underway, job job, made product, retryAfter time.Durati
 		delete(j.paused, job.jobKey)
 	}
 	if made != nil {
-		j.ended[job.jobKey] = ended{job.jobKey, made, j.now()}
+		j.ended[job.jobKey] = ended{job.jobKey, made, job.claims, j.now()}
 	}
 	select {
 	case j.wake <- struct{}{}:
@@ -193,6 +200,27 @@ func (j *jobs) of(p topic.Partition, lanes ...lane) (all []ended) {
 		}
 	}
 	return all
+}
+
+// claimed are the objects of a partition that jobs are about to replace.
+func (j *jobs) claimed(p topic.Partition) map[string]bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	out := make(map[string]bool)
+	note := func(key jobKey, claims []manifest.File) {
+		for _, f := range claims {
+			if key.partition == p {
+				out[f.Object] = true
+			}
+		}
+	}
+	for key, this := range j.running {
+		note(key, this.claims)
+	}
+	for key, e := range j.ended {
+		note(key, e.claims)
+	}
+	return out
 }
 
 // settle forgets what was adopted, or does not fit any more.

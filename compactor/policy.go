@@ -65,6 +65,7 @@ type snapshot struct {
 	damaged map[string]bool  // files that are not merged
 	vectors metastore.VectorIndex
 	ended   []ended         // jobs whose work waits to be adopted
+	claimed map[string]bool // files that jobs are about to replace
 	lost    map[string]bool // collections that are not in the Milvus any more
 
 	table     bool       // the topic has an Iceberg table

@@ -135,7 +135,10 @@ func (c *Compactor) snapshots(ctx context.Context) []snapshot {
 				if f, failed := c.failures[p]; failed && now.Before(f.until) {
 					continue
 				}
-				s := snapshot{view: v.Partition(p), config: config, damaged: damaged, vectors: v.VectorIndex(t.ID), ended: c.jobs.of(p, embedLane, redoLane, mergeLane, collectLane)}
+				s := snapshot{view: v.Partition(p), config: config, damaged: damaged, vectors: v.VectorIndex(t.ID), ended: c.jobs.of(p, embedLane, redoLane, mergeLane, largeLane, collectLane)}
+				if config.Vector.Enabled {
+					s.claimed = c.jobs.claimed(p)
+				}
 				s.shown, s.table = c.shown(v, &s)
 				mine = append(mine, s)
 			}

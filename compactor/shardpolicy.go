@@ -113,7 +113,9 @@ func (p Policy) replaceShards(s snapshot, out *shardPlan, now time.Time) {
 		}
 		return known
 	}
-	usable := func(f manifest.File) bool { return !s.damaged[f.Object] && !s.reported(f) && f.Next > s.logStart() }
+	usable := func(f manifest.File) bool {
+		return !s.damaged[f.Object] && !s.reported(f) && !s.claimed[f.Object] && f.Next > s.logStart()
+	}
 	embedded := func(f manifest.File) bool { return of(f).Embedded() == out.wanted.Embedded() }
 	if others := runs(s.section.Vector, func(f manifest.File) bool { return usable(f) && !embedded(f) }); out.redo == nil && len(others) > 0 {
 		out.redo = p.remakeable(s, others[0])
@@ -128,16 +130,28 @@ func (p Policy) replaceShards(s snapshot, out *shardPlan, now time.Time) {
 			return
 		}
 	}
-	large := p
-	large.FileBytesMax = p.ShardBytesMax
-	for _, neighbours := range runs(s.section.Vector, func(f manifest.File) bool { return usable(f) && of(f) == out.wanted && f.First >= s.logStart() }) {
-		if out.merge = large.mergeRun(neighbours, s.logStart(), s.spanMaxMs(), p.VectorsMax); out.merge != nil {
-			return
+	for _, bytes := range []int64{min(smallMergeBytes, p.ShardBytesMax), p.ShardBytesMax} {
+		up := p
+		up.FileBytesMax = bytes
+		for _, neighbours := range runs(s.section.Vector, func(f manifest.File) bool { return usable(f) && of(f) == out.wanted && f.First >= s.logStart() }) {
+			if out.merge = up.mergeRun(neighbours, s.logStart(), s.spanMaxMs(), p.VectorsMax); out.merge != nil {
+				return
+			}
 		}
 	}
 	if at := slices.IndexFunc(s.section.Vector, func(f manifest.File) bool { return usable(f) && embedded(f) && of(f) != out.wanted }); at >= 0 {
 		out.merge = s.section.Vector[at : at+1]
 	}
+}
+
+// smallMergeBytes is what a merge that takes seconds makes at most.
+const smallMergeBytes = 32 << 20
+
+func sizeOf(files []manifest.File) (bytes int64) {
+	for _, f := range files {
+		bytes += f.Size
+	}
+	return bytes
 }
 
 // remakeable takes as many of neighbours as a pass takes in of the log.

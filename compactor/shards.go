@@ -34,6 +34,7 @@ const (
 	embedLane lane = "embedding"
 	redoLane  lane = "embedding again"
 	mergeLane lane = "merge of shards"
+	largeLane lane = "merge of large shards" // takes minutes: small ones are merged meanwhile
 )
 
 // shards is the kind of files. They are made by jobs and not by passes.
@@ -54,21 +55,25 @@ func (c *Compactor) startShards(ctx context.Context, snaps []snapshot, now time.
 		if !later.IsZero() {
 			again = earliest(again, later.UnixMilli())
 		}
-		add := func(l lane, run func(ctx context.Context, mends bool) (product, time.Duration, error)) {
-			due = append(due, job{jobKey: jobKey{s.view.Partition, l}, asked: s.asked(), run: run})
+		add := func(l lane, claims []manifest.File, run func(ctx context.Context, mends bool) (product, time.Duration, error)) {
+			due = append(due, job{jobKey: jobKey{s.view.Partition, l}, asked: s.asked(), claims: claims, run: run})
 		}
 		if !plan.embed.empty() && c.embedders != nil {
-			add(embedLane, (&embedding{Compactor: c, snap: s, wanted: plan.wanted, span: plan.embed}).work)
+			add(embedLane, nil, (&embedding{Compactor: c, snap: s, wanted: plan.wanted, span: plan.embed}).work)
 		}
 		if len(plan.redo) > 0 && c.embedders != nil {
-			add(redoLane, (&redoing{embedding{Compactor: c, snap: s, wanted: plan.wanted, run: plan.redo}, plan.damage}).work)
+			add(redoLane, nil, (&redoing{embedding{Compactor: c, snap: s, wanted: plan.wanted, run: plan.redo}, plan.damage}).work)
 		}
 		s.lost = c.watched.lost(s)
 		if collect := s.collect(plan.wanted); collect.due() && c.milvus != nil {
-			add(collectLane, (&collecting{Compactor: c, snap: s, plan: collect}).work)
+			add(collectLane, nil, (&collecting{Compactor: c, snap: s, plan: collect}).work)
 		}
 		if len(plan.merge) > 0 {
-			add(mergeLane, (&merging{Compactor: c, snap: s, wanted: plan.wanted, run: plan.merge}).work)
+			l := mergeLane
+			if sizeOf(plan.merge) > smallMergeBytes {
+				l = largeLane
+			}
+			add(l, plan.merge, (&merging{Compactor: c, snap: s, wanted: plan.wanted, run: plan.merge}).work)
 		}
 	}
 	if later := c.jobs.start(due); !later.IsZero() {
