@@ -54,6 +54,7 @@ type node struct {
 	bucket     objstore.Bucket
 	broker     *tailtest.Broker
 	provider   *embeddertest.Server
+	files      *filecache.Cache
 	topic      metastore.Topic
 	settings   vectorindex.Settings // of the shards that are made
 }
@@ -97,7 +98,7 @@ func newNode(t testing.TB, partitions int, edit ...func(*Config)) *node {
 	for _, f := range edit {
 		f(&c)
 	}
-	n.Searcher = New(c)
+	n.Searcher, n.files = New(c), files
 	return n
 }
 
