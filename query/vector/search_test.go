@@ -30,7 +30,7 @@ func truth(records []logged, text string, k int, pass func(logged) bool) []Hit {
 	var all []Hit
 	for _, r := range records {
 		if pass == nil || pass(r) {
-			all = append(all, Hit{Partition: r.partition, Offset: r.offset, Timestamp: r.timestamp, Distance: float32(vectorindex.Cosine.Distance(q, embeddertest.Vector(r.text, dimensions)))})
+			all = append(all, Hit{Partition: r.partition, Offset: r.offset, Timestamp: r.timestamp, Distance: float32(vectorindex.Cosine.Distance(q, r.vector))})
 		}
 	}
 	slices.SortStableFunc(all, func(x, y Hit) int { return cmp.Compare(x.Distance, y.Distance) })

@@ -198,11 +198,12 @@ type logged struct {
 	partition         int32
 	offset, timestamp int64
 	text              string
+	vector            []float32
 }
 
 func (n *node) logged(index int, first, next int64) (all []logged) {
 	_, err := columnar.Walk(context.Background(), columnar.Of(n.broker.Batches(index, 0, next)), batch.NewDecoder(1<<20), first, next, func(r *batch.Record) error {
-		all = append(all, logged{int32(index), r.Offset, r.Timestamp, string(r.Value)})
+		all = append(all, logged{int32(index), r.Offset, r.Timestamp, string(r.Value), embeddertest.Vector(string(r.Value), dimensions)})
 		return nil
 	})
 	require.NoError(n.t, err)
