@@ -454,7 +454,7 @@ func TestRecordsThatLookAlikeAreAllThereWhereverTheirSalvageIsCutOff(t *testing.
 	}
 	l.until("all brokers live", l.nodes[0], func(m *metastore.Catalog) bool { return len(m.Brokers()) == 2 })
 	old, _ := l.wished()
-	const all, again = 8, 3
+	const all, again = 5, 2
 	at := time.Now().UnixMilli()
 	for i := range int32(all) {
 		l.mustProduce(old, l.stamped(at, 8, 0, 2*i, "alike", fmt.Sprint("not alike ", i)))
