@@ -11,8 +11,13 @@ import (
 	"github.com/chronik-stream/chronik/internal/tokenizer"
 )
 
-// tokensDefault is what encoders take whose files do not say.
-const tokensDefault = 512
+const (
+	// tokensDefault is what encoders take whose files do not say.
+	tokensDefault = 512
+	// tokensMost bounds what others say: an encoder's memory grows with the square, to
+	// half a gigabyte for one text of so many tokens.
+	tokensMost = 2048
+)
 
 // directory is a model's files, but for its weights.
 type directory struct {
@@ -136,5 +141,6 @@ func (d *directory) readLengths() error {
 	if model.Positions > 0 {
 		d.tokensMax = min(d.tokensMax, model.Positions)
 	}
+	d.tokensMax = min(d.tokensMax, tokensMost)
 	return nil
 }

@@ -204,4 +204,9 @@ func TestLengthsComeFromTheModelsFiles(t *testing.T) {
 	model, err = m.Open("encoder20")
 	require.NoError(t, err)
 	require.Equal(t, 32, model.MaxTokens())
+	path = filepath.Join(m.config.Dir, "table")
+	require.NoError(t, os.WriteFile(filepath.Join(path, "tokenizer_config.json"), []byte(`{"model_max_length":8192}`), 0o644))
+	model, err = m.Open("table")
+	require.NoError(t, err)
+	require.Equal(t, tokensMost, model.MaxTokens())
 }
