@@ -15,8 +15,8 @@ package milvus
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -59,8 +59,8 @@ type Client struct {
 // Open returns a Client. It does not connect: a Milvus that is away is an error
 // of what is asked of it, and once it is back the next request gets through.
 func Open(c Config) (*Client, error) {
-	if c.Address == "" {
-		return nil, errors.New("no address of a Milvus")
+	if _, _, err := net.SplitHostPort(c.Address); err != nil {
+		return nil, fmt.Errorf("the address of Milvus is host:port, as milvus:19530: %w", err)
 	}
 	if c.RequestTimeout <= 0 {
 		return nil, fmt.Errorf("a timeout of %v for requests to Milvus", c.RequestTimeout)

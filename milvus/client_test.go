@@ -172,3 +172,22 @@ func TestLargeUpsertsAreSentInParts(t *testing.T) {
 	rows.Offsets = rows.Offsets[1:]
 	require.Error(t, client.Upsert(t.Context(), large, rows))
 }
+
+func TestAnAddressIsHostAndPort(t *testing.T) {
+	for _, address := range []string{"", "milvus", "https://milvus:19530"} {
+		_, err := milvus.Open(milvus.Config{Address: address, RequestTimeout: time.Second})
+		require.ErrorContains(t, err, "host:port", address)
+	}
+}
+
+func TestConnectionsAreEncryptedWhereThatIsAskedFor(t *testing.T) {
+	server := start(t) // in the clear
+	tls, err := milvus.LoadTLS(milvus.TLSFiles{})
+	require.NoError(t, err)
+	_, err = open(t, milvus.Config{Address: server.Address, TLS: tls}).Has(t.Context(), "small")
+	require.ErrorContains(t, err, "tls")
+	_, err = milvus.LoadTLS(milvus.TLSFiles{CA: "client_test.go"})
+	require.ErrorContains(t, err, "has no certificate")
+	_, err = milvus.LoadTLS(milvus.TLSFiles{Cert: "client_test.go"})
+	require.ErrorContains(t, err, "go together")
+}

@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/chronik-stream/chronik/embedder/embeddertest"
+	"github.com/chronik-stream/chronik/milvus"
 	"github.com/chronik-stream/chronik/milvus/milvustest"
 )
 
@@ -17,6 +20,58 @@ func rows(server *milvustest.Server) (n int) {
 		n += len(server.Keys(name))
 	}
 	return n
+}
+
+// The same in short against a real one, by hand: docs/milvus.md.
+func TestATopicIsSearchedInARealMilvus(t *testing.T) {
+	address := os.Getenv("CHRONIK_TEST_MILVUS")
+	if address == "" {
+		t.Skip("no CHRONIK_TEST_MILVUS: docs/milvus.md says how this is run against Milvus Lite")
+	}
+	provider, err := embeddertest.Start(embeddertest.Options{Dimensions: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { provider.Close() })
+	client, err := milvus.Open(milvus.Config{Address: address, RequestTimeout: shortly})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	before, err := client.Collections(t.Context(), "chronik_")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := startIn(t, t.TempDir(), []string{"CHRONIK_MILVUS_ADDRESS=" + address, "CHRONIK_EMBEDDING_PROVIDER=external", "CHRONIK_EMBEDDING_ENDPOINT=" + provider.External()})
+	c.must("", "topic", "create", "notes", "--config", "vector.enabled=true", "--config", "vector.index.backend=milvus", "--config", "vector.embedding.model=bag",
+		"--config", "vector.index.type=ivf")
+	c.must(strings.Repeat("of days and weeks\n", 50)+"a note about plums\n", "produce", "notes")
+	var name string
+	eventually(t, 2*shortly, func() error {
+		now, err := client.Collections(t.Context(), "chronik_")
+		if now = slices.DeleteFunc(now, func(name string) bool { return slices.Contains(before, name) }); err != nil || len(now) != 1 {
+			return fmt.Errorf("new collections are %q: %v", now, err)
+		}
+		name = now[0]
+		if n, err := client.Count(t.Context(), name, -1); n != 51 || err != nil {
+			return fmt.Errorf("%d rows, want 51: %v", n, err)
+		}
+		return nil
+	})
+	eventually(t, shortly, func() error {
+		status, body := c.post("/_vector/notes/search", map[string]any{"query": "plums", "k": 2, "recall_target": 0.9})
+		if status != http.StatusOK || !strings.Contains(string(body), "the recall of a Milvus is not known") || !strings.Contains(string(body), `"text_preview":"a note about plums"`) {
+			return fmt.Errorf("%d %s", status, body)
+		}
+		return nil
+	})
+	c.must("", "topic", "delete", "notes", "--yes")
+	eventually(t, 3*shortly, func() error { // nobody names it any more
+		if there, err := client.Has(t.Context(), name); err != nil || there {
+			return fmt.Errorf("the collection is still there: %v", err)
+		}
+		return nil
+	})
 }
 
 // A topic whose index is in a Milvus is searched there; a Milvus that was away, and
