@@ -65,7 +65,7 @@ func TestATopicIsSearchedInARealMilvus(t *testing.T) {
 		}
 		return nil
 	})
-	c.must("", "topic", "delete", "notes", "--yes")
+	c.must("", "topic", "delete", "notes")
 	eventually(t, 3*shortly, func() error { // nobody names it any more
 		if there, err := client.Has(t.Context(), name); err != nil || there {
 			return fmt.Errorf("the collection is still there: %v", err)
