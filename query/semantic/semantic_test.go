@@ -306,8 +306,12 @@ func TestErrorsOfASearchHaveTheirStatus(t *testing.T) {
 	}
 	_, results := s.ask("/_vector/"+url.PathEscape("a b/c")+"/search", `{"query":"one"}`)
 	require.Len(t, results, 1)
+	s.Fail = func(context.Context, string) error { return &vector.UnavailableError{Topic: "ads", Err: errors.New("refused")} }
+	status, answer := s.do("POST", "/_vector/ads/search", `{"query":"one"}`)
+	require.Equal(t, 503, status)
+	require.Equal(t, "UNAVAILABLE", answer["error_code"])
 	s.Fail = func(context.Context, string) error { return fmt.Errorf("wait: %w", context.DeadlineExceeded) }
-	status, answer := s.do("POST", "/_vector/ads/search", `{"query":"one","timeout_secs":1.5}`)
+	status, answer = s.do("POST", "/_vector/ads/search", `{"query":"one","timeout_secs":1.5}`)
 	require.Equal(t, 504, status)
 	require.Contains(t, answer["error"], "not done within 1.5s")
 }
