@@ -2,8 +2,8 @@ package query
 
 import (
 	"context"
-	"fmt"
-	"net/http"
+	"errors"
+	"math"
 	"slices"
 
 	"github.com/gin-gonic/gin"
@@ -94,7 +94,7 @@ func (x indexing) withVectors(name string) (*metastore.Topic, error) {
 	}
 	t, ok := x.config.Catalog.Topic(name)
 	if !ok {
-		return nil, &vector.UnknownTopicError{Topic: name}
+		return nil, noTopic(name)
 	}
 	if !topicconfig.Resolve(t.Config, x.config.TopicDefaults).Vector.Enabled {
 		return nil, &vector.NotEnabledError{Topic: name}
@@ -121,7 +121,7 @@ type logs struct{ *Node }
 func (x logs) Fetch(ctx context.Context, name string, partitions []int32, first int64, recordsMax, bytesMax int) ([]tail.Fetched, error) {
 	t, ok := x.config.Catalog.Topic(name)
 	if !ok {
-		return nil, newFailure(http.StatusNotFound, "TOPIC_NOT_FOUND", "TableNotFound", fmt.Sprintf("there is no topic %s", name))
+		return nil, noTopic(name)
 	}
 	if partitions == nil {
 		for p := range t.Partitions {
@@ -133,8 +133,18 @@ func (x logs) Fetch(ctx context.Context, name string, partitions []int32, first 
 			return nil, envelope.Invalid("topic %s has no partition %d: it has %d", name, p, t.Partitions)
 		}
 	}
-	return x.tails.Fetch(ctx, tail.FetchRequest{
+	if err := x.places.Take(ctx, math.MaxInt64); err != nil {
+		return nil, err
+	}
+	defer x.places.Leave()
+	fetched, err := x.tails.Fetch(ctx, tail.FetchRequest{
 		Topic: t.Name, ID: t.ID, Count: t.Partitions, Partitions: partitions, First: first,
 		RecordsMax: recordsMax, BytesMax: max(1, bytesMax/len(partitions)),
 	})
+	if errors.Is(err, tail.ErrGone) {
+		return nil, noTopic(name)
+	}
+	return fetched, err
 }
+
+func noTopic(name string) error { return &vector.UnknownTopicError{Topic: name} }

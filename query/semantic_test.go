@@ -69,6 +69,9 @@ func TestAQuestionToSeveralKindsOfSearchIsOneAnswer(t *testing.T) {
 		require.Equal(t, 400, status, body)
 		require.Contains(t, string(got), want, body)
 	}
+	status, body, _ = c.do(http.MethodPost, "/_query", `{"sources":[{"topic":"gone","modes":["fetch"]}],"q":{"fetch":{"offset":0}}}`)
+	require.Equal(t, 404, status, string(body))
+	require.Zero(t, c.node.places.Running())
 	_, body, _ = c.do(http.MethodGet, "/_query/capabilities", "")
 	require.JSONEq(t, `[{"topic":"orders","text_search":false,"vector_search":false,"sql_query":true,"fetch":true}]`, string(body))
 }

@@ -306,7 +306,9 @@ func TestErrorsOfASearchHaveTheirStatus(t *testing.T) {
 	}
 	_, results := s.ask("/_vector/"+url.PathEscape("a b/c")+"/search", `{"query":"one"}`)
 	require.Len(t, results, 1)
-	s.Fail = func(context.Context, string) error { return &vector.UnavailableError{Topic: "ads", Err: errors.New("refused")} }
+	s.Fail = func(context.Context, string) error {
+		return &vector.UnavailableError{Topic: "ads", Err: errors.New("refused")}
+	}
 	status, answer := s.do("POST", "/_vector/ads/search", `{"query":"one"}`)
 	require.Equal(t, 503, status)
 	require.Equal(t, "UNAVAILABLE", answer["error_code"])
