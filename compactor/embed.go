@@ -176,7 +176,8 @@ func (e *embedding) append(model embedder.Model, t *text, v []float32) error {
 		if err != nil {
 			return err
 		}
-		options.Workers = 1
+		// Lists and graphs are made by merges: this one is waited for.
+		options.Kind, options.Workers = vectorindex.Flat, 1
 		if e.builder, err = vectorindex.NewBuilder(options, math.MaxInt64); err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ import (
 
 // Some work takes minutes, or waits for somebody else: a provider of embeddings, a
 // graph of a million vectors. A round does not wait for that. It is done in jobs
-// beside the rounds, on threads of their own. A job puts objects under new names
+// beside the rounds. A job puts objects under new names
 // and changes nothing else; the next pass of its partition adopts what it has
 // made, if that still fits what became of the partition meanwhile, and swaps the
 // manifest as ever. So a section has one writer, and a crash leaves orphans.
@@ -88,10 +88,24 @@ func newJobs(config Config, now func() time.Time, log *slog.Logger, atOnce map[l
 	return j
 }
 
-// stop gives up what is under way.
+// stopWithin is how long stop waits for jobs that compute and do not look at their
+// context meanwhile.
+const stopWithin = 3 * time.Second
+
+// stop gives up what is under way. What still computes afterwards comes to nothing:
+// every use of the bucket and the metadata is of a context that is over.
 func (j *jobs) stop() {
 	j.cancel()
-	j.done.Wait()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		j.done.Wait()
+	}()
+	select {
+	case <-done:
+	case <-time.After(stopWithin):
+		j.log.Warn("a job still computes: it is left behind")
+	}
 }
 
 // job is one that may be started.
@@ -102,6 +116,9 @@ type job struct {
 	asked any
 	// claims are files that it is to replace, and that no other job is to.
 	claims []manifest.File
+	// hasty: somebody waits for what it makes, and it takes little of the processor.
+	// Others run at the lowest priority.
+	hasty bool
 	// run does it. What it returns is adopted also when there is an error: it may
 	// have come a part of its way. retryAfter, if not 0, says how long to wait
 	// after the error. With mends, the log has been damaged so often that what is
@@ -137,7 +154,9 @@ func (j *jobs) start(all []job) (again time.Time) {
 		j.running[job.jobKey], j.last[job.jobKey] = this, now
 		j.free[job.lane]--
 		j.done.Go(func() {
-			niceThread(j.log)
+			if !job.hasty {
+				niceThread(j.log)
+			}
 			made, retryAfter, err := job.run(ctx, f.damage >= mendAfter)
 			cancel()
 			j.end(this, job, made, retryAfter, err)

@@ -56,7 +56,7 @@ func (c *Compactor) startShards(ctx context.Context, snaps []snapshot, now time.
 			again = earliest(again, later.UnixMilli())
 		}
 		add := func(l lane, claims []manifest.File, run func(ctx context.Context, mends bool) (product, time.Duration, error)) {
-			due = append(due, job{jobKey: jobKey{s.view.Partition, l}, asked: s.asked(), claims: claims, run: run})
+			due = append(due, job{jobKey: jobKey{s.view.Partition, l}, asked: s.asked(), claims: claims, hasty: l == embedLane, run: run})
 		}
 		if !plan.embed.empty() && c.embedders != nil {
 			add(embedLane, nil, (&embedding{Compactor: c, snap: s, wanted: plan.wanted, span: plan.embed}).work)
