@@ -56,6 +56,16 @@ func TestWhatGoesTooEarlyIsFound(t *testing.T) {
 			time.Sleep(day)
 			w.Final(p0, 2)
 		}, history.Lost},
+		"had expired when who had it came back, and was not salvaged": {history.Topic{Expires: true, Retention: day, Salvaged: true}, func(w *world) {
+			w.write(3)
+			time.Sleep(day)
+			without(w, 2)
+		}, ""},
+		"was not salvaged, and had not expired": {history.Topic{Expires: true, Retention: day, Salvaged: true}, func(w *world) {
+			w.write(3)
+			time.Sleep(day - time.Second)
+			without(w, 2)
+		}, history.Lost},
 		"it begins again where it had begun before": {aged, func(w *world) {
 			w.write(3)
 			time.Sleep(day)

@@ -200,7 +200,7 @@ func (h *History) checkSend(c *counts, s *Send, l *log) {
 func (h *History) checkAcked(c *counts, s *Send, l *log, offsets []int64) {
 	switch {
 	case slices.Contains(offsets, s.offset), s.offset == None && len(offsets) > 0:
-	case l.topic.starts() && (len(offsets) == 0 || !s.w.o.Idempotent) && (s.offset < l.final.start || l.final.start > 0 && l.topic.salvages(s)):
+	case l.topic.starts() && (len(offsets) == 0 || !s.w.o.Idempotent) && (s.offset < l.final.start || l.topic.salvages(s) && (l.final.start > 0 || l.topic.Retention > 0)):
 		c.expired++
 		h.checkExpired(s, l)
 	case len(offsets) > 0 && l.topic.salvages(s):
@@ -222,11 +222,24 @@ func (h *History) checkAcked(c *counts, s *Send, l *log, offsets []int64) {
 
 // checkExpired: what went by its age had that age.
 func (h *History) checkExpired(s *Send, l *log) {
-	if l.topic.Retention == 0 || len(l.starts) == 0 {
+	if l.topic.Retention == 0 {
 		return
 	}
-	went := l.starts[len(l.starts)-1] // for all that is known of one that was salvaged
-	if i := slices.IndexFunc(l.starts, func(st start) bool { return st.offset > s.offset }); i >= 0 && s.offset != None && !l.topic.salvages(s) {
+	if l.topic.salvages(s) { // or was not, since it had expired when its owner came back
+		seen := l.final.at
+		if n := len(l.starts); n > 0 && l.starts[n-1].at.After(seen) {
+			seen = l.starts[n-1].at // it rose while it was read back
+		}
+		if age := seen.Sub(s.at); age < l.topic.Retention {
+			h.find(Lost, "%s, which was acknowledged at %s offset %d, is gone, %s old, and is kept for %s", s.ID, s.p, s.offset, age, l.topic.Retention)
+		}
+		return
+	}
+	if len(l.starts) == 0 {
+		return
+	}
+	went := l.starts[len(l.starts)-1]
+	if i := slices.IndexFunc(l.starts, func(st start) bool { return st.offset > s.offset }); i >= 0 && s.offset != None {
 		went = l.starts[i]
 	}
 	if age := went.at.Sub(s.at); age < l.topic.Retention {
