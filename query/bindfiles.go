@@ -65,6 +65,10 @@ type source struct {
 	masks          []int // of sources
 	skip           bool  // other files have rows enough
 
+	// What of a shard is in a file of the query's own, and how that is given up.
+	path string
+	done func()
+
 	// What becomes of it.
 	local  *filecache.File // nil: it is pruned, because of why
 	why    string

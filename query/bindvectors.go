@@ -101,7 +101,7 @@ func (n *Node) bindVectors(ctx context.Context, b *bound, states []partitionStat
 				b.prune(f.Object, "the rows that are read have their vectors in their own files, or none")
 			default:
 				src := newVectors(f)
-				src.index = s.Index
+				src.index, src.rows, src.bytes = s.Index, f.Records, f.Size
 				sources = append(sources, src)
 			}
 		}
@@ -113,21 +113,45 @@ func (n *Node) bindVectors(ctx context.Context, b *bound, states []partitionStat
 		if want.planOnly && src.file.Size > n.config.wholeBytes && !n.cache.Here(src.object) {
 			continue
 		}
+		if start := startOf(states, src.index); src.file.Size > n.config.wholeBytes && !n.cache.Here(src.object) {
+			if offsets, few := src.wanted(table, need, b, start); few {
+				src.rows = int64(offsets.GetCardinality())
+				src.bytes = src.file.Size / (src.file.Next - src.file.First) * src.rows
+				group.Go(func() (err error) {
+					src.path, src.done, err = n.someVectors(inner, src, offsets)
+					return err
+				})
+				continue
+			}
+		}
 		group.Go(func() error { return n.fetchVectors(inner, src) })
 	}
 	err := group.Wait()
 	for _, src := range sources {
-		b.read = append(b.read, readFile{src.file.Object, b.topic.Name, src.file.Size, src.file.Size, src.file.Records, nil})
-		if src.local == nil {
+		b.read = append(b.read, readFile{src.file.Object, b.topic.Name, src.file.Size, src.bytes, src.rows, nil})
+		if src.local != nil {
+			src.path, src.done = src.local.Path, src.local.Release
+		}
+		if src.path == "" {
 			continue
 		}
-		b.release = append(b.release, src.local.Release)
-		b.objects[src.local.Path] = src.file.Object
-		b.stats.BytesRead += src.file.Size
-		b.stats.RowsScanned += src.file.Records
-		b.vectors.Files = append(b.vectors.Files, relation.VectorFile{Path: src.local.Path, Partition: src.index, First: src.file.First, Next: src.file.Next})
+		b.stats.BytesRead += src.bytes
+		b.stats.RowsScanned += src.rows
+		b.release = append(b.release, src.done)
+		b.objects[src.path] = src.file.Object
+		b.vectors.Files = append(b.vectors.Files, relation.VectorFile{Path: src.path, Partition: src.index, First: src.file.First, Next: src.file.Next})
 	}
 	return err
+}
+
+// startOf is where a partition begins.
+func startOf(states []partitionState, index int32) int64 {
+	for _, s := range states {
+		if s.Index == index {
+			return s.Start
+		}
+	}
+	return 0
 }
 
 // fetchVectors makes the vectors of a shard local, trying once more where bytes were

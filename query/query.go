@@ -166,6 +166,9 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		return nil, fmt.Errorf("open the query node: %w", err)
 	}
 	c.DataDir = dir
+	if err := clearVectors(dir); err != nil {
+		return nil, fmt.Errorf("open the query node: %w", err)
+	}
 	n := &Node{
 		config: c, manifests: committed.NewReader(c.Catalog, c.Bucket, committed.Options{}),
 		places:  places.New(places.Options{RunningMax: c.ConcurrentMax, WaitingMax: c.WaitingMax, WaitMax: c.WaitMax}),

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
 	"strings"
 	"testing"
 
@@ -299,6 +300,41 @@ func TestOnlyShardsThatMatterAreRead(t *testing.T) {
 	require.ElementsMatch(t, []string{other}, read("SELECT count(_embedding) FROM orders_hot WHERE partition = 1"))
 	require.ElementsMatch(t, []string{first}, read("SELECT count(_embedding) FROM orders_cold"))
 	require.NotContains(t, read("SELECT count(_embedding) FROM orders"), own)
+}
+
+// Vectors of few offsets are read by ranges of a shard that is not at hand.
+func TestVectorsOfFewOffsetsAreReadAlone(t *testing.T) {
+	c := newCluster(t, 1, embedded)
+	const n = 9 * someOffsets
+	values := make([]string, n)
+	offsets := make([]int64, n)
+	for i := range values {
+		values[i], offsets[i] = fmt.Sprintf(`{"n":%d}`, i), int64(i)
+	}
+	c.broker.Produce(t, 0, 0, values...)
+	c.shard(c.made(), 0, 0, n, offsets...)
+	near := func(where string) []string {
+		return c.ask("SELECT count(*) AS n, count(_embedding) AS v, max(vector_distance(_embedding, [sin(offset), cos(offset), 0.1 * offset], 'euclidean')) < 1e-3 AS same FROM orders WHERE "+where).text("n", "v", "same")
+	}
+	shardHere := func() bool {
+		section, err := c.node.manifests.FetchManifest(t.Context(), c.store.Catalog().Partition(topic.Partition{Topic: c.topic.ID}).Manifest, topic.Partition{Topic: c.topic.ID})
+		require.NoError(t, err)
+		return c.node.cache.Here(newVectors(section.Vector[0]).object)
+	}
+	require.Equal(t, []string{"1 1 true"}, near("offset = 5000"))
+	require.Equal(t, []string{"3 3 true"}, near("offset BETWEEN 1022 AND 1024")) // in two runs: more than an eighth
+	require.True(t, shardHere())
+
+	c = newCluster(t, 1, embedded)
+	c.broker.Produce(t, 0, 0, values...)
+	c.shard(c.made(), 0, 0, n, offsets...)
+	require.Equal(t, []string{"3 3 true"}, near("offset IN (5000, 5003, 5119)"))
+	require.False(t, shardHere())
+	files, err := os.ReadDir(vectorsDir(c.node.config.DataDir))
+	require.NoError(t, err)
+	require.Empty(t, files, "they go with the query")
+	require.Equal(t, []string{fmt.Sprintf("%d %d true", n, n)}, near("true"))
+	require.True(t, shardHere())
 }
 
 func TestADamagedShardIsReportedAndNotPassedOver(t *testing.T) {
