@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -315,4 +316,68 @@ func TestADamagedMaskDoesNotHoldACollectionUp(t *testing.T) {
 	w.milvus.Plan(nil)
 	k.settle(c)
 	k.checkCollection(k.p, "a")
+}
+
+// A compactor ends at its nth call of Milvus, which takes effect or not: the next
+// one brings each vector in once.
+func TestKilledAtAnyCallOfMilvusEachVectorIsThereOnce(t *testing.T) {
+	for _, last := range []milvustest.Fault{milvustest.Away, milvustest.LostAnswer} {
+		survived := false
+		for at := 1; !survived; at += 1 + at/4 {
+			survived = killedWhileCollecting(t, at, last)
+			if t.Failed() {
+				t.Fatalf("killed at call %d, fault %d", at, last)
+			}
+			require.Less(t, at, 2000)
+		}
+	}
+}
+
+func killedWhileCollecting(t *testing.T, at int, last milvustest.Fault) (survived bool) {
+	w := newMilvusWorld(t)
+	notes := w.topic("notes", 2, inMilvus("a"))
+	first := w.start(w.quick(), w.store, w.bucket)
+	var calls atomic.Int64
+	w.milvus.Plan(func(string) milvustest.Fault {
+		switch n := calls.Add(1); {
+		case n < int64(at):
+			return milvustest.None
+		case n == int64(at):
+			first.jobs.cancel()
+			return last
+		}
+		return milvustest.Away
+	})
+	model := "a"
+	for turn := range 4 {
+		w.commit(rows{p: part(notes.ID, 0), n: 7}, rows{p: part(notes.ID, 1), n: 4})
+		switch turn {
+		case 1:
+			_, err := w.store.SetLogStart(t.Context(), part(notes.ID, 0), 9)
+			require.NoError(t, err)
+		case 2:
+			require.NoError(t, w.update("notes", "vector.embedding.endpoint", "http://models/b"))
+			model = "b"
+		}
+		require.NoError(t, first.catalogCaughtUp(w))
+		for first.jobs.ctx.Err() == nil {
+			worked, _ := first.round(t.Context())
+			if !worked && !first.jobs.busy() {
+				break
+			}
+			if !worked {
+				select {
+				case <-first.jobs.wake:
+				case <-first.jobs.ctx.Done():
+				}
+			}
+		}
+	}
+	survived = first.jobs.ctx.Err() == nil
+	w.milvus.Plan(nil)
+	second := w.start(w.quick(), w.store, w.bucket)
+	w.settle(second)
+	w.checkCollection(part(notes.ID, 0), model)
+	w.checkCollection(part(notes.ID, 1), model)
+	return survived
 }
