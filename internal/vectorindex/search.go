@@ -139,8 +139,28 @@ func (s *searching) effort(points []Point, asked, all int) (int, float64) {
 	return max(p.Effort, asked), float64(p.Recall) / RecallOne
 }
 
+// further are the neighbours among which those that pass the filter are looked for,
+// and how many times more than they are. Where it lets one of a hundred pass, the
+// ten nearest that pass are about among the thousand nearest, and these may lie in
+// other lists altogether.
+func (s *searching) further() (*Curve, float64) {
+	among := furtherFactor * float64(s.query.K) / s.sieve.fraction
+	if among <= nearFactor*float64(s.curve.K) {
+		return s.curve, 1
+	}
+	c := s.footer.calibration.curve(int(min(among, KMax)))
+	return c, max(1, among/float64(c.K))
+}
+
+// Factors of further: the last that passes may be some more away than it is on
+// average, and what is not much further needs no more than its share.
+const (
+	furtherFactor = 1.5
+	nearFactor    = 4
+)
+
 // byGraph walks the graph. Where a filter lets only a part pass, it keeps so many
-// more candidates.
+// more candidates, and as many as are needed to find those that are further away.
 func (s *searching) byGraph(ctx context.Context) (*Answer, error) {
 	g, err := s.walkable()
 	if err != nil {
@@ -149,7 +169,13 @@ func (s *searching) byGraph(ctx context.Context) (*Answer, error) {
 	ef, recall := s.effort(s.curve.Graph, s.query.Ef, s.footer.rows)
 	answer := &Answer{Path: ByGraph, Effort: ef, Recall: recall}
 	ef = max(ef+max(s.query.K-s.curve.K, 0)*3/2, s.query.K)
-	ef = min(int(float64(ef)/s.sieve.fraction), s.footer.rows)
+	if further, _ := s.further(); further != s.curve {
+		beyond, promised := s.effort(further.Graph, 0, s.footer.rows)
+		ef, answer.Recall = max(int(float64(ef)/s.sieve.fraction), beyond), promised
+	} else {
+		ef = int(float64(ef) / s.sieve.fraction)
+	}
+	ef = min(ef, s.footer.rows)
 	w := s.walks.take()
 	defer s.walks.give(w)
 	p := s.space.probe(s.query.Vector)
@@ -185,25 +211,32 @@ func (f *File) tableOf() func(row uint32) (*table, error) {
 }
 
 // byLists looks at the nearest lists, and says whether those were all. Where a
-// filter lets only a part pass, it looks at so many more.
+// filter lets only a part pass, it looks at so many more, and at as many as are
+// needed to find those that are further away.
 func (s *searching) byLists(ctx context.Context, wider float64) (*Answer, bool, error) {
 	probes, recall := s.effort(s.curve.Lists, s.query.Probes, len(s.footer.lists))
 	if s.query.K > s.curve.K { // there is nothing better to go by
 		probes = int(math.Ceil(float64(probes) * float64(s.query.K) / float64(max(s.curve.K, 1))))
 	}
-	probes = max(1, int(min(float64(probes)*wider, float64(len(s.footer.lists)))))
+	beyond := probes
+	if further, times := s.further(); further != s.curve {
+		beyond, recall = s.effort(further.Lists, 0, len(s.footer.lists))
+		beyond = max(probes, int(math.Ceil(times*float64(beyond))))
+	}
+	within := func(lists int) int { return max(1, int(min(float64(lists)*wider, float64(len(s.footer.lists))))) }
+	probes, beyond = within(probes), within(beyond)
 	var coarse *probe
 	if s.middles.count() > 0 {
 		coarse = s.middles.space.probe(s.query.Vector)
 	} else {
-		probes = len(s.footer.lists)
+		probes, beyond = len(s.footer.lists), len(s.footer.lists)
 	}
 	wanted := float64(probes) * float64(s.footer.documents) / float64(len(s.footer.lists))
 	var lists []uint32
 	all := true
-	for _, n := range nearestLists(&s.middles, coarse, len(s.footer.lists)) {
+	for i, n := range nearestLists(&s.middles, coarse, len(s.footer.lists)) {
 		l := &s.footer.lists[n]
-		if all = len(lists) < probes || wanted > 0; !all {
+		if all = i < beyond || len(lists) < probes || wanted > 0; !all {
 			break
 		}
 		if s.sieve.overlaps(l.bounds) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/vectorindex"
@@ -117,6 +118,9 @@ func (s *Searcher) searchCollection(ctx context.Context, b *bound, g *gathered, 
 	}
 	for q.K = min(r.K+min(most, r.K), milvus.KMax); ; q.K = min(4*q.K, milvus.KMax) {
 		all, err := s.config.Milvus.Search(ctx, g.collection, q)
+		if err != nil {
+			awaitEnd(ctx)
+		}
 		switch {
 		case errors.Is(err, milvus.ErrMissing):
 			return nil, true, nil
@@ -233,4 +237,16 @@ func (b *best) warn(text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.warnings = append(b.warnings, text)
+}
+
+// endMargin is by how much Milvus may be early to give up, at the deadline that it
+// was told.
+const endMargin = 50 * time.Millisecond
+
+// awaitEnd returns when a context has ended that is about to: then it is the
+// request's time that is over, whoever noticed it first.
+func awaitEnd(ctx context.Context) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < endMargin {
+		<-ctx.Done()
+	}
 }

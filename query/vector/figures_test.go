@@ -110,7 +110,7 @@ func TestColdFigures(t *testing.T) {
 	n.config.Masks = masks.New(files)
 	truths := map[string][]int64{}
 	for _, footer := range []bool{false, true} {
-		for name, filter := range map[string]Filter{"all": {}, "half": {MinOffset: pointer(int64(count / 2))}, "1 %": {MinOffset: pointer(int64(count - count/100))}, "0.01 %": {MinOffset: pointer(int64(count - count/10_000))}} {
+		for name, filter := range map[string]Filter{"all": {}, "half": {MinOffset: pointer(int64(count / 2))}, "10 %": {MinOffset: pointer(int64(count - count/10))}, "3 %": {MinOffset: pointer(int64(count - count/33))}, "1 %": {MinOffset: pointer(int64(count - count/100))}, "0.01 %": {MinOffset: pointer(int64(count - count/10_000))}} {
 			var took []time.Duration
 			var rounds, gets, found, wanted int
 			var read int64
