@@ -58,7 +58,7 @@ func cranfield(ctx context.Context, s *suite) error {
 	by := func(how string, more map[string]any) (float64, error) {
 		sum := 0.0
 		for i, q := range c.Questions {
-			request := map[string]any{"query": q, "k": 10}
+			request := map[string]any{"query": q, "k": 10, "freshness": "latest"}
 			for name, value := range more {
 				request[name] = value
 			}
