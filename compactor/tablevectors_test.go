@@ -72,11 +72,16 @@ func TestTablesHaveVectorsOnceTheirRecordsAreEmbedded(t *testing.T) {
 	_, without := w.tableVectors(section)
 	require.NotEmpty(t, without)
 
+	// Files are merged when all of their records are embedded, and not in a race with that.
 	w.provider.set(nil)
+	merge := c.policy.MergeFiles
+	c.policy.MergeFiles = 1000
 	for range 12 {
 		w.commit(rows{p: p, n: 30})
 		w.settle(c)
 	}
+	c.policy.MergeFiles = merge
+	w.settle(c)
 	w.check()
 	section = w.checkShards(p, "a")
 	vectors, without := w.tableVectors(section)
