@@ -61,7 +61,7 @@ func run(ctx context.Context, o options) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	began := time.Now()
-	server, err := dev.New(o.binary, "vector")
+	server, err := dev.New(o.binary, "vector", "--set", "compactor.merge_files=2") // so that there are graphs and lists
 	if err != nil {
 		return err
 	}

@@ -24,20 +24,21 @@ type set struct {
 	records, queries [][]float32
 	settings         map[string]string
 	truths           map[string][]float64 // see nearest
+	merges           bool                 // there are so many that a merge makes a graph
 }
 
 // held takes the last n vectors for queries.
 func held(name string, all [][]float32, n int, settings map[string]string) set {
-	return set{name, all[:len(all)-n], all[len(all)-n:], settings, map[string][]float64{}}
+	return set{name: name, records: all[:len(all)-n], queries: all[len(all)-n:], settings: settings, truths: map[string][]float64{}}
 }
 
 func sets(o options) ([]set, error) {
 	const queries = 60
 	all := []set{
-		// More than a flat shard takes: a graph in each partition, once shards are merged.
 		held("clustered", vectortest.Clustered(1, 120_000+queries, 32, 200), queries, map[string]string{"vector.index.type": "hnsw"}),
 		held("words", vectortest.Words(2, 20_000+queries, 128), queries, map[string]string{"vector.index.type": "ivf", "vector.quantization": "f16"}),
 	}
+	all[0].merges = true // more in each partition than a flat shard takes
 	if o.data == "" {
 		fmt.Println("SKIPPED recall on Cranfield: CHRONIK_TESTDATA does not name the folder that has it")
 		return all, nil
@@ -143,25 +144,54 @@ func (d *set) growing(ctx context.Context, s *suite) error {
 	return d.described(ctx, s)
 }
 
-// described shows what the server says of the vectors.
+// stats are what the server says of the vectors.
+type stats struct {
+	Vectors int      `json:"total_vectors"`
+	Index   string   `json:"index_type"`
+	Shards  int      `json:"shards"`
+	Recall  *float64 `json:"recall_at_10"`
+}
+
+// mergedWithin is how long making graphs may take.
+const mergedWithin = 3 * time.Minute
+
+// described shows what the server says of the vectors; of those that are merged
+// when each partition has one shard, and searches until then.
 func (d *set) described(ctx context.Context, s *suite) error {
-	var stats struct {
-		Vectors int      `json:"total_vectors"`
-		Index   string   `json:"index_type"`
-		Shards  int      `json:"shards"`
-		Recall  *float64 `json:"recall_at_10"`
+	m := measure{set: d, when: "while shards are merged"}
+	var of stats
+	for began := time.Now(); ; {
+		if err := s.Into(ctx, &of, "GET", "/_vector/"+d.name+"/stats", ""); err != nil {
+			return err
+		}
+		if of.Vectors != len(d.records) {
+			return fmt.Errorf("%d vectors of %d records", of.Vectors, len(d.records))
+		}
+		if !d.merges || of.Shards == partitions {
+			break
+		}
+		if time.Since(began) > mergedWithin {
+			return fmt.Errorf("there are %d shards after %s, want one in each partition", of.Shards, mergedWithin)
+		}
+		if err := m.ask(ctx, s, len(m.took)%len(d.queries), everything); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond): // merging gives way to searching
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	if err := s.Into(ctx, &stats, "GET", "/_vector/"+d.name+"/stats", ""); err != nil {
-		return err
-	}
-	if stats.Vectors != len(d.records) {
-		return fmt.Errorf("%d vectors of %d records", stats.Vectors, len(d.records))
+	if d.merges {
+		if err := m.judge(); err != nil {
+			return err
+		}
 	}
 	measured := "none yet"
-	if stats.Recall != nil {
-		measured = fmt.Sprintf("%.4f", *stats.Recall)
+	if of.Recall != nil {
+		measured = fmt.Sprintf("%.4f", *of.Recall)
 	}
-	fmt.Printf("ok    %s: %d vectors in %d shards, %s; recall@10 that was measured when they were built: %s\n", d.name, stats.Vectors, stats.Shards, stats.Index, measured)
+	fmt.Printf("ok    %s: %d vectors in %d shards, %s; recall@10 that was measured when they were built: %s\n", d.name, of.Vectors, of.Shards, of.Index, measured)
 	return nil
 }
 
@@ -169,7 +199,7 @@ func (d *set) described(ctx context.Context, s *suite) error {
 func (d *set) filtered(ctx context.Context, s *suite, when string) error {
 	n := len(d.records)
 	for _, f := range []filter{
-		{"of all", nil, func(int) bool { return true }},
+		everything,
 		{"of 50 %", map[string]any{"partitions": []int{1}}, func(i int) bool { return i%partitions == 1 }},
 		{"of 1 %", map[string]any{"min_timestamp": stamp(n / 3).UTC().Format(time.RFC3339), "max_timestamp": stamp(n/3 + n/100 - 1).UnixMilli()},
 			func(i int) bool { return i >= n/3 && i < n/3+n/100 }},
@@ -202,6 +232,8 @@ type filter struct {
 	filters map[string]any
 	pass    func(i int) bool
 }
+
+var everything = filter{"of all", nil, func(int) bool { return true }}
 
 // nearest are the distances of the ten records nearest to a query that pass.
 func (d *set) nearest(query int, pass func(i int) bool) []float64 {
