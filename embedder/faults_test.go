@@ -289,6 +289,8 @@ func TestWhatWasPaidForIsKept(t *testing.T) {
 		for i := range v.Len() {
 			require.Equal(t, embeddertest.Vector(texts[i], 64), v.At(i))
 		}
-		require.LessOrEqual(t, len(r.server.Requests()), 7+3) // nothing more is sent
+		// Nothing more is sent: the eighth fails, and in that instant the two beside it,
+		// if they are answered before it, may each be followed by another.
+		require.LessOrEqual(t, len(r.server.Requests()), 7+3+1)
 	})
 }
