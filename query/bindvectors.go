@@ -85,6 +85,8 @@ func showsVectors(f manifest.File, wanted vectorindex.Settings) bool {
 func (n *Node) bindVectors(ctx context.Context, b *bound, states []partitionState, want parts, wanted vectorindex.Settings) error {
 	table := prune.NewTable(b.topic.Name, b.columns)
 	need := table.Sound(want.rows)
+	// A shard has none of the JSON columns, which says nothing about its records.
+	table = prune.NewTable(b.topic.Name, nil)
 	var sources []source
 	for _, s := range states {
 		for _, f := range s.Section.Vector {

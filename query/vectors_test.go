@@ -207,6 +207,10 @@ func TestVectorsAreAColumnWhereverTheyLie(t *testing.T) {
 	require.Equal(t, []string{"5"}, c.ask(`SELECT count(o._embedding) AS c FROM orders_hot o`).text("c"))
 	require.Equal(t, []string{"7 11"}, c.ask(`WITH v AS (SELECT partition, offset, _embedding AS e FROM orders) SELECT count(e) AS c, count(*) AS r FROM v`).text("c", "r"))
 
+	// Shards know nothing of what is in values.
+	require.Equal(t, []string{"2 4"}, c.ask(`SELECT count(_embedding) AS c, count(*) AS r FROM orders WHERE partition = 0 AND city = 'c1'`).text("c", "r"))
+	require.Equal(t, []string{"1 1"}, c.ask(`SELECT count(_embedding) AS c, count(*) AS r FROM orders WHERE partition = 0 AND n = 6`).text("c", "r"))
+
 	near := c.ask(`SELECT offset, vector_distance(_embedding, ?, 'euclidean') AS d FROM orders WHERE partition = 0 ORDER BY d LIMIT 1`, `,"parameters":["[-0.756802, -0.653644, 0.4]"]`)
 	require.Equal(t, 4.0, near.Rows[0]["offset"])
 	require.Equal(t, "INVALID_QUERY", c.refused(`SELECT vector_distance(_embedding, [1, 2], 'cosine') FROM orders`, 400).Code)
