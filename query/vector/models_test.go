@@ -85,6 +85,24 @@ func TestAFormerModelThatIsGoneCostsItsShards(t *testing.T) {
 	require.EqualValues(t, 40, a.Coverage.LagRecords)
 }
 
+// A service of provider external answers by what it has, whatever the topic calls it:
+// what it makes of a text today is not compared with vectors of yesterday's name.
+func TestAFormerNameOfAnExternalServiceIsNotAsked(t *testing.T) {
+	n := newNode(t, 1)
+	now := map[string]string{"vector.embedding.provider": "external", "vector.embedding.model": "new", "vector.embedding.endpoint": n.provider.External()}
+	n.set(now)
+	n.say(0, 20, 1)
+	n.say(0, 20, 2)
+	n.settings.Provider, n.settings.Model = "external", "old"
+	n.index(0, 20)
+	n.settings.Model = "new"
+	n.index(0, 40)
+	a := n.ask(Request{Text: "t1", K: 100})
+	require.Equal(t, sequence(20, 40), offsets(a.Hits)[0])
+	require.Contains(t, a.Warnings[0], "20 of 40 vectors are not yet made by external new 32, and are not searched")
+	require.EqualValues(t, 40, a.Coverage.LagRecords)
+}
+
 func TestAProviderThatFailsIsNamed(t *testing.T) {
 	n := newNode(t, 1)
 	n.say(0, 20, 1)

@@ -40,6 +40,10 @@ var errNoEmbedder = errors.New("this node embeds no texts")
 // errOtherModel: a vector that was given is of the current model.
 var errOtherModel = errors.New("a vector is compared with those of the topic's current model alone")
 
+// errNotTold: a service of provider external embeds by what model it has, and is
+// asked where the topic says now. What it had under another name nobody can ask.
+var errNotTold = errors.New("provider external is not told a model: what answers now may be another one")
+
 func newQuestions(service *embedder.Service, c topicconfig.Vector, r *Request) *questions {
 	return &questions{service: service, topic: r.Topic, config: c, text: r.Text, given: r.Vector, of: map[embedder.Model]question{}}
 }
@@ -105,6 +109,8 @@ func (q *questions) ask(ctx context.Context, m embedder.Model) ([]float32, error
 		return q.given, nil
 	case q.given != nil:
 		return nil, errOtherModel
+	case m.Provider == "external" && m.Name != "" && !q.current(m):
+		return nil, errNotTold
 	case q.service == nil:
 		return nil, errNoEmbedder
 	}
