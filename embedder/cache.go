@@ -18,9 +18,12 @@ type cache struct {
 	making  map[cacheKey]*making
 }
 
+// cacheKey is a text, and who made its vector: names of models are what topics call
+// them, and what one topic's endpoint answers is not another's.
 type cacheKey struct {
-	model Model
-	text  string
+	model    Model
+	endpoint string
+	text     string
 }
 
 type cached struct {
@@ -28,8 +31,10 @@ type cached struct {
 	vector []float32
 }
 
-// size is about what an entry takes, maps and pointers with it.
-func (c cached) size() int64 { return int64(len(c.key.text)) + 4*int64(len(c.vector)) + 256 }
+// size is about what an entry takes, maps and pointers with it; endpoints are shared.
+func (c cached) size() int64 {
+	return int64(len(c.key.text)) + 4*int64(len(c.vector)) + 256
+}
 
 // making is a vector under way. It is made for as long as anybody waits for it.
 type making struct {

@@ -12,6 +12,7 @@ import (
 // Embedder makes vectors with one model. All methods may be called at once.
 type Embedder struct {
 	model    Model
+	endpoint string // that the topic names; empty: the operator's
 	provider provider
 	gate     *gate
 	queue    *queue
@@ -48,7 +49,7 @@ func (e *Embedder) Query(ctx context.Context, text string) ([]float32, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, &Error{Kind: Refused, Model: e.model, Err: errors.New("the text is blank")}
 	}
-	vector, there, err := e.cache.get(ctx, cacheKey{e.model, text}, func(ctx context.Context) ([]float32, error) {
+	vector, there, err := e.cache.get(ctx, cacheKey{e.model, e.endpoint, text}, func(ctx context.Context) ([]float32, error) {
 		texts := []string{text}
 		if n := e.limits.inputBytesMax; n > 0 {
 			texts[0] = cut(text, n)

@@ -1,6 +1,8 @@
 package embedder_test
 
 import (
+	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,4 +92,31 @@ func TestQueriesAreRememberedAndMadeOnce(t *testing.T) {
 		ask("a")
 		require.Len(t, r.server.Requests(), 5)
 	})
+}
+
+// A model's name is the topic's word for it: what one endpoint answers is not given
+// to the topics of another.
+func TestQueriesOfOneEndpointAreNotAnsweredByAnother(t *testing.T) {
+	ours := embeddertest.New(embeddertest.Options{Dimensions: 8})
+	theirs := embeddertest.New(embeddertest.Options{Dimensions: 8, Plan: plan(t, "* * forbid p=1")})
+	defer func() { require.NoError(t, errors.Join(ours.Close(), theirs.Close())) }()
+	s, err := embedder.New(embedder.Config{Transport: byHost{"ours.test": ours.Transport(), "theirs.test": theirs.Transport()}})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	open := func(host string) *embedder.Embedder {
+		e, err := s.Open(topicconfig.Vector{Provider: "openai", Endpoint: "http://" + host + "/v1", Model: "m", Dimensions: 8})
+		require.NoError(t, err)
+		return e
+	}
+	_, err = open("ours.test").Query(t.Context(), "words")
+	require.NoError(t, err)
+	_, err = open("theirs.test").Query(t.Context(), "words")
+	require.Error(t, err, "it was asked itself")
+}
+
+// byHost carries requests by their host.
+type byHost map[string]http.RoundTripper
+
+func (b byHost) RoundTrip(r *http.Request) (*http.Response, error) {
+	return b[r.URL.Host].RoundTrip(r)
 }

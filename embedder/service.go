@@ -144,7 +144,7 @@ func (s *Service) open(key settings) (*Embedder, error) {
 		return nil, err
 	}
 	e := &Embedder{
-		model: key.model, provider: p, gate: s.gate(at), limits: limitsOf(key.model, s.config.InputTokensMax),
+		model: key.model, endpoint: key.endpoint, provider: p, gate: s.gate(at), limits: limitsOf(key.model, s.config.InputTokensMax),
 		retries: key.retries, cache: s.cache, meter: s.metrics.of(key.model, s.config.PricePerMillionTokens), timeout: s.config.RequestTimeout,
 	}
 	if key.model.Provider == providerLocal {
