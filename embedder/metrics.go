@@ -3,6 +3,7 @@ package embedder
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,7 +78,8 @@ func (m *metrics) of(model Model, pricePerMillion float64) *meter {
 	if name == "" {
 		name = hostOf(model.Endpoint)
 	}
-	labels := prometheus.Labels{"provider": model.Provider, "model": name}
+	// Neither a topic's words nor a URL's path have to be UTF-8, as labels do.
+	labels := prometheus.Labels{"provider": model.Provider, "model": strings.ToValidUTF8(name, "\ufffd")}
 	return &meter{
 		latency: m.latency.With(labels), depth: m.depth.With(labels),
 		requests: m.requests.With(labels), retries: m.retries.With(labels), tokens: m.tokens.With(labels), cost: m.cost.With(labels),

@@ -83,3 +83,17 @@ func TestMetricsSayWhatWasDone(t *testing.T) {
 		require.Error(t, err, "two services in one registry would be added up")
 	})
 }
+
+// Whoever creates topics writes names and endpoints; labels have to be UTF-8.
+func TestNamesThatAreNoTextAreLabelsAllTheSame(t *testing.T) {
+	s, err := embedder.New(embedder.Config{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	for _, v := range []topicconfig.Vector{
+		{Provider: "external", Endpoint: "http://models.test/%ff"},
+		{Provider: "openai", Endpoint: "http://models.test/v1", Model: "a\xffmodel"},
+	} {
+		_, err := s.Open(v)
+		require.NoError(t, err)
+	}
+}

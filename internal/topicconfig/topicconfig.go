@@ -13,6 +13,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/chronik-stream/chronik/internal/suggest"
 )
@@ -130,6 +131,9 @@ func canonicalise(set map[string]string) (map[string]string, error) {
 		key, ok := Lookup(name)
 		if !ok {
 			return nil, &Error{Key: name, Value: value, unknown: true, Allowed: suggest.Hint(name, table.names)}
+		}
+		if !utf8.ValidString(value) { // it would be another one once it was written as JSON
+			return nil, &Error{Key: name, Value: value, Allowed: "it must be UTF-8"}
 		}
 		stored, allowed := key.check(value)
 		if allowed != "" {

@@ -122,6 +122,7 @@ func TestValidateRefusesWithKeyValueAndWhatIsAllowed(t *testing.T) {
 		{map[string]string{"vector.enabled": "true"}, "name an embedding provider"},
 		{map[string]string{"vector.enabled": "true", "vector.provider": "external"}, "needs vector.embedding.endpoint"},
 		{map[string]string{"vector.endpoint": "ftp://x"}, "http or https URL"},
+		{map[string]string{"vector.model": "a\xffmodel"}, "must be UTF-8"},
 		{map[string]string{"vector.model": "all-MiniLM-L6-v2", "vector.dimensions": "128"}, "has 384 dimensions"},
 		{map[string]string{"vector.model": "text-embedding-3-small", "vector.dimensions": "3072"}, "only be shortened"},
 		{map[string]string{"vector.hnsw.m": "8", "vector.index.m": "9"}, `which is set to "8"`},
