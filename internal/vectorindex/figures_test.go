@@ -1,14 +1,9 @@
 package vectorindex_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"flag"
-	"math"
-	"os"
-	"path/filepath"
 	"runtime/debug"
 	"syscall"
 	"testing"
@@ -23,7 +18,6 @@ import (
 var (
 	figures     = flag.Int("figures", 0, "measure with so many vectors (minutes)")
 	figuresDims = flag.Int("figures.dims", 384, "dimensions of them")
-	figuresOut  = flag.String("figures.out", "", "folder to write vectors, queries and true neighbours to, for testdata/hnswlib.cpp")
 	figuresData = flag.String("figures.data", "clustered", "clustered or words")
 	figuresKind = flag.Int("figures.kind", int(vectorindex.HNSW), "2 ivf, 3 hnsw")
 	figuresEnc  = flag.Int("figures.encoding", int(vectorindex.F32), "1 f32, 2 f16, 3 int8, 4 binary")
@@ -70,9 +64,6 @@ func TestFigures(t *testing.T) {
 	}
 	all32, exact = nil, nil
 	debug.FreeOSMemory()
-	if *figuresOut != "" {
-		export(t, *figuresOut, vectors, queries, want)
-	}
 	run := func(f *vectorindex.File, name string, q vectorindex.Query) {
 		_, _ = measuredBy(t, f, want[:20], queries[:20], q, nil) // warm
 		sum, hits, path := 0.0, make([][]vectorindex.Hit, asked), ""
@@ -131,34 +122,4 @@ func merging(t *testing.T, o vectorindex.Options, vectors [][]float32) {
 	require.NoError(t, err)
 	took := cpuSeconds(t) - begun
 	t.Logf("merged %d and %d into lists: %.2f s of processor time, %.1f µs a vector of both, calibration with it", cut, len(vectors)-cut, took, took*1e6/float64(len(vectors)))
-}
-
-// export writes what the reference reads.
-func export(t *testing.T, dir string, vectors, queries [][]float32, want [][]vectorindex.Hit) {
-	write := func(name string, rows [][]float32) {
-		file, err := os.Create(filepath.Join(dir, name))
-		require.NoError(t, err)
-		defer file.Close()
-		w := bufio.NewWriter(file)
-		for _, v := range rows {
-			sum := 0.0
-			for _, x := range v {
-				sum += float64(x) * float64(x)
-			}
-			for _, x := range v { // of length 1: the reference's product is then the cosine
-				require.NoError(t, binary.Write(w, binary.LittleEndian, float32(float64(x)/math.Sqrt(sum))))
-			}
-		}
-		require.NoError(t, w.Flush())
-	}
-	write("vectors", vectors)
-	write("queries", queries)
-	file, err := os.Create(filepath.Join(dir, "truth"))
-	require.NoError(t, err)
-	defer file.Close()
-	for _, hits := range want {
-		for _, h := range hits[:10] {
-			require.NoError(t, binary.Write(file, binary.LittleEndian, uint32(((h.Offset-1000)*2+2)/3)))
-		}
-	}
 }

@@ -62,6 +62,60 @@ func TestRecallHoldsUnderFilters(t *testing.T) {
 	}
 }
 
+// Where more documents pass than are compared one by one, a mapped shard is walked,
+// by its graph, and of what the walk meets those count that pass.
+func TestRecallHoldsWhereAGraphIsWalkedUnderAFilter(t *testing.T) {
+	const n, dimensions, asked = 24_000, 12, 20
+	all := vectortest.Clustered(15, n+asked, dimensions, n/100)
+	vectors, queries := all[:n], all[n:]
+	o := options(dimensions, vectorindex.HNSW)
+	o.M, o.EfConstruction, o.ListRows = 8, 60, 256
+	data, _ := built(t, o, vectors, 0)
+	f := open(t, vectorindex.Bytes(data))
+	r := rand.New(rand.NewPCG(15, 15))
+	keep := make([]float64, n)
+	for i := range keep {
+		keep[i] = r.Float64()
+	}
+	type filter struct {
+		filter vectorindex.Filter
+		pass   func(i int) bool
+	}
+	filters := make(map[string]filter)
+	for _, part := range []float64{0.9, 0.5} {
+		pass := func(i int) bool { return keep[i] < part }
+		filters[fmt.Sprintf("bitmap of %v", part)] = filter{vectorindex.Filter{Only: bitmapOf(n, pass)}, pass}
+		filters[fmt.Sprintf("hidden but %v", part)] = filter{vectorindex.Filter{Hidden: bitmapOf(n, func(i int) bool { return !pass(i) })}, pass}
+		first, next := n/20, n/20+int(n*part)
+		within := func(i int) bool { return i >= first && i < next }
+		filters[fmt.Sprintf("offsets of %v", part)] = filter{vectorindex.Filter{First: offsetOf(first), Next: offsetOf(next-1) + 1}, within}
+		filters[fmt.Sprintf("times of %v", part)] = filter{vectorindex.Filter{Times: &vectorindex.Times{Least: stamp(offsetOf(first)), Greatest: stamp(offsetOf(next - 1))}}, within}
+	}
+	// What passes lies on one side: where a question lies on the other, nothing near
+	// it does.
+	side := func(i int) bool { return vectors[i][0] > 0 }
+	filters["one side"] = filter{vectorindex.Filter{Only: bitmapOf(n, side)}, side}
+	for name, x := range filters {
+		want, walked := make([][]vectorindex.Hit, asked), 0
+		for i, q := range queries {
+			want[i] = truth(vectorindex.Cosine, vectors, q, 100, x.pass)
+			answer, err := f.Search(context.Background(), vectorindex.Query{Vector: q, K: 100, Filter: x.filter})
+			require.NoError(t, err)
+			if answer.Path == vectorindex.ByGraph {
+				walked++
+			}
+		}
+		for _, k := range []int{10, 100} {
+			got, how := measuredBy(t, f, want, queries, vectorindex.Query{K: k, Filter: x.filter}, x.pass)
+			t.Logf("%s, k %d: recall %.4f, %s", name, k, got, how)
+			require.GreaterOrEqual(t, got, 0.95, "%s, k %d: %s", name, k, how)
+		}
+		if name != "one side" {
+			require.Greater(t, walked, asked/2, "%s: where too few pass near a question, lists are looked at, but not for most", name)
+		}
+	}
+}
+
 func TestAFilterThatLeavesFewIsExact(t *testing.T) {
 	ctx := context.Background()
 	vectors := vectortest.Clustered(5, 8000, 16, 20)

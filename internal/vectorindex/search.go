@@ -175,7 +175,7 @@ func (s *searching) byGraph(ctx context.Context) (*Answer, error) {
 	} else {
 		ef = int(float64(ef) / s.sieve.fraction)
 	}
-	ef = min(ef, s.footer.rows)
+	ef = min(max(ef, s.spread()), s.footer.rows)
 	w := s.walks.take()
 	defer s.walks.give(w)
 	p := s.space.probe(s.query.Vector)
@@ -187,6 +187,13 @@ func (s *searching) byGraph(ctx context.Context) (*Answer, error) {
 	}
 	slices.Sort(rows)
 	return s.decide(ctx, rows, s.tableOf(), answer)
+}
+
+// spread is of how many candidates so many pass as are asked for, though a little
+// fewer pass than do on average: half of the walks would be in vain else.
+func (s *searching) spread() int {
+	k, part := float64(s.query.K), s.sieve.fraction
+	return int((k + 3*math.Sqrt(k*(1-part))) / part)
 }
 
 // records are those of a shard in memory.
