@@ -243,12 +243,16 @@ func (c *collected) adopt(ctx context.Context, p *pass) (fits bool, err error) {
 		return true, nil
 	}
 	// The log has been cleaned since: what went may be in the collection, and the
-	// masks that named it may be gone.
+	// masks that named it may be gone. Derived files have counted it already.
 	removed, err := p.cleanedSince(ctx, c.offsets, span{c.offsets[0], c.offsets[len(c.offsets)-1] + 1})
 	if err != nil {
 		return true, err
 	}
-	return true, p.mask(ctx, removed)
+	offsets := make([]int64, len(removed))
+	for i, r := range removed {
+		offsets[i] = r.offset
+	}
+	return true, p.maskUnnamed(ctx, slices.Compact(offsets))
 }
 
 // listed are the section's collections with the one that the job was about.

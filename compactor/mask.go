@@ -23,11 +23,15 @@ func (p *pass) mask(ctx context.Context, removed []removedRecord) error {
 // maskShards is mask for records that a shard came with, and that were removed
 // before. Other derived files count those that they have already.
 func (p *pass) maskShards(ctx context.Context, removed []removedRecord) error {
-	offsets := maskRows(p.section.Vector, removed)
-	if len(offsets) == 0 {
-		return nil
-	}
+	return p.maskUnnamed(ctx, maskRows(p.section.Vector, removed))
+}
+
+// maskUnnamed stores a mask of those offsets, which rise, that no mask names yet.
+func (p *pass) maskUnnamed(ctx context.Context, offsets []int64) error {
 	for _, m := range p.section.Masks {
+		if len(offsets) == 0 {
+			return nil
+		}
 		if m.Next <= offsets[0] || m.First > offsets[len(offsets)-1] {
 			continue
 		}
@@ -39,9 +43,6 @@ func (p *pass) maskShards(ctx context.Context, removed []removedRecord) error {
 			_, found := slices.BinarySearch(named, offset)
 			return found
 		})
-		if len(offsets) == 0 {
-			return nil
-		}
 	}
 	return p.storeMask(ctx, offsets)
 }
