@@ -184,7 +184,8 @@ func (s *Service) gate(at string) *gate {
 	return g
 }
 
-// Close lets connections and local models go. Nothing may be under way.
+// Close lets connections and local models go. Nobody may wait for vectors any more;
+// what callers have given up may still be under way.
 func (s *Service) Close() error {
 	s.client.close()
 	return s.local.Close()

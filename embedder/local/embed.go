@@ -3,9 +3,11 @@ package local
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
@@ -25,6 +27,31 @@ type Model struct {
 	directory  *directory
 	backend    backend
 	dimensions int
+
+	use    sync.RWMutex // of backend; its writer lets it go
+	closed bool
+}
+
+// errClosed means that the process stops.
+var errClosed = errors.New("local models were let go")
+
+// run computes a batch. Callers may have given it up: it is not waited for when they
+// do, and what it computes with stays until it is done all the same.
+func (m *Model) run(ctx context.Context, b *batch) (hidden, error) {
+	m.use.RLock()
+	defer m.use.RUnlock()
+	if m.closed {
+		return hidden{}, errClosed
+	}
+	return m.backend.run(ctx, b)
+}
+
+// close lets the backend go once no batch is under way.
+func (m *Model) close() error {
+	m.use.Lock()
+	defer m.use.Unlock()
+	m.closed = true
+	return m.backend.close()
 }
 
 // Result is what became of texts.
@@ -55,7 +82,7 @@ func (m *Model) Backend() string { return m.backend.String() }
 // vectors are.
 func (m *Model) prove() error {
 	ids, _ := m.encode("chronik")
-	h, err := m.backend.run(context.Background(), &batch{texts: []int{0}, ids: ids, tokens: []int{len(ids)}, length: len(ids)})
+	h, err := m.run(context.Background(), &batch{texts: []int{0}, ids: ids, tokens: []int{len(ids)}, length: len(ids)})
 	if err != nil {
 		return err
 	}
@@ -125,7 +152,7 @@ func (m *Model) Embed(ctx context.Context, texts []string) (Result, error) {
 	batches := m.batches(encoded)
 	return result, m.each(ctx, gate, len(batches), func(ctx context.Context, i int) error {
 		b := m.fill(batches[i], encoded)
-		h, err := m.backend.run(ctx, b)
+		h, err := m.run(ctx, b)
 		if err != nil {
 			return err
 		}

@@ -131,13 +131,13 @@ func (m *Models) library() (string, error) {
 	return "", nil
 }
 
-// Close lets the models go. Nothing may be under way.
+// Close lets the models go, after the batches that are computed.
 func (m *Models) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var errs []error
 	for _, model := range m.opened {
-		errs = append(errs, model.backend.close())
+		errs = append(errs, model.close())
 	}
 	clear(m.opened)
 	return errors.Join(errs...)
