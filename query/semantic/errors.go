@@ -22,7 +22,7 @@ func FailureOf(err error) *envelope.Failure {
 		request        *vector.RequestError
 		query          *textquery.Error
 		provider       *vector.ProviderError
-		milvus         *vector.UnavailableError
+		large          *vector.TooLargeError
 		outside        *vector.UnavailableError
 	)
 	switch {
@@ -36,8 +36,8 @@ func FailureOf(err error) *envelope.Failure {
 		return envelope.New(http.StatusBadRequest, "INVALID_QUERY", "QueryError", query.Reason)
 	case errors.As(err, &provider):
 		return ofProvider(provider, err)
-	case errors.As(err, &milvus):
-		return envelope.New(http.StatusServiceUnavailable, "UNAVAILABLE", "ServiceUnavailable", err.Error())
+	case errors.As(err, &large):
+		return envelope.New(http.StatusRequestEntityTooLarge, "TOO_LARGE", "QueryError", err.Error())
 	case errors.As(err, &outside):
 		return envelope.New(http.StatusServiceUnavailable, "UNAVAILABLE", "ServiceUnavailable", err.Error())
 	}

@@ -312,6 +312,10 @@ func TestErrorsOfASearchHaveTheirStatus(t *testing.T) {
 	status, answer := s.do("POST", "/_vector/ads/search", `{"query":"one"}`)
 	require.Equal(t, 503, status)
 	require.Equal(t, "UNAVAILABLE", answer["error_code"])
+	s.Fail = func(context.Context, string) error { return &vector.TooLargeError{BytesMax: 10} }
+	status, answer = s.do("POST", "/_vector/ads/search", `{"query":"one","include_value":true}`)
+	require.Equal(t, 413, status)
+	require.Equal(t, "TOO_LARGE", answer["error_code"])
 	s.Fail = func(context.Context, string) error { return fmt.Errorf("wait: %w", context.DeadlineExceeded) }
 	status, answer = s.do("POST", "/_vector/ads/search", `{"query":"one","timeout_secs":1.5}`)
 	require.Equal(t, 504, status)

@@ -64,6 +64,15 @@ func (e *UnavailableError) Error() string {
 // Unwrap gives errors.Is and errors.As what was wrong.
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
+// TooLargeError: the keys and values that are asked for are more than an answer has,
+// which is put together before it is sent.
+type TooLargeError struct{ BytesMax int64 }
+
+// Error implements error.
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("the records have more than %d bytes of keys and values: ask for fewer, or without include_value", e.BytesMax)
+}
+
 // DamagedError: a shard, or the record of a hit, cannot be read.
 type DamagedError = snapshot.DamagedError
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
@@ -35,9 +36,10 @@ type record struct {
 // records reads single records of the log, and keeps those that were read last.
 // They are immutable: where one is gone the index does not find it any more.
 type records struct {
-	log      *committed.Reader
-	bytesMax int64
-	decoders sync.Pool
+	log       *committed.Reader
+	bytesMax  int64 // that are kept
+	valuesMax int64 // of keys and values in one answer
+	decoders  sync.Pool
 
 	mu     sync.Mutex
 	of     map[place]*list.Element // of *keptRecord
@@ -58,9 +60,9 @@ type keptRecord struct {
 // size is about what a record takes.
 func (r record) size() int64 { return int64(len(r.key)+len(r.value)) + 200 }
 
-func newRecords(log *committed.Reader, bytesMax int64) *records {
+func newRecords(log *committed.Reader, bytesMax, valuesMax int64) *records {
 	return &records{
-		log: log, bytesMax: bytesMax, of: map[place]*list.Element{}, recent: list.New(),
+		log: log, bytesMax: bytesMax, valuesMax: valuesMax, of: map[place]*list.Element{}, recent: list.New(),
 		decoders: sync.Pool{New: func() any { return batch.NewDecoder(decodedMax) }},
 	}
 }
@@ -84,10 +86,11 @@ func (r *records) fill(ctx context.Context, id topic.ID, field string, hits []Hi
 	each := (len(order) + readsMost - 1) / readsMost
 	runs := slices.Collect(slices.Chunk(order, each))
 	damaged := make([]error, len(runs))
+	var shown atomic.Int64 // bytes of keys and values
 	group, inner := errgroup.WithContext(ctx)
 	for i, run := range runs {
 		group.Go(func() (err error) {
-			damaged[i], err = r.fillRun(inner, id, field, hits, run, values)
+			damaged[i], err = r.fillRun(inner, id, field, hits, run, values, &shown)
 			return err
 		})
 	}
@@ -115,7 +118,7 @@ func compareHits(x, y *Hit) int {
 
 // fillRun fills hits that lie one after the other in the log: those of one batch
 // are read at once.
-func (r *records) fillRun(ctx context.Context, id topic.ID, field string, hits []Hit, run []int, values bool) (damaged, err error) {
+func (r *records) fillRun(ctx context.Context, id topic.ID, field string, hits []Hit, run []int, values bool, shown *atomic.Int64) (damaged, err error) {
 	for n, i := range run {
 		h := &hits[i]
 		at := place{topic.Partition{Topic: id, Index: h.Partition}, h.Offset}
@@ -141,6 +144,9 @@ func (r *records) fillRun(ctx context.Context, id topic.ID, field string, hits [
 			h.show(one, field, values)
 		} else {
 			h.Offset = -1
+		}
+		if shown.Add(int64(len(h.Key)+len(h.Value))) > r.valuesMax {
+			return nil, &TooLargeError{r.valuesMax}
 		}
 	}
 	return damaged, nil

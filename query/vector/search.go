@@ -37,6 +37,7 @@ type Config struct {
 	Timeout       time.Duration // of a request that names none; default 30 s
 	Parallel      int           // shards of one request that are searched at once; default one per core
 	RecordBytes   int64         // of records that are kept for previews; default 64 MiB
+	ValueBytes    int64         // of keys and values in one answer; default 256 MiB
 	Log           *slog.Logger
 }
 
@@ -59,10 +60,13 @@ func New(c Config) *Searcher {
 	if c.RecordBytes <= 0 {
 		c.RecordBytes = 64 << 20
 	}
+	if c.ValueBytes <= 0 {
+		c.ValueBytes = 256 << 20
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Searcher{config: c, records: newRecords(c.Sources.Manifests, c.RecordBytes)}
+	return &Searcher{config: c, records: newRecords(c.Sources.Manifests, c.RecordBytes, c.ValueBytes)}
 }
 
 // Counts are what a Searcher has done.
@@ -82,7 +86,7 @@ func (s *Searcher) Counts() Counts {
 const vanishedMax = 3
 
 // Search answers a request. Errors: *RequestError, *UnknownTopicError,
-// *NotEnabledError, *ProviderError, *UnavailableError, *DamagedError, *LaggingError,
+// *NotEnabledError, *ProviderError, *UnavailableError, *DamagedError, *TooLargeError, *LaggingError,
 // *snapshot.UnsettledError, *places.BusyError, and those of a context that ended.
 func (s *Searcher) Search(ctx context.Context, r Request) (*Answer, error) {
 	began := time.Now()

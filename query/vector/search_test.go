@@ -486,3 +486,14 @@ func TestStatsSayWhatThereIs(t *testing.T) {
 		Partitions: []PartitionStats{{Partition: 0, Vectors: 310, LastOffset: 309, Shards: 2}, {Partition: 1, LastOffset: -1}},
 	}, stats)
 }
+
+func TestAnAnswerHasSoManyBytesOfValues(t *testing.T) {
+	n := newNode(t, 1, func(c *Config) { c.ValueBytes = 100 })
+	n.produce(0, strings.Repeat("a", 60), strings.Repeat("a", 50), "b")
+	n.index(0, 3)
+	var large *TooLargeError
+	_, err := n.try(Request{Text: "a", K: 3, Values: true})
+	require.ErrorAs(t, err, &large)
+	require.Len(t, n.ask(Request{Text: "a", K: 3}).Hits, 3, "previews are short")
+	require.Len(t, n.ask(Request{Text: "a", K: 3, Values: true, Filter: Filter{MinOffset: pointer(int64(1))}}).Hits, 2)
+}
