@@ -30,7 +30,9 @@ func Decode(body []byte, v any) error {
 	case errors.Is(err, io.EOF):
 		return Invalid("the body is empty, JSON is expected")
 	case errors.As(err, &wrong) && wrong.Field != "":
-		return Invalid("%s has to be %s, not %s", wrong.Field, wanted(wrong.Type), wrong.Value)
+		return Invalid("%s has to be %s, not %s", member(reflect.TypeOf(v), wrong.Field), wanted(wrong.Type), wrong.Value)
+	case errors.As(err, &wrong) && wrong.Type == reflect.TypeOf(v).Elem():
+		return Invalid("the body has to be %s, not %s", wanted(wrong.Type), wrong.Value)
 	case err != nil:
 		return Invalid("the body is not the JSON that is expected: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}
@@ -38,6 +40,31 @@ func Decode(body []byte, v any) error {
 		return Invalid("the body has more than one JSON value")
 	}
 	return nil
+}
+
+// member is the path of a member as the client wrote it: without the structs that
+// are embedded on the way, which package json names too.
+func member(t reflect.Type, path string) string {
+	var written []string
+	for name := range strings.SplitSeq(path, ".") {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+			t = t.Elem()
+		}
+		var embedded bool
+		if t.Kind() == reflect.Struct {
+			for _, f := range reflect.VisibleFields(t) {
+				tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+				if tag == name || tag == "" && f.Name == name {
+					t, embedded = f.Type, f.Anonymous && tag == ""
+					break
+				}
+			}
+		}
+		if !embedded {
+			written = append(written, name)
+		}
+	}
+	return strings.Join(written, ".")
 }
 
 // wanted is what JSON calls the values of a type.

@@ -9,13 +9,22 @@ import (
 )
 
 func TestWhatIsWrongWithABodyIsNamed(t *testing.T) {
+	type filter struct {
+		MinOffset int64 `json:"min_offset"`
+	}
+	type paging struct {
+		After int `json:"after"`
+		filter
+	}
 	type request struct {
+		paging
 		Query   string `json:"query"`
 		K       *int   `json:"k"`
 		Exact   bool   `json:"exact"`
 		Weight  float32
 		Filters struct {
 			Partitions []int32 `json:"partitions"`
+			filter
 		} `json:"filters"`
 	}
 	for body, want := range map[string]string{
@@ -24,6 +33,9 @@ func TestWhatIsWrongWithABodyIsNamed(t *testing.T) {
 		`{"filters":{"partition":[1]}}`:      `unknown field "partition"`,
 		`{"k":"ten"}`:                        `k has to be an integer in the range of int, not string`,
 		`{"k":1.5}`:                          `k has to be an integer in the range of int, not number 1.5`,
+		`{"after":"x"}`:                      `after has to be`,
+		`{"min_offset":"x"}`:                 `min_offset has to be`,
+		`{"filters":{"min_offset":"x"}}`:     `filters.min_offset has to be`,
 		`{"query":7}`:                        `query has to be a text, not number`,
 		`{"exact":"yes"}`:                    `exact has to be true or false, not string`,
 		`{"Weight":1e40}`:                    `Weight has to be a number in the range of float32, not number 1e40`,
@@ -32,10 +44,12 @@ func TestWhatIsWrongWithABodyIsNamed(t *testing.T) {
 		`{"filters":{"partitions":[-1e12]}}`: `filters.partitions has to be an integer in the range of int32, not number -1e12`,
 		`{"query":"a"} {}`:                   `the body has more than one JSON value`,
 		`{"query":"a"`:                       `unexpected EOF`,
-		`[1]`:                                `cannot unmarshal array`,
+		`[1]`:                                `the body has to be an object, not array`,
 	} {
 		err := envelope.Decode([]byte(body), &request{})
 		require.ErrorContains(t, err, want, body)
+		require.NotContains(t, err.Error(), "filter.min", "structs that are embedded are no members")
+		require.NotContains(t, err.Error(), "paging.")
 		var f *envelope.Failure
 		require.ErrorAs(t, err, &f)
 		require.Equal(t, 400, f.Status)
