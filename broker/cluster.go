@@ -34,13 +34,34 @@ func (t topics) UpdateTopic(ctx context.Context, id topic.ID, change func(*metas
 	if !ok {
 		return metastore.ErrTopicUnknown
 	}
+	turnedOff := false // its vectors
 	_, err := t.b.deps.Store.UpdateTopic(ctx, current.Name, func(stored *metastore.Topic) error {
 		if stored.ID != id {
 			return metastore.ErrTopicUnknown // a younger topic of that name
 		}
-		return change(stored)
+		was := t.b.embedded(stored, t.Configs())
+		err := change(stored)
+		turnedOff = was && !t.b.embedded(stored, t.Configs())
+		return err
 	})
+	if err == nil && turnedOff {
+		t.reviveVectors(ctx, id)
+	}
 	return err
+}
+
+// reviveVectors forgets that a topic's vectors were dropped, as they are turned off:
+// they may be turned on again before any compactor has seen that they were not. If
+// it fails, one that does see it makes up for it.
+func (t topics) reviveVectors(ctx context.Context, id topic.ID) {
+	dropped := false
+	t.b.deps.Store.Catalog().View(func(v *metastore.View) { dropped = v.VectorIndex(id).Dropped })
+	if !dropped {
+		return
+	}
+	if err := t.b.deps.Store.ReviveVectors(ctx, id); err != nil {
+		t.b.log.Warn("that a vector index was dropped is not forgotten yet", "topic", id, "err", err)
+	}
 }
 
 // Configs implements api.Configs.

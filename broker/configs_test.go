@@ -12,6 +12,7 @@ import (
 
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/internal/disk"
+	"github.com/chronik-stream/chronik/metastore"
 )
 
 // set sets keys on a group or, with an empty name, on all brokers.
@@ -79,4 +80,31 @@ func TestWhatIsSetOnAllBrokersOutlivesThem(t *testing.T) {
 	}
 	r.set(kmsg.ConfigResourceTypeBroker, "", "message.max.bytes", "1000000")
 	r.produce("t", 0, "v")
+}
+
+// A compactor may never see that they were off in between.
+func TestDroppedVectorsComeBackWhenTheyAreTurnedOffAndOn(t *testing.T) {
+	r := newRig(t, disk.NewMemory(), ingest.Config{})
+	external := "external"
+	endpoint := "http://localhost:1/embed"
+	on, off := "true", "false"
+	r.create("t", 1, map[string]*string{"vector.enabled": &on, "vector.embedding.provider": &external, "vector.embedding.endpoint": &endpoint})
+	created, _ := r.store.Catalog().Topic("t")
+	id := created.ID
+	dropped := func() (is bool) {
+		r.store.Catalog().View(func(v *metastore.View) { is = v.VectorIndex(id).Dropped })
+		return is
+	}
+	if err := r.store.DropVectors(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	r.set(kmsg.ConfigResourceTypeTopic, "t", "retention.ms", "1000000")
+	r.set(kmsg.ConfigResourceTypeTopic, "t", "vector.enabled", on)
+	if !dropped() {
+		t.Fatal("what was dropped came back, and nobody had turned it off")
+	}
+	r.set(kmsg.ConfigResourceTypeTopic, "t", "vector.enabled", off)
+	if dropped() {
+		t.Fatal("turned on again, it would stay dropped")
+	}
 }
