@@ -50,6 +50,10 @@ import (
 // restMax is the longest time between two rounds.
 const restMax = 10 * time.Second
 
+// jobsTogether is for how long jobs that end are gathered, to be adopted with one
+// manifest object.
+const jobsTogether = 100 * time.Millisecond
+
 // Config says how a compactor works. Zero values are defaults.
 type Config struct {
 	ID       string // unique among the cluster's compactors
@@ -281,6 +285,7 @@ func (c *Compactor) rest(ctx context.Context, changed <-chan struct{}, again tim
 	case <-timer.C:
 		pause(ctx, min(c.config.LookEvery, time.Millisecond))
 	case <-c.jobs.wake:
+		pause(ctx, min(c.config.LookEvery, jobsTogether))
 	case <-changed:
 		pause(ctx, min(c.config.LookEvery, wait))
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -57,6 +58,7 @@ type jobs struct {
 	cancel context.CancelFunc
 
 	done    sync.WaitGroup
+	atOnce  map[lane]int
 	mu      sync.Mutex
 	free    map[lane]int // jobs that may be started still
 	running map[jobKey]*underway
@@ -81,7 +83,7 @@ type jobFailure struct {
 // stop ends them.
 func newJobs(config Config, now func() time.Time, log *slog.Logger, atOnce map[lane]int) *jobs {
 	j := &jobs{
-		config: config, now: now, log: log, wake: make(chan struct{}, 1), free: atOnce,
+		config: config, now: now, log: log, wake: make(chan struct{}, 1), atOnce: atOnce, free: maps.Clone(atOnce),
 		running: make(map[jobKey]*underway), ended: make(map[jobKey]ended), paused: make(map[jobKey]jobFailure), last: make(map[jobKey]time.Time),
 	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
@@ -126,15 +128,17 @@ type job struct {
 	run func(ctx context.Context, mends bool) (made product, retryAfter time.Duration, err error)
 }
 
-// start begins those of the jobs whose turn it is: those whose lanes have begun none
-// for the longest time go first. A partition's lane has one job at a time, and
-// none while what the last has made is not adopted. It returns when the first of
-// those that are paused after a failure is due again.
-func (j *jobs) start(all []job) (again time.Time) {
+// start begins those of the jobs of some partitions whose turn it is: those whose
+// lanes have begun none for the longest time go first. A partition's lane has one
+// job at a time, and none while what the last has made is not adopted. Of what
+// failed and is not wanted any more nothing is remembered. It returns when the
+// first of those that are paused after a failure is due again.
+func (j *jobs) start(of map[topic.Partition]bool, all []job) (again time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.pardon(of, all)
 	slices.SortStableFunc(all, func(a, b job) int { return cmp.Compare(j.last[a.jobKey].UnixNano(), j.last[b.jobKey].UnixNano()) })
-	now := j.now()
+	now, troubled := j.now(), j.troubled()
 	for _, job := range all {
 		f, failed := j.paused[job.jobKey]
 		if failed && f.asked != job.asked {
@@ -145,7 +149,7 @@ func (j *jobs) start(all []job) (again time.Time) {
 			continue
 		}
 		_, waits := j.ended[job.jobKey]
-		if j.running[job.jobKey] != nil || waits || j.free[job.lane] == 0 || j.ctx.Err() != nil {
+		if j.running[job.jobKey] != nil || waits || j.free[job.lane] == 0 || j.crowded(job.jobKey, troubled) || j.ctx.Err() != nil {
 			continue
 		}
 		// It must have given up long before what it wrote counts as orphaned.
@@ -163,6 +167,52 @@ func (j *jobs) start(all []job) (again time.Time) {
 		})
 	}
 	return again
+}
+
+// pardon forgets failures of jobs that are not among those to be started.
+func (j *jobs) pardon(of map[topic.Partition]bool, all []job) {
+	wanted := make(map[jobKey]bool, len(all))
+	for i := range all {
+		wanted[all[i].jobKey] = true
+	}
+	for key := range j.paused {
+		if of[key.partition] && !wanted[key] && j.running[key] == nil {
+			delete(j.paused, key)
+		}
+	}
+}
+
+// topicLane is a line of jobs of a topic.
+type topicLane struct {
+	topic topic.ID
+	lane  lane
+}
+
+func (k jobKey) ofTopic() topicLane { return topicLane{k.partition.Topic, k.lane} }
+
+// troubled are topics of which a job failed last.
+func (j *jobs) troubled() map[topicLane]bool {
+	all := make(map[topicLane]bool)
+	for key := range j.paused {
+		all[key.ofTopic()] = true
+	}
+	return all
+}
+
+// crowded tells whether a job has to wait since others of troubled topics are being
+// done, which have half of a lane together: where a provider hangs, the rest is for
+// those who do not ask it.
+func (j *jobs) crowded(key jobKey, troubled map[topicLane]bool) bool {
+	if !troubled[key.ofTopic()] {
+		return false
+	}
+	n := 0
+	for other := range j.running {
+		if other.lane == key.lane && troubled[other.ofTopic()] {
+			n++
+		}
+	}
+	return n >= max(1, j.atOnce[key.lane]/2)
 }
 
 // end notes how a job ended, and wakes the rounds.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/vectorindex"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/objstore"
@@ -47,7 +48,9 @@ var shards = &derived{
 // startShards starts the jobs that are due, and says when to look again.
 func (c *Compactor) startShards(ctx context.Context, snaps []snapshot, now time.Time) (again time.Time) {
 	var due []job
+	of := make(map[topic.Partition]bool, len(snaps))
 	for _, s := range snaps {
+		of[s.view.Partition] = true
 		if s.vectors.Dropped && !s.config.Vector.Enabled && s.view.Partition.Index == 0 {
 			c.revive(ctx, s)
 		}
@@ -76,7 +79,7 @@ func (c *Compactor) startShards(ctx context.Context, snaps []snapshot, now time.
 			add(l, plan.merge, (&merging{Compactor: c, snap: s, wanted: plan.wanted, run: plan.merge}).work)
 		}
 	}
-	if later := c.jobs.start(due); !later.IsZero() {
+	if later := c.jobs.start(of, due); !later.IsZero() {
 		again = earliest(again, later.UnixMilli())
 	}
 	return again
@@ -95,12 +98,18 @@ func (p *pass) adopt(ctx context.Context) error {
 	for _, e := range p.snap.ended {
 		before, gone := p.section, len(p.gone)
 		fits, err := e.product.adopt(ctx, p)
+		if errors.Is(err, format.ErrCorrupt) || errors.Is(err, objstore.ErrNotFound) {
+			// What it is to be held against is damaged, and stays so. A job that
+			// begins now need not be held against it.
+			p.log.Error("what a job has made cannot be adopted, and is made again", "partition", e.key.partition.String(), "job", string(e.key.lane), "err", err)
+			fits, err = false, nil
+		}
 		if err != nil {
 			p.section, p.gone = before, p.gone[:gone]
 			return err
 		}
 		if !fits {
-			p.section = before
+			p.section, p.gone = before, p.gone[:gone]
 			p.metrics.obsolete.Inc()
 			p.jobs.settle([]ended{e})
 			continue

@@ -1,0 +1,98 @@
+package compactor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/internal/manifest"
+	"github.com/chronik-stream/chronik/internal/topic"
+)
+
+// crew is jobs of two partitions at once, of which each tells when it has begun, and
+// hangs until it is given up.
+type crew struct {
+	*jobs
+	t     *testing.T
+	begun chan topic.Partition
+}
+
+func newCrew(t *testing.T) *crew {
+	j := newJobs(Config{}.withDefaults(), time.Now, slog.New(slog.DiscardHandler), map[lane]int{embedLane: 2})
+	t.Cleanup(j.stop)
+	return &crew{j, t, make(chan topic.Partition, 10)}
+}
+
+func (c *crew) hanging(p topic.Partition) job {
+	return job{jobKey: jobKey{p, embedLane}, hasty: true, run: func(ctx context.Context, _ bool) (product, time.Duration, error) {
+		c.begun <- p
+		<-ctx.Done()
+		return nil, 0, ctx.Err()
+	}}
+}
+
+// fail has a job of a partition fail.
+func (c *crew) fail(p topic.Partition) {
+	failing := job{jobKey: jobKey{p, embedLane}, hasty: true, run: func(context.Context, bool) (product, time.Duration, error) {
+		return nil, time.Hour, errors.New("as the test says")
+	}}
+	c.start(nil, []job{failing})
+	<-c.wake
+	require.Equal(c.t, 1, c.failing())
+}
+
+func TestATopicWhoseProviderHangsLeavesHalfOfALaneToOthers(t *testing.T) {
+	c := newCrew(t)
+	sick, well := topic.NewID(), topic.NewID()
+	c.fail(part(sick, 0))
+	again := c.start(nil, []job{c.hanging(part(sick, 0)), c.hanging(part(sick, 1)), c.hanging(part(sick, 2)), c.hanging(part(well, 0))})
+	require.Greater(t, time.Until(again), 30*time.Minute, "what failed is paused")
+	require.ElementsMatch(t, []topic.Partition{part(sick, 1), part(well, 0)}, []topic.Partition{<-c.begun, <-c.begun})
+}
+
+func TestAFailureOfWhatIsNotWantedAnyMoreIsForgotten(t *testing.T) {
+	c := newCrew(t)
+	id := topic.NewID()
+	p := part(id, 0)
+	c.fail(p)
+	c.start(map[topic.Partition]bool{part(id, 1): true}, nil)
+	require.Equal(t, 1, c.failing(), "nobody has looked at its partition")
+	c.start(map[topic.Partition]bool{p: true}, []job{c.hanging(p)})
+	require.Equal(t, 1, c.failing(), "it is wanted")
+	c.start(map[topic.Partition]bool{p: true}, nil)
+	require.Zero(t, c.failing())
+}
+
+// unadoptable is a product that something damaged keeps from being adopted.
+type unadoptable struct{ err error }
+
+func (u *unadoptable) adopt(_ context.Context, p *pass) (bool, error) {
+	p.section.Marks.Vector = 7
+	p.gone = append(p.gone, manifest.File{Object: "mine"})
+	return true, u.err
+}
+
+func TestWhatCannotBeAdoptedForDamageIsMadeAgain(t *testing.T) {
+	w := newWorld(t)
+	notes := w.topic("notes", 1, nil)
+	c := w.start(w.quick(), w.store, w.bucket)
+	for _, damaged := range []bool{false, true} {
+		out := &unadoptable{errors.New("the bucket is away")}
+		if damaged {
+			out.err = format.Corrupt(0, "as the test says")
+		}
+		key := jobKey{part(notes.ID, 0), embedLane}
+		c.jobs.ended[key] = ended{key: key, product: out, at: c.now()}
+		p := &pass{Compactor: c, snap: snapshot{ended: c.jobs.of(key.partition, embedLane)}}
+		err := p.adopt(t.Context())
+		require.Equal(t, damaged, err == nil)
+		require.Equal(t, damaged, len(c.jobs.ended) == 0, "it waits where another attempt may help, and only there")
+		require.Zero(t, p.section.Marks.Vector)
+		require.Empty(t, p.gone)
+	}
+}
