@@ -182,7 +182,14 @@ func (e *embedding) append(model embedder.Model, t *text, v []float32) error {
 			return err
 		}
 	}
-	if err := e.builder.Append(t.offset, t.timestamp, v); err != nil {
+	err := e.builder.Append(t.offset, t.timestamp, v)
+	if errors.Is(err, vectorindex.ErrVector) {
+		// It would be the same if it were embedded again.
+		e.embedder.Skipped(embedder.SkipUnfit, 1)
+		e.log.Warn("a vector cannot be indexed: its record is in no shard", "partition", partitionOf(e.snap), "offset", t.offset, "err", err)
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("the vector of offset %d: %w", t.offset, err)
 	}
 	e.offsets = append(e.offsets, t.offset)
@@ -193,7 +200,7 @@ func (e *embedding) append(model embedder.Model, t *text, v []float32) error {
 func (e *embedding) shard(ctx context.Context) (product, error) {
 	out := &embedded{replacing: replacing{snap: e.snap, run: e.run, span: span{e.span.first, e.next}}, offsets: e.offsets}
 	var err error
-	if e.builder == nil {
+	if len(e.offsets) == 0 {
 		out.file, err = e.storeNone(ctx, e.snap, e.wanted, out.span)
 		return out, err
 	}

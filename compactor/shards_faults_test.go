@@ -235,3 +235,26 @@ func TestADamagedBatchIsInNoShard(t *testing.T) {
 	require.NotContains(t, got, int64(15))
 	w.checkShards(good, "a")
 }
+
+// A provider's numbers can be finite and beyond what distances are computed with:
+// such a record has no vector, and those behind it do not wait for it.
+func TestAVectorThatCannotBeIndexedHoldsNothingUp(t *testing.T) {
+	w := newWorld(t)
+	w.provider = newProvider()
+	unfit := 0
+	w.provider.unfit = func(string) bool {
+		unfit++
+		return unfit%3 == 1
+	}
+	notes := w.topic("notes", 1, embeddedBy("a"))
+	p := part(notes.ID, 0)
+	c := w.start(w.quick(), w.store, w.bucket)
+	w.commit(rows{p: p, n: 1}) // all of a shard
+	w.settle(c)
+	w.commit(rows{p: p, n: 20})
+	w.settle(c)
+	section, _ := w.section(p)
+	require.EqualValues(t, 21, section.Marks.Vector)
+	require.Len(t, w.readShards(section), 14)
+	require.Equal(t, 1, w.provider.most())
+}

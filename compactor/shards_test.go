@@ -30,6 +30,9 @@ type provider struct {
 
 	// answer, if not nil, may answer instead: a status that is not 0, or after a wait.
 	answer func(ctx context.Context, texts []string) (status int)
+
+	// unfit, if not nil, says which texts get vectors that no shard can hold.
+	unfit func(text string) bool
 }
 
 func newProvider() *provider { return &provider{asked: make(map[string]int)} }
@@ -93,6 +96,9 @@ func (p *provider) RoundTrip(r *http.Request) (*http.Response, error) {
 	for i, text := range request.Texts {
 		p.asked[r.URL.Path+" "+text]++
 		vectors[i] = vectorOf(r.URL.Path, text)
+		if p.unfit != nil && p.unfit(text) {
+			vectors[i][0] = 1e30
+		}
 	}
 	return respond(http.StatusOK, map[string]any{"embeddings": vectors})
 }

@@ -18,7 +18,9 @@ const (
 	SkipNotJSON Skip = "not_json" // a path is asked for, and the value is not JSON
 	SkipNoField Skip = "no_field" // it is JSON, and has nothing at that path
 
-	skipRefused Skip = "refused" // by the provider; Text does not know
+	// What Text does not know:
+	SkipUnfit   Skip = "unfit"   // its vector has numbers that cannot be indexed
+	skipRefused Skip = "refused" // by the provider
 )
 
 // Text is what vector.field names of a record: its value, its key, or what its
