@@ -327,6 +327,14 @@ func TestATicketAsksForWhatIsNearest(t *testing.T) {
 	read(t, r)
 	require.Equal(t, want, b.lastStatement().Nearest)
 	require.Equal(t, "cold", b.lastStatement().Freshness, "a ticket remembers")
+
+	// The search's own time is that of the call, too.
+	require.Zero(t, b.lastStatement().Timeout)
+	ctx = metadata.AppendToOutgoingContext(withTimeout(t), "x-chronik-timeout-secs", "7")
+	r, err = client.DoGet(ctx, &flight.Ticket{Ticket: []byte(`vector:orders:{"query":"a","timeout_secs":90.5}`)})
+	require.NoError(t, err)
+	read(t, r)
+	require.Equal(t, 90500*time.Millisecond, b.lastStatement().Timeout)
 }
 
 func TestErrorsCarryTheErrorCodeOfTheHTTPAPI(t *testing.T) {

@@ -45,6 +45,11 @@ func decodeHandle(text []byte) (handle, error) {
 // statement is what the Backend is asked.
 func (h handle) statement(ctx context.Context) (Statement, error) {
 	s := Statement{SQL: h.SQL, Nearest: h.Nearest, Freshness: h.Freshness, Timeout: h.Timeout, Principal: principalOf(ctx)}
+	if h.Nearest != nil {
+		if own := h.Nearest.timeout(); own > 0 {
+			s.Timeout = own
+		}
+	}
 	if h.Parameters != nil {
 		values, err := decodeParameters(h.Parameters)
 		if err != nil {
@@ -53,6 +58,18 @@ func (h handle) statement(ctx context.Context) (Statement, error) {
 		s.Parameters = values
 	}
 	return s, nil
+}
+
+// timeout is what the search itself says of its time, 0 if it does not, or says what
+// the Backend will refuse.
+func (n *Nearest) timeout() time.Duration {
+	var says struct {
+		Seconds float64 `json:"timeout_secs"`
+	}
+	if json.Unmarshal(n.Body, &says) != nil || !(says.Seconds > 0 && says.Seconds < math.MaxInt64/1e9) {
+		return 0
+	}
+	return time.Duration(says.Seconds * float64(time.Second))
 }
 
 // Headers by which a client chooses what SQL over HTTP has fields for.

@@ -21,6 +21,9 @@ type FetchRequest struct {
 	First      int64   // of each partition; where its log begins later, from there
 	RecordsMax int     // of each partition
 	BytesMax   int     // of keys and values, of each partition; the first record comes whatever its size
+	// BytesTotal ends it for all partitions once they have so much together: of very
+	// many the first records alone may be too much. 0: 64 MiB.
+	BytesTotal int
 }
 
 // Record is a record of the log.
@@ -50,6 +53,7 @@ func (t *Tails) Fetch(ctx context.Context, request FetchRequest) ([]Fetched, err
 	if err != nil {
 		return nil, err
 	}
+	total := cmp.Or(request.BytesTotal, 64<<20)
 	fetched, from := make([]Fetched, len(request.Partitions)), map[int32]kgo.Offset{}
 	left := map[int32]*fetching{}
 	for i, p := range request.Partitions {
@@ -75,7 +79,7 @@ func (t *Tails) Fetch(ctx context.Context, request FetchRequest) ([]Fetched, err
 		return nil, err
 	}
 	defer client.Close()
-	for len(left) > 0 {
+	for len(left) > 0 && total > 0 {
 		polled := client.PollFetches(ctx)
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("fetch records of topic %s: %w", request.Topic, err)
@@ -85,7 +89,7 @@ func (t *Tails) Fetch(ctx context.Context, request FetchRequest) ([]Fetched, err
 		}
 		polled.EachPartition(func(p kgo.FetchTopicPartition) {
 			f := left[p.Partition]
-			if f == nil {
+			if f == nil || total <= 0 {
 				return
 			}
 			if p.Err != nil {
@@ -95,7 +99,9 @@ func (t *Tails) Fetch(ctx context.Context, request FetchRequest) ([]Fetched, err
 			if start := p.LogStartOffset; f.Next < start { // deleted meanwhile
 				f.Next = start
 			}
-			if f.take(p.Records) {
+			had := f.bytes
+			done := f.take(p.Records)
+			if total -= had - f.bytes; done {
 				delete(left, p.Partition)
 				client.PauseFetchPartitions(map[string][]int32{request.Topic: {p.Partition}})
 			}

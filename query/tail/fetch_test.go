@@ -60,6 +60,10 @@ func TestFetchStopsAtItsBounds(t *testing.T) {
 	require.Equal(t, []string{"a0", "a1"}, valuesOf(fetched[0].Records), "a key and a value are 4 bytes")
 	require.Len(t, fetched[1].Records, 1, "the first record comes whatever its size")
 	require.Len(t, fetched[1].Records[0].Value, 5000)
+
+	fetched = fetch(t, tails, func(r *FetchRequest) { r.BytesTotal, r.RecordsMax = 1, 1 })
+	require.Len(t, Records(fetched), 1, "either partition's")
+	require.EqualValues(t, 1, fetched[0].Next+fetched[1].Next, "what is not read is not covered")
 }
 
 func TestFetchEndsWithItsContext(t *testing.T) {
