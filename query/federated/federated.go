@@ -136,7 +136,8 @@ type Answer struct {
 // Searcher asks the backends. Its methods may be called at once.
 type Searcher struct {
 	Backends
-	Now func() time.Time // for the freshness of records; nil: time.Now
+	Now      func() time.Time // for the freshness of records; nil: time.Now
+	RowBytes int              // of rows in an answer, as JSON; 0: 256 MiB
 }
 
 // candidatesMin and candidatesFactor are as those of hybrid search.

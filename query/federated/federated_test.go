@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/stretchr/testify/require"
 
+	"github.com/chronik-stream/chronik/internal/envelope"
 	"github.com/chronik-stream/chronik/query/federated"
 	"github.com/chronik-stream/chronik/query/hybrid/hybridtest"
 )
@@ -81,6 +82,22 @@ func TestGroupedShowsWhatEachBackendFound(t *testing.T) {
 	require.Len(t, r.Results, 3)
 	require.Equal(t, []string{"SELECT cold ann"}, w.opened)
 	require.Equal(t, "cold", w.Requests[0].Freshness)
+}
+
+func TestRowsThatAreShownAreBounded(t *testing.T) {
+	w := serve(t)
+	s := federated.Searcher{Backends: federated.Backends{Text: w.TextSide(), Vectors: w, SQL: w, Log: w}, RowBytes: 50}
+	ask := func(k int) error {
+		w.rows = rowsOf(t, "ads", `[{"_partition":0,"_offset":1},{"_partition":0,"_offset":2},{"_partition":0,"_offset":3}]`, partition, offset)
+		_, err := s.Search(t.Context(), federated.Request{
+			Sources: []federated.Source{{Topic: "ads", Modes: []federated.Mode{federated.SQL}}}, SQL: "SELECT", K: k, Timeout: time.Minute, Grouped: true,
+		})
+		return err
+	}
+	require.NoError(t, ask(1), "of the others only where they are is kept")
+	var large *envelope.Failure
+	require.ErrorAs(t, ask(3), &large)
+	require.Equal(t, "TOO_LARGE", large.Code)
 }
 
 func TestFiltersHoldForEveryBackend(t *testing.T) {

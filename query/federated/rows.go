@@ -1,9 +1,11 @@
 package federated
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -30,6 +32,7 @@ func (b *backend) sql(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	bytes := cmp.Or(b.searcher.RowBytes, rowBytesMax)
 	writer := answer.NewJSON(rows.Schema(), answer.Options{})
 	for len(b.found) < b.max {
 		batch, err := rows.Next()
@@ -39,7 +42,7 @@ func (b *backend) sql(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		err = b.take(batch, columns, writer)
+		err = b.take(batch, columns, writer, &bytes)
 		batch.Release()
 		if err != nil {
 			return err
@@ -73,8 +76,12 @@ func (b *backend) columns(schema *arrow.Schema) (columns, error) {
 	return c, nil
 }
 
-// take adds a batch's rows.
-func (b *backend) take(batch arrow.RecordBatch, c columns, writer *answer.JSON) error {
+// rowBytesMax bounds the rows of an answer, which is put together before it is sent.
+const rowBytesMax = 256 << 20
+
+// take adds a batch's rows, of which those that may be shown have so many bytes at
+// most.
+func (b *backend) take(batch arrow.RecordBatch, c columns, writer *answer.JSON, bytes *int) error {
 	partitions, ok := batch.Column(c.partition).(*array.Int32)
 	offsets, also := batch.Column(c.offset).(*array.Int64)
 	if !ok || !also {
@@ -109,10 +116,13 @@ func (b *backend) take(batch arrow.RecordBatch, c columns, writer *answer.JSON) 
 				f.Preview = hybrid.Preview(values.Value(row))
 			}
 		}
-		if b.request.Grouped {
+		if b.request.Grouped && len(b.found) < b.request.K {
 			one := batch.NewSlice(int64(row), int64(row+1))
 			f.Row = writer.Append(nil, one, ',')
 			one.Release()
+			if *bytes -= len(f.Row); *bytes < 0 {
+				return envelope.New(http.StatusRequestEntityTooLarge, "TOO_LARGE", "QueryError", "the rows are larger than an answer can be: select fewer columns, or ask for fewer rows")
+			}
 		}
 		b.found = append(b.found, f)
 	}
