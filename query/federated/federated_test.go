@@ -100,6 +100,28 @@ func TestRowsThatAreShownAreBounded(t *testing.T) {
 	require.Equal(t, "TOO_LARGE", large.Code)
 }
 
+func TestPreviewsDoNotDependOnWhoFoundARecord(t *testing.T) {
+	w := serve(t)
+	raw := "{as it lies in the log}"
+	w.log["ads"] = fetched(0, raw, raw, raw, raw, raw)
+	w.log["notes"] = fetched(0, raw)
+	r := w.ask(`{"sources":[{"topic":"ads","modes":["vector","fetch"]},{"topic":"notes","modes":["fetch"]}],"q":{"semantic":"car","fetch":{"offset":0}}}`)
+	previews := map[string]map[string]bool{}
+	for _, one := range r.Results {
+		if one.Partition != 0 {
+			continue
+		}
+		if previews[one.Topic] == nil {
+			previews[one.Topic] = map[string]bool{}
+		}
+		previews[one.Topic][one.Preview] = true
+	}
+	require.Equal(t, map[string]map[string]bool{
+		"ads":   {"buy a car": true, "a bicycle in blue": true, "purchase an automobile": true, "car": true, raw: true /* not committed yet */},
+		"notes": {raw: true},
+	}, previews)
+}
+
 func TestFiltersHoldForEveryBackend(t *testing.T) {
 	w := serve(t)
 	w.rows = rowsOf(t, "ads", `[{"_partition":0,"_offset":1,"_timestamp":"2026-11-23T12:00:01Z"},{"_partition":0,"_offset":3,"_timestamp":"2026-11-23T12:00:03Z"},

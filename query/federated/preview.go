@@ -11,8 +11,10 @@ import (
 	"github.com/chronik-stream/chronik/query/vector"
 )
 
-// preview fills in the beginnings of the records that are answered, those that no
-// backend has read of the log. An answer without them is better than none.
+// preview fills in the beginnings of the records that are answered. Those that a
+// backend has read of the log are the value's; they do for a topic that is not asked
+// by meaning, whose records begin as what was embedded of them, whoever found them.
+// An answer without them is better than none.
 func (s *Searcher) preview(ctx context.Context, r *Request, a *Answer, asked []*backend) error {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
@@ -20,9 +22,11 @@ func (s *Searcher) preview(ctx context.Context, r *Request, a *Answer, asked []*
 	for _, one := range a.Results {
 		previews[one.Key] = ""
 	}
-	indexed := map[string]bool{} // topics whose words are
+	indexed := map[string]bool{}  // topics whose words are
+	embedded := map[string]bool{} // topics with a text that may be but a part of the value
 	for _, b := range a.Backends {
 		indexed[b.Topic] = indexed[b.Topic] || b.Mode == Text
+		embedded[b.Topic] = embedded[b.Topic] || b.Mode == Vector
 		for _, f := range b.Found {
 			previews[f.Key] = ""
 		}
@@ -36,7 +40,7 @@ func (s *Searcher) preview(ctx context.Context, r *Request, a *Answer, asked []*
 	}
 	unread := map[string][]vector.Hit{}
 	for key, preview := range previews {
-		if preview == "" {
+		if preview == "" || embedded[key.Topic] {
 			unread[key.Topic] = append(unread[key.Topic], vector.Hit{Topic: key.Topic, Partition: key.Partition, Offset: key.Offset})
 		}
 	}
@@ -56,6 +60,9 @@ func (s *Searcher) preview(ctx context.Context, r *Request, a *Answer, asked []*
 			return err
 		}
 		for _, h := range hits {
+			if h.Preview == "" {
+				continue // not committed yet, or gone by now: what was found of it does
+			}
 			previews[fusion.Key{Topic: topic, Partition: h.Partition, Offset: h.Offset}] = h.Preview
 		}
 	}
