@@ -230,7 +230,10 @@ func (s *Searcher) read(ctx context.Context, r Request, found sides, hits []Hit)
 	return nil
 }
 
-// options are those of the text side.
+// options are those of the text side. Unlike vectors, words need not wait for anybody:
+// unless less is asked for, all that was acknowledged is searched, as by a search for
+// words alone. Those of a topic that nobody reads would otherwise be those of splits,
+// which come late.
 func (r Request) options() search.Options {
-	return search.Options{Freshness: cmp.Or(r.Vector.Freshness, string(snapshot.Available)), Timeout: r.Vector.Timeout, Principal: r.Principal}
+	return search.Options{Freshness: cmp.Or(r.Vector.Freshness, string(snapshot.Latest)), Timeout: r.Vector.Timeout, Principal: r.Principal}
 }

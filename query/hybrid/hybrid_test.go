@@ -50,7 +50,8 @@ func TestBothSidesRankingsBecomeOne(t *testing.T) {
 	require.Equal(t, 3, w.ReadRecords, "only what is answered is read")
 	require.Equal(t, 100, w.Requests[0].K)
 	require.True(t, w.Requests[0].Bare)
-	require.Equal(t, []search.Options{{Freshness: "available", Timeout: time.Minute, Principal: "ann"}}, w.Texts)
+	require.Equal(t, []search.Options{{Freshness: "latest", Timeout: time.Minute, Principal: "ann"}}, w.Texts)
+	require.Empty(t, w.Requests[0].Freshness, "vectors are not waited for")
 	// The vector side is one record behind in each partition.
 	require.Equal(t, snapshot.PartitionCoverage{To: 4, HighWatermark: 5}, a.Coverage.Partitions[0])
 	require.EqualValues(t, 2, a.Coverage.LagRecords)
