@@ -2,6 +2,7 @@ package vectorindex
 
 import (
 	"cmp"
+	"context"
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
@@ -85,8 +86,9 @@ type input struct {
 	middles   *centroids // nil: found
 }
 
-// build makes a shard, all but its bytes.
-func build(in *input) (*shard, error) {
+// build makes a shard, all but its bytes. It may take minutes, and ends soon after
+// its context does.
+func build(ctx context.Context, in *input) (*shard, error) {
 	o := in.options
 	bytesSpace := newSpace(o.Metric, false, in.mean)
 	s := &shard{options: o, kind: o.Kind, space: bytesSpace, stored: stored{o.Encoding, o.Dimensions}, rows: in.rows, documents: in.documents}
@@ -94,7 +96,10 @@ func build(in *input) (*shard, error) {
 		s.kind = Flat
 	}
 	random := rand.New(rand.NewPCG(o.Seed, uint64(in.rows)))
-	lists := s.divide(in, bytesSpace, random)
+	lists := s.divide(ctx, in, bytesSpace, random)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	order := s.place(in, lists)
 	table, err := s.records(in, order)
 	if err != nil {
@@ -103,11 +108,11 @@ func build(in *input) (*shard, error) {
 	s.table = table
 	s.vectors = &reordered{in.vectors, order}
 	s.documentRows(in, order)
-	return s, s.finish(random)
+	return s, s.finish(ctx, random)
 }
 
 // divide makes lists of input rows.
-func (s *shard) divide(in *input, of *space, random *rand.Rand) [][]uint32 {
+func (s *shard) divide(ctx context.Context, in *input, of *space, random *rand.Rand) [][]uint32 {
 	all := make([]uint32, in.rows)
 	for i := range all {
 		all[i] = uint32(i)
@@ -115,7 +120,7 @@ func (s *shard) divide(in *input, of *space, random *rand.Rand) [][]uint32 {
 	if s.kind == Flat {
 		return halves(all, flatListRows)
 	}
-	c := &clusterer{space: of, table: in.table, target: s.options.ListRows, workers: s.options.Workers, random: random}
+	c := &clusterer{ctx: ctx, space: of, table: in.table, target: s.options.ListRows, workers: s.options.Workers, random: random}
 	var lists [][]uint32
 	if in.middles == nil {
 		lists = c.cluster(all)
@@ -226,22 +231,23 @@ func (s *shard) documentRows(in *input, order []uint32) {
 }
 
 // finish builds the graph, if there is to be one, and calibrates.
-func (s *shard) finish(random *rand.Rand) error {
+func (s *shard) finish(ctx context.Context, random *rand.Rand) error {
 	held := s.hold(random)
 	if s.kind != HNSW {
-		return s.calibrate(held)
+		return s.calibrate(ctx, held)
 	}
 	o := s.options
 	b := newGraphBuilder(s.space, s.table, s.rows, o.M, o.EfConstruction, o.Workers, random)
 	s.graph, s.walks = b.graph, b.walks
 	// The last to come are asked for their neighbours while they are not there.
 	slices.SortStableFunc(b.order, func(a, c uint32) int { return cmp.Compare(held.rank(a), held.rank(c)) })
-	b.insert(0, s.rows-len(held.rows))
-	if err := s.calibrate(held); err != nil {
+	if err := b.insert(ctx, 0, s.rows-len(held.rows)); err != nil {
 		return err
 	}
-	b.insert(s.rows-len(held.rows), s.rows)
-	return nil
+	if err := s.calibrate(ctx, held); err != nil {
+		return err
+	}
+	return b.insert(ctx, s.rows-len(held.rows), s.rows)
 }
 
 // reordered are vectors in another order.

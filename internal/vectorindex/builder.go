@@ -2,6 +2,7 @@ package vectorindex
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -122,7 +123,7 @@ func meanOf(o Options, sums []float64, rows int) []float32 {
 	return mean
 }
 
-// Write writes the shard. The Builder is of no use afterwards.
+// Write writes the shard: what is to be given up on the way is a merge. The Builder is of no use afterwards.
 func (b *Builder) Write(out io.Writer) (Result, error) {
 	if b.rows == 0 {
 		return Result{}, ErrEmpty
@@ -139,7 +140,7 @@ func (b *Builder) Write(out io.Writer) (Result, error) {
 		}
 	})
 	in.firsts()
-	s, err := build(in)
+	s, err := build(context.Background(), in)
 	if err != nil {
 		return Result{}, err
 	}

@@ -1,6 +1,9 @@
 package vectorindex
 
-import "math/rand/v2"
+import (
+	"context"
+	"math/rand/v2"
+)
 
 // Calibration says what part of the true neighbours came back at which effort,
 // when the shard was asked for those nearest to rows that it had not seen.
@@ -111,21 +114,21 @@ type question struct {
 }
 
 // calibrate measures recall.
-func (s *shard) calibrate(h *held) error {
+func (s *shard) calibrate(ctx context.Context, h *held) error {
 	s.calibration = Calibration{Queries: len(h.rows)}
 	if len(h.rows) == 0 {
 		return nil
 	}
-	questions, err := s.questions(h)
+	questions, err := s.questions(ctx, h)
 	if err != nil {
 		return err
 	}
 	for k := curveFirst; k == curveFirst || k <= min(curveMost, s.rows/curveShare); k *= curveStep {
 		c := Curve{K: k}
-		if err := s.calibrateGraph(&c, questions); err != nil {
+		if err := s.calibrateGraph(ctx, &c, questions); err != nil {
 			return err
 		}
-		if err := s.calibrateLists(&c, h, questions); err != nil {
+		if err := s.calibrateLists(ctx, &c, h, questions); err != nil {
 			return err
 		}
 		s.calibration.Curves = append(s.calibration.Curves, c)
@@ -134,12 +137,12 @@ func (s *shard) calibrate(h *held) error {
 	return nil
 }
 
-func (s *shard) calibrateGraph(c *Curve, questions []*question) error {
+func (s *shard) calibrateGraph(ctx context.Context, c *Curve, questions []*question) error {
 	if s.graph == nil {
 		return nil
 	}
 	for ef := c.K; ; ef = nextEffort(ef) {
-		r, err := s.recall(questions, c.K, func(q *question) []candidate { return s.walkGraph(q.probe, ef) })
+		r, err := s.recall(ctx, questions, c.K, func(q *question) []candidate { return s.walkGraph(q.probe, ef) })
 		if err != nil {
 			return err
 		}
@@ -152,10 +155,10 @@ func (s *shard) calibrateGraph(c *Curve, questions []*question) error {
 
 // calibrateLists finds first how many candidates have to be looked at when all
 // lists are read, then how many lists.
-func (s *shard) calibrateLists(c *Curve, h *held, questions []*question) error {
+func (s *shard) calibrateLists(ctx context.Context, c *Curve, h *held, questions []*question) error {
 	all := len(s.lists)
 	look := func(lists int) (int, error) {
-		return s.recall(questions, c.K, func(q *question) []candidate { return s.scanLists(h, q, lists, c.Rerank) })
+		return s.recall(ctx, questions, c.K, func(q *question) []candidate { return s.scanLists(h, q, lists, c.Rerank) })
 	}
 	for c.Rerank = 2 * c.K; ; c.Rerank *= 2 {
 		r, err := look(all)
@@ -197,7 +200,7 @@ func nextEffort(n int) int {
 }
 
 // questions finds the true neighbours of held rows: each vector is read once.
-func (s *shard) questions(h *held) ([]*question, error) {
+func (s *shard) questions(ctx context.Context, h *held) ([]*question, error) {
 	questions := make([]*question, len(h.rows))
 	nearest := make([]best, len(h.rows))
 	for i, row := range h.rows {
@@ -214,6 +217,9 @@ func (s *shard) questions(h *held) ([]*question, error) {
 		questions[i], nearest[i] = q, best{most: min(curveMost, max(curveFirst, s.rows/curveShare))}
 	}
 	for row := range uint32(s.rows) {
+		if row%looksEvery == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		if h.is[row] {
 			continue
 		}
@@ -234,9 +240,12 @@ func (s *shard) questions(h *held) ([]*question, error) {
 
 // recall is the part of k true neighbours that a search finds. What is as near as
 // the last of them is as good.
-func (s *shard) recall(questions []*question, k int, search func(*question) []candidate) (int, error) {
+func (s *shard) recall(ctx context.Context, questions []*question, k int, search func(*question) []candidate) (int, error) {
 	found, of := 0, 0
 	for _, q := range questions {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
 		count := min(k, len(q.truth))
 		if count == 0 {
 			continue

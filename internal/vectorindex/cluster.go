@@ -1,6 +1,7 @@
 package vectorindex
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 
@@ -19,12 +20,17 @@ const (
 	listGrowth   = 2 // a list is split when it has so many times the rows that it should
 )
 
+// looksEvery is how many rows are gone through between looks whether it is still
+// wanted.
+const looksEvery = 1024
+
 // clusterer divides rows into lists of rows that lie near one another, of much
 // the same length. Nearness is that of residuals, whatever the metric.
 type clusterer struct {
-	space   *space // of codes of bytes
-	table   []byte // records
-	target  int    // rows of a list
+	ctx     context.Context // once it is over rows are divided anyhow
+	space   *space          // of codes of bytes
+	table   []byte          // records
+	target  int             // rows of a list
 	workers int
 	random  *rand.Rand
 }
@@ -141,7 +147,7 @@ func (c *clusterer) group(of *centroids) {
 	if of.count() < groupsMin {
 		return
 	}
-	over := &clusterer{space: c.space, table: of.data, workers: c.workers, random: c.random}
+	over := &clusterer{ctx: c.ctx, space: c.space, table: of.data, workers: c.workers, random: c.random}
 	g := &groups{centroids: over.means(of.ids, int(math.Sqrt(float64(of.count()))))}
 	g.members = make([][]uint32, g.count())
 	for i, list := range over.assign(&g.centroids, of.ids) {
@@ -156,6 +162,9 @@ func (c *clusterer) assign(to *centroids, rows []uint32) []uint32 {
 	parallel(c.workers, len(rows), func(first, next int) {
 		f := to.finder()
 		for i := first; i < next; i++ {
+			if i%looksEvery == 0 && c.ctx.Err() != nil {
+				return
+			}
 			lists[i] = f.nearest(c.record(rows[i]))
 		}
 	})
@@ -200,6 +209,9 @@ func (c *clusterer) means(rows []uint32, k int) centroids {
 		found.add(r)
 	}
 	for range iterations {
+		if c.ctx.Err() != nil {
+			break
+		}
 		members := make([][]uint32, found.count())
 		for i, list := range c.assign(&found, sample) {
 			members[list] = append(members[list], sample[i])
@@ -230,6 +242,9 @@ func (c *clusterer) sample(rows []uint32, n int) []uint32 {
 func (c *clusterer) split(rows []uint32) [][]uint32 {
 	if len(rows) <= c.target {
 		return [][]uint32{rows}
+	}
+	if c.ctx.Err() != nil {
+		return halves(rows, c.target)
 	}
 	to := c.means(rows, min(splitMost, (len(rows)+c.target-1)/c.target+1))
 	lists := make([][]uint32, to.count())

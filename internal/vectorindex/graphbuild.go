@@ -1,6 +1,7 @@
 package vectorindex
 
 import (
+	"context"
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
@@ -62,16 +63,20 @@ func newGraphBuilder(s *space, table []byte, rows, m, ef, workers int, random *r
 }
 
 // insert inserts the rows of order from first to next.
-func (b *graphBuilder) insert(first, next int) {
+func (b *graphBuilder) insert(ctx context.Context, first, next int) error {
 	if first == 0 && next > 0 {
 		b.entry, b.levels = b.order[0], int(b.levelOf[b.order[0]])
 		first = 1
 	}
 	for first < next {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		n := min(next-first, batchMost, max(1, first/batchShare))
 		b.batch(b.order[first : first+n])
 		first += n
 	}
+	return nil
 }
 
 // link is a neighbour that a row of a batch has chosen.

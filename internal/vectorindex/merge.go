@@ -44,7 +44,8 @@ type MergeOptions struct {
 // If the largest of those with the new metric and encoding has lists, they stay:
 // its rows keep their codes, the others' are given to the lists that they are
 // nearest to, and lists that have grown too long are split. Else lists are made of
-// all. What it holds in memory is about MergeBytes.
+// all. What it holds in memory is about MergeBytes. It ends soon after its context
+// does.
 func Merge(ctx context.Context, out io.Writer, files []*File, o MergeOptions) (Result, error) {
 	m, err := newMerger(files, o)
 	if err != nil {
@@ -70,9 +71,9 @@ func Merge(ctx context.Context, out io.Writer, files []*File, o MergeOptions) (R
 		}
 	}
 	m.same = nil
-	m.encode()
+	m.encode(ctx)
 	m.in.firsts()
-	s, err := build(&m.in)
+	s, err := build(ctx, &m.in)
 	if err != nil {
 		return Result{}, err
 	}
@@ -207,6 +208,9 @@ func (m *merger) read(ctx context.Context, n int) error {
 	stride := recordBytes(f.stored.dimensions, false)
 	v := make([]float32, f.stored.dimensions)
 	for i := range f.footer.lists {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		tables, err := f.tables(ctx, []uint32{uint32(i)})
 		if err != nil {
 			return err
@@ -305,8 +309,8 @@ func (m *merger) row(p place) (uint32, bool) {
 	return to, false
 }
 
-// encode makes the codes of all rows that do not keep theirs.
-func (m *merger) encode() {
+// encode makes the codes of all rows that do not keep theirs, while its context lasts.
+func (m *merger) encode(ctx context.Context) {
 	in := &m.in
 	in.rows = len(m.rows.of)
 	in.mean = meanOf(in.options, m.sums, max(len(m.moved), 1))
@@ -318,7 +322,10 @@ func (m *merger) encode() {
 	of := newSpace(in.options.Metric, false, in.mean)
 	parallel(in.options.Workers, len(m.moved), func(first, next int) {
 		v, scratch := make([]float32, m.stored.dimensions), make([]float32, m.stored.dimensions)
-		for _, row := range m.moved[first:next] {
+		for i, row := range m.moved[first:next] {
+			if i%looksEvery == 0 && ctx.Err() != nil {
+				return
+			}
 			vector, _ := m.rows.vector(row) // of one in memory: has no errors
 			m.stored.decode(v, vector)
 			of.encode(in.table[int(row)*of.stride:][:of.stride], v, scratch)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"math"
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,6 +60,46 @@ func TestMergedShardsFindWhatOneFinds(t *testing.T) {
 			t.Logf("%s, %s: recall %.4f, %s, judged %d", e, name, got, how, f.Info().Calibration.Curves[0].Rerank)
 			require.GreaterOrEqual(t, got, aim, "%s, %s", e, name)
 		}
+	}
+}
+
+// countdown is a context that is over once it was looked at so often.
+type countdown struct {
+	context.Context
+	looks, after atomic.Int64
+}
+
+func (c *countdown) Err() error {
+	if c.looks.Add(-1) >= 0 {
+		return nil
+	}
+	c.after.Add(1)
+	return context.Canceled
+}
+
+// Clustering, graphs and calibration take minutes of large shards: each looks
+// whether the merge is still wanted.
+func TestAMergeEndsWithItsContext(t *testing.T) {
+	vectors := vectortest.Clustered(9, 3000, 16, 20)
+	var files []*vectorindex.File
+	for first := 0; first < 3000; first += 1000 {
+		data, _ := built(t, options(16, vectorindex.Flat), vectors[first:first+1000], first)
+		files = append(files, open(t, vectorindex.Bytes(data)))
+	}
+	done := false
+	for looks := int64(0); !done; looks += 1 + looks {
+		ctx := &countdown{Context: context.Background()}
+		ctx.looks.Store(looks)
+		var out bytes.Buffer
+		_, err := vectorindex.Merge(ctx, &out, files, mergeOptions(vectorindex.HNSW))
+		if done = err == nil; done {
+			require.Greater(t, looks, int64(200), "it hardly looks")
+			require.GreaterOrEqual(t, ctx.looks.Load(), int64(0))
+			continue
+		}
+		require.ErrorIs(t, err, context.Canceled)
+		require.Less(t, ctx.after.Load(), int64(100), "it goes on once it is over")
+		require.Zero(t, out.Len())
 	}
 }
 
