@@ -1,6 +1,7 @@
 package semantic
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"strings"
@@ -16,6 +17,7 @@ const (
 	kDefault   = 10
 	timeoutMax = 24 * time.Hour
 	effortMax  = 100_000 // of ef_search and nprobe
+	listMax    = 100_000 // of numbers: no vector has so many, no topic so many partitions
 )
 
 // common are the members that all searches have. Those of filter may stand beside
@@ -159,6 +161,9 @@ type List[T int32 | float32] []T
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (l *List[T]) UnmarshalJSON(text []byte) error {
+	if n := bytes.Count(text, []byte(",")) + 1; n > listMax {
+		return envelope.Invalid("an array has %d numbers, it can have %d", n, listMax)
+	}
 	var all []*T
 	if err := json.Unmarshal(text, &all); err != nil {
 		return err

@@ -176,10 +176,11 @@ func TestASearchByVectorTakesTheTopicsDimensionsOnly(t *testing.T) {
 	require.EqualValues(t, 2, results[0]["offset"])
 	require.InDelta(t, 0, results[0]["distance"], 1e-6)
 	for body, want := range map[string]string{
-		`{}`:                          "vector is required",
-		`{"vector":[]}`:               "vector is required",
-		`{"vector":[1,2]}`:            "has 2 numbers",
-		`{"vector":[1,null]}`:         "null is no number",
+		`{}`:                  "vector is required",
+		`{"vector":[]}`:       "vector is required",
+		`{"vector":[1,2]}`:    "has 2 numbers",
+		`{"vector":[1,null]}`: "null is no number",
+		`{"vector":[` + strings.Repeat("1,", 100_000) + `1]}`: "an array has 100001 numbers",
 		`{"vector":[1,"2"]}`:          "not string",
 		`{"vector":[1,NaN]}`:          "invalid character 'N'",
 		`{"vector":[1,1e39]}`:         "1e39",
