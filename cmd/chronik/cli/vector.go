@@ -83,7 +83,7 @@ func (o *vectorOptions) add(c *cobra.Command, e env) {
 	c.Flags().Float64Var(&o.recall, "recall", 0, "part of the true neighbours to find, above 0 and up to 1 (default: 0.95)")
 	c.Flags().BoolVar(&o.values, "values", false, "show whole values in place of their beginnings")
 	c.Flags().DurationVar(&o.timeout, "timeout", 30*time.Second, "most time to take")
-	c.Flags().StringVar(&o.freshness, "freshness", "", "available (default: what has its vectors by now), latest (wait for all that was acknowledged), or cold")
+	c.Flags().StringVar(&o.freshness, "freshness", "", "available (what has its vectors by now: the default, but for words, where it is latest), latest (wait for all that was acknowledged), or cold")
 }
 
 func (o *vectorOptions) command(c *cobra.Command, args []string) error {
