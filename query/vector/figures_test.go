@@ -144,6 +144,60 @@ func TestColdFigures(t *testing.T) {
 	}
 }
 
+// TestPartitionFigures measures searches of shards that are here, of all partitions
+// and of one: by hand, with -figures.
+func TestPartitionFigures(t *testing.T) {
+	if *figures == 0 {
+		t.Skip("measures for minutes: -figures says with how many vectors")
+	}
+	const partitions, asked = 6, 300
+	size, each := *figuresDims, *figures/partitions
+	n := newNode(t, partitions, func(c *Config) { c.Embedder = nil })
+	n.set(map[string]string{"vector.embedding.dimensions": fmt.Sprint(size)})
+	n.settings.Dimensions, n.settings.M, n.settings.EFConstruction = size, vectorindex.DefaultM, vectorindex.DefaultEfConstruction
+	vectors := clusters(rand.New(rand.NewPCG(22, 11)), partitions*each+asked, size)
+	questions := vectors[partitions*each:]
+	o, err := n.settings.Options()
+	require.NoError(t, err)
+	o.FlatMax = 1
+	for index := range partitions {
+		b, err := vectorindex.NewBuilder(o, 1<<40)
+		require.NoError(t, err)
+		for i, v := range vectors[index*each : (index+1)*each] {
+			require.NoError(t, b.Append(int64(i), int64(i), v))
+		}
+		var out bytes.Buffer
+		result, err := b.Write(&out)
+		require.NoError(t, err)
+		section, seen := n.section(index)
+		section.Vector, section.Marks.Vector = []manifest.File{n.putShard(index, 0, int64(each), out.Bytes(), result)}, int64(each)
+		n.swap(section, seen)
+	}
+	n.config.Shards = shardcache.New(n.files, shardcache.Options{WholeBytes: 1 << 30})
+	t.Cleanup(n.config.Shards.Close)
+	for _, parallel := range []int{1, 2} {
+		n.config.Parallel = parallel
+		for _, k := range []int{10, 50, 100, 200} {
+			for name, filter := range map[string]Filter{"all": {}, "one": {Partitions: []int32{3}}} {
+				var took []time.Duration
+				for round := range 2 { // the first fetches the shards
+					took = took[:0]
+					for _, q := range questions {
+						began := time.Now()
+						_, err := n.try(Request{Vector: q, K: k, Bare: true, Filter: filter})
+						require.NoError(t, err)
+						took = append(took, time.Since(began))
+					}
+					slices.Sort(took)
+					if round == 1 {
+						t.Logf("%d at once, %s partitions, k %d: p50 %s, p95 %s", parallel, name, k, took[asked/2].Round(time.Microsecond), took[asked*19/20].Round(time.Microsecond))
+					}
+				}
+			}
+		}
+	}
+}
+
 // clusters are vectors around middles, a hundred to each.
 func clusters(r *rand.Rand, n, dimensions int) [][]float32 {
 	middles := make([][]float32, max(n/100, 10))
