@@ -136,8 +136,9 @@ func (l *lossy) produce(n *clusterNode, raw []byte) error {
 	part := kmsg.NewProduceRequestTopicPartition()
 	part.Records = raw
 	req.Topics = []kmsg.ProduceRequestTopic{{Topic: "t", TopicID: l.topic.ID, Partitions: []kmsg.ProduceRequestTopicPartition{part}}}
+	client := l.dial(n.client.Addr())
 	for deadline := time.Now().Add(time.Minute); ; {
-		resp, err := req.RequestWith(l.t.Context(), l.dial(n.client.Addr()))
+		resp, err := req.RequestWith(l.t.Context(), client)
 		if err != nil {
 			l.t.Fatal(err)
 		}
@@ -145,6 +146,7 @@ func (l *lossy) produce(n *clusterNode, raw []byte) error {
 		if !errors.Is(err, kerr.NotLeaderForPartition) || time.Now().After(deadline) {
 			return err
 		}
+		<-time.After(5 * time.Millisecond)
 	}
 }
 

@@ -32,7 +32,7 @@ func Decode(body []byte, v any) error {
 	case errors.As(err, &wrong) && wrong.Field != "":
 		return Invalid("%s has to be %s, not %s", member(reflect.TypeOf(v), wrong.Field), wanted(wrong.Type), wrong.Value)
 	case errors.As(err, &wrong) && wrong.Type == reflect.TypeOf(v).Elem():
-		return Invalid("the body has to be %s, not %s", wanted(wrong.Type), wrong.Value)
+		return Invalid("the body is JSON, but it has to be %s, not %s", wanted(wrong.Type), wrong.Value)
 	case err != nil:
 		return Invalid("the body is not the JSON that is expected: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}

@@ -44,7 +44,7 @@ func TestWhatIsWrongWithABodyIsNamed(t *testing.T) {
 		`{"filters":{"partitions":[-1e12]}}`: `filters.partitions has to be an integer in the range of int32, not number -1e12`,
 		`{"query":"a"} {}`:                   `the body has more than one JSON value`,
 		`{"query":"a"`:                       `unexpected EOF`,
-		`[1]`:                                `the body has to be an object, not array`,
+		`[1]`:                                `the body is JSON, but it has to be an object, not array`,
 	} {
 		err := envelope.Decode([]byte(body), &request{})
 		require.ErrorContains(t, err, want, body)
