@@ -260,7 +260,7 @@ def pyarrow_checks():
         "log in by message": log_in_by_message,
         "leaving in the middle": left,
         "actions": actions,
-        "vectors are refused": lambda: refused(NotImplementedError, "vector search", lambda: client.do_get(flight.Ticket(b"vector:orders:{}")).read_all()),
+        "a ticket of vectors without a question": lambda: refused(pyarrow.ArrowInvalid, "query, or vector, is required", lambda: client.do_get(flight.Ticket(b"vector:orders:{}")).read_all()),
         "errors": lambda: refused(pyarrow.ArrowInvalid, "nothing", lambda: client.do_get(ticket("SELECT nothing FROM orders")).read_all()),
         "Arrow over HTTP": http,
     }
