@@ -153,6 +153,7 @@ type Adoption struct {
 	Committed int64 // the committed next
 	LogStart  int64
 	Object    bool // durability=object
+	Hasty     bool // as by Hasten
 	// Recovered are the frames in the WAL behind Committed, in order. The
 	// ownership began at the end of the last one.
 	Recovered []wal.Recovered

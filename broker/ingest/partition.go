@@ -98,6 +98,7 @@ func newPartition(l *Log, a Adoption) (*Partition, []*entry) {
 		producers: producer.NewTable(a.Producers), sealed: producer.NewTable(a.Producers),
 		waiters: map[*Waiter]struct{}{},
 	}
+	p.Hasten(a.Hasty)
 	now := time.Now()
 	for _, r := range a.Recovered {
 		e := &entry{

@@ -58,8 +58,10 @@ type cluster struct {
 // node is a machine with a disk, on which a broker runs or not.
 type node struct {
 	*cluster
-	wal      bool         // configured otherwise than the cluster
-	asked    atomic.Int64 // how often it was asked what a topic's settings say
+	wal      bool                               // configured otherwise than the cluster
+	embedded bool                               // its topics have vectors
+	served   func(*ingest.Log, topic.Partition) // told of what it begins to serve; nil: nobody is
+	asked    atomic.Int64                       // how often it was asked what a topic's settings say
 	id       metastore.BrokerID
 	rack     string
 	disk     *disk.Memory
@@ -165,8 +167,15 @@ func (n *node) session(running, asked context.Context, seed uint64) error {
 	go func() { ran <- log.Run(flushing) }()
 	m := ownership.New(ownership.Options{
 		Config: n.config, Metrics: n.metrics,
-		Store: store, Session: session, Log: log, Recovery: rec, Slog: quiet, Salvage: n.orphans,
+		Store: store, Session: session, Log: log, Recovery: rec, Slog: quiet,
+		Salvage: func(p topic.Partition, orphans []salvage.Orphan) {
+			n.orphans(p, orphans)
+			if n.served != nil {
+				n.served(log, p)
+			}
+		},
 		Object:    func(*metastore.Topic) bool { n.asked.Add(1); return n.object && !n.wal },
+		Embedded:  func(*metastore.Topic, *metastore.Configs) bool { return n.embedded },
 		Producers: committed.NewReader(store.Catalog(), n.bucket, committed.Options{}).Producers,
 	})
 	n.log.Store(log)

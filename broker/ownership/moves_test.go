@@ -2,6 +2,7 @@ package ownership_test
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -10,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/broker/ownership"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -177,6 +180,40 @@ func TestATopicsSettingsAreWorkedOutOncePerChange(t *testing.T) {
 		}
 		if n := c.nodes[0].asked.Load() - before; n != 0 {
 			t.Errorf("asked %d times though nothing of the topic changed", n)
+		}
+	})
+}
+
+// A partition is served as its topic asks for from the first record on: one with
+// vectors does not wait for its broker to look again, though the record is there
+// before that.
+func TestTheFirstRecordToBeEmbeddedIsCommittedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1, 1, false, ownership.Config{})
+		defer c.close()
+		n := c.nodes[0]
+		served := make(chan struct{})
+		n.embedded = true
+		n.served = func(log *ingest.Log, p topic.Partition) {
+			defer close(served)
+			raw, err := (&client{id: 1, partition: p}).batch(1)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			pending, err := log.Append(t.Context(), p, raw, core.AppendOptions{Acks: 1, MessageBytesMax: 1 << 20, TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: math.MaxInt64})
+			if err == nil {
+				_, err = pending.Wait(t.Context())
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		n.start()
+		<-served
+		after(1500 * time.Millisecond) // 2 s is the age of other segments here
+		if next := c.admin.Catalog().Partition(topic.Partition{Topic: c.topic.ID, Index: 0}).Next(); next != 1 {
+			t.Errorf("committed up to %d", next)
 		}
 	})
 }

@@ -148,9 +148,10 @@ func (m *Manager) serve(c *candidate, producers []producer.State) error {
 		}
 		expected = f.Header.Next()
 	}
+	set := m.settingsOf(c.view.Topic, m.configs)
 	err := m.Log.Adopt(ingest.Adoption{
 		Partition: p, Owner: c.owner, Committed: c.view.Next(), LogStart: c.view.Manifest.LogStart,
-		Object: m.Object(c.view.Topic), Recovered: c.recovered, Producers: producers,
+		Object: set.object, Hasty: set.embedded, Recovered: c.recovered, Producers: producers,
 	})
 	if err != nil {
 		return err
