@@ -48,9 +48,18 @@ func (s *Surface) administration() {
 	s.mux.HandleFunc("DELETE /admin/topics/{topic}", s.guarded(s.deleteTopic))
 	s.mux.HandleFunc("GET /admin/groups", s.guarded(s.groups))
 	s.mux.HandleFunc("GET /admin/groups/{group}", s.guarded(s.group))
-	s.mux.HandleFunc("/admin/", s.guarded(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, envelope.New(http.StatusBadRequest, "FEATURE_DISABLED", "FeatureDisabled", r.Method+" "+r.URL.Path+" is not available"))
-	}))
+	s.mux.HandleFunc("/admin/", s.guarded(s.noAdministration))
+}
+
+// noAdministration answers what is none of the routes above.
+func (s *Surface) noAdministration(w http.ResponseWriter, r *http.Request) {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+		if _, route := s.mux.Handler(&http.Request{Method: method, Host: r.Host, URL: r.URL}); route != "/admin/" {
+			s.fail(w, r, envelope.New(http.StatusMethodNotAllowed, "INVALID_REQUEST", "InvalidRequest", r.Method+" is not allowed here"))
+			return
+		}
+	}
+	s.fail(w, r, envelope.New(http.StatusNotFound, "INVALID_REQUEST", "InvalidRequest", "nothing is served at "+r.URL.Path))
 }
 
 // guarded asks for the API key first.
@@ -134,7 +143,7 @@ type NodeStatus struct {
 	NodeID     any       `json:"node_id"` // a broker's number, or the name of another
 	Role       string    `json:"role"`
 	Address    string    `json:"address"`
-	Rack       string    `json:"rack,omitempty"`
+	Rack       string    `json:"rack"`
 	Version    string    `json:"version"`
 	StartedAt  time.Time `json:"started_at"`
 	Partitions *int      `json:"partitions,omitempty"` // that a broker leads

@@ -39,8 +39,8 @@ func newClusterStatus(a *adminClient) *cobra.Command {
 		Short: "Show nodes, and partitions with their leaders, epochs and marks",
 		Long: `Show the live nodes with their roles, and every partition: who leads it, under which
 epoch, where its log starts, up to where it can be read (high), is committed in the
-bucket (flushed) and is in Parquet files (columnar). Offsets are the first ones not
-there yet.`,
+bucket (flushed), is in Parquet files (columnar), in the full-text index (text) and
+has its vectors (vector). Offsets are the first ones not there yet.`,
 		Example: `  chronik cluster status
   chronik cluster status --url http://chronik-query:6092 -o json | jq '.partitions[] | select(.leader < 0)'`,
 		Args: exactly(),
@@ -96,7 +96,7 @@ func writeStatus(out, notes io.Writer, s admin.Status, now time.Time) error {
 		return err
 	}
 	if len(s.Partitions) > 0 {
-		partitions := newTable("topic", ">partition", ">leader", ">epoch", ">start", ">high", ">flushed", ">columnar")
+		partitions := newTable("topic", ">partition", ">leader", ">epoch", ">start", ">high", ">flushed", ">columnar", ">text", ">vector")
 		for _, p := range s.Partitions {
 			leader, high := p.Leader.String(), "?"
 			if p.Leader == metastore.NoBroker {
@@ -105,7 +105,7 @@ func writeStatus(out, notes io.Writer, s admin.Status, now time.Time) error {
 			if p.HighWatermark != nil {
 				high = strconv.FormatInt(*p.HighWatermark, 10)
 			}
-			partitions.add(p.Topic, p.Partition, leader, p.LeaderEpoch, p.LogStart, high, p.Flushed, p.Columnar)
+			partitions.add(p.Topic, p.Partition, leader, p.LeaderEpoch, p.LogStart, high, p.Flushed, p.Columnar, p.Text, p.Vector)
 		}
 		fmt.Fprintln(out)
 		if err := partitions.write(out); err != nil {

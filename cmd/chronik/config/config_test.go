@@ -213,6 +213,15 @@ func TestWrongInputIsRefusedWhereItStands(t *testing.T) {
 	}
 }
 
+func TestAVariableThatIsLikeNoneIsNotTakenForAnother(t *testing.T) {
+	for _, name := range []string{"CHRONIK_NOPE", "CHRONIK_AUTH", "CHRONIK_TLS_CERT"} {
+		_, err := Load(Inputs{Environment: []string{name + "=x"}})
+		if err == nil || !strings.Contains(err.Error(), name+": unknown variable") || strings.Contains(err.Error(), "did you mean") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // node is the least that a node of a cluster is told.
 func node(more ...string) []string {
 	return append([]string{"CHRONIK_ETCD_ENDPOINTS=http://etcd:2379", "OBJECT_STORE_BACKEND=s3", "S3_BUCKET=b"}, more...)

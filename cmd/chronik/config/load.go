@@ -174,7 +174,24 @@ func (l *loader) unknownVariable(name string, known map[string]bool) {
 		l.config.Warnings = append(l.config.Warnings, fmt.Sprintf("%s is set, but %s is not built in this version", name, feature.name))
 		return
 	}
-	l.fault(name, fmt.Errorf("unknown variable%s", suggest.Hint(name, slices.Sorted(maps.Keys(known)))))
+	l.fault(name, fmt.Errorf("unknown variable%s", nearVariable(name, known)))
+}
+
+// nearVariable is the hint at the known variable that was meant. The prefix that
+// all have in common makes none nearer.
+func nearVariable(name string, known map[string]bool) string {
+	const prefix = "CHRONIK_"
+	var rests []string
+	for _, candidate := range slices.Sorted(maps.Keys(known)) {
+		if rest, ok := strings.CutPrefix(candidate, prefix); ok {
+			rests = append(rests, rest)
+		}
+	}
+	near := suggest.Near(strings.TrimPrefix(name, prefix), rests)
+	if near == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", prefix+near)
 }
 
 // These begin with CHRONIK_ and are no settings: flags of the commands, and what
