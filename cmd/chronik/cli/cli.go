@@ -96,7 +96,7 @@ Any Kafka client works as well: kcat -b 127.0.0.1:9092 -L`,
 	e := env{process}
 	root.AddCommand(
 		newDev(e), newRun(e), newBroker(e), newCompactor(e), newQuery(e),
-		newTopic(e), newProduce(e), newConsume(e), newGroup(e), newSQL(e), newSearch(e), newVector(e), newHybrid(e), newCluster(e),
+		newTopic(e), newProduce(e), newConsume(e), newGroup(e), newSQL(e), newSearch(e), newVector(e), newHybrid(e), newCluster(e), newHealth(e),
 		newDump(e), newConfig(e), newVersion(), newCompletion(),
 	)
 	return root

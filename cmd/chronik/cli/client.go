@@ -175,7 +175,8 @@ func (u *endpoint) open(ctx context.Context, method, path string, header http.He
 // refusalBytesMax bounds what is read of an answer that is none.
 const refusalBytesMax = 1 << 20
 
-// refusal makes an error of the API's error envelope, or of Elasticsearch's.
+// refusal makes an error of the API's error envelope, of Elasticsearch's, or of a
+// node's reasons not to serve.
 func refusal(status string, body []byte) error {
 	var envelope struct {
 		Error string `json:"error"`
@@ -191,6 +192,13 @@ func refusal(status string, body []byte) error {
 	}
 	if json.Unmarshal(body, &search) == nil && len(search.Error.Causes) > 0 {
 		return fmt.Errorf("%s: %s", search.Error.Causes[0].Type, search.Error.Causes[0].Reason)
+	}
+	var health struct {
+		Status  string   `json:"status"`
+		Reasons []string `json:"reasons"`
+	}
+	if json.Unmarshal(body, &health) == nil && len(health.Reasons) > 0 {
+		return fmt.Errorf("%s: %s", health.Status, strings.Join(health.Reasons, "; "))
 	}
 	return fmt.Errorf("%s: %.500s", status, bytes.TrimSpace(body))
 }
