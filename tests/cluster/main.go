@@ -139,21 +139,12 @@ func (s *show) act(ctx context.Context) (err error) {
 	}
 	s.say("end of the writers; everything is read back")
 	began := time.Now()
-	result, err := s.load.Finish(ctx)
-	if err != nil {
-		return err
-	}
-	answered, unanswered := s.load.Queries()
+	broken := s.load.Verdict(ctx, s.out)
 	s.say("done after %s", short(time.Since(began)))
-	fmt.Fprintf(s.out, "\n%s%-28s %10d\n%-28s %10d\n%-28s %10d\n\n", result,
-		"given up by producers", s.load.Failed(), "SQL counts answered", answered, "SQL counts to be asked again", unanswered)
 	if err := s.status(ctx); err != nil {
-		return err
+		return errors.Join(broken, err)
 	}
-	if !result.OK() || s.load.Failed() > 0 {
-		return fmt.Errorf("a promise was broken\n%s\n%d records were given up: %v", result, s.load.Failed(), s.load.Failures())
-	}
-	return nil
+	return broken
 }
 
 // event is something that happens to the cluster while clients use it.

@@ -117,8 +117,8 @@ func (p *Process) Launch() error {
 		for {
 			line, err := reader.ReadString('\n')
 			if line != "" {
+				fmt.Fprint(log, line) // first, so that who waits for the line finds it there
 				out.add(line)
-				fmt.Fprint(log, line)
 			}
 			if err != nil {
 				break

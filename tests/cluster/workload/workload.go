@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -376,6 +377,21 @@ func (w *Workload) Finish(ctx context.Context) (history.Result, error) {
 	}
 	w.admin.Close()
 	return w.History.Check(), nil
+}
+
+// Verdict is Finish, printed as a table; an error when a promise was broken.
+func (w *Workload) Verdict(ctx context.Context, out io.Writer) error {
+	result, err := w.Finish(ctx)
+	if err != nil {
+		return err
+	}
+	answered, unanswered := w.Queries()
+	fmt.Fprintf(out, "\n%s%-28s %10d\n%-28s %10d\n%-28s %10d\n\n", result,
+		"given up by producers", w.Failed(), "SQL counts answered", answered, "SQL counts to be asked again", unanswered)
+	if !result.OK() || w.Failed() > 0 {
+		return fmt.Errorf("a promise was broken\n%s\n%d records were given up: %v", result, w.Failed(), w.Failures())
+	}
+	return nil
 }
 
 // Close ends the clients, whatever they do.
