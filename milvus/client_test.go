@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/chronik-stream/chronik/internal/tlsfiles"
 	"github.com/chronik-stream/chronik/internal/vectorindex"
 	"github.com/chronik-stream/chronik/milvus"
 	"github.com/chronik-stream/chronik/milvus/milvustest"
@@ -182,12 +183,8 @@ func TestAnAddressIsHostAndPort(t *testing.T) {
 
 func TestConnectionsAreEncryptedWhereThatIsAskedFor(t *testing.T) {
 	server := start(t) // in the clear
-	tls, err := milvus.LoadTLS(milvus.TLSFiles{})
+	tls, err := tlsfiles.Load("Milvus", tlsfiles.Files{}, nil)
 	require.NoError(t, err)
 	_, err = open(t, milvus.Config{Address: server.Address, TLS: tls}).Has(t.Context(), "small")
 	require.ErrorContains(t, err, "tls")
-	_, err = milvus.LoadTLS(milvus.TLSFiles{CA: "client_test.go"})
-	require.ErrorContains(t, err, "has no certificate")
-	_, err = milvus.LoadTLS(milvus.TLSFiles{Cert: "client_test.go"})
-	require.ErrorContains(t, err, "go together")
 }

@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/chronik-stream/chronik/tests/dev"
 )
 
 type options struct {
@@ -63,7 +65,7 @@ func main() {
 }
 
 // compat runs the chosen drivers and judges what they said.
-func compat(ctx context.Context, o options, out io.Writer) error {
+func compat(ctx context.Context, o options, out io.Writer) (err error) {
 	began := time.Now()
 	chosen, err := choose(drivers, o.only)
 	if err != nil {
@@ -90,12 +92,21 @@ func compat(ctx context.Context, o options, out io.Writer) error {
 	t := trial{bootstrap: o.bootstrap, found: results{}}
 	defer func() { os.RemoveAll(t.signs) }()
 	if t.bootstrap == "" && len(chosen) > 0 {
-		if t.server, err = start(ctx, o.binary); err != nil {
+		if t.server, err = dev.New(dev.Options{Binary: o.binary, Suite: "compat"}); err != nil {
 			return err
 		}
-		defer t.server.remove()
-		t.bootstrap = t.server.kafka
-		fmt.Fprintf(out, "chronik dev on %s, log %s\n", t.bootstrap, t.server.log.Name())
+		if err := t.server.Start(ctx); err != nil {
+			return err
+		}
+		defer func() {
+			if err == nil {
+				err = t.server.Remove()
+			} else {
+				err = errors.Join(err, t.server.Kill()) // its log is for who looks into it
+			}
+		}()
+		t.bootstrap = t.server.Kafka
+		fmt.Fprintf(out, "chronik dev on %s, log %s\n", t.bootstrap, t.server.Log())
 	}
 
 	var mu sync.Mutex
@@ -144,7 +155,7 @@ func compat(ctx context.Context, o options, out io.Writer) error {
 		return errors.New("interrupted")
 	}
 	if t.server != nil {
-		if err := t.server.stop(); err != nil {
+		if err := t.server.Stop(); err != nil {
 			problems = append(problems, err.Error())
 		}
 	}

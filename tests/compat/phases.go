@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/chronik-stream/chronik/tests/dev"
 )
 
 // What every client that can writes, and every client that can reads. The
@@ -27,7 +29,7 @@ const brokerRestart = "broker-restart"
 
 // trial is what the phases share.
 type trial struct {
-	server    *server // nil: another's, whom we do not restart
+	server    *dev.Server // nil: another's, whom we do not restart
 	bootstrap string
 	found     results
 	signs     string // folder in which drivers and suite wait for each other, "" while there is none
@@ -209,7 +211,10 @@ func restart(_ context.Context, t *trial) ([]string, func(context.Context, []dri
 				}
 			}
 		}
-		if err := t.server.restart(ctx); err != nil {
+		if err := t.server.Crash(); err != nil {
+			return err
+		}
+		if err := t.server.Start(ctx); err != nil {
 			return err
 		}
 		return os.WriteFile(filepath.Join(dir, "restarted"), nil, 0o644)

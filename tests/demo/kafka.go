@@ -26,7 +26,7 @@ type truth struct {
 }
 
 func (d *run) client(options ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(d.server.kafka), kgo.ClientID("chronik-demo")}, options...)...)
+	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(d.server.Kafka), kgo.ClientID("chronik-demo")}, options...)...)
 }
 
 func (d *run) create(ctx context.Context) error {

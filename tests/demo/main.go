@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/chronik-stream/chronik/tests/dev"
 )
 
 type options struct {
@@ -45,29 +48,33 @@ func main() {
 }
 
 func demo(ctx context.Context, o options, out io.Writer) error {
-	if o.dir == "" {
-		dir, err := os.MkdirTemp("", "chronik-demo-")
-		if err != nil {
-			return fmt.Errorf("make a temporary folder: %w", err)
-		}
-		defer os.RemoveAll(dir)
-		o.dir = dir
-	}
 	d := &run{options: o, out: out}
 	d.step("start chronik dev: broker, compactor, query node, metadata and bucket in one process")
-	server, err := start(ctx, o)
+	// Files are made soon instead of after a minute, so that they can be shown.
+	server, err := dev.New(dev.Options{Binary: o.binary, Suite: "demo", Dir: o.dir, Args: []string{"--set", "compactor.first_age=2s"}})
 	if err != nil {
 		return err
 	}
-	defer server.kill()
+	if err := d.play(ctx, server); err != nil {
+		return errors.Join(err, fmt.Errorf("the server's log is %s", server.Log()), server.Kill())
+	}
+	return server.Remove()
+}
+
+// play runs the server, and does one thing after the other.
+func (d *run) play(ctx context.Context, server *dev.Server) error {
+	began := time.Now()
+	if err := server.Start(ctx); err != nil {
+		return err
+	}
 	d.server = server
-	d.say("ready in %s: kafka=%s http=%s data=%s", short(server.took), server.kafka, server.http, o.dir)
+	d.say("ready in %s: kafka=%s http=%s data=%s", short(time.Since(began)), server.Kafka, server.HTTP, server.Dir())
 	for _, act := range []func(context.Context) error{d.create, d.review, d.produce, d.askNow, d.searchNow, d.meaning, d.consume, d.askCold} {
 		if err := act(ctx); err != nil {
 			return err
 		}
 	}
-	if o.keep {
+	if d.keep {
 		d.step("the server keeps running; try, from another terminal")
 		for _, line := range []string{
 			"bin/chronik sql --url http://%[2]s 'SELECT country, sum(amount) FROM orders GROUP BY country'",
@@ -78,14 +85,14 @@ func demo(ctx context.Context, o options, out io.Writer) error {
 			"kcat -b %[1]s -L",
 			`curl -s http://%[2]s/_sql -d '{"query":"SELECT * FROM page_views LIMIT 2"}'`,
 		} {
-			d.say(line, server.kafka, server.http)
+			d.say(line, server.Kafka, server.HTTP)
 		}
 		d.say("^C stops it")
 		<-ctx.Done()
 	}
 	d.step("stop")
-	began := time.Now()
-	if err := server.stop(); err != nil {
+	began = time.Now()
+	if err := server.Stop(); err != nil {
 		return err
 	}
 	d.say("clean stop on SIGTERM in %s", short(time.Since(began)))
@@ -96,7 +103,7 @@ func demo(ctx context.Context, o options, out io.Writer) error {
 type run struct {
 	options
 	out    io.Writer
-	server *server
+	server *dev.Server
 	steps  int
 	truth  truth
 }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -37,7 +35,7 @@ type near struct {
 // local model that the demo makes.
 func (d *run) review(ctx context.Context) error {
 	d.step(fmt.Sprintf("produce %d reviews to a topic whose texts are embedded, by a model in the data folder that the demo makes", reviews))
-	if err := writeModel(d.dir); err != nil {
+	if err := writeModel(d.server.Dir()); err != nil {
 		return fmt.Errorf("make a model: %w", err)
 	}
 	client, err := d.client()
@@ -137,25 +135,6 @@ func (d *run) near(ctx context.Context, what string, request map[string]any) (*n
 	if err != nil {
 		return nil, err
 	}
-	asked, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.server.http+"/_vector/reviews/"+what, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	response, err := http.DefaultClient.Do(asked)
-	if err != nil {
-		return nil, fmt.Errorf("search %s: %w", body, err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, fmt.Errorf("search %s: %w", body, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("search %s: %s: %s", body, response.Status, text)
-	}
 	n := &near{}
-	if err := json.Unmarshal(text, n); err != nil {
-		return nil, fmt.Errorf("search %s: read the answer: %w", body, err)
-	}
-	return n, nil
+	return n, d.server.Into(ctx, n, http.MethodPost, "/_vector/reviews/"+what, string(body))
 }

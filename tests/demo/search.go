@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"time"
@@ -63,25 +60,9 @@ func (d *run) searchNow(ctx context.Context) error {
 func (d *run) search(ctx context.Context, body string) (*found, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.server.http+"/orders/_search", bytes.NewReader([]byte(body)))
-	if err != nil {
-		return nil, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("search %s: %w", body, err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, fmt.Errorf("search %s: %w", body, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("search %s: %s: %s", body, response.Status, text)
-	}
 	f := &found{}
-	if err := json.Unmarshal(text, f); err != nil {
-		return nil, fmt.Errorf("search %s: read the answer: %w", body, err)
+	if err := d.server.Into(ctx, f, http.MethodPost, "/orders/_search", body); err != nil {
+		return nil, err
 	}
 	if lag := f.Coverage["orders"].Lag; lag != 0 {
 		return nil, fmt.Errorf("search %s: %d records are not covered", body, lag)

@@ -157,25 +157,13 @@ func (d *run) ask(ctx context.Context, sql string) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.server.http+"/_sql", bytes.NewReader(body))
-	if err != nil {
+	var text json.RawMessage
+	if err := d.server.Into(ctx, &text, http.MethodPost, "/_sql", string(body)); err != nil {
 		return nil, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("ask %q: %w", sql, err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, fmt.Errorf("ask %q: %w", sql, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("ask %q: %s: %s", sql, response.Status, text)
 	}
 	a := &answer{}
 	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
+	decoder.UseNumber() // cents stay exact
 	if err := decoder.Decode(a); err != nil {
 		return nil, fmt.Errorf("ask %q: read the answer: %w", sql, err)
 	}

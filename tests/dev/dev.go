@@ -13,21 +13,31 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
+// Options say what is run.
+type Options struct {
+	Binary string   // chronik
+	Suite  string   // who runs it: names its files
+	Dir    string   // folder of its data; empty: one of its own, which Remove removes
+	Args   []string // follow those that say where it listens and keeps its data
+}
+
 // Server is a `chronik dev`, which can be started again over the same data. Its
 // methods are for one goroutine, but for Ask and Into.
 type Server struct {
-	Kafka, HTTP string // addresses, while it runs
+	Kafka, HTTP string // addresses, which stay over a restart
 
 	binary, dir string
+	own         bool // dir
 	args        []string
 	log         *os.File
 	command     *exec.Cmd
-	exited      chan struct{}
+	exited      chan struct{} // nil: never started
 }
 
 const (
@@ -35,25 +45,26 @@ const (
 	stopWithin  = 45 * time.Second
 )
 
-// New makes folders for a server of that binary. Further arguments follow those
-// that say where it listens and keeps its data.
-func New(binary, suite string, args ...string) (*Server, error) {
-	binary, err := filepath.Abs(binary)
+// New makes folders for a server.
+func New(o Options) (*Server, error) {
+	binary, err := filepath.Abs(o.Binary)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{binary: binary, args: args}
-	if s.dir, err = os.MkdirTemp("", "chronik-"+suite+"-data-"); err != nil {
-		return nil, err
+	s := &Server{Kafka: "localhost:0", HTTP: "localhost:0", binary: binary, dir: o.Dir, own: o.Dir == "", args: o.Args}
+	if s.own {
+		if s.dir, err = os.MkdirTemp("", "chronik-"+o.Suite+"-data-"); err != nil {
+			return nil, err
+		}
 	}
-	s.log, err = os.CreateTemp("", "chronik-"+suite+"-*.log")
+	s.log, err = os.CreateTemp("", "chronik-"+o.Suite+"-*.log")
 	return s, err
 }
 
 // Start starts it, and waits until it is ready.
 func (s *Server) Start(ctx context.Context) error {
-	s.exited = make(chan struct{})
-	s.command = exec.Command(s.binary, append([]string{"dev", "--data", s.dir, "--kafka", "localhost:0", "--http", "localhost:0"}, s.args...)...)
+	s.command = exec.Command(s.binary, append([]string{"dev", "--data", s.dir, "--kafka", s.Kafka, "--http", s.HTTP}, s.args...)...)
+	s.command.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CHRONIK_") }) // settings of servers
 	s.command.Stderr = s.log
 	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a ^C is for the suite, which stops the server itself
 	stdout, err := s.command.StdoutPipe()
@@ -63,18 +74,13 @@ func (s *Server) Start(ctx context.Context) error {
 	if err := s.command.Start(); err != nil {
 		return fmt.Errorf("start %s: %w (make build)", s.binary, err)
 	}
-	ready := make(chan struct{})
+	s.exited = make(chan struct{})
+	ready := make(chan string, 1)
 	go func() {
 		defer close(s.exited)
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
-			for field := range strings.FieldsSeq(lines.Text()) {
-				if address, ok := strings.CutPrefix(field, "kafka="); ok {
-					s.Kafka = address
-				}
-				if address, ok := strings.CutPrefix(field, "http="); ok {
-					s.HTTP = address
-					close(ready)
-				}
+			if strings.HasPrefix(lines.Text(), "ready ") {
+				ready <- lines.Text()
 			}
 		}
 		_ = s.command.Wait() // its state says how it ended
@@ -82,21 +88,36 @@ func (s *Server) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	select {
-	case <-ready:
-		return nil
+	case line := <-ready:
+		return s.answersAt(line)
 	case <-s.exited:
-		return fmt.Errorf("chronik dev ended, see %s", s.log.Name())
+		return s.failed(errors.New("chronik dev ended"))
 	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("chronik dev is not ready, see %s: %w", s.log.Name(), ctx.Err()), s.command.Process.Kill())
+		return errors.Join(s.failed(fmt.Errorf("chronik dev is not ready: %w", ctx.Err())), s.Crash())
 	}
+}
+
+// answersAt keeps the addresses of a ready line.
+func (s *Server) answersAt(line string) error {
+	s.Kafka, s.HTTP = "", ""
+	for field := range strings.FieldsSeq(line) {
+		if address, ok := strings.CutPrefix(field, "kafka="); ok {
+			s.Kafka = address
+		}
+		if address, ok := strings.CutPrefix(field, "http="); ok {
+			s.HTTP = address
+		}
+	}
+	if s.Kafka == "" || s.HTTP == "" {
+		return errors.Join(fmt.Errorf("the ready line has no addresses: %q", line), s.Crash())
+	}
+	return nil
 }
 
 // Stop ends it. It is an error if it had ended before, or does not end in time.
 func (s *Server) Stop() error {
-	select {
-	case <-s.exited:
-		return fmt.Errorf("chronik dev ended on its own: %s, see %s", s.command.ProcessState, s.log.Name())
-	default:
+	if !s.runs() {
+		return s.failed(fmt.Errorf("chronik dev ended on its own: %s", s.command.ProcessState))
 	}
 	if err := s.command.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -104,24 +125,58 @@ func (s *Server) Stop() error {
 	select {
 	case <-s.exited:
 	case <-time.After(stopWithin):
-		return errors.Join(fmt.Errorf("chronik dev did not stop within %s, see %s", stopWithin, s.log.Name()), s.command.Process.Kill())
+		return errors.Join(s.failed(fmt.Errorf("chronik dev did not stop within %s", stopWithin)), s.Crash())
 	}
 	if code := s.command.ProcessState.ExitCode(); code != 0 {
-		return fmt.Errorf("chronik dev ended with exit code %d, see %s", code, s.log.Name())
+		return s.failed(fmt.Errorf("chronik dev ended with exit code %d", code))
 	}
 	return nil
 }
 
-// Crash ends it without a warning.
+// Crash ends it without a warning. It is an error if it had ended before.
 func (s *Server) Crash() error {
+	if !s.runs() {
+		return s.failed(fmt.Errorf("chronik dev ended on its own: %s", s.command.ProcessState))
+	}
 	err := s.command.Process.Kill()
 	<-s.exited
 	return err
 }
 
-// Remove removes what it has left behind.
+// Kill ends it if it still runs.
+func (s *Server) Kill() error {
+	if s.exited != nil && s.runs() {
+		return s.Crash()
+	}
+	return nil
+}
+
+// Remove kills it if it still runs, and removes what it has left behind.
 func (s *Server) Remove() error {
-	return errors.Join(s.log.Close(), os.RemoveAll(s.dir), os.Remove(s.log.Name()))
+	errs := []error{s.Kill()}
+	if s.own {
+		errs = append(errs, os.RemoveAll(s.dir))
+	}
+	return errors.Join(append(errs, s.log.Close(), os.Remove(s.log.Name()))...)
+}
+
+func (s *Server) runs() bool {
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// failed adds what the server logged last.
+func (s *Server) failed(err error) error {
+	text, unread := os.ReadFile(s.log.Name())
+	if unread != nil {
+		return errors.Join(err, unread)
+	}
+	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
+	return fmt.Errorf("%w; its log %s ends with:\n%s", err, s.log.Name(), bytes.Join(lines[max(0, len(lines)-20):], []byte("\n")))
 }
 
 // Answer is what the server said to a request.

@@ -3,24 +3,19 @@
 // with its own helpers; with the requests of Grafana's data source; with the
 // questions of the Cranfield collection, whose answers people have judged; and
 // while splits are damaged and lost and the server is killed.
-//
-// A driver is a folder with a script `prepare` that fetches what it pins into
-// $SEARCH_DIR, once for its pins, and a script `run` that writes one line of JSON
-// for each of its checks.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/chronik-stream/chronik/tests/dev"
+	"github.com/chronik-stream/chronik/tests/driver"
 )
 
 type options struct {
@@ -45,61 +40,28 @@ func main() {
 	}
 }
 
+var drivers = []driver.Driver{
+	{Dir: "node", Needs: []string{"node", "npm"}, Checks: map[string]int{"@elastic/elasticsearch": 12}},
+	{Dir: "python", Needs: []string{"python3"}, Checks: map[string]int{"elasticsearch-py": 12}},
+}
+
 // within bounds the whole suite, preparation included.
 const within = 8 * time.Minute
 
-// part is one part of the suite.
-type part struct {
-	name string
-	run  func(ctx context.Context, o options, s *server) error
-}
-
-func parts() []part {
-	var all []part
-	for _, d := range drivers {
-		all = append(all, part{d.dir, func(ctx context.Context, o options, s *server) error {
-			missing := d.missing()
-			switch {
-			case missing == "":
-				return d.run(ctx, o, s)
-			case o.needAll:
-				return fmt.Errorf("%s is not installed", missing)
-			}
-			fmt.Printf("SKIPPED %s: %s is not installed\n", d.dir, missing)
-			return nil
-		}})
-	}
-	return append(all, part{"grafana", grafana}, part{"cranfield", cranfield}, part{"visible", visible}, part{"damage", damage})
-}
-
-func run(ctx context.Context, o options) (err error) {
+func run(ctx context.Context, o options) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	began := time.Now()
-	d, err := dev.New(o.binary, "search", "--set", "segment.age=300ms", "--set", "compactor.first_age=500ms") // so that there are splits soon
-	if err != nil {
-		return err
-	}
-	s := &server{d}
-	if err := s.Start(ctx); err != nil {
-		return err
-	}
-	fmt.Printf("chronik dev on %s, log %s\n", s.HTTP, s.Log())
-	var failed []error
-	for _, p := range parts() {
-		if o.only != "" && !strings.Contains(","+o.only+",", ","+p.name+",") {
-			continue
+	process := dev.Options{Binary: o.binary, Suite: "search", Args: []string{"--set", "segment.age=300ms", "--set", "compactor.first_age=500ms"}} // so that there are splits soon
+	return dev.Suite(ctx, process, o.only, func(_ context.Context, d *dev.Server) ([]dev.Part, error) {
+		s := &server{d}
+		part := func(name string, run func(context.Context, options, *server) error) dev.Part {
+			return dev.Part{Name: name, Run: func(ctx context.Context) error { return run(ctx, o, s) }}
 		}
-		from := time.Now()
-		if err := p.run(ctx, o, s); err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", p.name, err))
-			fmt.Printf("FAIL  %s\n", p.name)
+		clients := driver.Suite{Folder: o.drivers, Cache: o.cache, Prefix: "SEARCH", NeedAll: o.needAll}
+		var all []dev.Part
+		for _, d := range drivers {
+			all = append(all, dev.Part{Name: d.Dir, Run: func(ctx context.Context) error { return clients.Run(ctx, d, "SEARCH_ADDRESS="+s.HTTP) }})
 		}
-		fmt.Printf("---- %s: %s\n", p.name, time.Since(from).Round(100*time.Millisecond))
-	}
-	fmt.Printf("search: %s\n", time.Since(began).Round(time.Second))
-	if failed = append(failed, s.Stop()); errors.Join(failed...) == nil {
-		return s.Remove()
-	}
-	return fmt.Errorf("%w\nthe server's log is %s", errors.Join(failed...), s.Log())
+		return append(all, part("grafana", grafana), part("cranfield", cranfield), part("visible", visible), part("damage", damage)), nil
+	})
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/chronik-stream/chronik/tests/dev"
 )
 
-// server is a running `chronik dev`.
+// server is the `chronik dev` that is asked.
 type server struct{ *dev.Server }
 
 // found is what is looked at of a search's answer.

@@ -8,12 +8,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -46,46 +44,19 @@ type suite struct {
 	embeddings *embeddings
 }
 
-var parts = []struct {
-	name string
-	run  func(context.Context, *suite) error
-}{
-	{"combinations", combinations},
-	{"visible", visible},
-	{"cranfield", cranfield},
-	{"recall", recall},
-	{"crash", crash},
-}
-
-func run(ctx context.Context, o options) (err error) {
+func run(ctx context.Context, o options) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	began := time.Now()
-	server, err := dev.New(o.binary, "vector", "--set", "compactor.merge_files=2") // so that there are graphs and lists
-	if err != nil {
-		return err
-	}
-	s := &suite{o, server, newEmbeddings()}
-	defer s.embeddings.Close()
-	if err := s.Start(ctx); err != nil {
-		return err
-	}
-	fmt.Printf("chronik dev on %s, log %s\n", s.HTTP, s.Log())
-	var failed []error
-	for _, p := range parts {
-		if o.only != "" && !strings.Contains(","+o.only+",", ","+p.name+",") {
-			continue
+	e := newEmbeddings()
+	defer e.Close()
+	process := dev.Options{Binary: o.binary, Suite: "vector", Args: []string{"--set", "compactor.merge_files=2"}} // so that there are graphs and lists
+	return dev.Suite(ctx, process, o.only, func(_ context.Context, d *dev.Server) ([]dev.Part, error) {
+		s := &suite{o, d, e}
+		part := func(name string, run func(context.Context, *suite) error) dev.Part {
+			return dev.Part{Name: name, Run: func(ctx context.Context) error { return run(ctx, s) }}
 		}
-		from := time.Now()
-		if err := p.run(ctx, s); err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", p.name, err))
-			fmt.Printf("FAIL  %s\n", p.name)
-		}
-		fmt.Printf("---- %s: %s\n", p.name, time.Since(from).Round(100*time.Millisecond))
-	}
-	fmt.Printf("vector: %s\n", time.Since(began).Round(time.Second))
-	if failed = append(failed, s.Stop()); errors.Join(failed...) == nil {
-		return s.Remove()
-	}
-	return fmt.Errorf("%w\nthe server's log is %s", errors.Join(failed...), s.Log())
+		return []dev.Part{
+			part("combinations", combinations), part("visible", visible), part("cranfield", cranfield), part("recall", recall), part("crash", crash),
+		}, nil
+	})
 }

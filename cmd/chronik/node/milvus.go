@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"errors"
+	"os"
 
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
+	"github.com/chronik-stream/chronik/internal/tlsfiles"
 	"github.com/chronik-stream/chronik/milvus"
 )
 
@@ -34,7 +36,7 @@ func milvusConfig(cfg *config.Config) (milvus.Config, error) {
 	}
 	var err error
 	if m.TLS {
-		if c.TLS, err = milvus.LoadTLS(milvus.TLSFiles{CA: m.CAFile, Cert: m.CertFile, Key: m.KeyFile, ServerName: m.ServerName}); err != nil {
+		if c.TLS, err = tlsfiles.Load("Milvus", tlsfiles.Files{CA: m.CAFile, Cert: m.CertFile, Key: m.KeyFile, ServerName: m.ServerName}, os.ReadFile); err != nil {
 			return milvus.Config{}, errors.Join(errors.New("milvus.tls"), err)
 		}
 	}

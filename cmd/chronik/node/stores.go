@@ -11,6 +11,7 @@ import (
 
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
 	"github.com/chronik-stream/chronik/embedder"
+	"github.com/chronik-stream/chronik/internal/tlsfiles"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/committed"
 	"github.com/chronik-stream/chronik/metastore/embed"
@@ -142,7 +143,7 @@ func (n *Node) etcdOptions() (etcd.Options, error) {
 	options := etcd.Options{Endpoints: e.Endpoints, Username: e.Username, Password: e.Password.Reveal(), DialTimeout: e.DialTimeout}
 	if strings.HasPrefix(e.Endpoints[0], "https://") {
 		var err error
-		if options.TLS, err = etcd.LoadTLS(etcd.TLSFiles{CA: e.CAFile, Cert: e.CertFile, Key: e.KeyFile, ServerName: e.ServerName}); err != nil {
+		if options.TLS, err = etcd.LoadTLS(tlsfiles.Files{CA: e.CAFile, Cert: e.CertFile, Key: e.KeyFile, ServerName: e.ServerName}); err != nil {
 			return etcd.Options{}, err
 		}
 	}

@@ -27,6 +27,7 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"google.golang.org/grpc"
 
+	"github.com/chronik-stream/chronik/internal/tlsfiles"
 	"github.com/chronik-stream/chronik/metastore/kv"
 	"github.com/chronik-stream/chronik/metastore/kv/etcd"
 	"github.com/chronik-stream/chronik/metastore/kv/kvtest"
@@ -322,8 +323,8 @@ func TestConnectionsAreSecuredBothWays(t *testing.T) {
 			CertFile: ours.file("server.pem"), KeyFile: ours.file("server.key"), TrustedCAFile: ours.file("ca.pem"), ClientCertAuth: true,
 		}
 	})
-	good := etcd.TLSFiles{CA: ours.file("ca.pem"), Cert: ours.file("chronik.pem"), Key: ours.file("chronik.key")}
-	open := func(f etcd.TLSFiles, patience time.Duration) error {
+	good := tlsfiles.Files{CA: ours.file("ca.pem"), Cert: ours.file("chronik.pem"), Key: ours.file("chronik.key")}
+	open := func(f tlsfiles.Files, patience time.Duration) error {
 		config, err := etcd.LoadTLS(f)
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -338,11 +339,11 @@ func TestConnectionsAreSecuredBothWays(t *testing.T) {
 	named := good
 	named.ServerName = "etcd.example"
 	require.NoError(t, open(named, time.Minute))
-	for what, change := range map[string]func(*etcd.TLSFiles){
-		"no certificate of the client": func(f *etcd.TLSFiles) { f.Cert, f.Key = "", "" },
-		"one of strangers":             func(f *etcd.TLSFiles) { f.Cert, f.Key = theirs.file("stranger.pem"), theirs.file("stranger.key") },
-		"another authority":            func(f *etcd.TLSFiles) { f.CA = theirs.file("ca.pem") },
-		"another name":                 func(f *etcd.TLSFiles) { f.ServerName = "elsewhere.example" },
+	for what, change := range map[string]func(*tlsfiles.Files){
+		"no certificate of the client": func(f *tlsfiles.Files) { f.Cert, f.Key = "", "" },
+		"one of strangers":             func(f *tlsfiles.Files) { f.Cert, f.Key = theirs.file("stranger.pem"), theirs.file("stranger.key") },
+		"another authority":            func(f *tlsfiles.Files) { f.CA = theirs.file("ca.pem") },
+		"another name":                 func(f *tlsfiles.Files) { f.ServerName = "elsewhere.example" },
 	} {
 		bad := good
 		change(&bad)
@@ -351,7 +352,7 @@ func TestConnectionsAreSecuredBothWays(t *testing.T) {
 		// The operator is told why, not only that it took too long.
 		require.Regexp(t, "handshake failed|certificate|reset|broken pipe|EOF", err.Error(), what)
 	}
-	require.ErrorContains(t, open(etcd.TLSFiles{CA: theirs.file("ca.pem"), Cert: good.Cert, Key: good.Key}, 5*time.Second), "unknown authority")
+	require.ErrorContains(t, open(tlsfiles.Files{CA: theirs.file("ca.pem"), Cert: good.Cert, Key: good.Key}, 5*time.Second), "unknown authority")
 
 	// A renewed certificate needs no restart.
 	config, err := etcd.LoadTLS(good)
@@ -366,7 +367,7 @@ func TestConnectionsAreSecuredBothWays(t *testing.T) {
 func TestFilesThatCannotSecureAConnectionAreRefused(t *testing.T) {
 	a := newAuthority(t, "ours")
 	a.client("chronik")
-	for want, f := range map[string]etcd.TLSFiles{
+	for want, f := range map[string]tlsfiles.Files{
 		"no such file":         {CA: a.file("nothing.pem")},
 		"has no certificate":   {CA: a.file("ca.key")},
 		"go together":          {Cert: a.file("chronik.pem")},
