@@ -3,7 +3,6 @@ package embedder
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 )
 
@@ -56,8 +55,9 @@ func (c *circuit) answered() { *c = circuit{} }
 // given is a request that was given up, which says nothing about the provider.
 func (c *circuit) given() { c.trying = false }
 
-// failed is a provider that is not there.
-func (c *circuit) failed(now time.Time, err error) {
+// failed is a provider that is not there. jitter, from 0 to 1, is by how much less
+// than the while nothing is asked, so that not all come back at once.
+func (c *circuit) failed(now time.Time, err error, jitter float64) {
 	c.failures++
 	c.last = err
 	if e := (*Error)(nil); errors.As(err, &e) {
@@ -69,5 +69,5 @@ func (c *circuit) failed(now time.Time, err error) {
 	}
 	c.trying = false
 	c.length = min(max(2*c.length, openFirst), openMax)
-	c.open = now.Add(c.length - rand.N(c.length/5))
+	c.open = now.Add(c.length - time.Duration(jitter*float64(c.length/5)))
 }

@@ -10,7 +10,8 @@ import (
 // gate is what all requests to one model at one endpoint go through: how many are
 // under way, its rates, the pauses that it asked for, and its circuit.
 type gate struct {
-	slots chan struct{} // one for each request with documents
+	slots  chan struct{}  // one for each request with documents
+	jitter func() float64 // from 0 to 1
 
 	mu       sync.Mutex
 	requests bucket
@@ -19,9 +20,10 @@ type gate struct {
 	circuit  circuit
 }
 
-func newGate(requestsMax, requestsPerMinute, tokensPerMinute int) *gate {
+func newGate(requestsMax, requestsPerMinute, tokensPerMinute int, jitter func() float64) *gate {
 	return &gate{
 		slots:    make(chan struct{}, requestsMax),
+		jitter:   jitter,
 		requests: bucket{rate: float64(requestsPerMinute) / 60},
 		tokens:   bucket{rate: float64(tokensPerMinute) / 60},
 	}
@@ -114,7 +116,7 @@ func (g *gate) leave(err error, more int, urgent bool) {
 	now := time.Now()
 	switch retryAfter, _ := Temporary(err); kindOf(err) {
 	case Unavailable, Timeout:
-		g.circuit.failed(now, err)
+		g.circuit.failed(now, err, g.jitter())
 		g.pause(now, retryAfter)
 	case Throttled:
 		g.circuit.answered()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -55,6 +56,8 @@ type Config struct {
 	Registerer prometheus.Registerer
 	// Transport carries requests instead of one of the service's own.
 	Transport http.RoundTripper
+	// Jitter gives a number in [0, 1), for pauses; default math/rand's.
+	Jitter func() float64
 }
 
 func (c *Config) fill() {
@@ -63,6 +66,9 @@ func (c *Config) fill() {
 	c.RequestsMax = cmp.Or(c.RequestsMax, 16)
 	c.InputTokensMax = cmp.Or(c.InputTokensMax, 8191)
 	c.CacheBytesMax = cmp.Or(c.CacheBytesMax, 16<<20)
+	if c.Jitter == nil {
+		c.Jitter = rand.Float64
+	}
 }
 
 // Service is a process's way to providers. All methods may be called at once.
@@ -174,11 +180,11 @@ func (s *Service) gate(at string) *gate {
 	defer s.mu.Unlock()
 	g := s.gates[at]
 	if g == nil && at == providerLocal {
-		g = newGate(localRequests, 0, 0)
+		g = newGate(localRequests, 0, 0, s.config.Jitter)
 		s.gates[at] = g
 	}
 	if g == nil {
-		g = newGate(s.config.RequestsMax, s.config.RequestsPerMinute, s.config.TokensPerMinute)
+		g = newGate(s.config.RequestsMax, s.config.RequestsPerMinute, s.config.TokensPerMinute, s.config.Jitter)
 		s.gates[at] = g
 	}
 	return g

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 )
 
@@ -118,10 +117,10 @@ const (
 	patience = 30 * time.Second
 )
 
-func pauseAfter(attempt int) time.Duration {
+func pauseAfter(attempt int, jitter float64) time.Duration {
 	bound := pauseFirst << min(attempt, 10)
 	bound = min(bound, pauseMax)
-	return bound/2 + rand.N(bound/2)
+	return bound/2 + time.Duration(jitter*float64(bound/2))
 }
 
 // request asks the provider, again where that may help.
@@ -141,7 +140,7 @@ func (e *Embedder) request(ctx context.Context, texts []string, urgent bool) (an
 		}
 		pause := failed.RetryAfter
 		if pause == 0 {
-			pause = pauseAfter(attempt)
+			pause = pauseAfter(attempt, e.gate.jitter())
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return answer{}, fmt.Errorf("%w, while waiting to try again: %w", err, failed)

@@ -148,7 +148,7 @@ func (h *History) checkReads(l *log) {
 	}
 	for _, g := range l.gaps {
 		for offset := g.first; offset < g.next; offset++ {
-			if id, there := l.at[offset]; there {
+			if id, there := l.at[offset]; there && g.wants(h.send(id)) {
 				h.find(Skipped, "%s of %s was given %d after %d, and not offset %d, which is %s", g.by, l.p, g.next, g.first-1, offset, id)
 				break
 			}
@@ -158,6 +158,9 @@ func (h *History) checkReads(l *log) {
 		}
 	}
 }
+
+// wants tells whether a record in the gap was to be given.
+func (g gap) wants(s *Send) bool { return g.of == nil || s == nil || g.of.wants(s) }
 
 // gapMax bounds how far a gap is looked at.
 const gapMax = 1 << 20

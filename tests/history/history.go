@@ -122,6 +122,7 @@ type change struct {
 type gap struct {
 	first, next int64
 	by          string
+	of          *Query // which may not have asked for all; nil: of a reader
 }
 
 // New returns an empty history.
@@ -310,7 +311,7 @@ func (h *History) read(reader string, part *partition, from int64, items []Item)
 	for _, item := range items {
 		h.reads++
 		if from != None && item.Offset > from {
-			part.gaps = append(part.gaps, gap{from, item.Offset, reader})
+			part.gaps = append(part.gaps, gap{first: from, next: item.Offset, by: reader})
 		}
 		if from != None && item.Offset < from {
 			h.find(Disorder, "%s of %s was given offset %d when %d was the next", reader, p, item.Offset, from)
@@ -517,6 +518,11 @@ func (f *Final) Add(items ...Item) {
 		f.items = append(f.items, finalItem{item.Offset, id, err == nil})
 		f.next = max(f.next, item.Offset+1)
 	}
+}
+
+// lacks tells whether nothing was at an offset, of what was read back.
+func (f *Final) lacks(offset int64) bool {
+	return offset >= f.start && offset < f.next && !slices.ContainsFunc(f.items, func(item finalItem) bool { return item.offset == offset })
 }
 
 // Rise says that the log has come to begin there while it was read: what is

@@ -14,8 +14,15 @@ type Query struct {
 	topic   string
 	invoked int64
 	latest  bool
-	floor   map[int32]int64 // everything below it had been acknowledged
-	start   map[int32]int64 // everything below it had been deleted
+	only    func(Record) bool // nil: all records are asked for
+	floor   map[int32]int64   // everything below it had been acknowledged
+	start   map[int32]int64   // everything below it had been deleted
+}
+
+// Record is what a query can choose by.
+type Record struct {
+	ID        ID
+	Tombstone bool
 }
 
 // Covered are the offsets that an answer says it was computed over, and the end
@@ -48,6 +55,28 @@ func (h *History) Query(by, topic string, latest bool) *Query {
 		}
 	}
 	return q
+}
+
+// Only says that not all records are asked for, but those of which it holds. It is
+// said before the answer is.
+func (q *Query) Only(holds func(Record) bool) *Query {
+	q.only = holds
+	return q
+}
+
+// Of says that one partition alone is asked for.
+func (q *Query) Of(partition int32) *Query {
+	for index := range q.floor {
+		if index != partition {
+			delete(q.floor, index)
+		}
+	}
+	return q
+}
+
+// wants tells whether a record is among those that are asked for.
+func (q *Query) wants(s *Send) bool {
+	return q.only == nil || q.only(Record{s.ID, s.tomb})
 }
 
 // Answered says what came: the rows of each partition in any order, and what
@@ -99,12 +128,23 @@ func (q *Query) partition(p Partition, c Covered, rows []Item) {
 		if i > 0 && rows[i-1].Offset == row.Offset {
 			h.find(Duplicated, "%s has two rows of offset %d", what, row.Offset)
 		}
+		if id, err := Parse(row.Value); err == nil { // else it is garbled
+			if s := h.send(id); s != nil && !q.wants(s) {
+				h.find(Unasked, "%s has a row of %s at offset %d, which was not asked for", what, id, row.Offset)
+			}
+		}
+		if q.latest && t.Holes && part.final != nil && part.final.lacks(row.Offset) {
+			h.find(Undeleted, "%s has a row of offset %d, which the log has no longer", what, row.Offset)
+		}
 	}
 	q.acked(part, t, c, rows, what)
 	// The rest is as for any reader that was given the log from there to there.
 	gaps := len(part.gaps)
 	if next := h.read(q.by, part, c.From, rows); next < c.To {
-		part.gaps = append(part.gaps, gap{next, c.To, q.by})
+		part.gaps = append(part.gaps, gap{first: next, next: c.To, by: q.by})
+	}
+	for i := range part.gaps[gaps:] {
+		part.gaps[gaps+i].of = q
 	}
 	if t.Holes && part.final != nil {
 		part.gaps = part.gaps[:gaps] // compaction goes on after the log was read back
@@ -124,12 +164,28 @@ func (q *Query) acked(part *partition, t Topic, c Covered, rows []Item, what str
 		}
 	}
 	for _, s := range part.acked {
-		if s.offset < c.From || s.offset >= c.To || s.done >= q.invoked || there[s.offset] || t.salvages(s) {
+		if s.offset < c.From || s.offset >= c.To || s.done >= q.invoked || there[s.offset] || t.salvages(s) || !q.wants(s) {
 			continue
 		}
-		if t.Holes && s.key != "" && (keys[s.key] > s.offset || part.buried(t, s, time.Now())) {
+		if t.Holes && s.key != "" && (q.superseded(part, s, keys) || part.buried(t, s, time.Now())) {
 			continue
 		}
 		q.h.find(Unseen, "%s has no row of offset %d, where %s had been acknowledged", what, s.offset, s.ID)
 	}
+}
+
+// superseded tells whether a record may be missing because there is a later one of
+// its key, whose last offsets in the answer are given. Where that need not be in the
+// answer, only the log itself can tell, once it was read back.
+func (q *Query) superseded(part *partition, s *Send, keys map[string]int64) bool {
+	switch {
+	case q.only == nil:
+		return keys[s.key] > s.offset
+	case part.final == nil || part.final.lacks(s.offset):
+		return true
+	}
+	return slices.ContainsFunc(part.final.items, func(item finalItem) bool {
+		later := q.h.send(item.id)
+		return item.offset > s.offset && later != nil && later.key == s.key
+	})
 }

@@ -8,6 +8,9 @@ import (
 	"github.com/chronik-stream/chronik/tests/history"
 )
 
+// odd are the second, the fourth, … of a writer.
+func odd(r history.Record) bool { return r.ID.Number%2 == 1 }
+
 func TestAnswersAreHeldAgainstWhatTheyCover(t *testing.T) {
 	covered := func(from, to, end int64) map[int32]history.Covered {
 		return map[int32]history.Covered{0: {From: from, To: to, End: end}}
@@ -91,6 +94,45 @@ func TestAnswersAreHeldAgainstWhatTheyCover(t *testing.T) {
 			w.keyed("a", "b", "a")
 			w.Query("q", "t", true).Answered(covered(0, 3, 3), map[int32][]history.Item{0: w.items(2)})
 		}, "no row of offset 1"},
+		{"a key that compaction had taken away", history.Undeleted, history.Topic{Holes: true}, func(w *world) {
+			w.keyed("a", "b", "a")
+			w.Final(p0, 0).Add(w.items(1)...)
+			w.Query("q", "t", true).Answered(covered(0, 3, 3), map[int32][]history.Item{0: w.items(0)})
+			w.ended = true
+		}, "a row of offset 0, which the log has no longer"},
+		{"a key that a later record has, which was not asked for", "", history.Topic{Holes: true}, func(w *world) {
+			w.keyed("a", "b", "c", "a")
+			w.Query("q", "t", true).Only(odd).Answered(covered(0, 4, 4), map[int32][]history.Item{0: {w.items(0)[1], w.items(0)[3]}})
+			w.Final(p0, 0).Add(w.items(1)...)
+			w.Query("q", "t", true).Only(func(r history.Record) bool { return !odd(r) }).Answered(covered(0, 4, 4), map[int32][]history.Item{0: w.items(2)[:1]})
+			w.ended = true
+		}, ""},
+		{"a key that no later record has, of those that were asked for", history.Unseen, history.Topic{Holes: true}, func(w *world) {
+			w.keyed("a", "b", "a")
+			w.Final(p0, 0).Add(w.items(1)...)
+			w.Query("q", "t", true).Only(odd).Answered(covered(0, 3, 3), nil)
+			w.ended = true
+		}, "no row of offset 1"},
+		{"those that were asked for", "", history.Topic{}, func(w *world) {
+			w.write(4)
+			q := w.Query("q", "t", true).Only(odd).Of(0)
+			q.Answered(covered(0, 4, 4), map[int32][]history.Item{0: {w.items(0)[1], w.items(0)[3]}})
+		}, ""},
+		{"one that was not asked for", history.Unasked, history.Topic{}, func(w *world) {
+			w.write(4)
+			w.Query("q", "t", true).Only(odd).Answered(covered(0, 4, 4), map[int32][]history.Item{0: w.items(1)})
+		}, "a row of w/2 at offset 2"},
+		{"not all of those that were asked for", history.Unseen, history.Topic{}, func(w *world) {
+			w.write(4)
+			w.Query("q", "t", true).Only(odd).Answered(covered(0, 4, 4), map[int32][]history.Item{0: w.items(3)})
+		}, "no row of offset 1"},
+		{"one that was asked for and whose writer does not know that it is there", history.Skipped, history.Topic{}, func(w *world) {
+			w.write(1)
+			late := w.w.Send(p0)
+			w.Query("q", "t", false).Only(odd).Answered(covered(0, 2, 2), nil)
+			late.Acked(1)
+			w.log = append(w.log, late.ID)
+		}, "given 2 after -1, and not offset 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(c.topic)

@@ -18,6 +18,7 @@ const (
 	Dirty        Kind = "dirty reads"                // read, and then changed or gone
 	Skipped      Kind = "skipped by a reader"        // there, and not given to who read past it
 	Unseen       Kind = "missing in an answer"       // acknowledged before the query that says it covers it
+	Unasked      Kind = "not asked for"              // an answer has what was not asked for
 	Uncovered    Kind = "untrue coverage"            // an answer says that it covers what it does not
 	Garbled      Kind = "garbled"                    // bytes that nobody wrote
 	Phantom      Kind = "never sent"                 // in the log, and not sent there, or refused
@@ -45,7 +46,7 @@ const (
 )
 
 var kinds = []Kind{
-	Lost, Duplicated, Reordered, Moved, Dirty, Skipped, Unseen, Uncovered, Garbled, Phantom, Hole, Disorder, Undeleted, Stale, EarlyAck,
+	Lost, Duplicated, Reordered, Moved, Dirty, Skipped, Unseen, Unasked, Uncovered, Garbled, Phantom, Hole, Disorder, Undeleted, Stale, EarlyAck,
 	CommitTwice, CommitGap, CommitOrder, GroupBack, GroupPhantom, Shared, Missing, Leaked, Orphaned, Unread, Twice, Other,
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/textindex"
 	"github.com/chronik-stream/chronik/internal/topic"
+	"github.com/chronik-stream/chronik/internal/vectorindex"
 	"github.com/chronik-stream/chronik/metastore"
 	"github.com/chronik-stream/chronik/metastore/kv"
 	"github.com/chronik-stream/chronik/objstore"
@@ -99,6 +100,12 @@ func (w *World) audit() {
 		for name := range section.Objects {
 			named = append(named, object{name, fmt.Sprintf("a file of %s", w.partition(p))})
 		}
+		w.auditMarks(p)
+		for _, f := range section.Vector {
+			if err := w.auditShard(f); err != nil && !errors.Is(err, objstore.ErrNotFound) { // that is told below
+				w.history.Report(history.Missing, "%s of %s: %v", f.Object, w.partition(p), err)
+			}
+		}
 		for _, f := range section.Text {
 			if err := w.auditSplit(f); err != nil && !errors.Is(err, objstore.ErrNotFound) { // that is told below
 				w.history.Report(history.Missing, "%s of %s: %v", f.Object, w.partition(p), err)
@@ -125,6 +132,45 @@ func (w *World) audit() {
 			w.history.Report(history.Leaked, "%s, which nothing names", a.Name)
 		}
 	}
+}
+
+// auditMarks looks whether everything in a log has come into the files that are
+// made of it: there was time enough.
+func (w *World) auditMarks(p topic.Partition) {
+	w.observer.Catalog().View(func(v *metastore.View) {
+		part := v.Partition(p)
+		t, marks := part.Topic, part.Manifest.Marks
+		if t == nil {
+			return
+		}
+		for _, kind := range []struct {
+			name, setting string
+			mark          int64
+		}{
+			{"columnar", "columnar.enabled", marks.Columnar}, {"text", "searchable", marks.Text}, {"vector", "vector.enabled", marks.Vector},
+		} {
+			if t.Config[kind.setting] == "true" && kind.mark < part.Next() {
+				w.history.Report(history.Unread, "the %s mark of %s stands at %d of %d", kind.name, w.partition(p), kind.mark, part.Next())
+			}
+		}
+	})
+}
+
+// auditShard reads what the manifest says of a shard.
+func (w *World) auditShard(f manifest.File) error {
+	if f.Records == 0 {
+		return nil // a note that nothing there has a vector
+	}
+	ctx := context.Background()
+	data, err := w.bucket.Get(ctx, f.Object, 0, f.Size)
+	if err != nil {
+		return err
+	}
+	shard, err := vectorindex.Open(ctx, vectorindex.Bytes(data), f.Footer)
+	if err != nil {
+		return err
+	}
+	return errors.Join(shard.Verify(ctx)...)
 }
 
 // auditSplit reads what the manifest says of a split.

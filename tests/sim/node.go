@@ -24,6 +24,8 @@ const (
 	seamBucket = "bucket"
 	seamDisk   = "disk"
 	seamNet    = "net"
+
+	seamProvider = "provider"
 )
 
 var fair = map[string]climate{
@@ -31,6 +33,8 @@ var fair = map[string]climate{
 	seamBucket: {least: 2 * time.Millisecond, most: 40 * time.Millisecond, slow: 0.005},
 	seamDisk:   {least: 100 * time.Microsecond, most: 3 * time.Millisecond, slow: 0.002},
 	seamNet:    {least: 50 * time.Microsecond, most: 2 * time.Millisecond, slow: 0.0005},
+
+	seamProvider: {least: 5 * time.Millisecond, most: 100 * time.Millisecond, slow: 0.01},
 }
 
 // life is one process: from its start to its end or death.

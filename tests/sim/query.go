@@ -38,9 +38,18 @@ func startQuery(ctx context.Context, s *server, l *life) (func(context.Context) 
 	if err != nil {
 		return nil, err
 	}
+	embeds, err := s.embedder(l)
+	if err != nil {
+		meta.Close()
+		return nil, err
+	}
 	node, err := query.Open(ctx, query.Config{
-		Catalog: meta.Catalog(), CatchUp: meta.CatchUp, Bucket: bucket, DataDir: s.w.t.TempDir(), TopicDefaults: topicconfig.Defaults{"durability": "wal"},
+		Catalog: meta.Catalog(), CatchUp: meta.CatchUp, Bucket: bucket, Embedder: embeds, DataDir: s.w.t.TempDir(), TopicDefaults: topicconfig.Defaults{"durability": "wal"},
 		Kafka: []tail.ClientOption{kgo.Dialer(func(ctx context.Context, _, address string) (net.Conn, error) { return s.w.net.dial(ctx, l, address) })},
+		ReportDamage: func(_ context.Context, object, reason string) error {
+			s.w.history.Report(history.Missing, "%s reports %s, and nothing is damaged here: %s", s.name, object, reason)
+			return nil
+		},
 		// One thread, so that little is left to chance.
 		Threads: 1, MemoryBytesMax: 256 << 20, TailBytesMax: 64 << 20, Log: log, Registerer: s.registry,
 	})
@@ -64,16 +73,37 @@ type queryLife struct {
 	handler http.Handler
 }
 
-// asker asks for everything that is in a topic, by turns of every query node.
+// asker asks for everything that is in a topic, by turns of every query node, in
+// all ways in which it can be asked for.
 func (w *World) asker(ctx context.Context, name string) {
 	rng := w.random("client " + name)
 	for ctx.Err() == nil {
 		pass(ctx, between(rng, 200*time.Millisecond, 6*time.Second))
-		topics := w.topicNames()
-		topic, freshness := topics[rng.IntN(len(topics))], []string{"latest", "latest", "available", "cold"}[rng.IntN(4)]
+		topic, freshness := w.plan.Topics[rng.IntN(len(w.plan.Topics))], []string{"latest", "latest", "available", "cold"}[rng.IntN(4)]
 		nodes := w.queryNodes()
-		w.ask(ctx, name, nodes[rng.IntN(len(nodes))], topic, freshness)
+		s, ways := nodes[rng.IntN(len(nodes))], w.ways(topic)
+		_ = ways[rng.IntN(len(ways))](ctx, name, s, freshness) // the next one will do
 	}
+}
+
+// way is a way to ask a node for all records of a topic, or for some. It tells the
+// history what is answered; an error says that nothing was.
+type way func(ctx context.Context, name string, s *server, freshness string) error
+
+// ways are those of a topic.
+func (w *World) ways(t TopicPlan) []way {
+	all := []way{func(ctx context.Context, name string, s *server, freshness string) error {
+		return w.ask(ctx, name, s, t.Name, freshness)
+	}}
+	if t.Searchable {
+		all = append(all, w.byWords(t.Name, ""), w.byWords(t.Name, "p1"))
+	}
+	if t.Index != "" {
+		for p := range t.Partitions {
+			all = append(all, w.byMeaning(history.Partition{Topic: t.Name, Index: p}))
+		}
+	}
+	return all
 }
 
 func (w *World) queryNodes() (nodes []*server) {
@@ -85,28 +115,63 @@ func (w *World) queryNodes() (nodes []*server) {
 	return nodes
 }
 
-// answer is what POST /_sql answers; of a failure, its text.
-type answer struct {
+// rows are what SQL answers.
+type rows struct {
 	Rows []struct {
 		Partition int32  `json:"_partition"`
 		Offset    int64  `json:"_offset"`
 		Value     string `json:"_value"`
 	} `json:"rows"`
-	Truncated bool `json:"truncated"`
-	Coverage  map[string]struct {
-		Partitions map[int32]struct {
-			From int64 `json:"from"`
-			To   int64 `json:"to"`
-			End  int64 `json:"high_watermark"`
-		} `json:"partitions"`
-		Lag int64 `json:"lag_records"`
-	} `json:"coverage"`
-	Code string `json:"error_code"`
-	Text string `json:"error"`
+	Truncated bool     `json:"truncated"`
+	Coverage  coverage `json:"coverage"`
 }
 
-// ask asks a node once for a topic, and tells the history what it says.
+// coverage is what all answers say that they were computed over.
+type coverage map[string]struct {
+	Partitions map[int32]struct {
+		From int64 `json:"from"`
+		To   int64 `json:"to"`
+		End  int64 `json:"high_watermark"`
+	} `json:"partitions"`
+	Lag int64 `json:"lag_records"`
+}
+
+// of is what is covered of a topic. Nothing else may be.
+func (c coverage) of(w *World, s *server, topic string) map[int32]history.Covered {
+	covered, lag := map[int32]history.Covered{}, int64(0)
+	for index, p := range c[topic].Partitions {
+		covered[index] = history.Covered{From: p.From, To: p.To, End: p.End}
+		lag += p.End - p.To
+	}
+	if len(c) != 1 || lag != c[topic].Lag {
+		w.history.Report(history.Uncovered, "%s says of %s: %+v", s.name, topic, c)
+	}
+	return covered
+}
+
+// ask asks a node in SQL for a topic, and tells the history what it says.
 func (w *World) ask(ctx context.Context, name string, s *server, topic, freshness string) error {
+	question := w.history.Query(name, topic, freshness == "latest")
+	var got rows
+	if err := w.post(ctx, name, s, "/_sql", map[string]any{
+		"query": fmt.Sprintf(`SELECT _partition, _offset, CASE WHEN _value IS NULL THEN _headers['%s'] ELSE _value END AS _value FROM "%s"`, nameHeader, topic), "limit": 1_000_000, "timeout_secs": 20, "freshness": freshness,
+	}, &got); err != nil {
+		return err
+	}
+	if got.Truncated {
+		w.history.Report(history.Uncovered, "%s cuts what it says of %s", s.name, topic)
+	}
+	rows := map[int32][]history.Item{}
+	for _, r := range got.Rows {
+		rows[r.Partition] = append(rows[r.Partition], history.Item{Offset: r.Offset, Value: []byte(r.Value)})
+	}
+	question.Answered(got.Coverage.of(w, s, topic), rows)
+	return nil
+}
+
+// post asks a node once, and decodes what it answers. An error says that it did not
+// answer; an answer that nothing explains is a breach.
+func (w *World) post(ctx context.Context, name string, s *server, path string, body, answer any) error {
 	node := s.queries.Load()
 	if node == nil {
 		return fmt.Errorf("%s is down", s.name)
@@ -121,64 +186,51 @@ func (w *World) ask(ctx context.Context, name string, s *server, topic, freshnes
 		case <-ctx.Done():
 		}
 	}()
-	body, err := json.Marshal(map[string]any{
-		"query": fmt.Sprintf(`SELECT _partition, _offset, CASE WHEN _value IS NULL THEN _headers['%s'] ELSE _value END AS _value FROM "%s"`, nameHeader, topic), "limit": 1_000_000, "timeout_secs": 20, "freshness": freshness,
-	})
+	data, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	question := w.history.Query(name, topic, freshness == "latest")
 	recorder := httptest.NewRecorder()
-	node.handler.ServeHTTP(recorder, httptest.NewRequestWithContext(ctx, http.MethodPost, "/_sql", bytes.NewReader(body)))
-	w.trace.add(w.sched.now(), "%s asks %s for %s (%s): %d", name, s.name, topic, freshness, recorder.Code)
+	request := httptest.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader(data))
+	request.Header.Set("Content-Type", "application/json")
+	node.handler.ServeHTTP(recorder, request)
+	w.trace.add(w.sched.now(), "%s asks %s: %s %s: %d", name, s.name, path, data, recorder.Code)
 	if node.l.isDead() {
 		return fmt.Errorf("%s died", s.name)
 	}
-	var got answer
-	if err := json.Unmarshal(recorder.Body.Bytes(), &got); err != nil {
+	switch recorder.Code {
+	case http.StatusOK:
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout, 499, http.StatusBadGateway:
+		return fmt.Errorf("%d %s", recorder.Code, recorder.Body)
+	default:
+		w.history.Report(history.Other, "%s is asked %s %s and answers %d %s", s.name, path, data, recorder.Code, recorder.Body)
+		return fmt.Errorf("%d %s", recorder.Code, recorder.Body)
+	}
+	if err := json.Unmarshal(recorder.Body.Bytes(), answer); err != nil {
 		w.history.Report(history.Other, "%s answers %.200q: %v", s.name, recorder.Body, err)
 		return err
 	}
-	switch recorder.Code {
-	case http.StatusOK:
-	case http.StatusServiceUnavailable, http.StatusGatewayTimeout, 499:
-		return fmt.Errorf("%s: %s", got.Code, got.Text)
-	default:
-		w.history.Report(history.Other, "%s is asked for %s and answers %d %s: %s", s.name, topic, recorder.Code, got.Code, got.Text)
-		return fmt.Errorf("%s: %s", got.Code, got.Text)
-	}
-	covered, lag := map[int32]history.Covered{}, int64(0)
-	for index, c := range got.Coverage[topic].Partitions {
-		covered[index] = history.Covered{From: c.From, To: c.To, End: c.End}
-		lag += c.End - c.To
-	}
-	if got.Truncated || len(got.Coverage) != 1 || lag != got.Coverage[topic].Lag {
-		w.history.Report(history.Uncovered, "%s says of %s: %+v, truncated: %v", s.name, topic, got.Coverage, got.Truncated)
-	}
-	rows := map[int32][]history.Item{}
-	for _, r := range got.Rows {
-		rows[r.Partition] = append(rows[r.Partition], history.Item{Offset: r.Offset, Value: []byte(r.Value)})
-	}
-	question.Answered(covered, rows)
 	return nil
 }
 
-// askAll asks every query node for everything, when nothing writes and nothing
-// fails: it has to answer.
+// askAll asks every query node for everything, in all ways, when nothing writes and
+// nothing fails: it has to answer.
 func (w *World) askAll(ctx context.Context) {
 	for _, s := range w.queryNodes() {
-		for _, topic := range w.topicNames() {
-			begun := time.Now()
-			for {
-				err := w.ask(ctx, "last", s, topic, "latest")
-				if err == nil {
-					break
+		for _, topic := range w.plan.Topics {
+			for _, ask := range w.ways(topic) {
+				begun := time.Now()
+				for {
+					err := ask(ctx, "last", s, "latest")
+					if err == nil {
+						break
+					}
+					if time.Since(begun) > 5*time.Minute {
+						w.history.Report(history.Unread, "%s, asked for %s for five minutes: %v", s.name, topic.Name, err)
+						break
+					}
+					pass(ctx, time.Second)
 				}
-				if time.Since(begun) > 5*time.Minute {
-					w.history.Report(history.Unread, "%s, asked for %s for five minutes: %v", s.name, topic, err)
-					break
-				}
-				pass(ctx, time.Second)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -64,9 +65,15 @@ func (c *remaker) create(ctx context.Context) topic.ID {
 		req := kmsg.NewPtrCreateTopicsRequest()
 		req.SetVersion(7)
 		req.TimeoutMillis = int32(patience / time.Millisecond)
-		t, config := kmsg.NewCreateTopicsRequestTopic(), kmsg.NewCreateTopicsRequestTopicConfig()
-		config.Name, config.Value = "durability", kmsg.StringPtr("object")
-		t.Topic, t.NumPartitions, t.ReplicationFactor, t.Configs = c.topic, 1, 1, append(t.Configs, config)
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = c.topic, 1, 1
+		config := c.w.derived(c.w.plan.Again)
+		config["durability"] = "object"
+		for _, key := range slices.Sorted(mapKeys(config)) {
+			one := kmsg.NewCreateTopicsRequestTopicConfig()
+			one.Name, one.Value = key, kmsg.StringPtr(config[key])
+			t.Configs = append(t.Configs, one)
+		}
 		req.Topics = append(req.Topics, t)
 		var id topic.ID
 		answer, err := c.ask(ctx, c.seeds()[0], req)

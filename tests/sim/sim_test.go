@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"testing"
@@ -79,7 +80,29 @@ func planOf(seed uint64) Plan {
 	for i := range p.Topics {
 		p.Topics[i].Searchable = rng.IntN(3) == 0
 	}
+	p.Again.Searchable = rng.IntN(3) == 0
+	if rng.IntN(2) == 0 {
+		index(&p, rng)
+	}
 	return p
+}
+
+// index gives a plan topics that are searched by meaning, and troubles of that.
+func index(p *Plan, rng *rand.Rand) {
+	kind := func() string { return indexes[rng.IntN(len(indexes))] }
+	p.Topics[rng.IntN(len(p.Topics))].Index = kind()
+	for i := range p.Topics {
+		if rng.IntN(4) == 0 {
+			p.Topics[i].Index = kind()
+		}
+	}
+	if rng.IntN(2) == 0 {
+		p.Again.Index = kind()
+	}
+	all := vectorTroubles()
+	for _, i := range rng.Perm(len(all))[:rng.IntN(4)] {
+		p.Troubles = append(p.Troubles, all[i].name)
+	}
 }
 
 // outside keeps what libraries hold for the whole process out of bubbles: who uses

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +24,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/broker/ownership"
 	"github.com/chronik-stream/chronik/compactor"
+	"github.com/chronik-stream/chronik/embedder/embeddertest"
 	"github.com/chronik-stream/chronik/internal/disk"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
@@ -53,6 +55,7 @@ type Plan struct {
 	Delay      time.Duration // after a change, before partitions move to whom they are wished for
 	Grace      time.Duration // for which an owner's disk is waited for; 0: wal topics are salvaged
 	Remade     bool          // a topic is deleted and made again under its name, all the time
+	Again      TopicPlan     // that topic: what is derived from it
 	Troubles   []string      // of the table in weather.go
 	Planted    Planted       // bugs, to see that they are found
 	Out        io.Writer     // the whole trace; nil: only its tail is kept
@@ -66,6 +69,7 @@ type TopicPlan struct {
 	Trimmed    bool // a client deletes records
 	Keys       int  // so many, and compaction by them; 0: none
 	Searchable bool
+	Index      string // the kind of its vector index; empty: it has none
 	// Retention and RetentionBytes bound the log; 0: they do not.
 	Retention      time.Duration
 	RetentionBytes int
@@ -94,6 +98,8 @@ type World struct {
 	store   *kvmemory.Store
 	bucket  *memory.Bucket
 	history *history.History
+
+	provider *embeddertest.Server // of embeddings
 
 	namesMu sync.Mutex
 	names   map[topic.ID]string
@@ -140,6 +146,7 @@ func Run(t *testing.T, plan Plan) (result history.Result, fingerprint, tail stri
 		t: t, plan: plan, seed: plan.Seed, trace: newTrace(plan.Out), store: kvmemory.New(), bucket: memory.New(),
 		history: history.New(), names: map[topic.ID]string{}, ids: map[string]topic.ID{}, committed: map[string]bool{}, gone: map[string]int64{},
 	}
+	w.provider = embeddertest.New(embeddertest.Options{Dimensions: dimensions})
 	w.sched = newScheduler(plan.Seed, w.trace)
 	w.net = newNetwork(w)
 	w.prepare()
@@ -183,7 +190,7 @@ func Run(t *testing.T, plan Plan) (result history.Result, fingerprint, tail stri
 	w.lives.Wait()
 	w.observer.Close()
 	w.sched.end()
-	if err := w.store.Close(); err != nil {
+	if err := errors.Join(w.store.Close(), w.provider.Close()); err != nil {
 		t.Error(err)
 	}
 	return w.history.Check(), w.trace.fingerprint(), w.trace.tail()
@@ -247,9 +254,7 @@ func (w *World) prepare() {
 		if plan.RetentionBytes > 0 {
 			t.Config["retention.bytes"] = fmt.Sprint(plan.RetentionBytes)
 		}
-		if plan.Searchable {
-			t.Config["searchable"] = "true"
-		}
+		maps.Copy(t.Config, w.derived(plan))
 		maps.Copy(t.Config, w.plan.Planted.Config[plan.Name])
 		if w.plan.Queries > 0 {
 			t.Config["columnar.enabled"] = "true"
@@ -266,6 +271,18 @@ func (w *World) prepare() {
 			Expires: plan.expires(), Retention: plan.Retention, Retained: int64(plan.RetentionBytes / recordBytesMax), TombstonesKept: tombstonesKept,
 		})
 	}
+}
+
+// derived are the settings of what is made of a topic's records for searches.
+func (w *World) derived(plan TopicPlan) map[string]string {
+	config := map[string]string{}
+	if plan.Searchable {
+		config["searchable"] = "true"
+	}
+	if plan.Index != "" {
+		maps.Copy(config, w.vectorSettings(plan.Index))
+	}
+	return config
 }
 
 const (
@@ -475,12 +492,17 @@ func startCompactor(ctx context.Context, s *server, l *life) (func(context.Conte
 	if err != nil {
 		return nil, err
 	}
+	embeds, err := s.embedder(l)
+	if err != nil {
+		meta.Close()
+		return nil, err
+	}
 	c, err := compactor.New(compactor.Config{
 		ID: s.name, Version: "sim", Workers: 1, Defaults: topicconfig.Defaults{"durability": "wal"},
 		// A log of a few hundred KiB is to go through all that a large one goes through.
 		Policy:        compactor.Policy{FirstBytes: 24 << 10, FirstAge: 10 * time.Second, PlainAge: 15 * time.Second, MergeFiles: 3, FileBytesMax: 256 << 10},
 		DeletionGrace: deletionGrace, DeletionEvery: 5 * time.Second, OrphanAge: orphanAge, OrphanEvery: time.Minute,
-	}, compactor.Deps{Store: meta, Bucket: bucket, Log: log})
+	}, compactor.Deps{Store: meta, Bucket: bucket, Log: log, Embedder: embeds})
 	if err != nil {
 		meta.Close()
 		return nil, err
