@@ -4,7 +4,9 @@
 // seed's word. Some plans have topics that live: whose records clients delete or
 // go with time or by size, that are compacted by key, tombstones and all, or that
 // are deleted and made again under the same name. Query nodes are asked in SQL for whole topics all the while; their engine
-// takes time of the machine, and none of the world's. Members of both protocols, and
+// takes time of the machine, and none of the world's. Topics that have a full-text
+// index, or a vector index, are searched as well; the provider that embeds their records
+// is slow, away, or lies, and the index is altered and made anew meanwhile. Members of both protocols, and
 // of both in one group, join, leave, hang and vanish. What the clients were told
 // is held against the promises by tests/history.
 //
