@@ -44,6 +44,21 @@ func TestReadyMeansThatEverythingAnswers(t *testing.T) {
 	}
 }
 
+// As in a container whose port has another number outside.
+func TestDevAnswersThoughClientsAreToldAnAddressThatItCannotReach(t *testing.T) {
+	c := start(t, "--set", "kafka.advertised=nowhere.invalid:9092")
+	table := `{"name":"t","partitions":1,"config":{"columnar.enabled":"true","searchable":"true"}}`
+	if status, body := c.administer("POST", "/admin/topics", table); status != 200 {
+		t.Fatalf("create the topic: %d %v", status, body)
+	}
+	if status, body := c.request("POST", "/t/_doc?refresh=true", `{"city":"Oslo"}`); status != 201 {
+		t.Fatalf("write: %d %s", status, body)
+	}
+	if n := c.count("SELECT count(*) FROM t WHERE city = 'Oslo'"); n != 1 {
+		t.Errorf("%d records", n)
+	}
+}
+
 func TestTwoProcessesDoNotShareADataFolder(t *testing.T) {
 	c := start(t)
 	_, stderr, code := c.cli("", "dev", "--data", c.dir, "--kafka", "127.0.0.1:0", "--http", "127.0.0.1:0")

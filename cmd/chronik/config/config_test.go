@@ -436,3 +436,27 @@ func TestSettingsOfMilvusGoTogether(t *testing.T) {
 		}
 	}
 }
+
+func TestDevListensForItselfWhenClientsAreToldAnotherAddress(t *testing.T) {
+	for _, c := range []struct {
+		environment []string
+		want        string
+	}{
+		{nil, ""},
+		{[]string{"CHRONIK_KAFKA_ADVERTISED=outside:19092"}, "localhost:0"},
+		{[]string{"CHRONIK_KAFKA_ADVERTISED=outside:19092", "CHRONIK_KAFKA_INTERNAL_LISTEN="}, ""},
+		{[]string{"CHRONIK_KAFKA_ADVERTISED=outside:19092", "CHRONIK_KAFKA_INTERNAL_LISTEN=:9094"}, ":9094"},
+	} {
+		loaded, err := Load(Inputs{Environment: c.environment})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if l := loaded.Kafka.Internal.Listen; l != nil {
+			got = l.Address()
+		}
+		if got != c.want {
+			t.Errorf("%v: listens for itself at %q, want %q", c.environment, got, c.want)
+		}
+	}
+}

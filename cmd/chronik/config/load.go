@@ -73,6 +73,7 @@ func Load(in Inputs) (*Config, error) {
 			l.config.sources[s.Key] = s.source
 		}
 	}
+	l.config.reachItself()
 	switch {
 	case len(l.faults) > 0:
 		return nil, errors.Join(l.faults...)
@@ -82,6 +83,14 @@ func Load(in Inputs) (*Config, error) {
 		l.faults = l.config.check()
 	}
 	return l.config, errors.Join(l.faults...)
+}
+
+// reachItself gives `chronik dev` an internal listener when clients are told where
+// to connect: that may lead here from elsewhere only, as from outside a container.
+func (c *Config) reachItself() {
+	if !c.Clustered() && len(c.Kafka.Advertised) > 0 && c.Source("kafka.internal.listen").Name == "default" {
+		c.Kafka.Internal.Listen = &Listener{Host: "localhost"}
+	}
 }
 
 type loader struct {

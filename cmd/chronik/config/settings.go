@@ -107,7 +107,7 @@ func (c *Config) kafkaSettings() []*Setting {
 		{Key: "kafka.forward.idle_timeout", Default: "1m", Value: durationValue{&c.Kafka.Forward.IdleTimeout, time.Second},
 			Doc: "Time without a request after which one of them is closed."},
 		{Key: "kafka.internal.listen", Default: "", Run: under(":9094"), Value: addressValue{to: &c.Kafka.Internal.Listen, port: true},
-			Doc: "Where the other processes of the cluster reach this broker, at host:port or :port; empty is nowhere. It is for them alone: no client's quota or limit holds there."},
+			Doc: "Where the other processes of the cluster reach this broker, at host:port or :port; empty is nowhere. It is for them alone: no client's quota or limit holds there. `chronik dev` opens a free port of this machine for its own query role when it is told `kafka.advertised`."},
 		{Key: "kafka.internal.advertised", Default: "", Value: addressValue{to: &c.Kafka.Internal.Advertised},
 			Doc: "What they connect to; a host alone keeps the port. Empty is the host of `kafka.internal.listen`, or for a wildcard address this machine's name."},
 		{Key: "kafka.internal.connections_max", Default: "20000", Value: intValue{&c.Kafka.Internal.ConnectionsMax, 1, math.MaxInt},
