@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"github.com/chronik-stream/chronik/cmd/chronik/admin"
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
@@ -101,7 +102,7 @@ func servePort(ctx context.Context, s *admin.Surface, log *slog.Logger, listener
 			return nil
 		})
 		group.Go(func() error {
-			if err := s.RPC().Serve(rpc); err != nil {
+			if err := s.RPC().Serve(rpc); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 				return fmt.Errorf("serve gRPC on %s: %w", l.Addr(), err)
 			}
 			return nil
