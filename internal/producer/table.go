@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 )
@@ -19,6 +20,10 @@ var (
 	// ErrInvalidEpoch: a newer incarnation of the producer has written.
 	ErrInvalidEpoch = errors.New("producer epoch is older than the current one")
 )
+
+// errBeforeFirst is ErrOutOfOrderSequence for what comes before the first batch of
+// its producer that is known.
+var errBeforeFirst = fmt.Errorf("%w: it comes before the first that is known", ErrOutOfOrderSequence)
 
 // Append is what the header of a batch says of its producer.
 type Append struct {
@@ -92,24 +97,58 @@ func (t *Table) remove(id int64) {
 //
 // A batch that was salvaged under a name of its own was appended, too: its producer
 // may send it once more, or another broker that has it salvage it under its
-// producer, when what the first salvage was refused for is there.
+// producer, when what the first salvage was refused for is there. And its producer
+// may go on behind it.
 //
 // A producer that is not known is accepted at any sequence (KIP-360: its state
 // may have expired); a known one must begin a new epoch at 0 and go on without
 // a gap. Sequences wrap from the largest int32 to 0. Those of a salvage have gaps.
 func (t *Table) Check(a Append) (duplicate *Batch, err error) {
-	if duplicate, err = t.check(a); duplicate != nil || err != nil || t.named == 0 || a.ID < 0 || a.ID >= salvageFirst {
+	duplicate, err = t.check(a)
+	if duplicate != nil || err != nil && err != errBeforeFirst {
 		return duplicate, err
 	}
-	s := t.states[SalvageBatchID(a.ID, a.Epoch, a.FirstSequence)]
-	if s == nil || len(s.Batches) == 0 {
-		return nil, nil
-	}
-	b := &s.Batches[0]
-	if b.LastSequence-b.FirstSequence != (a.LastSequence-a.FirstSequence)&math.MaxInt32 {
+	b := t.salvaged(a.ID, a.Epoch, a.FirstSequence)
+	switch {
+	case b == nil:
+		return nil, err
+	case length(*b) != length(Batch{FirstSequence: a.FirstSequence, LastSequence: a.LastSequence}):
 		return nil, ErrDuplicateSequence // the rest of it is elsewhere
 	}
 	return b, nil
+}
+
+// salvaged returns what is remembered of a producer's batch that was salvaged under
+// a name of its own, nil for any other.
+func (t *Table) salvaged(id int64, epoch int16, sequence int32) *Batch {
+	if t.named == 0 || id < 0 || id >= salvageFirst {
+		return nil
+	}
+	s := t.states[SalvageBatchID(id, epoch, sequence)]
+	if s == nil || len(s.Batches) == 0 {
+		return nil
+	}
+	return &s.Batches[0]
+}
+
+// length is how far a batch reaches: one less than it has records.
+func length(b Batch) int32 { return (b.LastSequence - b.FirstSequence) & math.MaxInt32 }
+
+// follows tells whether a begins at the sequence next, or behind batches that were
+// salvaged under names of their own, one after the other from there on: clients
+// take a gap where they see none for a loss, and some of them end.
+func (t *Table) follows(a Append, next int32) bool {
+	for range t.named {
+		if a.FirstSequence == next {
+			return true
+		}
+		b := t.salvaged(a.ID, a.Epoch, next)
+		if b == nil {
+			return false
+		}
+		next = Successor((next + length(*b)) & math.MaxInt32)
+	}
+	return a.FirstSequence == next
 }
 
 // check is Check by the producer's own state.
@@ -121,7 +160,7 @@ func (t *Table) check(a Append) (duplicate *Batch, err error) {
 	case a.Epoch < s.Epoch:
 		return nil, ErrInvalidEpoch
 	case a.Epoch > s.Epoch:
-		if a.FirstSequence != 0 {
+		if !t.follows(a, 0) {
 			return nil, ErrOutOfOrderSequence
 		}
 		return nil, nil
@@ -134,7 +173,7 @@ func (t *Table) check(a Append) (duplicate *Batch, err error) {
 		}
 	}
 	last := s.Batches[len(s.Batches)-1].LastSequence
-	if a.FirstSequence == Successor(last) {
+	if t.follows(a, Successor(last)) {
 		return nil, nil
 	}
 	if a.ID >= salvageFirst && Before(last, a.FirstSequence) {
@@ -144,7 +183,7 @@ func (t *Table) check(a Append) (duplicate *Batch, err error) {
 	// first batch was never appended: one that was refused, while those that were
 	// sent behind it were not. Called a duplicate, it would be taken for stored.
 	if len(s.Batches) < BatchesMax && a.ID < salvageFirst && Before(a.FirstSequence, s.Batches[0].FirstSequence) {
-		return nil, ErrOutOfOrderSequence
+		return nil, errBeforeFirst
 	}
 	if Before(a.LastSequence, last) || a.LastSequence == last {
 		return nil, ErrDuplicateSequence

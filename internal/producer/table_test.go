@@ -173,3 +173,51 @@ func TestABatchThatWasSalvagedUnderItsNameIsNotAppendedUnderItsProducer(t *testi
 		t.Errorf("%d names are left, want 1", table.named)
 	}
 }
+
+// A producer goes on behind its batches that were salvaged under names of their own,
+// as if they had been appended under its own.
+func TestAProducerGoesOnBehindWhatWasSalvagedUnderItsName(t *testing.T) {
+	const max = math.MaxInt32
+	name := func(sequence, records int32) Append {
+		return Append{SalvageBatchID(7, 2, sequence), 0, 0, records - 1}
+	}
+	for _, c := range []struct {
+		what  string
+		own   []Append // that the log has, and then
+		named []Append
+		a     Append
+		err   error
+	}{
+		{"behind one", []Append{{7, 2, 100, 109}}, []Append{name(110, 10)}, Append{7, 2, 120, 129}, nil},
+		{"behind three", []Append{{7, 2, 100, 109}}, []Append{name(121, 9), name(110, 10), name(120, 1)}, Append{7, 2, 130, 130}, nil},
+		{"behind a gap", []Append{{7, 2, 100, 109}}, []Append{name(110, 10), name(121, 9)}, Append{7, 2, 130, 130}, ErrOutOfOrderSequence},
+		{"behind those of a new epoch", []Append{{7, 1, 100, 109}}, []Append{name(0, 10), name(10, 10)}, Append{7, 2, 20, 29}, nil},
+		{"within a new epoch", []Append{{7, 1, 100, 109}}, []Append{name(0, 10)}, Append{7, 2, 5, 29}, ErrOutOfOrderSequence},
+		{"across the wrap", []Append{{7, 2, max - 9, max - 5}}, []Append{name(max-4, 5), name(0, 3)}, Append{7, 2, 3, 4}, nil},
+		{"another epoch's", []Append{{7, 1, 100, 109}}, []Append{name(110, 10)}, Append{7, 1, 120, 129}, ErrOutOfOrderSequence},
+		{"one of which a part is elsewhere", []Append{{7, 2, 100, 109}}, []Append{name(110, 3)}, Append{7, 2, 120, 129}, ErrOutOfOrderSequence},
+	} {
+		table := NewTable(nil)
+		for i, a := range append(c.own, c.named...) {
+			table.Apply(a, int64(i)*100, -1, 0)
+		}
+		if b, err := table.Check(c.a); b != nil || !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
+			t.Errorf("%s: %v %v, want %v", c.what, b, err, c.err)
+		}
+		if c.err != nil {
+			continue
+		}
+		table.Apply(c.a, 5000, -1, 0)
+		next := Append{7, 2, Successor(c.a.LastSequence), Successor(c.a.LastSequence)}
+		if b, err := table.Check(next); b != nil || err != nil {
+			t.Errorf("%s, and on: %v %v", c.what, b, err)
+		}
+	}
+	// What comes before the first that was appended under the producer may be there.
+	table := NewTable([]State{{ID: 7, Epoch: 1}})
+	table.Apply(name(0, 10), 1000, -1, 0)
+	table.Apply(Append{7, 2, 10, 19}, 1010, -1, 0)
+	if b, err := table.Check(Append{7, 2, 0, 9}); b == nil || b.First != 1000 || err != nil {
+		t.Errorf("a repeat of what lies before it: %v %v", b, err)
+	}
+}
