@@ -306,7 +306,7 @@ func (b *Broker) session(ctx context.Context) error {
 	}
 	salvager := salvage.New(salvage.Options{
 		Catalog: b.deps.Store.Catalog(), Read: l.ReadRecovered, Release: l.Release, Settled: settled, Config: b.resolve, Dial: b.deps.Dial,
-		Slog: b.log, Metrics: b.metrics.salvage,
+		Expiry: b.cfg.Ingest.ProducerExpiry, Slog: b.log, Metrics: b.metrics.salvage,
 	})
 	return b.serve(ctx, s, l, ownership.New(ownership.Options{
 		Config: b.cfg.Ownership,

@@ -35,11 +35,11 @@ type lossy struct {
 
 func newLossy(t *testing.T) *lossy { return newLossyTopic(t, nil) }
 
-func newLossyTopic(t *testing.T, configs map[string]*string) *lossy {
-	c := newBrokers(t, 2, func(cfg *broker.Config) {
+func newLossyTopic(t *testing.T, configs map[string]*string, change ...func(*broker.Config)) *lossy {
+	c := newBrokers(t, 2, append(change, func(cfg *broker.Config) {
 		cfg.SessionTTL, cfg.StopTimeout = 2*time.Second, 2*time.Second
 		cfg.Ingest.SegmentAge = time.Hour
-	})
+	})...)
 	l := &lossy{brokers: c, client: c.dial(c.nodes[0].client.Addr())}
 	if answer, err := kadm.NewClient(l.client).CreateTopic(t.Context(), 1, 1, configs, "t"); err != nil || answer.Err != nil {
 		t.Fatal(err, answer.Err)
@@ -499,6 +499,67 @@ func TestABatchThatTwoBrokersHaveIsSalvagedOnce(t *testing.T) {
 	l.once(count{"gone on", 9}, count{"parted", 2}, count{"in order", 2})
 	if n := l.outcomes(old, "known"); n != 3 {
 		t.Errorf("%v batches known, want the 3 that were salvaged", n)
+	}
+	// Its producer goes on behind it, and is told of no gap.
+	owner, _ := l.owned(nil)
+	l.mustProduce(owner, l.numbered(10, 0, 2, "in order 2"))
+	l.once(count{"in order", 3})
+}
+
+// An owner forgets idle producers. What they had sent it again is in its log.
+func TestWhatTheOwnerHasForgottenIsNotSalvagedTwice(t *testing.T) {
+	l := newLossyTopic(t, nil, func(cfg *broker.Config) { cfg.Ingest.ProducerExpiry = time.Second })
+	old, _ := l.owned(nil)
+	for i := range int32(3) {
+		l.mustProduce(old, l.numbered(7, 0, i, fmt.Sprint("again ", i)))
+		l.mustProduce(old, l.numbered(8, 0, i, fmt.Sprint("never ", i)))
+	}
+	l.mustProduce(old, l.numbered(9, 0, 0, "named 0"))
+	l.cutOff(old)
+	heir, _ := l.owned(old)
+	l.mustProduce(heir, l.numbered(-1, -1, -1, "deleted"))
+	for i := range int32(3) {
+		l.mustProduce(heir, l.numbered(7, 0, i, fmt.Sprint("again ", i)))
+	}
+	l.mustProduce(heir, l.numbered(producer.SalvageBatchID(9, 0, 0), 0, 0, "named 0"))
+	l.forgotten(heir)
+	// It stays the owner: another one would find them in the segments' footers.
+	if err := heir.store.SetDraining(t.Context(), old.id, true); err != nil {
+		t.Fatal(err)
+	}
+	l.back(old)
+	l.salvaged(old, 7)
+	l.once(count{"again", 3}, count{"never", 3}, count{"named", 1})
+	if n := l.outcomes(old, "known"); n != 4 {
+		t.Errorf("%v batches known, want the 4 that are in the log", n)
+	}
+}
+
+// forgotten waits until a broker has forgotten the producers of the partition.
+func (l *lossy) forgotten(n *clusterNode) {
+	l.t.Helper()
+	admin := kadm.NewClient(l.dial(n.client.Addr()))
+	one := kadm.TopicsSet{}
+	one.Add("t", 0)
+	for deadline := time.Now().Add(time.Minute); ; {
+		producers, err := admin.DescribeProducers(l.t.Context(), one)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if len(producers["t"].Partitions[0].ActiveProducers) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			l.t.Fatal("the producers are still known")
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	// They go as a seal finds another producer; a deletion waits for its commit.
+	l.mustProduce(n, l.numbered(1000, 0, 0, "other"))
+	offsets := kadm.Offsets{}
+	offsets.AddOffset("t", 0, 1, -1)
+	if answers, err := admin.DeleteRecords(l.t.Context(), offsets); err != nil || answers.Error() != nil {
+		l.t.Fatal(err, answers.Error())
 	}
 }
 

@@ -63,7 +63,7 @@ func (p position) before(q position) bool {
 // orphans that their producers have sent again. What was refused before the scan
 // cannot be appended during it.
 func (j *job) scan(ctx context.Context) error {
-	wanted, first := map[identity]bool{}, int64(math.MaxInt64)
+	wanted, names, first := map[identity]bool{}, map[int64]bool{}, int64(math.MaxInt64)
 	epochs := map[int64]int16{} // of their producers, the first
 	l := &logged{found: map[identity]bool{}, again: map[record]int{}}
 	if j.compacted {
@@ -74,7 +74,7 @@ func (j *job) scan(ctx context.Context) error {
 		if !o.Header.Idempotent() {
 			continue
 		}
-		wanted[identityOf(o.Header)] = true
+		wanted[identityOf(o.Header)], names[j.name(o).ID] = true, true
 		first = min(first, o.Cut)
 		if epoch, ok := epochs[o.Header.ProducerID]; !ok || o.Header.ProducerEpoch < epoch {
 			epochs[o.Header.ProducerID] = o.Header.ProducerEpoch
@@ -87,6 +87,9 @@ func (j *job) scan(ctx context.Context) error {
 		id := identityOf(h)
 		if wanted[id] {
 			l.found[id] = true
+		}
+		if names[h.ProducerID] {
+			j.last[h.ProducerID] = h.LastSequence() // the owner may have forgotten it
 		}
 		epoch, ok := epochs[h.ProducerID]
 		again := ok && h.ProducerEpoch > epoch && !wanted[id]

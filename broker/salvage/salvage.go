@@ -10,7 +10,9 @@
 // meanwhile:
 //
 //   - A batch of an idempotent producer is sent as it is. The owner knows it
-//     again by its producer id, epoch and sequence.
+//     again by its producer id, epoch and sequence. If it is old, and the owner does
+//     not know the producer, it may have known and forgotten it (Expiry):
+//     then the log is read first, as below.
 //   - If that is refused, because the producer has gone on without it, the log is
 //     read from where the partition was taken over: either the batch is there,
 //   - or its records are, under a later epoch of the producer. One that misses
@@ -77,6 +79,8 @@ type Options struct {
 	Settled *Settled                             // nil: nothing is remembered
 	Config  func(*metastore.Topic, *metastore.Configs) topicconfig.Effective
 	Dial    Dial
+	// Expiry is how long owners remember an idle producer; 0: for ever.
+	Expiry  time.Duration
 	Slog    *slog.Logger
 	Metrics *Metrics // nil: counted nowhere
 }
@@ -259,7 +263,10 @@ func (s *Salvager) salvage(ctx context.Context, p topic.Partition, orphans []Orp
 		return 0, nil, err
 	}
 	defer peer.close()
-	j := &job{Salvager: s, partition: p, topic: view.Topic.Name, orphans: orphans, peer: peer, expired: math.MinInt64}
+	j := &job{Salvager: s, partition: p, topic: view.Topic.Name, orphans: orphans, peer: peer, expired: math.MinInt64, forgotten: math.MinInt64}
+	if s.Expiry > 0 {
+		j.forgotten = time.Now().Add(-s.Expiry / 2).UnixMilli() // half of it for clocks that differ
+	}
 	c := s.Config(view.Topic, s.Catalog.Configs())
 	if j.compacted = c.CleanupCompact; c.CleanupDelete && c.RetentionMs >= 0 {
 		j.expired = time.Now().UnixMilli() - c.RetentionMs
@@ -285,6 +292,7 @@ type job struct {
 	topic     string
 	compacted bool  // by key
 	expired   int64 // ms: retention takes away what is older
+	forgotten int64 // ms: the owner may have forgotten producers that were last used before
 	orphans   []Orphan
 	peer      *peer
 	counts    map[string]int
@@ -293,6 +301,7 @@ type job struct {
 	end    int64           // of the log as the owner showed it before anything was sent
 	last   map[int64]int32 // the last sequence of each producer, and of each identity under which batches are salvaged
 	logged *logged         // nil: not read yet
+	early  bool            // it was read before anything was refused
 	codec  *batch.Decoder
 
 	// matched is the first of the orphans of which records were found under a later
@@ -343,10 +352,7 @@ func (j *job) one(ctx context.Context, o *Orphan) (outcome string, again int, er
 	if last, ok := j.last[own]; ok && o.sequence() <= last {
 		return "known", 0, nil
 	}
-	// Under its producer a batch that has a name of its own would be appended again, if
-	// what its salvage was refused for, what comes before it, is there by now.
-	named, ok := j.last[j.name(o).ID]
-	if ok && o.Header.Idempotent() && named+1 >= o.Header.Records {
+	if j.whole(o) {
 		return "known", 0, nil
 	}
 	raw, err := j.Read(&o.Recovered)
@@ -357,7 +363,7 @@ func (j *job) one(ctx context.Context, o *Orphan) (outcome string, again int, er
 	raw = slices.Clone(raw)
 	batch.PatchCreateTime(raw) // the owner stamps it anew where the topic wants that
 	if o.Header.Idempotent() {
-		return j.numbered(ctx, o, raw, ok)
+		return j.numbered(ctx, o, raw)
 	}
 	batch.PatchProducer(raw, own, 0, o.sequence())
 	base, err := j.peer.produce(ctx, j.partition, raw)
@@ -374,9 +380,33 @@ func (j *job) name(o *Orphan) batch.Producer {
 	return batch.Producer{ID: producer.SalvageBatchID(name.id, name.epoch, name.sequence)}
 }
 
+// whole tells whether all of an orphan was appended under a name of its own. Under
+// its producer it would be appended again, if what its salvage was refused for, what
+// comes before it, is there by now.
+func (j *job) whole(o *Orphan) bool {
+	last, named := j.last[j.name(o).ID]
+	return named && o.Header.Idempotent() && last+1 >= o.Header.Records
+}
+
+// mayBeForgotten tells whether the owner would not know an orphan again that it has.
+func (j *job) mayBeForgotten(o *Orphan) bool {
+	_, known := j.last[o.Header.ProducerID]
+	return !known && o.Header.MaxTimestamp < j.forgotten
+}
+
 // numbered settles an orphan of an idempotent producer. Of one that is named, some
 // records were sent under its name already, and the others were found.
-func (j *job) numbered(ctx context.Context, o *Orphan, raw []byte, named bool) (outcome string, again int, err error) {
+func (j *job) numbered(ctx context.Context, o *Orphan, raw []byte) (outcome string, again int, err error) {
+	if j.logged == nil && j.mayBeForgotten(o) {
+		if err := j.scan(ctx); err != nil {
+			return "", 0, err
+		}
+		j.early = true
+	}
+	if j.logged != nil && (j.logged.found[identityOf(o.Header)] || j.whole(o)) {
+		return "known", 0, nil
+	}
+	_, named := j.last[j.name(o).ID]
 	if !named {
 		base, err := j.peer.produce(ctx, j.partition, raw)
 		if !gone(err) {
@@ -384,13 +414,15 @@ func (j *job) numbered(ctx context.Context, o *Orphan, raw []byte, named bool) (
 			return outcome, 0, err
 		}
 	}
-	if j.logged == nil {
+	if j.logged == nil || j.early {
 		if err := j.scan(ctx); err != nil {
 			return "", 0, err
 		}
-	}
-	if j.logged.found[identityOf(o.Header)] {
-		return "known", 0, nil
+		j.early = false
+		if j.logged.found[identityOf(o.Header)] || j.whole(o) {
+			return "known", 0, nil
+		}
+		_, named = j.last[j.name(o).ID]
 	}
 	rest, err := j.rest(raw, j.name(o))
 	switch {
