@@ -34,7 +34,7 @@ func newGroups(b *Broker) *group.Coordinator {
 
 // coordinate owns coordinator slots in one session until ctx ends.
 func (b *Broker) coordinate(ctx context.Context, s *metastore.BrokerSession) {
-	slots.New(slots.Options{Store: b.deps.Store, Session: s, Groups: b.groups, Wished: new(slotWishes).of, Log: b.log}).Run(ctx)
+	slots.New(slots.Options{Store: b.deps.Store, Session: s, Groups: b.groups, Wished: new(slotWishes).of, Delay: b.cfg.Ownership.RebalanceDelay, Log: b.log}).Run(ctx)
 }
 
 // slotWishes shares the coordinator slots out over the brokers as partitions are.

@@ -8,7 +8,8 @@ import (
 
 // A broker whose lease lapses again and again, say because its link to the metadata
 // store comes and goes, loses its partitions each time, and each time would get them
-// back after RebalanceDelay: every move stops their producers for a moment. So who
+// back after RebalanceDelay: every move stops their producers for a moment. And the
+// consumer groups that it coordinates have to find their coordinator twice. So who
 // comes back once more within quietTime is waited for twice as long as the last
 // time, up to holdMax. A first restart is no flapping, and what nobody owns does not
 // wait.
@@ -17,8 +18,9 @@ const (
 	holdMax   = time.Minute
 )
 
-// lives are the brokers' sessions, as this one saw them come.
-type lives map[metastore.BrokerID]*lived
+// Lives are the brokers' sessions, as one of them saw them come. It belongs to one
+// goroutine.
+type Lives map[metastore.BrokerID]*lived
 
 type lived struct {
 	session metastore.Session
@@ -26,8 +28,16 @@ type lived struct {
 	returns int // in a row, each within quietTime of the one before
 }
 
-// see takes notice of a broker that is there.
-func (l lives) see(b metastore.Broker, now time.Time) {
+// See takes notice of the brokers that are there, and not draining.
+func (l Lives) See(v *metastore.View, now time.Time) {
+	for _, b := range v.Brokers() {
+		if !v.Draining(b.ID) {
+			l.see(b, now)
+		}
+	}
+}
+
+func (l Lives) see(b metastore.Broker, now time.Time) {
 	known := l[b.ID]
 	switch {
 	case known == nil:
@@ -41,9 +51,9 @@ func (l lives) see(b metastore.Broker, now time.Time) {
 	}
 }
 
-// hold is how long a broker is still to stay before it is given partitions that
-// others serve, when after the first return it is delay.
-func (l lives) hold(b metastore.BrokerID, delay time.Duration, now time.Time) time.Duration {
+// Hold is how long a broker is still to stay before it is given what others serve,
+// when after the first return it is delay: 0 or less for one that does not flap.
+func (l Lives) Hold(b metastore.BrokerID, delay time.Duration, now time.Time) time.Duration {
 	known := l[b]
 	if known == nil || known.returns < 2 {
 		return 0

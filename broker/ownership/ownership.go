@@ -89,7 +89,7 @@ type Manager struct {
 	configs   *metastore.Configs            // of the last look
 	members   []Candidate
 	settled   time.Time // since when the members are these
-	lives     lives
+	lives     Lives
 	calm      time.Time // before it nothing is given up: it did not work
 }
 
@@ -127,7 +127,7 @@ func New(o Options) *Manager {
 		unowned:   map[topic.Partition]time.Time{},
 		gone:      map[life]time.Time{},
 		settled:   time.Now(),
-		lives:     lives{},
+		lives:     Lives{},
 	}
 	for _, f := range o.Recovery.Frames {
 		m.recovered[f.Frame.Partition] = append(m.recovered[f.Frame.Partition], f)
@@ -259,11 +259,7 @@ func (m *Manager) look(now time.Time) *sight {
 		if !slices.Equal(candidates, m.members) {
 			m.members, m.settled = candidates, now
 		}
-		for _, c := range candidates {
-			if b, ok := v.Broker(c.ID); ok {
-				m.lives.see(b, now)
-			}
-		}
+		m.lives.See(v, now)
 		known := make(map[*metastore.Topic]settings, len(v.Topics()))
 		for _, t := range v.Topics() {
 			set := m.settingsOf(t, v.Configs())
@@ -336,7 +332,7 @@ func (m *Manager) lookAtServed(s *sight, v *metastore.View, p topic.Partition, s
 	} else if left := m.RebalanceDelay - now.Sub(m.settled); left > 0 {
 		s.soon(left) // a broker that only restarts is not worth two moves
 		return
-	} else if left := m.lives.hold(wished, m.RebalanceDelay, now); left > 0 {
+	} else if left := m.lives.Hold(wished, m.RebalanceDelay, now); left > 0 {
 		s.soon(left)
 		return
 	}

@@ -7,7 +7,8 @@
 // once, under its session: all that there is of a group is in the metadata store,
 // so no grace has to pass. A slot that another broker is wished to own it gives
 // back after its groups have come to rest: nothing is accepted for them any more,
-// and what was being written is written [release-after-flush].
+// and what was being written is written [release-after-flush]. Only one that comes
+// back again and again is waited for, as with partitions, before it is given any.
 //
 // A slot that the catalog shows to be this session's, but that is not served, was
 // taken or released by a try whose answer was lost. It is taken again, with a new
@@ -26,6 +27,7 @@ import (
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/group"
+	"github.com/chronik-stream/chronik/broker/ownership"
 	"github.com/chronik-stream/chronik/metastore"
 )
 
@@ -39,18 +41,22 @@ type Options struct {
 	Session *metastore.BrokerSession
 	Groups  *group.Coordinator
 	Wished  Wished
-	Log     *slog.Logger
+	// Delay is what ownership.Lives doubles for a broker that comes back again and
+	// again, until it is given what others serve. 0: nobody is waited for.
+	Delay time.Duration
+	Log   *slog.Logger
 }
 
 // Manager owns coordinator slots for one session.
 type Manager struct {
 	Options
-	held map[int]*metastore.HeldSlot
+	held  map[int]*metastore.HeldSlot
+	lives ownership.Lives
 }
 
 // New returns a Manager that owns nothing yet.
 func New(o Options) *Manager {
-	return &Manager{Options: o, held: make(map[int]*metastore.HeldSlot)}
+	return &Manager{Options: o, held: make(map[int]*metastore.HeldSlot), lives: ownership.Lives{}}
 }
 
 const (
@@ -69,9 +75,13 @@ func (m *Manager) Run(ctx context.Context) {
 	for {
 		changed := m.Store.Catalog().Changed()
 		var timer <-chan time.Time
-		if err := m.Reconcile(ctx); err != nil && ctx.Err() == nil {
+		wait, err := m.reconcile(ctx)
+		if err != nil && ctx.Err() == nil {
 			m.Log.Warn("coordinator slots could not be taken or released, trying again", "error", err)
-			timer = time.After(retry)
+			wait = retry
+		}
+		if wait > 0 {
+			timer = time.After(wait)
 		}
 		select {
 		case <-changed:
@@ -91,9 +101,10 @@ func (m *Manager) Run(ctx context.Context) {
 	}
 }
 
-// Reconcile looks at the catalog once and does what follows.
-func (m *Manager) Reconcile(ctx context.Context) error {
-	take, release, lost := m.look()
+// reconcile looks at the catalog once and does what follows. It returns how long to
+// wait for the next look at most, 0 for ever.
+func (m *Manager) reconcile(ctx context.Context) (wait time.Duration, err error) {
+	take, release, lost, wait := m.look(time.Now())
 	m.end(append(slices.Clone(release), lost...))
 	for _, n := range lost {
 		m.Log.Warn("coordinator slot was lost", "slot", n)
@@ -105,7 +116,7 @@ func (m *Manager) Reconcile(ctx context.Context) error {
 		}
 	}
 	if len(take) == 0 {
-		return failed
+		return wait, failed
 	}
 	taken, err := m.Store.TakeSlots(ctx, m.Session, take)
 	for n, held := range taken {
@@ -115,17 +126,19 @@ func (m *Manager) Reconcile(ctx context.Context) error {
 	if len(taken) > 0 {
 		m.Log.Info("coordinator slots taken", "slots", len(taken), "owned", len(m.held))
 	}
-	return errors.Join(failed, err)
+	return wait, errors.Join(failed, err)
 }
 
-// look finds what is to be done, under one revision. [one-revision]
-func (m *Manager) look() (take map[int]metastore.Slot, release, lost []int) {
+// look finds what is to be done, under one revision [one-revision], and when there
+// may be more that no change of the catalog announces.
+func (m *Manager) look(now time.Time) (take map[int]metastore.Slot, release, lost []int, wait time.Duration) {
 	take = make(map[int]metastore.Slot)
 	self := m.Session.Broker()
 	m.Store.Catalog().View(func(v *metastore.View) {
 		if v.Revision() < int64(m.Session.ID()) {
 			return // it may show what a former session of this broker owned as owned by nobody else
 		}
+		m.lives.See(v, now)
 		wished := m.Wished(v)
 		for n := range metastore.Slots {
 			slot, alive := v.Slot(n)
@@ -139,11 +152,17 @@ func (m *Manager) look() (take map[int]metastore.Slot, release, lost []int) {
 			case wished[n] == self && (ours || !alive) && !serving:
 				take[n] = slot
 			case wished[n] != self && ours:
-				release = append(release, n)
+				left := m.lives.Hold(wished[n], m.Delay, now)
+				switch {
+				case left <= 0, !serving, v.Draining(self):
+					release = append(release, n)
+				case wait == 0 || left < wait:
+					wait = left
+				}
 			}
 		}
 	})
-	return take, release, lost
+	return take, release, lost, wait
 }
 
 // end has the groups of slots come to rest.

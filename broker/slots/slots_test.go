@@ -55,7 +55,7 @@ func start(t *testing.T, k *memory.Store, id metastore.BrokerID) *node {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		slots.New(slots.Options{Store: n.store, Session: n.session, Groups: n.groups, Wished: byID, Log: quiet}).Run(ctx)
+		slots.New(slots.Options{Store: n.store, Session: n.session, Groups: n.groups, Wished: byID, Delay: 5 * time.Second, Log: quiet}).Run(ctx)
 	}()
 	ended := false
 	n.end = func() {
@@ -135,6 +135,42 @@ func TestSlotsMoveWithBrokersThatComeAndGo(t *testing.T) {
 		require.Equal(t, metastore.Slots, a.serves(names))
 		c.link.Use(faults.Plan{})
 		c.end()
+	})
+}
+
+// Each move has the members of groups look for their coordinator again. A broker
+// whose link comes and goes is given slots later each time; what nobody serves does
+// not wait for anybody.
+func TestABrokerThatFlapsIsGivenSlotsLaterEachTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := memory.New()
+		defer k.Close()
+		names := oneOfEach()
+		a := start(t, k, 1)
+		defer a.end()
+		b := start(t, k, 2)
+		<-time.After(time.Second)
+		for _, hold := range []time.Duration{0, 10, 20} {
+			b.end()
+			<-time.After(time.Second)
+			require.Equal(t, metastore.Slots, a.serves(names), "what it had is taken over at once")
+			b = start(t, k, 2)
+			if hold > 0 {
+				<-time.After((hold - 1) * time.Second)
+				require.Equal(t, metastore.Slots, a.serves(names), "it may go again")
+			}
+			<-time.After(2 * time.Second)
+			require.Equal(t, metastore.Slots/2, b.serves(names))
+		}
+		b.end()
+		<-time.After(time.Second)
+		b = start(t, k, 2)
+		defer b.end()
+		<-time.After(time.Second)
+		require.Zero(t, b.serves(names))
+		a.end() // while the other is still waited for
+		<-time.After(time.Second)
+		require.Equal(t, metastore.Slots, b.serves(names), "nobody else is there")
 	})
 }
 

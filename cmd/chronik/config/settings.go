@@ -170,7 +170,7 @@ func (c *Config) brokerSettings() []*Setting {
 		{Key: "takeover.grace", Default: "1m", Value: durationValue{&c.Takeover.Grace, 0},
 			Doc: "How long the partitions of a broker that is gone wait for it to come back with its disk, where that may hold what was acknowledged (`durability=wal`); then others take them over, and what it still brings back is appended as new records. 0: at once. Partitions with `durability=object` never wait."},
 		{Key: "rebalance.delay", Default: "5s", Value: durationValue{&c.Rebalance.Delay, 0},
-			Doc: "How long the brokers must have been the same before partitions are moved to even out their load. One that only restarts moves nothing twice; one that comes back again within ten minutes is waited for twice as long each time, up to a minute."},
+			Doc: "How long the brokers must have been the same before partitions are moved to even out their load. One that only restarts moves nothing twice; one that comes back again within ten minutes is waited for twice as long each time, up to a minute, also before it coordinates groups."},
 		{Key: "group.initial_rebalance_delay", Default: "100ms", Run: under("3s"), Value: durationValue{&c.Group.InitialDelay, 0},
 			Doc: "How long the first member of an empty consumer group waits for others to join. The default under `chronik run` is Kafka's."},
 		{Key: "group.session_timeout_min", Default: "6s", Value: durationValue{&c.Group.SessionTimeoutMin, time.Millisecond},
