@@ -8,12 +8,17 @@ import (
 
 	"github.com/chronik-stream/chronik/query/gate"
 	"github.com/chronik-stream/chronik/query/peers"
+	"github.com/chronik-stream/chronik/query/places"
 )
 
 // handedOnWait is how long a query waits for a place where its topic is at hand:
 // longer than a few queries run. Elsewhere its topic has to be read anew, and is
 // then read twice from the brokers until nobody asks there.
 const handedOnWait = 2 * time.Second
+
+// handedOnSearchWait is the same of a search. Searches take milliseconds: where one
+// waits for longer, its topic is asked for more than one node can bear.
+const handedOnSearchWait = 250 * time.Millisecond
 
 // elsewhere returns a *peers.Elsewhere when another node is preferred for the
 // plan's first topic: it has its files and its tail, or will have.
@@ -40,6 +45,18 @@ func placeOf(c *gin.Context) peers.Place {
 		return peers.HandedOn
 	}
 	return peers.Anywhere
+}
+
+// near has a search of a topic, whose body was read already, answered by the node
+// that has the topic at hand; false: it is to be answered here, soon or not at all
+// if another node handed it on.
+func (n *Node) near(c *gin.Context, topic string, body []byte) (answered bool) {
+	at := placeOf(c)
+	if at == peers.HandedOn {
+		c.Request = c.Request.WithContext(places.Hurried(c.Request.Context(), handedOnSearchWait))
+	}
+	var elsewhere *peers.Elsewhere
+	return errors.As(n.elsewhereFor(topic, at), &elsewhere) && n.peers.Forward(c.Writer, c.Request, body, elsewhere.Member)
 }
 
 // handOn does what an HTTP request asks for, whose body was read already, unless it

@@ -17,7 +17,7 @@ func (n *Node) arrive(ctx context.Context, tables []gate.Table, want freshness) 
 	if want != latest {
 		return known, nil
 	}
-	came, err := n.places.Come()
+	came, err := n.places.Come(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ package query
 
 import (
 	"errors"
-	"math"
 	"net/http"
 	"testing"
 
@@ -57,7 +56,7 @@ func (c closing) Close() error { return c.err }
 func TestAPlaceIsGivenBackWhenTheQueryHasReallyEnded(t *testing.T) {
 	c := newCluster(t, 1)
 	n, ended := c.node, make(chan struct{})
-	require.NoError(t, n.places.Take(t.Context(), math.MaxInt64))
+	require.NoError(t, n.places.Take(t.Context()))
 	cursor := &cursor{node: n, leave: n.leave, rows: closing{err: errors.Join(t.Context().Err(), &engine.Unfinished{Ended: ended})}}
 	_ = cursor.Close()
 	require.Equal(t, 1, n.places.Running())

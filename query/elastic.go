@@ -16,7 +16,7 @@ import (
 func (n *Node) newElastic() *elastic.Surface {
 	return elastic.New(elastic.Options{
 		Backend:   elastic.Backend{Searcher: n.search, Catalog: indexes{n}, Producer: n.producer, Admin: n.producer},
-		Principal: principalOf,
+		Principal: principalOf, Near: n.near,
 		Translate: func(ctx context.Context, err error) *envelope.Failure { return failureOf(endedBy(ctx, err)) },
 		Timeout:   n.config.Timeout, WriteBytesMax: n.config.WriteBytesMax, AutoCreate: n.config.AutoCreateTopics,
 		Log: n.config.Log,

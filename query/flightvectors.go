@@ -11,6 +11,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/chronik-stream/chronik/query/flight"
+	"github.com/chronik-stream/chronik/query/peers"
+	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/semantic"
 	"github.com/chronik-stream/chronik/query/vector"
 )
@@ -76,6 +78,12 @@ func (b flightBackend) nearest(ctx context.Context, s flight.Statement) (flight.
 	r, err := b.nearestRequest(s)
 	if err != nil {
 		return nil, err
+	}
+	if err := b.node.elsewhereFor(r.Topic, s.Place); err != nil {
+		return nil, err
+	}
+	if s.Place == peers.HandedOn {
+		ctx = places.Hurried(ctx, handedOnSearchWait)
 	}
 	found, err := b.node.vectors.Search(ctx, r)
 	if err != nil {

@@ -100,6 +100,7 @@ func (n *Node) observe(c *gin.Context) {
 	if id == "" || len(id) > requestIDBytesMax || strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' }) {
 		id = ulid.Make().String()
 	}
+	c.Request.Header.Set(requestIDHeader, id) // it goes along where the request is handed on
 	c.Header(requestIDHeader, id)
 	c.Set(requestIDHeader, id)
 	began := time.Now()

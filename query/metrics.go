@@ -102,9 +102,9 @@ func newMetrics(registerer prometheus.Registerer, n *Node) (*metrics, error) {
 	}
 	if n.peers != nil {
 		err = errors.Join(err,
-			registerer.Register(counter("chronik_query_handed_on_total", "Queries that another query node answered for this one.",
+			registerer.Register(counter("chronik_query_handed_on_total", "Queries and searches that another query node answered for this one.",
 				func() float64 { return float64(n.peers.Forwarded()) })),
-			registerer.Register(counter("chronik_query_declined_total", "Queries that another query node did not answer, so that this one did.",
+			registerer.Register(counter("chronik_query_declined_total", "Queries and searches that another query node did not answer, so that this one did.",
 				func() float64 { return float64(n.peers.Declined()) })))
 	}
 	return m, err

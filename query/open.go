@@ -12,6 +12,7 @@ import (
 	"github.com/chronik-stream/chronik/query/engine"
 	"github.com/chronik-stream/chronik/query/gate"
 	"github.com/chronik-stream/chronik/query/peers"
+	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/prune"
 	"github.com/chronik-stream/chronik/query/relation"
 	"github.com/chronik-stream/chronik/query/resultcache"
@@ -169,9 +170,9 @@ func (c *cursor) Stats() stats {
 // does not wait for long: that node can answer it as well.
 func (n *Node) admit(ctx context.Context, at peers.Place) error {
 	if at == peers.HandedOn {
-		return n.places.Take(ctx, handedOnWait)
+		ctx = places.Hurried(ctx, handedOnWait)
 	}
-	return n.places.Take(ctx, math.MaxInt64)
+	return n.places.Take(ctx)
 }
 
 // leave gives the place to the next one, once the query that ended with err has

@@ -3,7 +3,6 @@ package query
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 
 	"github.com/gin-gonic/gin"
@@ -29,7 +28,7 @@ type Indexes interface {
 // newSemantic is the surface of search by meaning over the node's topics.
 func (n *Node) newSemantic() *semantic.Surface {
 	return semantic.New(semantic.Options{
-		Vectors: n.vectors, Text: n.search, Indexes: indexing{n}, Principal: principalOf, Administrator: n.administrator,
+		Vectors: n.vectors, Text: n.search, Indexes: indexing{n}, Principal: principalOf, Administrator: n.administrator, Near: n.near,
 		Body: readBody, Fail: n.fail, Timeout: n.config.Timeout,
 	})
 }
@@ -38,7 +37,7 @@ func (n *Node) newSemantic() *semantic.Surface {
 func (n *Node) newFederated() *federated.Surface {
 	return federated.New(federated.Options{
 		Backends:     federated.Backends{Text: n.search, Vectors: n.vectors, SQL: statements{n}, Log: logs{n}},
-		Capabilities: n.capabilities, Principal: principalOf, Body: readBody, Fail: n.fail,
+		Capabilities: n.capabilities, Principal: principalOf, Near: n.near, Body: readBody, Fail: n.fail,
 		Translate: func(ctx context.Context, err error) *envelope.Failure { return failureOf(endedBy(ctx, err)) },
 	})
 }
@@ -133,7 +132,7 @@ func (x logs) Fetch(ctx context.Context, name string, partitions []int32, first 
 			return nil, envelope.Invalid("topic %s has no partition %d: it has %d", name, p, t.Partitions)
 		}
 	}
-	if err := x.places.Take(ctx, math.MaxInt64); err != nil {
+	if err := x.places.Take(ctx); err != nil {
 		return nil, err
 	}
 	defer x.places.Leave()

@@ -23,6 +23,7 @@ type call struct {
 	*gin.Context
 	surface *Surface
 	params
+	sent   []byte // the body, once it was read
 	media  media
 	filter *pathFilter // nil: the answer is wanted whole
 	pretty bool
@@ -40,10 +41,32 @@ func (s *Surface) handle(h handler) gin.HandlerFunc {
 		if err == nil {
 			err = h(c)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, errAnswered) {
 			c.fail(s.errorOf(g.Request.Context(), err))
 		}
 	}
+}
+
+// errAnswered: another node has answered.
+var errAnswered = errors.New("another node has answered")
+
+// near returns errAnswered when another node has the first of the topics at hand,
+// and has answered. What is about no topic is answered here.
+func (c *call) near(topics []Topic) error {
+	near := c.surface.o.Near
+	if near != nil && len(topics) > 0 && near(c.Context, topics[0].Name, c.sent) {
+		return errAnswered
+	}
+	return nil
+}
+
+// nearOnly is near of what describes one topic. Lists are answered here: no one node
+// has all topics at hand.
+func (c *call) nearOnly(topics []Topic) error {
+	if len(topics) != 1 {
+		return nil
+	}
+	return c.near(topics)
 }
 
 func (c *call) begin() (err error) {
@@ -151,6 +174,7 @@ func (c *call) body() ([]byte, error) {
 			return nil, badRequest("the body is not gzip, which its Content-Encoding says: %v", err)
 		}
 		reader = unzipped
+		c.Request.Header.Del("Content-Encoding") // whoever it is handed on to gets it unpacked
 	default:
 		return nil, &Error{Status: http.StatusUnsupportedMediaType, Type: "illegal_argument_exception",
 			Reason: fmt.Sprintf("Content-Encoding [%s] is not supported, only gzip is", encoding)}
@@ -164,5 +188,6 @@ func (c *call) body() ([]byte, error) {
 	case err != nil:
 		return nil, badRequest("the body could not be read: %v", err)
 	}
+	c.sent = text
 	return text, nil
 }

@@ -233,6 +233,9 @@ func (c *call) catIndices() error {
 	if err != nil {
 		return err
 	}
+	if err := c.nearOnly(found); err != nil {
+		return err
+	}
 	counts, err := c.surface.o.Backend.Counts(c.Request.Context(), namesOf(found))
 	if err != nil {
 		return err

@@ -84,6 +84,9 @@ func (c *call) document() (index string, hit *textsearch.Hit, source *textquery.
 	if !ok || int(partition) >= found[0].Partitions {
 		return index, nil, source, nil
 	}
+	if err := c.near(found); err != nil {
+		return "", nil, nil, err
+	}
 	hit, err = c.surface.o.Backend.Doc(c.Request.Context(), index, partition, offset, a.options)
 	return index, hit, source, err
 }

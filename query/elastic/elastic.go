@@ -31,11 +31,15 @@ const (
 	searchesMax    = 1_000 // of one multi-search
 )
 
-// Options are what a Surface works with. All but the bounds are required.
+// Options are what a Surface works with. All but Near and the bounds are required.
 type Options struct {
 	Backend Backend
 	// Principal tells who asks.
 	Principal func(*gin.Context) string
+	// Near has a request about a topic, whose body was read, answered by the node that
+	// has the topic at hand; false: it is to be answered here. Nil: there is no other
+	// node. It may change the request's context.
+	Near func(c *gin.Context, topic string, body []byte) (answered bool)
 	// Translate tells what an error means that is none of this package's.
 	Translate func(ctx context.Context, err error) *envelope.Failure
 	Log       *slog.Logger

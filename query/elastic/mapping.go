@@ -39,6 +39,9 @@ func (c *call) fields() ([]Topic, map[string][]textindex.Field, error) {
 	if err := c.rest(c.Request.URL.Path); err != nil {
 		return nil, nil, err
 	}
+	if err := c.nearOnly(found); err != nil {
+		return nil, nil, err
+	}
 	fields, err := c.surface.o.Backend.Mapping(c.Request.Context(), namesOf(found))
 	return found, fields, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/internal/textquery"
+	"github.com/chronik-stream/chronik/query/places"
 )
 
 // searchesAtOnce is how many searches of one request run at once. Which of all
@@ -39,6 +41,12 @@ func (c *call) msearch() error {
 	if err := c.rest(c.Request.URL.Path); err != nil {
 		return err
 	}
+	// All go where the first is at hand: those of one request are mostly of one topic.
+	if first, err := c.askedOne(searches[0], show); err == nil {
+		if err := c.near(first.topics); err != nil {
+			return err
+		}
+	}
 	began := time.Now()
 	answers := make([][]byte, len(searches))
 	var size atomic.Int64
@@ -46,7 +54,10 @@ func (c *call) msearch() error {
 	group.SetLimit(atOnce)
 	for i, one := range searches {
 		group.Go(func() error {
-			answers[i] = c.guarded(ctx, one, show)
+			var err error
+			if answers[i], err = c.guarded(ctx, one, show); err != nil {
+				return err
+			}
 			if all := size.Add(int64(len(answers[i]))); all > answerBytesMax {
 				return answerTooLarge(int(all))
 			}
@@ -158,20 +169,20 @@ func (h *searchHeader) expansion() (expansion, error) {
 }
 
 // guarded is one, whose bugs are not the end of the process.
-func (c *call) guarded(ctx context.Context, s oneSearch, show shown) (answer []byte) {
+func (c *call) guarded(ctx context.Context, s oneSearch, show shown) (answer []byte, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			c.surface.o.Log.Error("a search among others panicked", "cause", cause)
 			w := &writer{}
 			(&Error{Status: http.StatusInternalServerError, Type: "exception", Reason: "internal error"}).write(w)
-			answer = w.out
+			answer, err = w.out, nil
 		}
 	}()
 	return c.one(ctx, s, show)
 }
 
-// one answers a search among others, or says why not.
-func (c *call) one(ctx context.Context, s oneSearch, show shown) []byte {
+// one answers a search among others, or says why not. An error is one of them all.
+func (c *call) one(ctx context.Context, s oneSearch, show shown) ([]byte, error) {
 	began := time.Now()
 	w := &writer{}
 	a, err := c.askedOne(s, show)
@@ -182,11 +193,15 @@ func (c *call) one(ctx context.Context, s oneSearch, show shown) []byte {
 				writeAnswer(w, a, answer, time.Since(began))
 				w.member("status", http.StatusOK)
 			})
-			return w.out
+			return w.out, nil
 		}
 	}
+	var busy *places.BusyError
+	if errors.As(err, &busy) {
+		return nil, busy
+	}
 	c.surface.errorOf(ctx, err).write(w)
-	return w.out
+	return w.out, nil
 }
 
 func (c *call) askedOne(s oneSearch, show shown) (*asked, error) {

@@ -2,10 +2,12 @@ package elastic
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
 	"github.com/chronik-stream/chronik/internal/textquery"
+	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/search"
 )
 
@@ -43,6 +45,9 @@ func (c *call) search() error {
 		return err
 	}
 	if err := c.rest(c.Request.URL.Path); err != nil {
+		return err
+	}
+	if err := c.near(a.topics); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -116,11 +121,16 @@ func (a *asked) complete() error {
 	return nil
 }
 
-// run answers a search.
+// run answers a search. The error is an *Error, or a *places.BusyError of a node
+// to which it was handed on and that has no time.
 func (s *Surface) run(ctx context.Context, a *asked) (*search.Answer, error) {
 	s.searches.Add(1)
 	answer, err := s.o.Backend.Search(ctx, namesOf(a.topics), a.request, a.options)
-	if err != nil {
+	var busy *places.BusyError
+	switch {
+	case errors.As(err, &busy) && busy.Hurried:
+		return nil, busy // who handed it on answers it whole
+	case err != nil:
 		index := ""
 		if len(a.topics) > 0 {
 			index = a.topics[0].Name
@@ -159,6 +169,9 @@ func (c *call) count() error {
 		return err
 	}
 	if a.topics, err = c.topics(c.Param("index"), x); err != nil {
+		return err
+	}
+	if err := c.near(a.topics); err != nil {
 		return err
 	}
 	answer, err := c.surface.run(c.Request.Context(), a)

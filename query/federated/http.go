@@ -24,13 +24,17 @@ type Capability struct {
 	Fetch  bool   `json:"fetch"`
 }
 
-// Options are what a Surface works with. All are required.
+// Options are what a Surface works with. All but Near are required.
 type Options struct {
 	Backends
 	// Capabilities lists all topics.
 	Capabilities func() []Capability
 	// Principal tells who asks.
 	Principal func(*gin.Context) string
+	// Near has a request about a topic answered by the node that has it at hand; false:
+	// it is to be answered here. Nil: there is no other node. It may change the request's
+	// context.
+	Near func(c *gin.Context, topic string, body []byte) (answered bool)
 	// Body reads a request's body whole, as far as it is not too large.
 	Body func(*gin.Context) ([]byte, error)
 	// Translate tells what an error means.
@@ -111,6 +115,9 @@ func (s *Surface) query(c *gin.Context) {
 	}
 	var a *Answer
 	if err == nil {
+		if s.o.Near != nil && s.o.Near(c, r.Sources[0].Topic, text) {
+			return
+		}
 		r.Principal = s.o.Principal(c)
 		a, err = s.searcher.Search(c.Request.Context(), r)
 	}

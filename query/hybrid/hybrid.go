@@ -10,6 +10,7 @@ package hybrid
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/chronik-stream/chronik/internal/textquery"
 	"github.com/chronik-stream/chronik/query/fusion"
+	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/search"
 	"github.com/chronik-stream/chronik/query/snapshot"
 	"github.com/chronik-stream/chronik/query/vector"
@@ -148,9 +150,12 @@ func (s *Searcher) ask(ctx context.Context, r Request) (found sides, warnings []
 		})
 	}
 	first := group.Wait()
+	var busy *places.BusyError
 	switch {
 	case first == nil:
 		return found, nil, nil
+	case (errors.As(vectorErr, &busy) || errors.As(textErr, &busy)) && busy.Hurried: // another node has both
+		return sides{}, nil, busy
 	case !r.AllowPartial:
 		return sides{}, nil, first
 	case found.vectors == nil && found.text == nil, ctx.Err() != nil:

@@ -13,6 +13,7 @@ import (
 	"github.com/chronik-stream/chronik/query/fusion"
 	"github.com/chronik-stream/chronik/query/hybrid"
 	"github.com/chronik-stream/chronik/query/hybrid/hybridtest"
+	"github.com/chronik-stream/chronik/query/places"
 	"github.com/chronik-stream/chronik/query/search"
 	"github.com/chronik-stream/chronik/query/snapshot"
 	"github.com/chronik-stream/chronik/query/vector"
@@ -164,6 +165,27 @@ func TestASideThatFailsIsAnErrorUnlessHalfAnAnswerWillDo(t *testing.T) {
 		w.Fail = func(context.Context, string) error { return broken }
 		_, err = s.Search(t.Context(), r)
 		require.ErrorIs(t, err, broken)
+	}
+}
+
+func TestANodeWithoutTimeForWhatWasHandedOnAnswersNoPart(t *testing.T) {
+	w, s := world()
+	for _, side := range []string{"vector", "text"} {
+		busy := &places.BusyError{Hurried: true}
+		w.Fail = func(_ context.Context, asked string) error {
+			if asked == side {
+				return busy
+			}
+			return nil
+		}
+		r := request("buy car", 10)
+		r.AllowPartial = true
+		_, err := s.Search(t.Context(), r)
+		require.ErrorIs(t, err, busy, "who handed it on can answer it whole")
+		busy.Hurried = false
+		a, err := s.Search(t.Context(), r)
+		require.NoError(t, err)
+		require.True(t, a.Partial)
 	}
 }
 

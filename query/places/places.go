@@ -16,6 +16,7 @@ import (
 type BusyError struct {
 	Running, Waiting int           // when it came, or gave up
 	Waited           time.Duration // zero: it did not get to wait
+	Hurried          bool          // who asked was
 }
 
 // Error implements error.
@@ -51,27 +52,43 @@ func New(o Options) *Places {
 	return &Places{options: o, places: semaphore.NewWeighted(int64(o.RunningMax))}
 }
 
-// Take waits for a place, in the order of the calls, no longer than waitMax and
-// than Options.WaitMax. The error is a *BusyError, or that of a context which
-// ended first.
-func (p *Places) Take(ctx context.Context, waitMax time.Duration) error {
+type hurryKey struct{}
+
+// Hurried returns a context in which a place is waited for no longer than waitMax:
+// somebody else can answer as well.
+func Hurried(ctx context.Context, waitMax time.Duration) context.Context {
+	return context.WithValue(ctx, hurryKey{}, waitMax)
+}
+
+// waitMax is how long a place is waited for.
+func (p *Places) waitMax(ctx context.Context) time.Duration {
+	if hurry, is := ctx.Value(hurryKey{}).(time.Duration); is {
+		return min(hurry, p.options.WaitMax)
+	}
+	return p.options.WaitMax
+}
+
+// Take waits for a place, in the order of the calls, no longer than
+// Options.WaitMax, and than a Hurried context says. The error is a *BusyError, or that
+// of a context which ended first.
+func (p *Places) Take(ctx context.Context) error {
 	if p.places.TryAcquire(1) {
 		p.running.Add(1)
 		return nil
 	}
 	if waiting := p.waiting.Add(1); waiting > int64(p.options.WaitingMax) {
 		p.waiting.Add(-1)
-		return p.busy(0)
+		return p.busy(ctx, 0)
 	}
 	defer p.waiting.Add(-1)
 	began := time.Now()
-	within, cancel := context.WithTimeout(ctx, min(waitMax, p.options.WaitMax))
+	within, cancel := context.WithTimeout(ctx, p.waitMax(ctx))
 	defer cancel()
 	if p.places.Acquire(within, 1) != nil {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("wait for other queries: %w", err)
 		}
-		return p.busy(time.Since(began))
+		return p.busy(ctx, time.Since(began))
 	}
 	p.running.Add(1)
 	return nil
@@ -79,17 +96,17 @@ func (p *Places) Take(ctx context.Context, waitMax time.Duration) error {
 
 // Come counts a query that waits for what it is to read, before it takes a place,
 // until it calls what is returned. The error is a *BusyError: too many do.
-func (p *Places) Come() (came func(), err error) {
+func (p *Places) Come(ctx context.Context) (came func(), err error) {
 	if p.coming.Add(1) > int64(comingFactor*p.options.WaitingMax) {
 		p.coming.Add(-1)
-		return nil, p.busy(0)
+		return nil, p.busy(ctx, 0)
 	}
 	return func() { p.coming.Add(-1) }, nil
 }
 
-func (p *Places) busy(waited time.Duration) error {
+func (p *Places) busy(ctx context.Context, waited time.Duration) error {
 	p.refused.Add(1)
-	return &BusyError{Running: p.Running(), Waiting: p.Waiting(), Waited: waited}
+	return &BusyError{Running: p.Running(), Waiting: p.Waiting(), Waited: waited, Hurried: ctx.Value(hurryKey{}) != nil}
 }
 
 // Leave gives a place that was taken to the next one.

@@ -12,11 +12,11 @@ import (
 func TestQueriesBeyondTheBoundWaitInTheirOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(Options{RunningMax: 1, WaitingMax: 2, WaitMax: time.Minute})
-		require.NoError(t, p.Take(t.Context(), time.Hour))
+		require.NoError(t, p.Take(t.Context()))
 		order := make(chan int, 2)
 		for i := range 2 {
 			go func() {
-				if p.Take(t.Context(), time.Hour) == nil {
+				if p.Take(t.Context()) == nil {
 					order <- i
 				}
 			}()
@@ -37,12 +37,12 @@ func TestQueriesBeyondTheBoundWaitInTheirOrder(t *testing.T) {
 func TestNobodyWaitsWhereEnoughDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(Options{RunningMax: 1, WaitingMax: 1, WaitMax: time.Minute})
-		require.NoError(t, p.Take(t.Context(), time.Hour))
-		go func() { _ = p.Take(t.Context(), time.Hour) }()
+		require.NoError(t, p.Take(t.Context()))
+		go func() { _ = p.Take(t.Context()) }()
 		synctest.Wait()
 		began := time.Now()
 		var busy *BusyError
-		require.ErrorAs(t, p.Take(t.Context(), time.Hour), &busy)
+		require.ErrorAs(t, p.Take(t.Context()), &busy)
 		require.Equal(t, BusyError{Running: 1, Waiting: 1}, *busy)
 		require.Zero(t, time.Since(began))
 		require.EqualValues(t, 1, p.Refused())
@@ -53,19 +53,21 @@ func TestNobodyWaitsWhereEnoughDo(t *testing.T) {
 func TestAWaitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New(Options{RunningMax: 1, WaitingMax: 1, WaitMax: 10 * time.Second})
-		require.NoError(t, p.Take(t.Context(), time.Hour))
+		require.NoError(t, p.Take(t.Context()))
 		var busy *BusyError
-		require.ErrorAs(t, p.Take(t.Context(), time.Hour), &busy)
+		require.ErrorAs(t, p.Take(t.Context()), &busy)
 		require.Equal(t, 10*time.Second, busy.Waited)
-		require.ErrorAs(t, p.Take(t.Context(), time.Second), &busy)
+		require.ErrorAs(t, p.Take(Hurried(t.Context(), time.Second)), &busy)
 		require.Equal(t, time.Second, busy.Waited)
+		require.ErrorAs(t, p.Take(Hurried(t.Context(), time.Hour)), &busy)
+		require.Equal(t, 10*time.Second, busy.Waited)
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		require.ErrorIs(t, p.Take(ctx, time.Hour), context.DeadlineExceeded)
-		require.EqualValues(t, 2, p.Refused())
+		require.ErrorIs(t, p.Take(ctx), context.DeadlineExceeded)
+		require.EqualValues(t, 3, p.Refused())
 		p.Leave()
-		require.NoError(t, p.Take(t.Context(), 0), "a wait that ended left nothing behind")
+		require.NoError(t, p.Take(t.Context()), "a wait that ended left nothing behind")
 		p.Leave()
 	})
 }
@@ -74,16 +76,16 @@ func TestNotTooManyAreOnTheirWayToAPlace(t *testing.T) {
 	p := New(Options{RunningMax: 1, WaitingMax: 1, WaitMax: time.Minute})
 	var came []func()
 	for range comingFactor {
-		one, err := p.Come()
+		one, err := p.Come(t.Context())
 		require.NoError(t, err)
 		came = append(came, one)
 	}
 	var busy *BusyError
-	_, err := p.Come()
+	_, err := p.Come(t.Context())
 	require.ErrorAs(t, err, &busy)
 	require.EqualValues(t, 1, p.Refused())
-	require.NoError(t, p.Take(t.Context(), 0), "places are another matter")
+	require.NoError(t, p.Take(t.Context()), "places are another matter")
 	came[0]()
-	_, err = p.Come()
+	_, err = p.Come(t.Context())
 	require.NoError(t, err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math"
 	"sync/atomic"
 	"time"
 
@@ -161,7 +160,7 @@ func (s *Searcher) run(ctx context.Context, topics []string, o Options, sc scope
 	if err != nil {
 		return err
 	}
-	if err := s.config.Places.Take(ctx, math.MaxInt64); err != nil {
+	if err := s.config.Places.Take(ctx); err != nil {
 		return err
 	}
 	defer s.config.Places.Leave()
@@ -205,7 +204,7 @@ func (s *Searcher) arrive(ctx context.Context, topics []string, want snapshot.Fr
 	if want != snapshot.Latest {
 		return known, nil
 	}
-	came, err := s.config.Places.Come()
+	came, err := s.config.Places.Come(ctx)
 	if err != nil {
 		return nil, err
 	}

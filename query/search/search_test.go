@@ -169,11 +169,11 @@ func TestLatestNamesThePartitionsThatLagAndOthersAnswer(t *testing.T) {
 func TestASearchWithoutAPlaceIsRefused(t *testing.T) {
 	held := places.New(places.Options{RunningMax: 1, WaitingMax: 1, WaitMax: 20 * time.Millisecond})
 	n := newNode(t, 1, func(c *Config) { c.Places = held })
-	require.NoError(t, held.Take(t.Context(), time.Second))
+	require.NoError(t, held.Take(t.Context()))
 	_, err := n.try(`{}`, Options{Freshness: "cold"})
 	var busy *places.BusyError
 	require.ErrorAs(t, err, &busy)
 	held.Leave()
 	n.ask(`{}`)
-	require.NoError(t, held.Take(within(t, time.Second), time.Second), "the search left its place")
+	require.NoError(t, held.Take(within(t, time.Second)), "the search left its place")
 }

@@ -115,11 +115,11 @@ func (b *hybridRequest) request(topic string, timeout time.Duration) (r hybrid.R
 // searchBoth finds records by words and meaning.
 func (s *Surface) searchBoth(c *gin.Context) (any, error) {
 	began := time.Now()
-	s.hybrids.Add(1)
 	var body hybridRequest
 	if err := s.read(c, &body); err != nil {
 		return nil, err
 	}
+	s.hybrids.Add(1)
 	r, err := body.request(c.Param("topic"), s.o.Timeout)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,9 @@ type partitionStats struct {
 
 // stats describes a topic's vectors.
 func (s *Surface) stats(c *gin.Context) (any, error) {
+	if err := s.near(c, nil); err != nil {
+		return nil, err
+	}
 	of, err := s.o.Vectors.Stats(c.Request.Context(), c.Param("topic"))
 	if err != nil {
 		return nil, err

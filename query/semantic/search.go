@@ -100,13 +100,16 @@ func (s *Surface) nearest(c *gin.Context, body any, common *common, complete fun
 	return out, nil
 }
 
-// read reads a request's body.
+// read reads the body of a search, unless that is answered elsewhere.
 func (s *Surface) read(c *gin.Context, into any) error {
 	text, err := s.o.Body(c)
 	if err != nil {
 		return err
 	}
-	return envelope.Decode(text, into)
+	if err := envelope.Decode(text, into); err != nil {
+		return err
+	}
+	return s.near(c, text)
 }
 
 // shown is a hit as the answer to a request has it.

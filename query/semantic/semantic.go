@@ -43,7 +43,7 @@ type Indexes interface {
 	DropVectors(ctx context.Context, topic string) error
 }
 
-// Options are what a Surface works with. All are required.
+// Options are what a Surface works with. All but Near are required.
 type Options struct {
 	Vectors Vectors
 	Text    hybrid.Text
@@ -52,6 +52,10 @@ type Options struct {
 	Principal func(*gin.Context) string
 	// Administrator returns an error unless who asks may rebuild and drop indexes.
 	Administrator func(*gin.Context) error
+	// Near has a request about a topic answered by the node that has it at hand; false:
+	// it is to be answered here. Nil: there is no other node. It may change the request's
+	// context.
+	Near func(c *gin.Context, topic string, body []byte) (answered bool)
 	// Body reads a request's body whole, as far as it is not too large.
 	Body func(*gin.Context) ([]byte, error)
 	// Fail answers an error.
@@ -95,6 +99,18 @@ func (s *Surface) Routes(r *gin.Engine) {
 	r.DELETE("/_vector/:topic/index", s.handle(s.drop))
 }
 
+// errAnswered: another node has answered.
+var errAnswered = errors.New("another node has answered")
+
+// near returns errAnswered when another node has the request's topic at hand, and has
+// answered.
+func (s *Surface) near(c *gin.Context, body []byte) error {
+	if s.o.Near != nil && s.o.Near(c, c.Param("topic"), body) {
+		return errAnswered
+	}
+	return nil
+}
+
 // handle makes a gin handler of what returns the body of a 200.
 func (s *Surface) handle(h func(*gin.Context) (any, error)) gin.HandlerFunc {
 	return func(c *gin.Context) {
@@ -102,7 +118,7 @@ func (s *Surface) handle(h func(*gin.Context) (any, error)) gin.HandlerFunc {
 		if err == nil {
 			err = Answer(c, body)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, errAnswered) {
 			s.o.Fail(c, err)
 		}
 	}

@@ -172,7 +172,7 @@ func (a *asked) parse(f manifest.File) (vectorindex.Settings, error) {
 // arrive asks the models, and waits for what freshness latest is to cover, before
 // there is a place for the search: while a provider is slow, others are answered.
 func (s *Searcher) arrive(ctx context.Context, r *Request) (*asked, *snapshot.Presence, error) {
-	came, err := s.config.Places.Come()
+	came, err := s.config.Places.Come(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -246,7 +246,7 @@ func (s *Searcher) answer(ctx context.Context, a *asked, r *Request, known *snap
 
 // place runs work on one of the node's places.
 func (s *Searcher) place(ctx context.Context, work func() error) error {
-	if err := s.config.Places.Take(ctx, math.MaxInt64); err != nil {
+	if err := s.config.Places.Take(ctx); err != nil {
 		return err
 	}
 	defer s.config.Places.Leave()
