@@ -308,6 +308,7 @@ func (b *Broker) session(ctx context.Context) error {
 		Catalog: b.deps.Store.Catalog(), Read: l.ReadRecovered, Release: l.Release, Settled: settled, Config: b.resolve, Dial: b.deps.Dial,
 		Expiry: b.cfg.Ingest.ProducerExpiry, Slog: b.log, Metrics: b.metrics.salvage,
 	})
+	defer salvager.Close() // a session may end before it serves
 	return b.serve(ctx, s, l, ownership.New(ownership.Options{
 		Config: b.cfg.Ownership,
 		Store:  b.deps.Store, Session: s, Log: l, Recovery: recovery, Producers: b.deps.Committed.Producers,

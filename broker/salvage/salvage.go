@@ -91,7 +91,7 @@ type Salvager struct {
 
 	mu    sync.Mutex
 	jobs  map[topic.Partition][]Orphan
-	ended bool // Run has: what else comes is for the next session
+	ended bool // what else comes is for the next session
 	wake  chan struct{}
 }
 
@@ -143,7 +143,7 @@ const (
 // Run salvages until ctx ends, a few partitions at once. What it has not
 // done by then is found again in the write-ahead log by the next session.
 func (s *Salvager) Run(ctx context.Context) {
-	defer s.end()
+	defer s.Close()
 	pause := pauseMin
 	for {
 		worked, left := s.round(ctx)
@@ -163,8 +163,9 @@ func (s *Salvager) Run(ctx context.Context) {
 	}
 }
 
-// end lets go of what is left.
-func (s *Salvager) end() {
+// Close lets go of what is left: Run does it at its end, and who never ran it has to.
+// It may be called again.
+func (s *Salvager) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true

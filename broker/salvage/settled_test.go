@@ -149,3 +149,19 @@ func TestTheRecordOfWhatIsSettledKeepsItsForm(t *testing.T) {
 		t.Errorf("encoded as\n%x, want a checksum behind\n%x", got, want)
 	}
 }
+
+// A session can end before it serves: the next one finds again what it was handed.
+func TestWhatASalvagerThatNeverRanWasHandedIsNotPending(t *testing.T) {
+	metrics := NewMetrics(nil)
+	s := New(Options{Slog: slog.New(slog.DiscardHandler), Metrics: metrics})
+	s.Add(one, []Orphan{*orphan(1, 10), *orphan(1, 20)})
+	if n := testutil.ToFloat64(metrics.pending); n != 2 {
+		t.Fatalf("%v batches are pending, want 2", n)
+	}
+	s.Close()
+	s.Close()
+	s.Add(two, []Orphan{*orphan(1, 10)})
+	if n := testutil.ToFloat64(metrics.pending); n != 0 {
+		t.Errorf("%v batches are pending, want none", n)
+	}
+}
