@@ -97,7 +97,7 @@ Any Kafka client works as well: kcat -b 127.0.0.1:9092 -L`,
 	root.AddCommand(
 		newDev(e), newRun(e), newBroker(e), newCompactor(e), newQuery(e),
 		newTopic(e), newProduce(e), newConsume(e), newGroup(e), newSQL(e), newSearch(e), newVector(e), newHybrid(e), newCluster(e), newHealth(e),
-		newDump(e), newConfig(e), newVersion(), newCompletion(),
+		newDump(e), newBench(e), newConfig(e), newVersion(), newCompletion(),
 	)
 	return root
 }
@@ -130,6 +130,16 @@ func exactly(names ...string) cobra.PositionalArgs {
 			return usagef("%s is missing", names[len(args)])
 		case len(args) > len(names):
 			return usagef("%q is one argument too many (quote what belongs together)", args[len(names)])
+		}
+		return nil
+	}
+}
+
+// atLeastOne asks for the named arguments, of which the last may be several.
+func atLeastOne(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return usagef("%s is missing", names[len(args)])
 		}
 		return nil
 	}

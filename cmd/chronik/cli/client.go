@@ -115,7 +115,10 @@ func because(err error, message string) error {
 }
 
 // endpoint is the --url flag.
-type endpoint struct{ url string }
+type endpoint struct {
+	url  string
+	http *http.Client // nil: a new one for each request
+}
 
 func (u *endpoint) add(c *cobra.Command, e env) {
 	c.PersistentFlags().StringVar(&u.url, "url", e.variable("CHRONIK_URL", defaultURL), "HTTP address (CHRONIK_URL)")
@@ -153,7 +156,11 @@ func (u *endpoint) open(ctx context.Context, method, path string, header http.He
 		return nil, usagef("--url %s: %v", u.url, err)
 	}
 	request.Header = header
-	response, err := httpClient().Do(request)
+	client := u.http
+	if client == nil {
+		client = httpClient(1)
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		var dial *net.OpError
 		if errors.As(err, &dial) {
@@ -203,10 +210,13 @@ func refusal(status string, body []byte) error {
 	return fmt.Errorf("%s: %.500s", status, bytes.TrimSpace(body))
 }
 
-// httpClient has no timeout of its own: requests carry a context with one.
-func httpClient() *http.Client {
+// httpClient keeps so many connections. It has no timeout of its own: requests
+// carry a context with one.
+func httpClient(connections int) *http.Client {
 	return &http.Client{Transport: &http.Transport{
-		Proxy:       http.ProxyFromEnvironment,
-		DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		MaxIdleConns:        connections,
+		MaxIdleConnsPerHost: connections,
 	}}
 }
