@@ -45,9 +45,9 @@ type text struct {
 }
 
 const (
-	embedFor        = 20 * time.Second // after which a job makes a shard of what it has
-	windowBytesMax  = 8 << 20          // of texts that are embedded together
-	vectorsBytesMax = 32 << 20         // memory of the shard that one job builds
+	embedFor        = 5 * time.Second // after which a job makes a shard of what it has: it is found then, and no crash takes it
+	windowBytesMax  = 8 << 20         // of texts that are embedded together
+	vectorsBytesMax = 32 << 20        // memory of the shard that one job builds
 )
 
 // errEnoughVectors ends the walk of a job that has gone far enough.
@@ -249,20 +249,23 @@ type embedded struct {
 	offsets []int64 // of the records in it, rising
 }
 
-// adopt brings the shard into the section, and the mark forward.
+// adopt brings the shard into the section, and the mark forward if the shard is not
+// in the place of others.
 func (m *embedded) adopt(ctx context.Context, p *pass) (fits bool, err error) {
-	if len(m.run) > 0 {
-		return m.replacing.adopt(ctx, p)
-	}
-	if !p.snap.indexed() || p.section.Marks.Vector != m.snap.view.Manifest.Marks.Vector {
+	switch {
+	case len(m.run) > 0 && m.fits(p):
+		m.replace(p, m.file)
+	case len(m.run) == 0 && p.snap.indexed() && p.section.Marks.Vector == m.snap.view.Manifest.Marks.Vector:
+		p.section.Marks.Vector = m.span.next
+		p.section.Vector = append(slices.Clone(p.section.Vector), m.file)
+	default:
 		return false, nil
 	}
-	p.section.Marks.Vector = m.span.next
-	p.section.Vector = append(slices.Clone(p.section.Vector), m.file)
 	if m.snap.section.Clean == p.section.Clean {
 		return true, nil
 	}
-	// The log has been cleaned since it was read for the shard.
+	// The log has been cleaned since it was read for the shard. What went then need not
+	// be in a mask: those that it was in the place of may have had nothing of it.
 	removed, err := p.cleanedSince(ctx, m.offsets, m.span)
 	if err != nil {
 		return true, err

@@ -31,6 +31,7 @@ type metrics struct {
 	failures     *prometheus.CounterVec // by kind
 	segments     prometheus.Counter
 	obsolete     prometheus.Counter
+	unfit        prometheus.Counter
 	jobsFailing  prometheus.Gauge
 
 	icebergCommits *prometheus.CounterVec // by outcome
@@ -85,6 +86,7 @@ func newMetrics() *metrics {
 	m.overflow = counter("text_overflow_total", "JSON values that are searched in the field _all only, since their splits have as many fields as they may.")
 	m.failures = counters("kind", "failures_total", "Parts of passes that failed, by kind of file; each is tried again.")
 	m.obsolete = counter("obsolete_jobs_total", "Jobs whose work was thrown away, since their partition was changed by somebody else meanwhile.")
+	m.unfit = counter("unfit_vectors_total", "Vectors that another quantization cannot hold, since their numbers are too large: their records are in no shard any more.")
 	m.jobsFailing = gauge("jobs_failing", "Jobs (embedding, embedding again, merge of shards; one of each a partition) that failed the last time, being tried again with growing pauses.")
 	m.segments = counter("segments_dropped_total", "Segments dropped after all their ranges had been rewritten.")
 	m.deleted = counters("reason", "objects_deleted_total", "Objects deleted, by reason: replaced, topic (deleted), or orphan.")

@@ -134,7 +134,7 @@ func (p Policy) replaceShards(s snapshot, out *shardPlan, now time.Time) {
 		up := p
 		up.FileBytesMax = bytes
 		for _, neighbours := range runs(s.section.Vector, func(f manifest.File) bool { return usable(f) && of(f) == out.wanted && f.First >= s.logStart() }) {
-			if out.merge = up.mergeRun(neighbours, s.logStart(), s.spanMaxMs(), p.VectorsMax); out.merge != nil {
+			if out.merge = up.mergeRun(neighbours, s.logStart(), s.spanMaxMs(), p.vectorsMax(out.wanted)); out.merge != nil {
 				return
 			}
 		}
@@ -142,6 +142,15 @@ func (p Policy) replaceShards(s snapshot, out *shardPlan, now time.Time) {
 	if at := slices.IndexFunc(s.section.Vector, func(f manifest.File) bool { return usable(f) && embedded(f) && of(f) != out.wanted }); at >= 0 {
 		out.merge = s.section.Vector[at : at+1]
 	}
+}
+
+// vectorsMax is how many vectors a merge may have: no more than there is memory for.
+func (p Policy) vectorsMax(wanted vectorindex.Settings) int64 {
+	o, err := wanted.Options()
+	if err != nil {
+		return p.VectorsMax // their length is not known: there are none
+	}
+	return min(p.VectorsMax, p.MergeMemory/o.MergeBytes())
 }
 
 // smallMergeBytes is what a merge that takes seconds makes at most.

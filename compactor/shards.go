@@ -128,20 +128,29 @@ type replacing struct {
 	file manifest.File
 }
 
-// adopt replaces the others, and what they have behind the span stays theirs.
+// adopt replaces the others.
 func (r *replacing) adopt(ctx context.Context, p *pass) (fits bool, err error) {
-	same := func(f manifest.File) bool {
-		return slices.ContainsFunc(p.section.Vector, func(o manifest.File) bool { return o.Object == f.Object && o.First == f.First && o.Next == f.Next })
-	}
-	for _, f := range r.run {
-		if !same(f) {
-			return false, nil
-		}
+	if !r.fits(p) {
+		return false, nil
 	}
 	file := r.file
 	if file.Masked, err = r.maskedSince(ctx, p, file); err != nil {
 		return true, err
 	}
+	r.replace(p, file)
+	return true, nil
+}
+
+// fits tells whether the others are as the job saw them.
+func (r *replacing) fits(p *pass) bool {
+	return !slices.ContainsFunc(r.run, func(f manifest.File) bool {
+		return !slices.ContainsFunc(p.section.Vector, func(o manifest.File) bool { return o.Object == f.Object && o.First == f.First && o.Next == f.Next })
+	})
+}
+
+// replace puts the file into the place of the others. What they have behind the
+// span stays theirs.
+func (r *replacing) replace(p *pass, file manifest.File) {
 	come := []manifest.File{file}
 	var gone []manifest.File
 	p.section.Vector = slices.DeleteFunc(slices.Clone(p.section.Vector), func(f manifest.File) bool {
@@ -158,7 +167,6 @@ func (r *replacing) adopt(ctx context.Context, p *pass) (fits bool, err error) {
 	})
 	p.gone = append(p.gone, gone...)
 	p.section.Vector = p.replaced(p.section.Vector, nil, come)
-	return true, nil
 }
 
 // behind is a shard without its offsets below next, which another one has now.
@@ -262,8 +270,14 @@ func (m *merging) merge(ctx context.Context) (product, error) {
 		return nil, err
 	}
 	o := &object{id: m.newID()}
-	options.Keep = keep
+	var unfit []int64
+	options.Keep, options.Unfit = keep, func(offset int64) { unfit = append(unfit, offset) }
 	result, err := vectorindex.Merge(ctx, o, files, options)
+	if len(unfit) > 0 {
+		m.metrics.unfit.Add(float64(len(unfit)))
+		m.log.Warn("vectors cannot be kept with the topic's quantization: their records are in no shard until they are embedded again",
+			"partition", partitionOf(m.snap), "quantization", m.wanted.Quantization, "vectors", len(unfit), "first", slices.Min(unfit))
+	}
 	switch {
 	case errors.Is(err, vectorindex.ErrEmpty):
 		out.file, err = m.storeNone(ctx, m.snap, m.wanted, out.span)
@@ -273,8 +287,7 @@ func (m *merging) merge(ctx context.Context) (product, error) {
 	return out, err
 }
 
-// open opens the shards that have vectors, as many as there is memory for: at
-// least the first one.
+// open opens the shards that have vectors.
 func (m *merging) open(ctx context.Context) (files []*vectorindex.File, options vectorindex.MergeOptions, err error) {
 	wanted, err := m.wanted.Options()
 	if err != nil {
@@ -286,7 +299,7 @@ func (m *merging) open(ctx context.Context) (files []*vectorindex.File, options 
 	options = vectorindex.MergeOptions{
 		Metric: wanted.Metric, Encoding: wanted.Encoding, Kind: wanted.Kind, M: wanted.M, EfConstruction: wanted.EfConstruction, Workers: 1,
 	}
-	for i, f := range m.run {
+	for _, f := range m.run {
 		if f.Records == 0 {
 			continue
 		}
@@ -294,18 +307,8 @@ func (m *merging) open(ctx context.Context) (files []*vectorindex.File, options 
 		if err != nil {
 			return nil, options, format.In(f.Object, err)
 		}
-		more := append(files, file)
-		spans := append(options.Spans, vectorindex.Span{First: f.First, Next: f.Next})
-		within := options
-		within.Spans = spans
-		if need := vectorindex.MergeBytes(more, within); len(files) > 0 && need > m.policy.MergeMemory {
-			if i == 1 {
-				return nil, options, fmt.Errorf("merging two shards takes %d bytes of memory, there are %d", need, m.policy.MergeMemory)
-			}
-			m.run = m.run[:i]
-			break
-		}
-		files, options.Spans = more, spans
+		files = append(files, file)
+		options.Spans = append(options.Spans, vectorindex.Span{First: f.First, Next: f.Next})
 	}
 	return files, options, nil
 }

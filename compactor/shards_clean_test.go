@@ -70,3 +70,47 @@ func TestWhatIsCompactedAwayIsNotInTheIndex(t *testing.T) {
 		})
 	}
 }
+
+// Shards in which nothing had a vector need no mask. What takes their place was read of
+// the log before a cleaning.
+func TestWhatIsCompactedAwayWhileItIsEmbeddedAgainIsNotInTheIndex(t *testing.T) {
+	w := newWorld(t)
+	w.provider = newProvider()
+	k := newKeyed(w, 1, embeddedBy("a", "vector.field", "$.none", "min.cleanable.dirty.ratio", "0", "delete.retention.ms", "0"))
+	c := k.start(k.quick(), k.store, k.bucket)
+	k.write(4, 8)
+	k.settle(c)
+	section, view := k.section(k.p)
+	before := w.readLog(snapshot{view: view, section: section})
+
+	asked, gate := make(chan struct{}, 1000), make(chan struct{})
+	w.provider.set(func(ctx context.Context, _ []string) int {
+		asked <- struct{}{}
+		select {
+		case <-gate:
+		case <-ctx.Done():
+		}
+		return 0
+	})
+	require.NoError(t, w.update(view.Topic.Name, "vector.field", "value"))
+	require.NoError(t, c.catalogCaughtUp(w))
+	c.round(t.Context())
+	<-asked
+	k.write(4, 8)
+	k.clock.Add(time.Minute.Milliseconds())
+	require.NoError(t, c.catalogCaughtUp(w))
+	require.Eventually(t, func() bool {
+		c.round(t.Context())
+		section, view := k.section(k.p)
+		now := w.readLog(snapshot{view: view, section: section})
+		for offset := range before {
+			if _, there := now[offset]; !there {
+				return section.Clean.Next == view.Next()
+			}
+		}
+		return false
+	}, patience, time.Millisecond)
+	close(gate)
+	k.settle(c)
+	k.checkShards(k.p, "a")
+}

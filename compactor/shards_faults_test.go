@@ -12,6 +12,7 @@ import (
 
 	"github.com/chronik-stream/chronik/embedder"
 	"github.com/chronik-stream/chronik/embedder/embeddertest"
+	"github.com/chronik-stream/chronik/objstore"
 )
 
 // embedWork is a history of a topic with vectors: merges, a log start that is raised, a
@@ -242,9 +243,11 @@ func TestAVectorThatCannotBeIndexedHoldsNothingUp(t *testing.T) {
 	w := newWorld(t)
 	w.provider = newProvider()
 	unfit := 0
-	w.provider.unfit = func(string) bool {
-		unfit++
-		return unfit%3 == 1
+	w.provider.large = func(string) float32 {
+		if unfit++; unfit%3 == 1 {
+			return 1e30
+		}
+		return 0
 	}
 	notes := w.topic("notes", 1, embeddedBy("a"))
 	p := part(notes.ID, 0)
@@ -257,4 +260,65 @@ func TestAVectorThatCannotBeIndexedHoldsNothingUp(t *testing.T) {
 	require.EqualValues(t, 21, section.Marks.Vector)
 	require.Len(t, w.readShards(section), 14)
 	require.Equal(t, 1, w.provider.most())
+}
+
+// Vectors were fit for the index, and are not for the one that is asked for now.
+func TestAVectorThatAnotherQuantizationCannotHoldHoldsNothingUp(t *testing.T) {
+	w := newWorld(t)
+	w.provider = newProvider()
+	n := 0
+	w.provider.large = func(string) float32 {
+		if n++; n == 1 || n == 5 {
+			return 1e6
+		}
+		return 0
+	}
+	notes := w.topic("notes", 1, embeddedBy("a"))
+	p := part(notes.ID, 0)
+	c := w.start(w.quick(), w.store, w.bucket)
+	for _, n := range []int{1, 20} { // 0 is all of a shard
+		w.commit(rows{p: p, n: n})
+		w.settle(c)
+	}
+	section, _ := w.section(p)
+	require.Len(t, w.readShards(section), 21)
+	require.NoError(t, w.update("notes", "vector.quantization", "f16"))
+	require.NoError(t, c.catalogCaughtUp(w))
+	w.settle(c)
+	section, _ = w.section(p)
+	got := w.readShards(section)
+	require.Len(t, got, 19)
+	require.NotContains(t, got, int64(0))
+	require.NotContains(t, got, int64(4))
+	for _, f := range section.Vector {
+		require.Contains(t, f.Settings, `"quantization":"f16"`)
+	}
+	require.Equal(t, 1, w.provider.most())
+}
+
+// A missing object of the log is no damage: its partition waits until it is back, for
+// vectors as for all else that is made of the log.
+func TestAMissingObjectOfTheLogHoldsItsVectorsUpUntilItIsBack(t *testing.T) {
+	w := newWorld(t)
+	w.provider = newProvider()
+	notes := w.topic("notes", 2, embeddedBy("a"))
+	bad, good := part(notes.ID, 0), part(notes.ID, 1)
+	s := w.commit(rows{p: bad, n: 10})
+	sound, err := w.bucket.Get(t.Context(), s.Object, 0, -1)
+	require.NoError(t, err)
+	require.NoError(t, w.bucket.Delete(t.Context(), s.Object))
+	w.commit(rows{p: bad, n: 10}, rows{p: good, n: 10})
+	c := w.start(w.quick(), w.store, w.bucket)
+	require.Eventually(t, func() bool {
+		c.round(t.Context())
+		section, _ := w.section(good)
+		return section.Marks.Vector == 10 && len(w.pausedJobs(c)) > 0
+	}, patience, time.Millisecond)
+	section, _ := w.section(bad)
+	require.Zero(t, section.Marks.Vector)
+	_, err = w.bucket.Put(t.Context(), s.Object, objstore.Bytes(sound), objstore.Condition{})
+	require.NoError(t, err)
+	w.settle(c)
+	w.checkShards(bad, "a")
+	w.checkShards(good, "a")
 }

@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,8 +32,8 @@ type provider struct {
 	// answer, if not nil, may answer instead: a status that is not 0, or after a wait.
 	answer func(ctx context.Context, texts []string) (status int)
 
-	// unfit, if not nil, says which texts get vectors that no shard can hold.
-	unfit func(text string) bool
+	// large, if not nil, says which texts get vectors with so large a number; 0: it does not.
+	large func(text string) float32
 }
 
 func newProvider() *provider { return &provider{asked: make(map[string]int)} }
@@ -96,8 +97,8 @@ func (p *provider) RoundTrip(r *http.Request) (*http.Response, error) {
 	for i, text := range request.Texts {
 		p.asked[r.URL.Path+" "+text]++
 		vectors[i] = vectorOf(r.URL.Path, text)
-		if p.unfit != nil && p.unfit(text) {
-			vectors[i][0] = 1e30
+		if p.large != nil {
+			vectors[i][0] = cmp.Or(p.large(text), vectors[i][0])
 		}
 	}
 	return respond(http.StatusOK, map[string]any{"embeddings": vectors})
@@ -216,6 +217,28 @@ func TestRecordsAreEmbeddedOnceAndShardsAreMerged(t *testing.T) {
 	require.Equal(t, 1, w.provider.most(), "a text is embedded once")
 	w.sweep(c)
 	w.checkShards(part(notes.ID, 0), "a")
+}
+
+func TestShardsThatThereIsNoMemoryToMergeStayAsTheyAre(t *testing.T) {
+	w := newWorld(t)
+	w.provider = newProvider()
+	notes := w.topic("notes", 1, embeddedBy("a"))
+	p := part(notes.ID, 0)
+	config := w.quick()
+	config.Policy.MergeMemory = 1
+	c := w.start(config, w.store, w.bucket)
+	const shards = 9
+	for range shards {
+		w.commit(rows{p: p, n: 5})
+		w.settle(c)
+	}
+	require.Len(t, w.checkShards(p, "a").Vector, shards)
+	require.NoError(t, w.update("notes", "vector.index.type", "ivf"))
+	require.NoError(t, c.catalogCaughtUp(w))
+	w.settle(c)
+	for _, f := range w.checkShards(p, "a").Vector {
+		require.Contains(t, f.Settings, `"index":"ivf"`, "one alone is made anew")
+	}
 }
 
 func TestVectorsOfAnotherModelTakeTheirPlace(t *testing.T) {

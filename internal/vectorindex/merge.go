@@ -25,6 +25,9 @@ type MergeOptions struct {
 	Spans []Span
 	// Keep says which documents are kept; nil: all.
 	Keep func(offset int64) bool
+	// Unfit is called for each document that is left out since Encoding cannot hold
+	// its vector; nil: such a vector ends the merge, with ErrVector.
+	Unfit func(offset int64)
 	// Metric and Encoding are those of the new shard; 0: those that all the shards
 	// have. Vectors that are kept otherwise are written anew, of what is kept of them.
 	Metric   Metric
@@ -44,7 +47,7 @@ type MergeOptions struct {
 // If the largest of those with the new metric and encoding has lists, they stay:
 // its rows keep their codes, the others' are given to the lists that they are
 // nearest to, and lists that have grown too long are split. Else lists are made of
-// all. What it holds in memory is about MergeBytes. It ends soon after its context
+// all. What it holds in memory is about MergeBytes for each vector. It ends soon after its context
 // does.
 func Merge(ctx context.Context, out io.Writer, files []*File, o MergeOptions) (Result, error) {
 	m, err := newMerger(files, o)
@@ -95,36 +98,20 @@ type merger struct {
 	sums  []float64
 }
 
-// MergeBytes is about how much memory a merge takes: the records of all and the
-// graph that it builds, and the vectors of shards that are not Bytes, or are kept
-// otherwise than the new one's.
-func MergeBytes(files []*File, o MergeOptions) (sum int64) {
-	m, err := newMerger(files, o)
-	if err != nil {
-		return 0
+// MergeBytes is about how much memory a merge into such a shard takes for each
+// vector, but for a few megabytes that writing takes: its record, its place in the
+// graph, and the vector as shards that are not Bytes have it.
+func (o Options) MergeBytes() int64 {
+	s := stored{o.Encoding, o.Dimensions}
+	n := recordBytes(o.Dimensions, false) + s.bytes() + crcBytes + perMergedRow + perDocument
+	if o.Encoding == Binary {
+		n += recordBytes(o.Dimensions, true)
 	}
-	row := int64(recordBytes(m.stored.dimensions, false)) + perMergedRow
 	if o.Kind == HNSW {
-		row += 12 * int64(m.in.options.M)
+		n += 12 * o.M
 	}
-	if m.stored.encoding == Binary {
-		row += int64(recordBytes(m.stored.dimensions, true))
-	}
-	sum = mergeBuffers
-	for _, f := range files {
-		sum += int64(f.footer.rows)*row + f.footer.documents*perDocument
-		if f.mapped == nil && f.stored.encoding != Int8 {
-			sum += f.footer.vectors.length
-		}
-		if !m.asKept(f) || f.stored.encoding == Int8 {
-			sum += int64(f.footer.rows) * int64(m.rows.size+crcBytes)
-		}
-	}
-	return sum
+	return int64(n)
 }
-
-// mergeBuffers is what writing takes, however small the shard.
-const mergeBuffers = 3 << 20
 
 // perMergedRow is what a row takes in the lists, maps and orders of a merge.
 const perMergedRow = 80
@@ -226,7 +213,15 @@ func (m *merger) read(ctx context.Context, n int) error {
 			if before == len(m.in.documents) {
 				continue
 			}
-			if err := m.vector(n, was, record, row, v); err != nil {
+			err := m.vector(n, was, record, row, v)
+			if errors.Is(err, ErrVector) && m.options.Unfit != nil {
+				for _, d := range m.in.documents[before:] {
+					m.options.Unfit(d.offset)
+				}
+				m.in.documents = m.in.documents[:before]
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			to, known := m.row(place{n, row})
