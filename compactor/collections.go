@@ -158,13 +158,17 @@ func (j *collecting) fill(ctx context.Context) error {
 	begun := j.Compactor.now()
 	for _, f := range j.plan.fill {
 		for _, gap := range j.snap.offsetsFrom(f).Without(j.now.Ranges) {
-			if j.Compactor.now().Sub(begun) >= collectFor {
-				return nil
+			for gap.First < gap.Next {
+				if j.Compactor.now().Sub(begun) >= collectFor {
+					return nil
+				}
+				some := manifest.Range{First: gap.First, Next: min(gap.Next, gap.First+j.config.collectOffsets)}
+				if err := j.put(ctx, f, some); err != nil {
+					return j.suspect(ctx, f, err)
+				}
+				j.now.Ranges = manifest.Add(j.now.Ranges, some)
+				gap.First = some.Next
 			}
-			if err := j.put(ctx, f, gap); err != nil {
-				return j.suspect(ctx, f, err)
-			}
-			j.now.Ranges = manifest.Add(j.now.Ranges, gap)
 		}
 	}
 	return nil

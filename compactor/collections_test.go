@@ -158,6 +158,35 @@ func TestAMilvusThatIsAwayDelaysItselfAlone(t *testing.T) {
 	require.Equal(t, 1, w.provider.most())
 }
 
+// A Milvus is so slow that a shard never comes into it as a whole.
+func TestWhatCameIntoACollectionOfAShardIsNotPutAgain(t *testing.T) {
+	w := newMilvusWorld(t)
+	notes := w.topic("notes", 1, inMilvus("a"))
+	p := part(notes.ID, 0)
+	config := w.quick()
+	config.collectOffsets = 10
+	c := w.start(config, w.store, w.bucket)
+	var left atomic.Int64
+	w.milvus.Plan(func(method string) milvustest.Fault {
+		if method == "Upsert" && left.Add(-1) < 0 {
+			return milvustest.Away
+		}
+		return milvustest.None
+	})
+	w.commit(rows{p: p, n: 35})
+	for next := range int64(3) {
+		left.Store(1)
+		require.Eventually(t, func() bool {
+			c.round(t.Context())
+			section, _ := w.section(p)
+			return len(section.Collections) == 1 && slices.Equal(section.Collections[0].Ranges, []manifest.Range{{Next: 10 * (next + 1)}})
+		}, patience, time.Millisecond)
+	}
+	w.milvus.Plan(nil)
+	w.settle(c)
+	w.checkCollection(p, "a")
+}
+
 // Calls fail before or after they took effect, compactors end in the middle: in
 // the end each vector is in the collection once, and a text was embedded once.
 func TestFaultsOfMilvusLoseNothing(t *testing.T) {
