@@ -61,6 +61,7 @@ type jobs struct {
 	atOnce  map[lane]int
 	mu      sync.Mutex
 	free    map[lane]int // jobs that may be started still
+	waiting []job        // for a place in their lanes, in the order of their turns
 	running map[jobKey]*underway
 	ended   map[jobKey]ended
 	paused  map[jobKey]jobFailure
@@ -128,45 +129,65 @@ type job struct {
 	run func(ctx context.Context, mends bool) (made product, retryAfter time.Duration, err error)
 }
 
-// start begins those of the jobs of some partitions whose turn it is: those whose
-// lanes have begun none for the longest time go first. A partition's lane has one
-// job at a time, and none while what the last has made is not adopted. Of what
-// failed and is not wanted any more nothing is remembered. It returns when the
-// first of those that are paused after a failure is due again.
+// start has the jobs of some partitions done, as places in their lanes come free: those
+// whose lanes have begun none for the longest time go first. What waited since an
+// earlier call is forgotten, since it is planned anew. A partition's lane has one job at
+// a time, and none while what the last has made is not adopted. Of what failed and is
+// not wanted any more nothing is remembered. It returns when the first of those that
+// are paused after a failure is due again.
 func (j *jobs) start(of map[topic.Partition]bool, all []job) (again time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.pardon(of, all)
 	slices.SortStableFunc(all, func(a, b job) int { return cmp.Compare(j.last[a.jobKey].UnixNano(), j.last[b.jobKey].UnixNano()) })
-	now, troubled := j.now(), j.troubled()
+	now := j.now()
+	j.waiting = nil
 	for _, job := range all {
 		f, failed := j.paused[job.jobKey]
 		if failed && f.asked != job.asked {
 			delete(j.paused, job.jobKey)
-			f = jobFailure{}
 		} else if failed && now.Before(f.until) {
 			again = earliest(again, f.until.UnixMilli())
 			continue
 		}
-		_, waits := j.ended[job.jobKey]
-		if j.running[job.jobKey] != nil || waits || j.free[job.lane] == 0 || j.crowded(job.jobKey, troubled) || j.ctx.Err() != nil {
-			continue
+		if _, made := j.ended[job.jobKey]; !made && j.running[job.jobKey] == nil {
+			j.waiting = append(j.waiting, job)
 		}
-		// It must have given up long before what it wrote counts as orphaned.
-		ctx, cancel := context.WithTimeout(j.ctx, j.config.PassTimeout) // [attempts-end]
-		this := &underway{cancel, job.claims}
-		j.running[job.jobKey], j.last[job.jobKey] = this, now
-		j.free[job.lane]--
-		j.done.Go(func() {
-			if !job.hasty {
-				niceThread(j.log)
-			}
-			made, retryAfter, err := job.run(ctx, f.damage >= mendAfter)
-			cancel()
-			j.end(this, job, made, retryAfter, err)
-		})
 	}
+	j.fill()
 	return again
+}
+
+// fill begins those that wait, as far as there is room. A round that begins the next
+// ones would be too late: thousands of partitions with a few new records each take a
+// provider no time, and rounds all the more.
+func (j *jobs) fill() {
+	troubled := j.troubled()
+	j.waiting = slices.DeleteFunc(j.waiting, func(job job) bool {
+		if j.free[job.lane] == 0 || j.crowded(job.jobKey, troubled) || j.ctx.Err() != nil {
+			return false
+		}
+		j.begin(job)
+		return true
+	})
+}
+
+// begin has a job done.
+func (j *jobs) begin(job job) {
+	// It must have given up long before what it wrote counts as orphaned.
+	ctx, cancel := context.WithTimeout(j.ctx, j.config.PassTimeout) // [attempts-end]
+	this := &underway{cancel, job.claims}
+	mends := j.paused[job.jobKey].damage >= mendAfter
+	j.running[job.jobKey], j.last[job.jobKey] = this, j.now()
+	j.free[job.lane]--
+	j.done.Go(func() {
+		if !job.hasty {
+			niceThread(j.log)
+		}
+		made, retryAfter, err := job.run(ctx, mends)
+		cancel()
+		j.end(this, job, made, retryAfter, err)
+	})
 }
 
 // pardon forgets failures of jobs that are not among those to be started.
@@ -215,7 +236,7 @@ func (j *jobs) crowded(key jobKey, troubled map[topicLane]bool) bool {
 	return n >= max(1, j.atOnce[key.lane]/2)
 }
 
-// end notes how a job ended, and wakes the rounds.
+// end notes how a job ended, begins the next, and wakes the rounds.
 func (j *jobs) end(this *underway, job job, made product, retryAfter time.Duration, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -247,6 +268,7 @@ func (j *jobs) end(this *underway, job job, made product, retryAfter time.Durati
 	if made != nil {
 		j.ended[job.jobKey] = ended{job.jobKey, made, job.claims, j.now()}
 	}
+	j.fill()
 	select {
 	case j.wake <- struct{}{}:
 	default:
@@ -320,6 +342,7 @@ func (j *jobs) forget(present map[topic.Partition]bool) {
 			delete(j.running, key)
 		}
 	}
+	j.waiting = slices.DeleteFunc(j.waiting, func(job job) bool { return !present[job.partition] })
 	for key := range j.ended {
 		if !present[key.partition] {
 			delete(j.ended, key)

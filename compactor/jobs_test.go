@@ -55,6 +55,44 @@ func TestATopicWhoseProviderHangsLeavesHalfOfALaneToOthers(t *testing.T) {
 	require.ElementsMatch(t, []topic.Partition{part(sick, 1), part(well, 0)}, []topic.Partition{<-c.begun, <-c.begun})
 }
 
+// Thousands of partitions have a few new records each: no round is waited for.
+func TestJobsFollowOneAnotherWithoutARound(t *testing.T) {
+	c := newCrew(t)
+	id := topic.NewID()
+	const n = 100
+	var all []job
+	for i := range int32(n) {
+		p := part(id, i)
+		all = append(all, job{jobKey: jobKey{p, embedLane}, hasty: true, run: func(context.Context, bool) (product, time.Duration, error) {
+			return &unadoptable{}, 0, nil
+		}})
+	}
+	ended := func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.ended)
+	}
+	c.start(nil, all)
+	require.Eventually(t, func() bool { return ended() == n }, patience, time.Millisecond)
+	c.start(nil, all[:1])
+	require.Empty(t, c.waiting, "what it has made is not adopted")
+}
+
+func TestWhatIsPlannedAnewDoesNotWaitTwice(t *testing.T) {
+	c := newCrew(t)
+	id := topic.NewID()
+	var all []job
+	for i := range int32(4) {
+		all = append(all, c.hanging(part(id, i)))
+	}
+	c.start(nil, all)
+	c.start(nil, all[2:3])
+	require.Len(t, c.waiting, 1)
+	c.forget(map[topic.Partition]bool{part(id, 0): true, part(id, 1): true})
+	require.Empty(t, c.waiting, "its partition is another's")
+	require.ElementsMatch(t, []topic.Partition{part(id, 0), part(id, 1)}, []topic.Partition{<-c.begun, <-c.begun})
+}
+
 func TestAFailureOfWhatIsNotWantedAnyMoreIsForgotten(t *testing.T) {
 	c := newCrew(t)
 	id := topic.NewID()
