@@ -41,7 +41,7 @@ func (s *Service) openLocal(key settings) (provider, string, error) {
 	if want := key.model.Dimensions; want != 0 && want != model.Dimensions() {
 		return nil, "", fmt.Errorf("the local model %q has vectors of %d dimensions, not %d", key.model.Name, model.Dimensions(), want)
 	}
-	return &localProvider{model}, providerLocal, nil
+	return &localProvider{model}, providerLocal + " " + key.model.Name, nil
 }
 
 // localProvider asks a model of this machine.

@@ -79,6 +79,8 @@ type Service struct {
 	cache   *cache
 	local   *local.Models
 
+	processor chan struct{} // a slot for each request to local models
+
 	mu        sync.Mutex
 	gates     map[string]*gate
 	embedders map[settings]*opening
@@ -110,7 +112,7 @@ func New(c Config) (*Service, error) {
 	}
 	s := &Service{
 		config: c, client: transport, metrics: newMetrics(), cache: newCache(c.CacheBytesMax),
-		local: c.Local.models(), gates: make(map[string]*gate), embedders: make(map[settings]*opening),
+		local: c.Local.models(), processor: make(chan struct{}, localRequests), gates: make(map[string]*gate), embedders: make(map[settings]*opening),
 	}
 	if err := s.metrics.register(c.Registerer); err != nil {
 		return nil, fmt.Errorf("metrics of embedding: %w", err)
@@ -150,7 +152,7 @@ func (s *Service) open(key settings) (*Embedder, error) {
 		return nil, err
 	}
 	e := &Embedder{
-		model: key.model, endpoint: key.endpoint, provider: p, gate: s.gate(at), limits: limitsOf(key.model, s.config.InputTokensMax),
+		model: key.model, endpoint: key.endpoint, provider: p, gate: s.gate(at, key.model), limits: limitsOf(key.model, s.config.InputTokensMax),
 		retries: key.retries, cache: s.cache, meter: s.metrics.of(key.model, s.config.PricePerMillionTokens), timeout: s.config.RequestTimeout,
 	}
 	if key.model.Provider == providerLocal {
@@ -174,19 +176,21 @@ func (s *Service) provider(key settings) (p provider, at string, err error) {
 	return nil, "", fmt.Errorf("provider %q is not in this version", key.model.Provider)
 }
 
-// gate returns what requests to an endpoint go through.
-func (s *Service) gate(at string) *gate {
+// gate returns what requests to an endpoint go through. Models of this machine have
+// one each, and share the processor.
+func (s *Service) gate(at string, model Model) *gate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.gates[at]
-	if g == nil && at == providerLocal {
-		g = newGate(localRequests, 0, 0, s.config.Jitter)
-		s.gates[at] = g
-	}
-	if g == nil {
+	switch {
+	case g != nil:
+		return g
+	case model.Provider == providerLocal:
+		g = &gate{slots: s.processor, jitter: s.config.Jitter}
+	default:
 		g = newGate(s.config.RequestsMax, s.config.RequestsPerMinute, s.config.TokensPerMinute, s.config.Jitter)
-		s.gates[at] = g
 	}
+	s.gates[at] = g
 	return g
 }
 
