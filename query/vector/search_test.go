@@ -272,6 +272,9 @@ func TestADamagedShardIsReportedAndNeverPassedOver(t *testing.T) {
 				reports := n.store.Catalog().Partition(n.partition(0)).Damaged
 				require.Len(t, reports, 1)
 				require.Equal(t, f.Object, reports[0].Object)
+				topics, err := n.Topics(t.Context())
+				require.NoError(t, err)
+				require.EqualValues(t, size, topics[0].Vectors)
 
 				n.put(f.Object, sound)
 				require.Len(t, n.ask(Request{Text: "t1"}).Hits, 10, "once it is back, it is read")
@@ -365,6 +368,9 @@ func TestADroppedIndexIsNoIndex(t *testing.T) {
 	stats, err := n.Stats(t.Context(), "logs")
 	require.NoError(t, err)
 	require.Zero(t, stats.Vectors)
+	topics, err := n.Topics(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, topics)
 	require.NoError(t, n.store.RebuildVectors(t.Context(), n.topic.ID))
 	require.NoError(t, n.store.CatchUp(t.Context()))
 	require.Len(t, n.ask(Request{Text: "x"}).Hits, 10, "those that are there are served until they are replaced")

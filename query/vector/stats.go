@@ -129,12 +129,12 @@ func (s *Searcher) promised(ctx context.Context, sh *shard, c topicconfig.Vector
 }
 
 // Topics lists the topics that have vectors, or will have, by name. It takes what
-// manifests say, and asks nobody.
+// manifests say, and asks nobody. Of a shard that is damaged it counts what it had.
 func (s *Searcher) Topics(ctx context.Context) ([]TopicVectors, error) {
 	var topics []*metastore.Topic
 	s.config.Sources.Catalog.View(func(v *metastore.View) {
 		for _, t := range v.Topics() {
-			if s.settings(t).Enabled {
+			if s.settings(t).Enabled && !v.VectorIndex(t.ID).Dropped {
 				topics = append(topics, t)
 			}
 		}
@@ -147,14 +147,26 @@ func (s *Searcher) Topics(ctx context.Context) ([]TopicVectors, error) {
 		group.Go(func() error {
 			c := s.settings(t)
 			all[i] = TopicVectors{Name: t.Name, Dimensions: c.Dimensions, Provider: c.Provider, Model: c.Model}
-			return s.config.Sources.Bind(inner, t.Name, func(int) error { return s.countTopic(inner, t, &all[i]) })
+			counted := func(count func(context.Context, *shard) (int64, error)) error {
+				return s.config.Sources.Bind(inner, t.Name, func(int) error { return s.countTopic(inner, t, count, &all[i]) })
+			}
+			err := counted(s.count)
+			if damaged := (*DamagedError)(nil); errors.As(err, &damaged) { // and reported by now
+				return counted(listed)
+			}
+			return err
 		})
 	}
 	return all, group.Wait()
 }
 
+// listed is about how many vectors of a shard count, as the manifest says.
+func listed(_ context.Context, sh *shard) (int64, error) {
+	return min(sh.file.Records-sh.file.Masked, sh.next-sh.first), nil
+}
+
 // countTopic counts the vectors of a topic.
-func (s *Searcher) countTopic(ctx context.Context, t *metastore.Topic, into *TopicVectors) error {
+func (s *Searcher) countTopic(ctx context.Context, t *metastore.Topic, count func(context.Context, *shard) (int64, error), into *TopicVectors) error {
 	partitions, err := s.config.Sources.Partitions(ctx, t, snapshot.Vector, nil)
 	if err != nil {
 		return err
@@ -166,11 +178,11 @@ func (s *Searcher) countTopic(ctx context.Context, t *metastore.Topic, into *Top
 			if err != nil {
 				return err
 			}
-			count, err := s.count(ctx, &sh)
+			n, err := count(ctx, &sh)
 			if err != nil {
 				return err
 			}
-			into.Vectors += count
+			into.Vectors += n
 			if into.Dimensions == 0 {
 				into.Dimensions = sh.settings.Dimensions
 			}
