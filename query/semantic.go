@@ -53,12 +53,15 @@ func (n *Node) administrator(c *gin.Context) error {
 // capabilities are what can be asked of each topic.
 func (n *Node) capabilities() []federated.Capability {
 	all := []federated.Capability{}
-	for _, t := range n.config.Catalog.Topics() {
-		settings := topicconfig.Resolve(t.Config, n.config.TopicDefaults)
-		all = append(all, federated.Capability{
-			Topic: t.Name, Text: settings.Search.Enabled, Vector: settings.Vector.Enabled, SQL: n.SQL() && settings.Columnar.Enabled, Fetch: true,
-		})
-	}
+	n.config.Catalog.View(func(v *metastore.View) {
+		for _, t := range v.Topics() {
+			settings := topicconfig.Resolve(t.Config, n.config.TopicDefaults)
+			all = append(all, federated.Capability{
+				Topic: t.Name, Text: settings.Search.Enabled, Vector: settings.Vector.Enabled && !v.VectorIndex(t.ID).Dropped,
+				SQL: n.SQL() && settings.Columnar.Enabled, Fetch: true,
+			})
+		}
+	})
 	return all
 }
 
