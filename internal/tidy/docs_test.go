@@ -1,6 +1,7 @@
 package tidy
 
 import (
+	"go/ast"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,6 +13,7 @@ var (
 	exportedName = regexp.MustCompile(`\.[A-Z][A-Za-z]*$`) // of a package: kv.Store
 
 	link       = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	shownBy    = regexp.MustCompile("`([a-z0-9/]+ Test[A-Za-z0-9]+)`") // of a package
 	quotedPath = regexp.MustCompile("`((?:internal|objstore|metastore|broker|compactor|query|cmd|tests|docs|deployments)/[A-Za-z0-9_./-]*[A-Za-z0-9])`")
 )
 
@@ -50,5 +52,41 @@ func TestDocumentsPointAtWhatIsThere(t *testing.T) {
 				t.Errorf("%s names %s, which is not there", page, match[1])
 			}
 		}
+	}
+}
+
+// TestEveryFailureNamesTheTestsThatShowIt holds the table of failures against the
+// tests that there are.
+func TestEveryFailureNamesTheTestsThatShowIt(t *testing.T) {
+	const page = "docs/failures.md"
+	text, err := os.ReadFile(filepath.Join("..", "..", filepath.FromSlash(page)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, f := range repository(t) {
+		for _, decl := range f.Syntax.Decls {
+			if fn, ok := decl.(*ast.FuncDecl); ok && f.Test() && fn.Recv == nil {
+				there[f.Dir()+" "+fn.Name.Name] = true
+			}
+		}
+	}
+	rows := 0
+	for line := range strings.Lines(string(text)) {
+		named := shownBy.FindAllStringSubmatch(line, -1)
+		for _, match := range named {
+			if !there[match[1]] {
+				t.Errorf("%s names the test %q, which is not there", page, match[1])
+			}
+		}
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| what") {
+			continue
+		}
+		if rows++; len(named) == 0 {
+			t.Errorf("%s shows by no test: %s", page, line)
+		}
+	}
+	if rows < 20 {
+		t.Errorf("%s has %d rows: it was cut, or is not read", page, rows)
 	}
 }

@@ -149,8 +149,8 @@ func (w *World) auditMarks(p topic.Partition) {
 		}{
 			{"columnar", "columnar.enabled", marks.Columnar}, {"text", "searchable", marks.Text}, {"vector", "vector.enabled", marks.Vector},
 		} {
-			if t.Config[kind.setting] == "true" && kind.mark < part.Next() {
-				w.history.Report(history.Unread, "the %s mark of %s stands at %d of %d", kind.name, w.partition(p), kind.mark, part.Next())
+			if t.Config[kind.setting] == "true" && max(kind.mark, part.Manifest.LogStart) < part.Next() {
+				w.history.Report(history.Unread, "the %s mark of %s stands at %d of [%d, %d)", kind.name, w.partition(p), kind.mark, part.Manifest.LogStart, part.Next())
 			}
 		}
 	})
