@@ -35,6 +35,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/wire"
 	"github.com/chronik-stream/chronik/internal/disk"
 	"github.com/chronik-stream/chronik/internal/dynamicconfig"
+	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/internal/topicconfig"
 	"github.com/chronik-stream/chronik/metastore"
@@ -301,6 +302,9 @@ func (b *Broker) session(ctx context.Context) error {
 			}
 		}
 	})
+	if errors.Is(err, format.ErrVersion) {
+		return err // it would be written over
+	}
 	if err != nil {
 		b.log.Error("what was salvaged before is not known: should its records have expired, they are appended again", "error", err)
 	}

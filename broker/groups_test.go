@@ -132,10 +132,6 @@ func TestARestartOfTheCoordinatorRebalancesNothing(t *testing.T) {
 		return len(before.AssignedPartitions()["t"]) == 4
 	})
 	was := generation(a)
-	var changes [][]string
-	for _, c := range all {
-		changes = append(changes, c.history())
-	}
 	for i := range int32(4) {
 		r.produce("t", i, fmt.Sprint("before ", i))
 	}
@@ -144,6 +140,11 @@ func TestARestartOfTheCoordinatorRebalancesNothing(t *testing.T) {
 	}
 	for i := range 4 {
 		within(t, time.Minute, "it is consumed", heard(fmt.Sprint("before ", i)))
+	}
+	// Only now: who consumes a partition has been told that it is his.
+	var changes [][]string
+	for _, c := range all {
+		changes = append(changes, c.history())
 	}
 
 	for range 2 {

@@ -1,7 +1,6 @@
 package metastore
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -134,7 +133,7 @@ func applyMember(members map[string]Member, id string, e kv.Event) error {
 		return nil
 	}
 	var m Member
-	if err := json.Unmarshal(e.Value, &m); err != nil {
+	if err := decode(e.Entry, &m); err != nil {
 		return err
 	}
 	members[id] = m
@@ -280,28 +279,28 @@ func (v *View) dropRange(p topic.Partition, s *Segment) {
 
 func decodeTopic(e kv.Entry) (Topic, error) {
 	var t Topic
-	err := json.Unmarshal(e.Value, &t)
+	err := decode(e, &t)
 	t.ModRevision = e.ModRevision
 	return t, err
 }
 
 func decodeBroker(e kv.Entry) (Broker, error) {
 	var b Broker
-	err := json.Unmarshal(e.Value, &b)
+	err := decode(e, &b)
 	b.Session = Session(e.ModRevision)
 	return b, err
 }
 
 func decodeOwner(e kv.Entry) (Owner, error) {
 	var o Owner
-	err := json.Unmarshal(e.Value, &o)
+	err := decode(e, &o)
 	o.ModRevision = e.ModRevision
 	return o, err
 }
 
 func decodeManifest(e kv.Entry) (ManifestRef, error) {
 	var m ManifestRef
-	err := json.Unmarshal(e.Value, &m)
+	err := decode(e, &m)
 	m.ModRevision = e.ModRevision
 	return m, err
 }

@@ -2,7 +2,6 @@ package metastore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/chronik-stream/chronik/metastore/kv"
@@ -134,7 +133,7 @@ func (s *Store) settleCommit(ctx context.Context, what string, bs *BrokerSession
 	// The marker of this very segment means that a lost try was applied, even
 	// if the session has ended since: only a new session resets the marker.
 	var current commitMark
-	if err := json.Unmarshal(result.Read[key].Value, &current); err != nil {
+	if err := decode(result.Read[key], &current); err != nil {
 		return last, inDoubt(doubt, fmt.Errorf("%s: read %s: %w", what, key, err))
 	}
 	applied := current == mark

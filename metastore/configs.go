@@ -2,7 +2,6 @@ package metastore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -66,7 +65,7 @@ func (s *Store) UpdateConfig(ctx context.Context, r ConfigResource, f func(set m
 	entry, err := s.change(ctx, what, s.keys.config(r), nil, nil, func(old kv.Entry) ([]byte, error) {
 		var before configValue
 		if old.ModRevision != 0 {
-			if err := json.Unmarshal(old.Value, &before); err != nil {
+			if err := decode(old, &before); err != nil {
 				return nil, err
 			}
 		}
@@ -77,7 +76,7 @@ func (s *Store) UpdateConfig(ctx context.Context, r ConfigResource, f func(set m
 		return nil, err
 	}
 	var after configValue
-	err = json.Unmarshal(entry.Value, &after)
+	err = decode(entry, &after)
 	return after.Config, err
 }
 
@@ -89,7 +88,7 @@ func (v *View) applyConfig(rest string, e kv.Event) error {
 	v.configs = nil
 	var value configValue
 	if !e.Deleted {
-		if err := json.Unmarshal(e.Value, &value); err != nil {
+		if err := decode(e.Entry, &value); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package metastore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -119,7 +118,7 @@ func (v *View) applyDamage(object string, e kv.Event) error {
 	damaged := slices.DeleteFunc(slices.Clone(known.damaged), same)
 	if !e.Deleted {
 		d := Damage{ModRevision: e.ModRevision}
-		if err := json.Unmarshal(e.Value, &d); err != nil {
+		if err := decode(e.Entry, &d); err != nil {
 			return err
 		}
 		d.Object = object

@@ -2,7 +2,6 @@ package metastore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,7 +23,13 @@ func (s *Store) SetDraining(ctx context.Context, id BrokerID, draining bool) err
 	if id < 0 {
 		return fmt.Errorf("%s: %w", what, ErrInvalid)
 	}
-	_, err := s.change(ctx, what, s.keys.draining(id), nil, nil, func(kv.Entry) ([]byte, error) {
+	_, err := s.change(ctx, what, s.keys.draining(id), nil, nil, func(old kv.Entry) ([]byte, error) {
+		var before drainingValue
+		if old.ModRevision != 0 {
+			if err := decode(old, &before); err != nil {
+				return nil, err
+			}
+		}
 		return encode(drainingValue{Draining: draining}), nil
 	})
 	return err
@@ -37,7 +42,7 @@ func (v *View) applyDraining(rest string, e kv.Event) error {
 	}
 	var d drainingValue
 	if !e.Deleted {
-		if err := json.Unmarshal(e.Value, &d); err != nil {
+		if err := decode(e.Entry, &d); err != nil {
 			return err
 		}
 	}

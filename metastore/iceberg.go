@@ -2,7 +2,6 @@ package metastore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -51,7 +50,7 @@ func (v *View) applyIceberg(rest string, e kv.Event) error {
 
 func decodeIceberg(e kv.Entry) (IcebergTable, error) {
 	var t IcebergTable
-	err := json.Unmarshal(e.Value, &t)
+	err := decode(e, &t)
 	t.ModRevision = e.ModRevision
 	return t, err
 }

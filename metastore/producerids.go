@@ -2,7 +2,6 @@ package metastore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 
@@ -24,7 +23,7 @@ func (s *Store) AllocateProducerIDs(ctx context.Context) (first, count int64, er
 	_, err = s.change(ctx, what, s.keys.producerIDs(), nil, nil, func(old kv.Entry) ([]byte, error) {
 		var ids producerIDs
 		if old.ModRevision != 0 {
-			if err := json.Unmarshal(old.Value, &ids); err != nil {
+			if err := decode(old, &ids); err != nil {
 				return nil, fmt.Errorf("read %s: %w", old.Key, err)
 			}
 		}

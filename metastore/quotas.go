@@ -3,7 +3,6 @@ package metastore
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -74,7 +73,7 @@ func (s *Store) UpdateQuota(ctx context.Context, e QuotaEntity, f func(set map[s
 	_, err := s.change(ctx, what, s.keys.quota(e), nil, nil, func(old kv.Entry) ([]byte, error) {
 		var before quotaValue
 		if old.ModRevision != 0 {
-			if err := json.Unmarshal(old.Value, &before); err != nil {
+			if err := decode(old, &before); err != nil {
 				return nil, err
 			}
 		}
@@ -92,7 +91,7 @@ func (v *View) applyQuota(rest string, e kv.Event) error {
 	v.quotas = nil
 	var value quotaValue
 	if !e.Deleted {
-		if err := json.Unmarshal(e.Value, &value); err != nil {
+		if err := decode(e.Entry, &value); err != nil {
 			return err
 		}
 	}

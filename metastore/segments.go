@@ -2,7 +2,6 @@ package metastore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -152,7 +151,7 @@ func (s *Store) Deletions(ctx context.Context) ([]Deletion, error) {
 	}
 	deletions := make([]Deletion, len(entries))
 	for i, e := range entries {
-		if err := json.Unmarshal(e.Value, &deletions[i]); err != nil {
+		if err := decode(e, &deletions[i]); err != nil {
 			return nil, fmt.Errorf("read %s: %w", e.Key, err)
 		}
 		deletions[i].ModRevision = e.ModRevision

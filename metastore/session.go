@@ -2,7 +2,6 @@ package metastore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"strconv"
@@ -93,7 +92,7 @@ func (s *Store) putBroker(ctx context.Context, what string, b Broker, id kv.Leas
 		}
 		if before := current.Read[mark]; before.ModRevision != 0 {
 			var m commitMark
-			if err := json.Unmarshal(before.Value, &m); err != nil {
+			if err := decode(before, &m); err != nil {
 				return 0, "", fmt.Errorf("read %s: %w", mark, err)
 			}
 			if former = m.Identity; former == b.Identity {

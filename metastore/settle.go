@@ -1,12 +1,14 @@
 package metastore
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/chronik-stream/chronik/internal/format"
 	"github.com/chronik-stream/chronik/metastore/kv"
 )
 
@@ -160,4 +162,27 @@ func encode(v any) []byte {
 		panic(fmt.Sprintf("encode %T: %v", v, err))
 	}
 	return b
+}
+
+// valueVersion is the newest version of JSON values that this build reads. Members
+// that it does not know it passes over, and drops when it writes the value again.
+// Where a later version adds what earlier ones must not treat so, its values have a
+// member "v", 2 and on; those without are of version 1.
+const valueVersion = 1
+
+// decode reads what encode wrote. A value of a later version is format.ErrVersion,
+// and names its key.
+func decode(e kv.Entry, into any) error {
+	if bytes.Contains(e.Value, []byte(`"v"`)) { // rare: only then is it worth a look
+		var later struct {
+			V int `json:"v"`
+		}
+		if err := json.Unmarshal(e.Value, &later); err != nil {
+			return err
+		}
+		if later.V > valueVersion {
+			return format.In(e.Key, format.Version(0, later.V, valueVersion))
+		}
+	}
+	return json.Unmarshal(e.Value, into)
 }

@@ -2,7 +2,6 @@ package metastore
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -126,7 +125,7 @@ func (v *View) applySlot(rest string, e kv.Event) error {
 	}
 	var s Slot
 	if !e.Deleted { // which nobody does
-		if err := json.Unmarshal(e.Value, &s); err != nil {
+		if err := decode(e.Entry, &s); err != nil {
 			return err
 		}
 		s.ModRevision = e.ModRevision

@@ -2,7 +2,6 @@ package metastore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -53,7 +52,7 @@ func (v *View) applyVectors(rest string, e kv.Event) error {
 func decodeVectors(e kv.Entry) (VectorIndex, error) {
 	var x VectorIndex
 	if e.ModRevision != 0 {
-		if err := json.Unmarshal(e.Value, &x); err != nil {
+		if err := decode(e, &x); err != nil {
 			return x, err
 		}
 	}

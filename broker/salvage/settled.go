@@ -47,7 +47,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // OpenSettled reads the file of that name. What it says of batches that are none
 // of these, the write-ahead log's, is forgotten. A file that cannot be read is an
-// error, and an empty Settled to go on with.
+// error, and an empty Settled to go on with: not in place of one of a later version
+// (format.ErrVersion).
 func OpenSettled(fs disk.FS, path string, logged func(yield func(topic.Partition, metastore.Epoch) bool)) (*Settled, error) {
 	s := &Settled{fs: fs, path: path, next: map[overtaken]int64{}}
 	next, err := s.read()

@@ -3,7 +3,9 @@ package salvage
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"log/slog"
 	"maps"
 	"testing"
@@ -112,6 +114,21 @@ func TestADamagedRecordOfWhatIsSettledSettlesNothing(t *testing.T) {
 	}
 	if s := openSettled(t, fs, of); !s.has(one, orphan(4, 100)) {
 		t.Error("after damage nothing is remembered again")
+	}
+}
+
+func TestARecordOfALaterVersionIsNotCalledDamaged(t *testing.T) {
+	fs := disk.NewMemory()
+	if err := fs.MkdirAll("data"); err != nil {
+		t.Fatal(err)
+	}
+	later := binary.AppendUvarint([]byte{settledVersion + 1}, 0)
+	if err := new(Settled{fs: fs}).write("data/salvaged", binary.LittleEndian.AppendUint32(later, crc32.Checksum(later, castagnoli))); err != nil {
+		t.Fatal(err)
+	}
+	_, err := OpenSettled(fs, "data/salvaged", inLog(nil))
+	if !errors.Is(err, format.ErrVersion) || errors.Is(err, format.ErrCorrupt) {
+		t.Errorf("a later version: %v, want %v", err, format.ErrVersion)
 	}
 }
 

@@ -63,6 +63,14 @@ func TestEveryFlippedByteIsFound(t *testing.T) {
 	}
 }
 
+func TestANewerSplitIsNotCalledCorrupt(t *testing.T) {
+	data := written(t, index(t, randomRecords(2, 40)))
+	data[len(data)-16]++ // the version in the trailer
+	_, err := textindex.Open(context.Background(), textindex.Bytes(data), 0)
+	require.ErrorIs(t, err, format.ErrVersion)
+	require.NotErrorIs(t, err, format.ErrCorrupt)
+}
+
 // FuzzOpen: whatever a file is, and with CRCs that are right, reading all of it
 // ends with the content or with damage.
 func FuzzOpen(f *testing.F) {

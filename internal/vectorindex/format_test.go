@@ -100,6 +100,14 @@ func TestEveryFlippedByteIsFound(t *testing.T) {
 	}
 }
 
+func TestANewerShardIsNotCalledCorrupt(t *testing.T) {
+	data := smallShard(t, vectorindex.Flat, vectorindex.F32)
+	data[len(data)-16]++ // the version in the trailer
+	_, err := vectorindex.Open(context.Background(), vectorindex.Bytes(data), 0)
+	require.ErrorIs(t, err, format.ErrVersion)
+	require.NotErrorIs(t, err, format.ErrCorrupt)
+}
+
 // Damage is an error of the search that comes upon it, and of no other: the rest
 // is answered.
 func TestASearchNeverReturnsDamagedRows(t *testing.T) {
