@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chronik-stream/chronik/cmd/chronik/config"
+	"github.com/chronik-stream/chronik/cmd/chronik/node"
 )
 
 // settings are the flags that give configuration: --config, --set, and the short
@@ -40,7 +41,7 @@ func (s *settings) add(c *cobra.Command, short ...shortFlag) {
 }
 
 func (s *settings) load(c *cobra.Command, e env) (*config.Config, error) {
-	in := config.Inputs{File: s.file, Environment: e.process.Environment, Roles: s.roles, BucketOnly: s.bucket}
+	in := config.Inputs{File: s.file, Environment: e.process.Environment, Roles: s.roles, BucketOnly: s.bucket, Memory: node.ContainerMemory(os.DirFS("/"))}
 	var err error
 	if in.Hostname, err = os.Hostname(); err != nil {
 		return nil, fmt.Errorf("find the machine's name: %w", err)

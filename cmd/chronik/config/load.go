@@ -20,6 +20,7 @@ type Inputs struct {
 	Roles       []string // of `chronik run`; none: `chronik dev`
 	BucketOnly  bool     // what is said of anything but the bucket need not fit together: of a command that runs no server
 	Hostname    string   // of the machine
+	Memory      int64    // that the container around the process has; 0: no limit
 }
 
 // Flag is a value given on the command line.
@@ -74,6 +75,7 @@ func Load(in Inputs) (*Config, error) {
 		}
 	}
 	l.config.reachItself()
+	l.config.fitMemory(in.Memory)
 	switch {
 	case len(l.faults) > 0:
 		return nil, errors.Join(l.faults...)

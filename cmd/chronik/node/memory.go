@@ -24,8 +24,8 @@ func LimitMemory(cfg *config.Config, root fs.FS, log *slog.Logger) {
 		if debug.SetMemoryLimit(-1) != math.MaxInt64 {
 			return // GOMEMLIMIT
 		}
-		container, ok := containerMemory(root)
-		if !ok {
+		container := ContainerMemory(root)
+		if container == 0 {
 			return
 		}
 		limit, why = softLimit(container, cfg), "the container's limit"
@@ -36,17 +36,17 @@ func LimitMemory(cfg *config.Config, root fs.FS, log *slog.Logger) {
 
 func softLimit(container int64, cfg *config.Config) int64 {
 	if slices.Contains(cfg.Roles(), RoleQuery) {
-		container -= min(int64(cfg.Query.MemoryBytes), container/2)
+		container -= min(int64(cfg.Query.MemoryBytes)*int64(cfg.Query.Concurrent), container/2)
 	}
 	return container / 10 * 9
 }
 
-// containerMemory is the least memory limit of the process's cgroup and those
-// around it, of either version; false when there is none.
-func containerMemory(root fs.FS) (bytes int64, ok bool) {
+// ContainerMemory is the least memory limit of the process's cgroup and those
+// around it, of either version; 0 when there is none. root is "/".
+func ContainerMemory(root fs.FS) (bytes int64) {
 	own, err := fs.ReadFile(root, "proc/self/cgroup")
 	if err != nil {
-		return 0, false
+		return 0
 	}
 	least := int64(math.MaxInt64)
 	for line := range strings.Lines(string(own)) {
@@ -69,7 +69,10 @@ func containerMemory(root fs.FS) (bytes int64, ok bool) {
 			}
 		}
 	}
-	return least, least < math.MaxInt64
+	if least == math.MaxInt64 {
+		return 0
+	}
+	return least
 }
 
 // unlimited is what version 1 shows for no limit, and more.

@@ -40,13 +40,7 @@ func TestTheContainersMemoryIsFound(t *testing.T) {
 		"version 1, seen from inside": {map[string]string{
 			"proc/self/cgroup": "4:memory:/docker/abc\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "536870912\n"}, 512 << 20},
 	} {
-		got, ok := containerMemory(files(c.files))
-		if c.want == 0 {
-			require.False(t, ok, name)
-			continue
-		}
-		require.True(t, ok, name)
-		require.Equal(t, c.want, got, name)
+		require.Equal(t, c.want, ContainerMemory(files(c.files)), name)
 	}
 }
 
@@ -60,7 +54,12 @@ func TestTheSoftLimitOfMemoryIsGivenToGo(t *testing.T) {
 	LimitMemory(cfg, files(nil), quiet)
 	require.EqualValues(t, math.MaxInt64, debug.SetMemoryLimit(-1), "nothing limits it")
 	LimitMemory(cfg, four, quiet)
-	require.EqualValues(t, (int64(4<<30)-int64(cfg.Query.MemoryBytes))/10*9, debug.SetMemoryLimit(-1), "SQL has its share")
+	require.EqualValues(t, int64(2<<30)/10*9, debug.SetMemoryLimit(-1), "SQL has its half")
+	one := config.Default()
+	one.Query.Concurrent = 1
+	debug.SetMemoryLimit(math.MaxInt64)
+	LimitMemory(one, four, quiet)
+	require.EqualValues(t, int64(3<<30)/10*9, debug.SetMemoryLimit(-1), "SQL has no more than it may take")
 	debug.SetMemoryLimit(1 << 30)
 	LimitMemory(cfg, four, quiet)
 	require.EqualValues(t, 1<<30, debug.SetMemoryLimit(-1), "as GOMEMLIMIT had it")
