@@ -1,9 +1,10 @@
 package config
 
 // ampleMemory is what a container has to have for the defaults of the budgets of
-// memory. They bound several times what a process usually takes, so that all of
-// them at once fit into half of it.
-const ampleMemory = 4 << 30
+// memory. They bound several times what a process usually takes; all of them at
+// once, with what brokers of a cluster pass on to each other, which no budget
+// holds back, are to fit into half of it.
+const ampleMemory = 8 << 30
 
 // fitMemory lowers the defaults of budgets of memory in a container that has so
 // much, 0 for no limit: a process that keeps to its budgets is not killed there.
@@ -24,6 +25,7 @@ func (c *Config) fitMemory(container int64) {
 		"kafka.cold_bytes_max":       &c.Kafka.ColdBytes,
 		"wal.waiting_bytes_max":      &c.WAL.WaitingBytes,
 		"tail.bytes_max":             &c.Tail.Bytes,
+		"segment.bytes":              &c.Segment.Bytes, // segment.uploads_max of them
 		"cache.memory_bytes_max":     &c.Cache.MemoryBytes,
 		"compactor.shard_bytes_max":  &c.Compactor.ShardBytes,
 		"compactor.clean_bytes_max":  &c.Compactor.CleanBytes,

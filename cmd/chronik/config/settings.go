@@ -57,7 +57,7 @@ func (c *Config) processSettings() []*Setting {
 		{Key: "data_dir", Default: "./data", Value: textValue{&c.DataDir},
 			Doc: "Folder for everything local: the write-ahead log, caches, and in `chronik dev` the metadata and the bucket. One process's alone."},
 		{Key: "memory.limit", Default: "0B", Value: bytesValue{&c.Memory.Limit, 0},
-			Doc: "Memory of the process, without that of SQL (`query.memory_bytes_max`), from which on it collects garbage harder instead of growing. 0B: as GOMEMLIMIT says, else nine tenths of the container's limit, if it has one. With a limit below 4GiB, the defaults of the other budgets of memory are less in proportion; `chronik config print` shows them."},
+			Doc: "Memory of the process, without that of SQL (`query.memory_bytes_max`), from which on it collects garbage harder instead of growing. 0B: as GOMEMLIMIT says, else nine tenths of the container's limit, if it has one. With a limit below 8GiB, the defaults of the other budgets of memory, and of `segment.bytes`, are less in proportion; `chronik config print` shows them."},
 		{Key: "log.level", Default: "info", Value: choiceValue{&c.Log.Level, []string{"debug", "info", "warn", "error"}},
 			Doc: "Least severity that is logged, to standard error."},
 		{Key: "log.format", Default: "text", Value: choiceValue{&c.Log.Format, []string{"text", "json"}},
