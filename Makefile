@@ -19,7 +19,7 @@ BENCH    ?= .
 E2E      ?= .
 SIM      ?= 1m
 
-.PHONY: help build test e2e sim compat flight search vector iceberg demo cluster bench lint check fuzz tools race clean
+.PHONY: help build test e2e sim compat flight search vector iceberg demo cluster docker bench lint check fuzz tools race clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ demo: build ## see it work: events in over Kafka, answers out by SQL; KEEP=1 lea
 
 cluster: build ## a whole cluster of processes behind HAProxy, killed and checked, two minutes; KEEP=1 leaves it running
 	go run ./tests/cluster -chronik $(BIN) $(if $(KEEP),-keep)
+
+docker: ## the same cluster in containers, by hand: needs Docker with compose, and ports 9092, 6092 and 8404; KEEP=1 leaves it running
+	go run ./tests/docker $(if $(KEEP),-keep)
 
 compat: build ## real Kafka clients against the binary, minutes; UPDATE=1 writes docs/compatibility.md
 	go run ./tests/compat -chronik $(BIN) $(if $(UPDATE),-update)
