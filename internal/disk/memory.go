@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sort"
 	"sync"
 )
@@ -50,6 +52,18 @@ func (m *Memory) Crash(seed uint64) *Memory {
 			data := f.afterCrash(rng)
 			after.files[name] = &memoryFile{data: data, durable: append([]byte(nil), data...), dirty: map[int64]bool{}, named: true, mu: &after.mu}
 		}
+	}
+	return after
+}
+
+// Kill returns the disk as a process leaves it that is killed: all that it wrote can
+// be read, and what was not synced is still lost in a power loss.
+func (m *Memory) Kill() *Memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	after := NewMemory()
+	for name, f := range m.files {
+		after.files[name] = &memoryFile{data: slices.Clone(f.data), durable: slices.Clone(f.durable), dirty: maps.Clone(f.dirty), named: f.named, mu: &after.mu}
 	}
 	return after
 }
