@@ -2,12 +2,14 @@ package sim
 
 import (
 	"context"
+	"hash/crc32"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chronik-stream/chronik/embedder/embeddertest"
 	"github.com/chronik-stream/chronik/internal/disk"
 	"github.com/chronik-stream/chronik/metastore/kv"
 	"github.com/chronik-stream/chronik/objstore"
@@ -28,108 +30,133 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		planted  Planted
 		troubles []string
 		kinds    []history.Kind // one of them at least
+		searched bool           // it takes searches to find it
 	}{
 		{
 			"who coordinates a group does not compare that he does [slot-compare] [key-compare]",
 			without("/states/", "/slots/", "/states/"),
 			[]string{"metadata store away", "pause"},
 			[]history.Kind{history.Shared},
+			false,
 		},
 		{
 			"the disk says synced and is not",
 			Planted{Disk: func(inner disk.FS) disk.FS { return lyingDisk{inner} }},
 			[]string{"power loss"},
 			[]history.Kind{history.Lost},
+			false,
 		},
 		{
 			"the bucket says stored and is not",
 			Planted{Bucket: func(inner objstore.Bucket) objstore.Bucket { return &forgetfulBucket{Bucket: inner} }},
 			[]string{"kill -9"},
 			[]history.Kind{history.Lost, history.Missing, history.Unread},
+			false,
 		},
 		{
 			"the bucket says deleted and has not",
 			Planted{Bucket: func(inner objstore.Bucket) objstore.Bucket { return keepingBucket{inner} }},
 			[]string{"kill -9"},
 			[]history.Kind{history.Leaked},
+			false,
 		},
 		{
 			"the metadata store answers before it has applied",
 			Planted{Store: func(inner kv.Store) kv.Store { return hastyStore{inner} }},
 			[]string{"metadata store unreliable", "metadata store slow"},
 			[]history.Kind{history.EarlyAck},
+			false,
 		},
 		{
 			"commits of offsets do not compare their key [key-compare]",
 			without("/offsets/", "/offsets/"),
 			[]string{"metadata store late", "metadata store unreliable"},
 			[]history.Kind{history.GroupBack},
+			false,
 		},
 		{
 			"commits do not compare the session [session-compare]",
 			without("/segments/", "/brokers/"),
 			[]string{"metadata store only late", "pause"},
 			[]history.Kind{history.CommitTwice},
+			false,
 		},
 		{
 			"commits do not compare the commit before [commit-sequence]",
 			without("/segments/", "/commits/"),
 			[]string{"metadata store late", "metadata store unreliable"},
 			[]history.Kind{history.CommitTwice, history.CommitOrder},
+			false,
 		},
 		{
 			"compactors do not compare the manifest",
 			without("/manifests/", "/manifests/"),
 			[]string{"metadata store late", "metadata store unreliable"},
 			[]history.Kind{history.Lost, history.Missing, history.Dirty, history.Unread},
+			false,
 		},
 		{
 			"who takes a partition does not compare that its topic is there [topic-exists]",
 			without("/owners/", "/topic-ids/"),
 			[]string{"metadata store late", "metadata store unreliable", "drain"},
 			[]history.Kind{history.Orphaned},
+			false,
 		},
 		{
 			"compactors do not compare that a topic is there [topic-exists]",
 			without("/manifests/", "/topic-ids/"),
 			[]string{"metadata store late", "metadata store slow"},
 			[]history.Kind{history.Orphaned},
+			false,
 		},
 		{
 			"compaction by key goes with retention by time, and nobody asked for that",
 			Planted{Config: map[string]map[string]string{"keyed": {"cleanup.policy": "compact,delete", "retention.ms": "20000"}}},
 			[]string{"kill -9"},
 			[]history.Kind{history.Lost},
+			false,
 		},
 		{
 			"records are kept for half of the time that was asked for",
 			Planted{Config: map[string]map[string]string{"aged": {"retention.ms": "22500"}}},
 			[]string{"kill -9"},
 			[]history.Kind{history.Lost},
+			false,
 		},
 		{
 			"a log is cut to less than was asked for",
 			Planted{Config: map[string]map[string]string{"sized": {"retention.bytes": "1000"}}},
 			[]string{"kill -9"},
 			[]history.Kind{history.Lost},
+			false,
 		},
 		{
 			"tombstones go as soon as they have done their work",
 			Planted{Config: map[string]map[string]string{"keyed": {"delete.retention.ms": "0"}}},
 			[]string{"kill -9"},
 			[]history.Kind{history.Lost},
+			false,
 		},
 		{
 			"the start of the log is put below where it was",
 			Planted{Store: func(inner kv.Store) kv.Store { return lowStart{inner} }},
 			[]string{"kill -9"},
 			[]history.Kind{history.Undeleted},
+			false,
 		},
 		{
 			"a lease lapses before its time",
 			Planted{Store: func(inner kv.Store) kv.Store { return impatientStore{inner} }},
 			[]string{"metadata store away", "metadata store slow", "pause"},
 			[]history.Kind{history.Stale, history.Lost, history.Dirty},
+			false,
+		},
+		{
+			"some texts get the vector of another",
+			Planted{Vector: anothersVector},
+			[]string{"kill -9"},
+			[]history.Kind{history.Garbled},
+			true,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -143,7 +170,13 @@ func TestPlantedBugsAreFound(t *testing.T) {
 				}
 				plan.Brokers, plan.Compactors, plan.Groups, plan.Delay = 3, 2, 2, 0
 				plan.Remade = slices.Contains(c.kinds, history.Orphaned) // a topic is to go and come for that
-				plan.Queries = 0
+				plan.Queries, plan.Again = 0, TopicPlan{}
+				if c.searched && !queriesRun {
+					t.Skip("this build runs no queries")
+				}
+				if c.searched {
+					plan.Queries, plan.Topics[0].Index, plan.Topics[0].Searchable = 1, "flat", true
+				}
 				plan.Members = nil
 				if slices.Contains(c.kinds, history.Shared) {
 					plan.Members = []MembersPlan{{Group: "classic", Classic: 3}, {Group: "consumer", Consumer: 3}, {Group: "mixed", Classic: 2, Consumer: 1}}
@@ -241,6 +274,14 @@ func (s lowStart) Txn(ctx context.Context, txn kv.Txn) (kv.TxnResult, error) {
 		}
 	}
 	return s.Store.Txn(ctx, txn)
+}
+
+// anothersVector is that of another text for one text of twenty.
+func anothersVector(text string, dimensions int) []float32 {
+	if crc32.ChecksumIEEE([]byte(text))%20 == 0 {
+		text = "another"
+	}
+	return embeddertest.Vector(text, dimensions)
 }
 
 func touches(txn kv.Txn, part string) bool {

@@ -53,11 +53,8 @@ func lie(w *World, s *server) func() {
 	return func() { w.provider.Use(embeddertest.Plan{}) }
 }
 
-// Dimensions of vectors: a topic's own, and what it is altered to.
-const (
-	dimensions      = 8
-	otherDimensions = 12
-)
+// dimensions are those of all vectors.
+const dimensions = 8
 
 // vectorSettings are the settings of a topic that is searched by meaning.
 func (w *World) vectorSettings(index string) map[string]string {
@@ -70,19 +67,17 @@ func (w *World) vectorSettings(index string) map[string]string {
 // indexes are the kinds of vector indexes.
 var indexes = []string{"flat", "ivf", "hnsw"}
 
-// altered are settings that make shards be written anew: the first two of the
-// vectors that there are, the others by asking the provider again.
+// altered are settings that make shards be written anew: of the vectors that there
+// are, or, for another model, by asking the provider again.
 func altered(rng *rand.Rand) (key, value string) {
 	pick := func(values ...string) string { return values[rng.IntN(len(values))] }
-	switch rng.IntN(5) {
+	switch rng.IntN(4) {
 	case 0:
 		return "vector.index.type", pick(indexes...)
 	case 1:
 		return "vector.index.metric", pick("cosine", "euclidean", "dot")
 	case 2:
 		return "vector.quantization", pick("f32", "f16", "int8")
-	case 3:
-		return "vector.embedding.dimensions", pick(fmt.Sprint(dimensions), fmt.Sprint(otherDimensions))
 	default:
 		return "vector.embedding.model", pick("old", "new")
 	}

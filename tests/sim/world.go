@@ -84,6 +84,7 @@ type Planted struct {
 	Store  func(inner kv.Store) kv.Store               // of every process
 	Bucket func(inner objstore.Bucket) objstore.Bucket // of every process
 	Disk   func(inner disk.FS) disk.FS                 // of every broker
+	Vector func(text string, dimensions int) []float32 // of the provider of embeddings
 	Config map[string]map[string]string                // by topic, which the checker is not told
 }
 
@@ -146,7 +147,7 @@ func Run(t *testing.T, plan Plan) (result history.Result, fingerprint, tail stri
 		t: t, plan: plan, seed: plan.Seed, trace: newTrace(plan.Out), store: kvmemory.New(), bucket: memory.New(),
 		history: history.New(), names: map[topic.ID]string{}, ids: map[string]topic.ID{}, committed: map[string]bool{}, gone: map[string]int64{},
 	}
-	w.provider = embeddertest.New(embeddertest.Options{Dimensions: dimensions})
+	w.provider = embeddertest.New(embeddertest.Options{Dimensions: dimensions, VectorOf: plan.Planted.Vector})
 	w.sched = newScheduler(plan.Seed, w.trace)
 	w.net = newNetwork(w)
 	w.prepare()
