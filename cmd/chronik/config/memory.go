@@ -2,8 +2,8 @@ package config
 
 // ampleMemory is what a container has to have for the defaults of the budgets of
 // memory. They bound several times what a process usually takes; all of them at
-// once, with what brokers of a cluster pass on to each other, which no budget
-// holds back, are to fit into half of it.
+// once, and as much again for the copies of requests and answers that none of them
+// counts, are to fit into half of it.
 const ampleMemory = 8 << 30
 
 // fitMemory lowers the defaults of budgets of memory in a container that has so

@@ -13,8 +13,8 @@ func TestDefaultBudgetsFitIntoTheContainersMemory(t *testing.T) {
 		return c
 	}
 	all := func(c *Config) int64 {
-		passedOn := c.Kafka.FrameBytes + c.Kafka.AnswerBytes // by one of three brokers to the others, or to one of them by two
-		return int64(2*passedOn + c.Kafka.FrameBytes + c.Kafka.AnswerBytes + c.Kafka.ColdBytes + c.WAL.WaitingBytes + c.Tail.Bytes +
+		copies := 2 * (c.Kafka.FrameBytes + c.Kafka.AnswerBytes)
+		return int64(copies + c.Kafka.FrameBytes + c.Kafka.AnswerBytes + c.Kafka.ColdBytes + c.WAL.WaitingBytes + c.Tail.Bytes +
 			c.Cache.MemoryBytes + Bytes(c.Segment.Uploads)*c.Segment.Bytes)
 	}
 	for _, memory := range []int64{256 << 20, 512 << 20, 1 << 30, 3 << 30, 4 << 30, 64 << 30} {
