@@ -27,6 +27,7 @@ import (
 	"github.com/chronik-stream/chronik/internal/textsearch"
 	"github.com/chronik-stream/chronik/query/elastic"
 	"github.com/chronik-stream/chronik/query/search"
+	"github.com/chronik-stream/chronik/query/snapshot"
 )
 
 var testNow = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -168,7 +169,7 @@ func (w *world) Search(ctx context.Context, topics []string, r *textquery.Reques
 	}
 	answer := &search.Answer{Result: *result, Shards: search.Shards{Total: len(s.Parts), Successful: len(s.Parts)}, Coverage: map[string]search.Coverage{}}
 	for _, name := range topics {
-		answer.Coverage[name] = search.Coverage{Partitions: map[int32]search.Extent{0: {To: w.topics[name].next[0], HighWatermark: w.topics[name].next[0]}}}
+		answer.Coverage[name] = search.Coverage{Partitions: map[int32]snapshot.PartitionCoverage{0: {To: w.topics[name].next[0], HighWatermark: w.topics[name].next[0]}}}
 	}
 	return answer, nil
 }

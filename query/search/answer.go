@@ -44,9 +44,6 @@ type Shards struct {
 // Coverage is what of a topic an answer is computed over.
 type Coverage = snapshot.Coverage
 
-// Extent is what of a partition an answer is computed over.
-type Extent = snapshot.PartitionCoverage
-
 // Counts are the size of a topic's index.
 type Counts struct {
 	Documents int64

@@ -116,7 +116,7 @@ func TestARecordIsFoundAsSoonAsItWasAcknowledged(t *testing.T) {
 		require.Zero(t, a.Coverage["logs"].LagRecords)
 	}
 	a := n.ask(`{"size":0}`)
-	require.Equal(t, Coverage{Partitions: map[int32]Extent{0: {From: 0, To: 20, HighWatermark: 20}, 1: {From: 0, To: 20, HighWatermark: 20}}}, a.Coverage["logs"])
+	require.Equal(t, Coverage{Partitions: map[int32]snapshot.PartitionCoverage{0: {From: 0, To: 20, HighWatermark: 20}, 1: {From: 0, To: 20, HighWatermark: 20}}}, a.Coverage["logs"])
 	require.Equal(t, Shards{Total: 2, Successful: 2}, a.Shards)
 
 	hit, err := n.Doc(t.Context(), "logs", 1, 7, Options{})

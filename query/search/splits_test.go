@@ -227,7 +227,7 @@ func TestAnswersAreTheSameWhileSplitsTakeOverTheTail(t *testing.T) {
 		a := n.ask(questions[q])
 		require.Equal(t, expected[q], digits(t, a.Result), questions[q])
 		for p := range int32(partitions) {
-			require.Equal(t, Extent{From: 0, To: batches * each, HighWatermark: batches * each}, a.Coverage["logs"].Partitions[p])
+			require.Equal(t, snapshot.PartitionCoverage{From: 0, To: batches * each, HighWatermark: batches * each}, a.Coverage["logs"].Partitions[p])
 		}
 	}
 	t.Logf("%d reads", reads)
