@@ -338,18 +338,21 @@ func (fs *files) read(frame *Frame) ([]byte, error) {
 		return nil, ErrGone
 	}
 	raw := make([]byte, walfile.FrameHeaderSize+int(frame.Length))
-	if _, err := f.ReadAt(raw, frame.Position.Offset); err != nil {
-		return nil, fmt.Errorf("read %s at byte %d: %w", f.name, frame.Position.Offset, err)
-	}
-	head, ok := walfile.ParseFrame(raw, frame.Position.Generation)
+	_, err := f.ReadAt(raw, frame.Position.Offset)
 	batch := raw[walfile.FrameHeaderSize:]
-	if ok && head.First == frame.First && head.Check(batch) == nil {
-		return batch, nil
+	if err == nil {
+		head, ok := walfile.ParseFrame(raw, frame.Position.Generation)
+		if ok && head.First == frame.First && head.Check(batch) == nil {
+			return batch, nil
+		}
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if fs.inUse[frame.Position.Generation] != f {
-		return nil, ErrGone // used again while it was read
+		return nil, ErrGone // used again, or closed, while it was read
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s at byte %d: %w", f.name, frame.Position.Offset, err)
 	}
 	return nil, format.In(f.name, format.Corrupt(frame.Position.Offset, "the frame of %s at offset %d does not read", frame.Partition, frame.First))
 }
