@@ -50,6 +50,20 @@ func TestAGroupFollowsItsCoordinatorWithoutARebalance(t *testing.T) {
 		return len(before.AssignedPartitions()["t"]) == 6 && generation(members[0]) == generation(members[1])
 	})
 	was := generation(members[0])
+	say := func(what string) {
+		t.Helper()
+		var records []*kgo.Record
+		for p := range int32(6) {
+			records = append(records, &kgo.Record{Topic: "t", Partition: p, Value: fmt.Appendf(nil, "%s %d", what, p)})
+		}
+		within(t, time.Minute, "produced "+what, func() bool { return admin.ProduceSync(t.Context(), records...).FirstErr() == nil })
+		for _, r := range records {
+			value := string(r.Value)
+			within(t, time.Minute, "read "+what, func() bool { return members[0].times(value)+members[1].times(value) > 0 })
+		}
+	}
+	say("before")
+	// Only now: who reads a partition has been told that it is his.
 	var history [][]string
 	for _, m := range members {
 		history = append(history, m.history())
@@ -124,15 +138,7 @@ func TestAGroupFollowsItsCoordinatorWithoutARebalance(t *testing.T) {
 		after := stable(t, admin, 2)
 		require.Equal(t, before.Members, after.Members, what)
 		round++
-		var records []*kgo.Record
-		for p := range int32(6) {
-			records = append(records, &kgo.Record{Topic: "t", Partition: p, Value: fmt.Appendf(nil, "%s %d %d", what, round, p)})
-		}
-		within(t, time.Minute, "produced after: "+what, func() bool { return admin.ProduceSync(t.Context(), records...).FirstErr() == nil })
-		for _, r := range records {
-			value := string(r.Value)
-			within(t, time.Minute, "read after: "+what, func() bool { return members[0].times(value)+members[1].times(value) > 0 })
-		}
+		say(fmt.Sprint("after: ", what, " ", round))
 		within(t, time.Minute, "committed after: "+what, func() bool {
 			lag, err := kadm.NewClient(admin).Lag(t.Context(), "g")
 			g := lag["g"]
