@@ -280,6 +280,19 @@ func (b *Broker) session(ctx context.Context) error {
 	for _, d := range recovery.Damage {
 		b.log.Error("write-ahead log is damaged, the rest of it is served", "damage", d.String())
 	}
+	settled, err := salvage.OpenSettled(b.deps.FS, filepath.Join(b.cfg.DataDir, "salvaged"), func(yield func(topic.Partition, metastore.Epoch) bool) {
+		for _, f := range recovery.Frames {
+			if !yield(f.Frame.Partition, metastore.Epoch(f.Frame.Epoch)) {
+				return
+			}
+		}
+	})
+	if errors.Is(err, format.ErrVersion) {
+		return err // it would be written over
+	}
+	if err != nil {
+		b.log.Error("what was salvaged before is not known: should its records have expired, they are appended again", "error", err)
+	}
 	// Only now: who is registered is given partitions, and can serve them.
 	s, err := b.deps.Store.Register(ctx, b.description(), b.cfg.SessionTTL)
 	if err != nil && ctx.Err() != nil {
@@ -295,19 +308,6 @@ func (b *Broker) session(ctx context.Context) error {
 	})
 	b.tellMissing(s)
 	l.Begin(s)
-	settled, err := salvage.OpenSettled(b.deps.FS, filepath.Join(b.cfg.DataDir, "salvaged"), func(yield func(topic.Partition, metastore.Epoch) bool) {
-		for _, f := range recovery.Frames {
-			if !yield(f.Frame.Partition, metastore.Epoch(f.Frame.Epoch)) {
-				return
-			}
-		}
-	})
-	if errors.Is(err, format.ErrVersion) {
-		return err // it would be written over
-	}
-	if err != nil {
-		b.log.Error("what was salvaged before is not known: should its records have expired, they are appended again", "error", err)
-	}
 	salvager := salvage.New(salvage.Options{
 		Catalog: b.deps.Store.Catalog(), Read: l.ReadRecovered, Release: l.Release, Settled: settled, Config: b.resolve, Dial: b.deps.Dial,
 		Expiry: b.cfg.Ingest.ProducerExpiry, Slog: b.log, Metrics: b.metrics.salvage,

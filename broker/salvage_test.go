@@ -2,9 +2,12 @@ package broker_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -560,6 +563,42 @@ func (l *lossy) forgotten(n *clusterNode) {
 	offsets.AddOffset("t", 0, 1, -1)
 	if answers, err := admin.DeleteRecords(l.t.Context(), offsets); err != nil || answers.Error() != nil {
 		l.t.Fatal(err, answers.Error())
+	}
+}
+
+// A broker that cannot begin is given no partitions, again and again: it does not register.
+func TestABrokerBehindALaterVersionOfItsDiskDoesNotRegister(t *testing.T) {
+	c := newBrokers(t, 1)
+	n := c.nodes[0]
+	c.end(n)
+	later := binary.AppendUvarint([]byte{99}, 0)
+	f, err := n.disk.Create(filepath.Join(n.config.DataDir, "salvaged"))
+	if err == nil {
+		_, err = f.WriteAt(binary.LittleEndian.AppendUint32(later, crc32.Checksum(later, crc32.MakeTable(crc32.Castagnoli))), 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, before, err := c.kv.Range(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.start(n)
+	for deadline := time.Now().Add(time.Minute); ; {
+		if err := n.broker.Ready(); err != nil && strings.Contains(err.Error(), "version 99") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it is not said why it does not serve: %v", n.broker.Ready())
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	n.stop()
+	<-n.done // with the error, if it was about to try again
+	n.done = nil
+	n.store.Close()
+	if _, after, err := c.kv.Range(t.Context(), ""); err != nil || after != before {
+		t.Errorf("revision %d became %d, %v: it was registered", before, after, err)
 	}
 }
 
