@@ -157,12 +157,13 @@ func (j *collecting) concerns(m manifest.File) bool {
 func (j *collecting) fill(ctx context.Context) error {
 	begun := j.Compactor.now()
 	for _, f := range j.plan.fill {
+		step := j.config.stepOf(f)
 		for _, gap := range j.snap.offsetsFrom(f).Without(j.now.Ranges) {
 			for gap.First < gap.Next {
 				if j.Compactor.now().Sub(begun) >= collectFor {
 					return nil
 				}
-				some := manifest.Range{First: gap.First, Next: min(gap.Next, gap.First+j.config.collectOffsets)}
+				some := manifest.Range{First: gap.First, Next: min(gap.Next, gap.First+step)}
 				if err := j.put(ctx, f, some); err != nil {
 					return j.suspect(ctx, f, err)
 				}
@@ -172,6 +173,12 @@ func (j *collecting) fill(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// stepOf is how many offsets of a shard are put into a collection at once: as many as
+// have about collectVectors vectors. Most records of a topic may have none.
+func (c Config) stepOf(f manifest.File) int64 {
+	return c.collectVectors * max(1, (f.Next-f.First)/max(1, f.Records))
 }
 
 // put puts the vectors that a shard has of some offsets into the collection.

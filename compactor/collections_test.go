@@ -158,13 +158,29 @@ func TestAMilvusThatIsAwayDelaysItselfAlone(t *testing.T) {
 	require.Equal(t, 1, w.provider.most())
 }
 
+// Each step is a walk through the shard.
+func TestAShardOfFewVectorsComesIntoACollectionInFewSteps(t *testing.T) {
+	config := Config{collectVectors: 10}
+	for _, c := range []struct {
+		file manifest.File
+		step int64
+	}{
+		{manifest.File{First: 100, Next: 135, Records: 35}, 10},
+		{manifest.File{First: 100, Next: 135, Records: 34}, 10},
+		{manifest.File{First: 100, Next: 100 + 1_000_000, Records: 100}, 100_000},
+		{manifest.File{First: 0, Next: 1000}, 10_000},
+	} {
+		require.Equal(t, c.step, config.stepOf(c.file), "%+v", c.file)
+	}
+}
+
 // A Milvus is so slow that a shard never comes into it as a whole.
 func TestWhatCameIntoACollectionOfAShardIsNotPutAgain(t *testing.T) {
 	w := newMilvusWorld(t)
 	notes := w.topic("notes", 1, inMilvus("a"))
 	p := part(notes.ID, 0)
 	config := w.quick()
-	config.collectOffsets = 10
+	config.collectVectors = 10
 	c := w.start(config, w.store, w.bucket)
 	var left atomic.Int64
 	w.milvus.Plan(func(method string) milvustest.Fault {

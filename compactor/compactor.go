@@ -83,7 +83,7 @@ type Config struct {
 	IcebergRetention  time.Duration // for which a snapshot is kept after it was superseded; default 3 h
 	IcebergLocation   string        // of the bucket as readers of tables see it; empty: no tables
 	manifestsInFlight int           // of one read of manifests
-	collectOffsets    int64         // of a shard that are put into a Milvus before the job notes that they are there
+	collectVectors    int64         // of a shard, about, that are put into a Milvus before the job notes that they are there
 	sweepAtOnce       int           // names that a sweep holds in memory
 	historyMax        int64         // revisions that the metadata store should not keep
 }
@@ -113,7 +113,7 @@ func (c Config) withDefaults() Config {
 	c.IcebergRetention = cmp.Or(c.IcebergRetention, 3*time.Hour)
 	c.manifestsInFlight = 16
 	c.historyMax = cmp.Or(c.historyMax, 500_000)       // days of a cluster with a few brokers
-	c.collectOffsets = cmp.Or(c.collectOffsets, 1<<17) // a walk through the shard for each so many
+	c.collectVectors = cmp.Or(c.collectVectors, 1<<17) // a walk through the shard for each so many
 	c.sweepAtOnce = cmp.Or(c.sweepAtOnce, 20_000)
 	return c
 }

@@ -164,6 +164,12 @@ func (j *jobs) start(of map[topic.Partition]bool, all []job) (again time.Time) {
 func (j *jobs) fill() {
 	troubled := j.troubled()
 	j.waiting = slices.DeleteFunc(j.waiting, func(job job) bool {
+		if len(job.claims) > 0 {
+			claimed := j.claimedOf(job.partition)
+			if slices.ContainsFunc(job.claims, func(f manifest.File) bool { return claimed[f.Object] }) {
+				return true // it was planned before another job, of another lane, began or ended
+			}
+		}
 		if j.free[job.lane] == 0 || j.crowded(job.jobKey, troubled) || j.ctx.Err() != nil {
 			return false
 		}
@@ -297,6 +303,10 @@ func (j *jobs) of(p topic.Partition, lanes ...lane) (all []ended) {
 func (j *jobs) claimed(p topic.Partition) map[string]bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	return j.claimedOf(p)
+}
+
+func (j *jobs) claimedOf(p topic.Partition) map[string]bool {
 	out := make(map[string]bool)
 	note := func(key jobKey, claims []manifest.File) {
 		for _, f := range claims {

@@ -93,6 +93,27 @@ func TestWhatIsPlannedAnewDoesNotWaitTwice(t *testing.T) {
 	require.ElementsMatch(t, []topic.Partition{part(id, 0), part(id, 1)}, []topic.Partition{<-c.begun, <-c.begun})
 }
 
+// A job may begin between a round's look at its partition and what the round plans.
+func TestWhatAnotherJobIsAboutToReplaceIsLeftToIt(t *testing.T) {
+	c := newCrew(t)
+	p := part(topic.NewID(), 0)
+	claiming := func(l lane, objects ...string) job {
+		job := c.hanging(p)
+		job.lane = l
+		for _, o := range objects {
+			job.claims = append(job.claims, manifest.File{Object: o})
+		}
+		return job
+	}
+	c.free[mergeLane], c.free[largeLane] = 1, 1
+	c.start(nil, []job{claiming(mergeLane, "a", "b")})
+	c.start(nil, []job{claiming(largeLane, "b", "c")})
+	require.Empty(t, c.waiting)
+	require.Len(t, c.running, 1)
+	c.start(nil, []job{claiming(largeLane, "c", "d")})
+	require.Len(t, c.running, 2)
+}
+
 func TestAFailureOfWhatIsNotWantedAnyMoreIsForgotten(t *testing.T) {
 	c := newCrew(t)
 	id := topic.NewID()
