@@ -57,6 +57,46 @@ func TestAStallIsMeasuredForAllThatWasDueMeanwhile(t *testing.T) {
 	})
 }
 
+func TestWhatWasDueAndNeverBegunIsMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stalls := func(_ context.Context, n int64) (int64, error) {
+			if n == 100 {
+				time.Sleep(10 * time.Second)
+			}
+			return 0, nil
+		}
+		r := Ask(t.Context(), Load{Clients: 2, Rate: 100, Duration: 2 * time.Second, Count: 150}, stalls)
+		if r.Count != 150 || r.Missed != 0 {
+			t.Errorf("while another client goes on: %+v", r)
+		}
+		if r = Ask(t.Context(), Load{Clients: 1, Rate: 100, Duration: 2 * time.Second}, stalls); r.Count != 101 || r.Missed != 99 || r.Seconds != 11 {
+			t.Errorf("with the only one: %+v", r)
+		}
+		if r = Ask(t.Context(), Load{Clients: 1, Rate: 100, Duration: 2 * time.Second, Count: 120}, stalls); r.Missed != 19 {
+			t.Errorf("with a count: %+v", r)
+		}
+		for _, rate := range []float64{.3, 1, 3, 7, 29.7} {
+			if r := Ask(t.Context(), Load{Clients: 1, Rate: rate, Duration: 3100 * time.Millisecond}, stalls); r.Missed != 0 {
+				t.Errorf("at %v a second: %+v", rate, r)
+			}
+		}
+	})
+}
+
+func TestFailuresAreNoDelayOfWhatComesNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := Ask(t.Context(), Load{Clients: 1, Rate: 100, Duration: time.Second}, func(_ context.Context, n int64) (int64, error) {
+			if n%2 == 1 {
+				return 0, errors.New("no")
+			}
+			return 0, nil
+		})
+		if r.Count != 50 || r.Errors != 50 || r.Latency.Max != 0 || r.Seconds != .99 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
 func TestARunEndsWithItsTimeItsCountOrItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tenth := func(context.Context, int64) (int64, error) {
@@ -96,11 +136,11 @@ func TestErrorsAreCountedAndTheFirstIsKept(t *testing.T) {
 }
 
 func TestValuesAreOfTheirSize(t *testing.T) {
-	random := Values{Size: 100}.maker(1)
+	random := Values{Size: 100}.makers(2)[1]
 	if a, b := random.next(), random.next(); len(a) != 100 || len(b) != 100 || slices.Equal(a, b) {
 		t.Errorf("%d and %d bytes, %v", len(a), len(b), slices.Equal(a, b))
 	}
-	objects := Values{Size: 300, JSON: true}.maker(1)
+	objects := Values{Size: 300, JSON: true}.makers(2)[1]
 	ids := map[uint64]bool{}
 	for range 100 {
 		value := objects.next()

@@ -74,6 +74,10 @@ func spansOf(ctx context.Context, connect Connect, topic string) (map[int32]span
 	return spans, nil
 }
 
+// shortPoll is the shortest that clients have. A broker of which all is read would
+// hold a fetch until it is over, as no measure of anything.
+const shortPoll = 10 * time.Millisecond
+
 // reader is one client that consumes its share of the partitions.
 type reader struct {
 	from map[int32]kgo.Offset
@@ -84,6 +88,7 @@ func (r *reader) run(ctx context.Context, connect Connect, topic string, p *pace
 	client, err := connect(
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: r.from}), kgo.WithHooks(fetchTimes(m.waited)),
 		kgo.FetchMaxPartitionBytes(8<<20), kgo.KeepControlRecords(), // so that the last offset is seen
+		kgo.FetchMaxWait(shortPoll),
 	)
 	if err != nil {
 		m.failed(1, err)
@@ -95,6 +100,7 @@ func (r *reader) run(ctx context.Context, connect Connect, topic string, p *pace
 	for len(r.ends) > 0 {
 		fetches := client.PollFetches(ctx)
 		if ctx.Err() != nil {
+			m.spent()
 			return
 		}
 		fetches.EachError(func(_ string, partition int32, err error) {
@@ -110,6 +116,7 @@ func (r *reader) run(ctx context.Context, connect Connect, topic string, p *pace
 			}
 			if open && record.Offset+1 >= end {
 				delete(r.ends, record.Partition)
+				client.PauseFetchPartitions(map[string][]int32{topic: {record.Partition}})
 			}
 		})
 		m.counted(count, bytes)

@@ -8,6 +8,7 @@ package bench
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,8 @@ const (
 type pace struct {
 	load  Load
 	began time.Time
-	n     atomic.Int64
+	n     atomic.Int64 // asked for
+	begun atomic.Int64
 }
 
 func newPace(l Load) *pace { return &pace{load: l, began: time.Now()} }
@@ -44,12 +46,37 @@ func (p *pace) next(ctx context.Context) (due time.Time, ok bool) {
 	n, now := p.n.Add(1), time.Now()
 	due = now
 	if p.load.Rate > 0 {
-		due = p.began.Add(time.Duration(float64(n-1) / p.load.Rate * float64(time.Second)))
+		due = p.began.Add(p.after(n))
 	}
 	if p.load.Count > 0 && n > p.load.Count || due.Sub(p.began) >= p.load.Duration || now.Sub(p.began) >= p.load.Duration {
 		return due, false
 	}
-	return due, pause(ctx, due.Sub(now))
+	if !pause(ctx, due.Sub(now)) {
+		return due, false
+	}
+	p.begun.Add(1)
+	return due, true
+}
+
+// after is how long after the beginning the n-th operation is due, from 1.
+func (p *pace) after(n int64) time.Duration {
+	return time.Duration(float64(n-1) / p.load.Rate * float64(time.Second))
+}
+
+// missed is how many operations were due within the run and never begun, since all
+// clients were waiting.
+func (p *pace) missed(ctx context.Context) int64 {
+	if p.load.Rate == 0 || ctx.Err() != nil { // what an interrupt has left is not due
+		return 0
+	}
+	due := int64(math.Ceil(p.load.Rate * p.load.Duration.Seconds()))
+	for due > 0 && p.after(due) >= p.load.Duration { // which that may be off by
+		due--
+	}
+	if p.load.Count > 0 {
+		due = min(due, p.load.Count)
+	}
+	return max(due-p.begun.Load(), 0)
 }
 
 // pause returns after d, or at once and false when ctx ends.
@@ -116,7 +143,11 @@ func (m *meter) failed(count int64, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.total.add(totals{errors: count, failure: err})
+	m.last = time.Now()
 }
+
+// spent says that time went by until now, to no end.
+func (m *meter) spent() { m.counted(0, 0) }
 
 // drive runs the clients, each with a meter of its own, until all return, and
 // reports what they measured.
@@ -146,7 +177,9 @@ func drive(ctx context.Context, l Load, client func(ctx context.Context, i int, 
 					last = meters[i].last
 				}
 			}
-			return report(p.began, last, meters)
+			r := report(p.began, last, meters)
+			r.Missed = p.missed(ctx)
+			return r
 		}
 	}
 }
@@ -166,10 +199,13 @@ func Ask(ctx context.Context, l Load, ask func(ctx context.Context, n int64) (by
 			case err == nil:
 				m.did(1, bytes, time.Since(due))
 			case ctx.Err() != nil:
+				m.spent()
 				return // whoever interrupted it knows
 			default:
 				m.failed(1, err)
-				pause(ctx, pauseAfterError)
+				if l.Rate == 0 { // else it is no delay of the cluster's
+					pause(ctx, pauseAfterError)
+				}
 			}
 		}
 	})

@@ -21,9 +21,11 @@ type Produce struct {
 }
 
 const (
-	// queueBytes bounds the records of a client that are not acknowledged.
-	queueBytes   = 64 << 20
-	queueRecords = 50_000
+	// queueBytes bounds the records that are not acknowledged, of all clients; a
+	// client has no more than those of ownQueue would be.
+	queueBytes   = 256 << 20
+	queueRecords = 200_000
+	ownQueue     = 4 // clients
 	// drainWithin is for the last acknowledgements, and the last records to arrive.
 	drainWithin = 30 * time.Second
 )
@@ -50,10 +52,11 @@ type sender struct {
 // senders are as many as there are clients to be.
 func (o Produce) senders(connect Connect) ([]*sender, error) {
 	var all []*sender
-	for i := range o.Clients {
+	records := max(min(queueBytes/o.Values.Size, queueRecords)/max(o.Clients, ownQueue), 1)
+	for _, values := range o.Values.makers(o.Clients) {
 		options := append([]kgo.Opt{
 			kgo.DefaultProduceTopic(o.Topic), kgo.AllowAutoTopicCreation(), kgo.ProducerBatchMaxBytes(1 << 20),
-			kgo.MaxBufferedRecords(2 * queueRecords), kgo.RecordDeliveryTimeout(drainWithin),
+			kgo.MaxBufferedRecords(2 * records), kgo.RecordDeliveryTimeout(drainWithin),
 		}, o.Options...)
 		client, err := connect(options...)
 		if err != nil {
@@ -62,8 +65,7 @@ func (o Produce) senders(connect Connect) ([]*sender, error) {
 			}
 			return nil, err
 		}
-		size := max(min(queueBytes/max(o.Values.Size, 1), queueRecords), 1)
-		all = append(all, &sender{client: client, values: o.Values.maker(uint64(i)), queue: make(chan struct{}, size)})
+		all = append(all, &sender{client: client, values: values, queue: make(chan struct{}, records)})
 	}
 	return all, nil
 }

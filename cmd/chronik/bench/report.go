@@ -13,6 +13,7 @@ type Report struct {
 	Bytes          int64   `json:"bytes"`
 	BytesPerSecond float64 `json:"bytes_per_second"`
 	Latency        Latency `json:"latency_ms"`
+	Missed         int64   `json:"missed"` // were due and never begun: all clients waited
 	Errors         int64   `json:"errors"`
 	FirstError     string  `json:"first_error,omitempty"`
 }

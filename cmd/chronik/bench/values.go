@@ -23,16 +23,22 @@ type valueMaker struct {
 	n      uint64
 }
 
-func (v Values) maker(seed uint64) *valueMaker {
-	m := &valueMaker{Values: v, random: rand.New(rand.NewPCG(seed, seed))}
-	m.n = seed << 40 // makers number their own records
+// poolBytes are so many that few are in a batch twice.
+const poolBytes = 16 << 20
+
+// makers are n of them, which share the bytes that values are cut out of.
+func (v Values) makers(n int) []*valueMaker {
+	var pool []byte
 	if !v.JSON {
-		m.pool = make([]byte, v.Size+1<<20)
-		for i := range m.pool {
-			m.pool[i] = byte(m.random.Uint32())
-		}
+		pool = make([]byte, v.Size+poolBytes)
+		_, _ = rand.NewChaCha8([32]byte{}).Read(pool) // never fails
 	}
-	return m
+	all := make([]*valueMaker, n)
+	for i := range all {
+		seed := uint64(i)
+		all[i] = &valueMaker{Values: v, random: rand.New(rand.NewPCG(seed, seed)), pool: pool, n: seed << 40} // they number their own records
+	}
+	return all
 }
 
 // next is a value that nobody changes.

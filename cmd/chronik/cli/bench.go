@@ -21,8 +21,9 @@ all operations kept, the longest, and errors. produce, consume and e2e speak Kaf
 protocol with any cluster; sql, search and vector ask Chronik over HTTP.
 
 With --rate, latency counts from the moment at which an operation was due, so that a
-cluster that stalls shows it. Without, clients do as much as they can. The command
-fails where an operation did.`,
+cluster that stalls shows it; what was due and never begun, since all clients waited, is
+missed: use more of them. Without, clients do as much as they can. The command fails
+where an operation did.`,
 		newBenchProduce(e), newBenchConsume(e), newBenchEndToEnd(e), newBenchSQL(e), newBenchSearch(e), newBenchVector(e))
 }
 
@@ -79,9 +80,9 @@ func (o *benchOptions) write(out io.Writer, r bench.Report) error {
 	if o.output == "json" {
 		err = writeJSON(out, r)
 	} else {
-		t := newTable(">"+o.unit+"s", ">seconds", ">"+o.unit+"s/s", ">MB/s", ">p50 ms", ">p99 ms", ">p999 ms", ">max ms", ">errors")
+		t := newTable(">"+o.unit+"s", ">seconds", ">"+o.unit+"s/s", ">MB/s", ">p50 ms", ">p99 ms", ">p999 ms", ">max ms", ">missed", ">errors")
 		t.add(grouped(r.Count), fmt.Sprintf("%.2f", r.Seconds), grouped(int64(r.PerSecond)), fmt.Sprintf("%.2f", r.BytesPerSecond/1e6),
-			shownMillis(r.Latency.P50), shownMillis(r.Latency.P99), shownMillis(r.Latency.P999), shownMillis(r.Latency.Max), grouped(r.Errors))
+			shownMillis(r.Latency.P50), shownMillis(r.Latency.P99), shownMillis(r.Latency.P999), shownMillis(r.Latency.Max), grouped(r.Missed), grouped(r.Errors))
 		err = t.write(out)
 	}
 	if err == nil && r.Errors > 0 {
