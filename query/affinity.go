@@ -51,6 +51,9 @@ func placeOf(c *gin.Context) peers.Place {
 // that has the topic at hand; false: it is to be answered here, soon or not at all
 // if another node handed it on.
 func (n *Node) near(c *gin.Context, topic string, body []byte) (answered bool) {
+	if _, known := n.config.Catalog.Topic(topic); !known {
+		n.catchUp(c.Request.Context()) // what it brings is seen below
+	}
 	at := placeOf(c)
 	if at == peers.HandedOn {
 		c.Request = c.Request.WithContext(places.Hurried(c.Request.Context(), handedOnSearchWait))

@@ -94,7 +94,7 @@ func (n *Node) explain(ctx context.Context, s statement, analyze bool) (*explana
 	if n.engine == nil {
 		return nil, engine.ErrDisabled
 	}
-	plan, err := gate.Check(ctx, n.engine, n.names(), s.SQL, limitMax)
+	plan, err := n.plan(ctx, s.SQL, limitMax)
 	if err != nil {
 		return nil, err
 	}

@@ -147,7 +147,7 @@ func (n *Node) describeQuery(ctx context.Context, s statement) (d *engine.Descri
 	if n.engine == nil {
 		return nil, engine.ErrDisabled
 	}
-	plan, err := gate.Check(ctx, n.engine, n.names(), s.SQL, 0)
+	plan, err := n.plan(ctx, s.SQL, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (n *Node) open(ctx context.Context, s statement) (c *cursor, err error) {
 	if n.engine == nil {
 		return nil, engine.ErrDisabled
 	}
-	plan, err := gate.Check(ctx, n.engine, n.names(), s.SQL, s.rowsMax())
+	plan, err := n.plan(ctx, s.SQL, s.rowsMax())
 	if err != nil {
 		return nil, err
 	}
