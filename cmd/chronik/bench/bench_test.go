@@ -75,6 +75,12 @@ func TestWhatWasDueAndNeverBegunIsMissed(t *testing.T) {
 		if r = Ask(t.Context(), Load{Clients: 1, Rate: 100, Duration: 2 * time.Second, Count: 120}, stalls); r.Missed != 19 {
 			t.Errorf("with a count: %+v", r)
 		}
+		if r = Ask(t.Context(), Load{Clients: 1, Rate: 2, Duration: 2 * time.Second}, func(context.Context, int64) (int64, error) {
+			time.Sleep(700 * time.Millisecond)
+			return 0, nil
+		}); r.Count != 4 || r.Missed != 0 || r.Latency.Max != 1300 {
+			t.Errorf("a little late: %+v", r)
+		}
 		for _, rate := range []float64{.3, 1, 3, 7, 29.7} {
 			if r := Ask(t.Context(), Load{Clients: 1, Rate: rate, Duration: 3100 * time.Millisecond}, stalls); r.Missed != 0 {
 				t.Errorf("at %v a second: %+v", rate, r)

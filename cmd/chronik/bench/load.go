@@ -28,6 +28,9 @@ const (
 	// pauseAfterError keeps clients from asking a cluster that is away as fast as
 	// it is refused.
 	pauseAfterError = 100 * time.Millisecond
+	// lateMax is how long after the end of the time what was due before is begun: a
+	// client that was late by a moment has missed nothing.
+	lateMax = time.Second
 )
 
 // pace tells the clients of a run when to do what is next.
@@ -45,10 +48,12 @@ func newPace(l Load) *pace { return &pace{load: l, began: time.Now()} }
 func (p *pace) next(ctx context.Context) (due time.Time, ok bool) {
 	n, now := p.n.Add(1), time.Now()
 	due = now
+	end := p.began.Add(p.load.Duration)
+	last := end
 	if p.load.Rate > 0 {
-		due = p.began.Add(p.after(n))
+		due, last = p.began.Add(p.after(n)), end.Add(lateMax)
 	}
-	if p.load.Count > 0 && n > p.load.Count || due.Sub(p.began) >= p.load.Duration || now.Sub(p.began) >= p.load.Duration {
+	if p.load.Count > 0 && n > p.load.Count || !due.Before(end) || !now.Before(last) {
 		return due, false
 	}
 	if !pause(ctx, due.Sub(now)) {
@@ -63,8 +68,8 @@ func (p *pace) after(n int64) time.Duration {
 	return time.Duration(float64(n-1) / p.load.Rate * float64(time.Second))
 }
 
-// missed is how many operations were due within the run and never begun, since all
-// clients were waiting.
+// missed is how many operations were due within the run's time and not begun by
+// lateMax after it, since all clients were waiting.
 func (p *pace) missed(ctx context.Context) int64 {
 	if p.load.Rate == 0 || ctx.Err() != nil { // what an interrupt has left is not due
 		return 0
