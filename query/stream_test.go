@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
@@ -211,19 +210,27 @@ func TestAnAnswerThatBreaksOffIsNeverTakenForWhole(t *testing.T) {
 
 func TestAClientThatDoesNotReadIsCutOffAtTheTimeout(t *testing.T) {
 	c := newCluster(t, 1)
-	connection, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
-	require.NoError(t, err)
+	begun := func(timeout float64) (response *http.Response, connection net.Conn) {
+		connection, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+		require.NoError(t, err)
+		body := fmt.Sprintf(`{"query":"SELECT repeat('x', 1000) AS x FROM range(100000000)","timeout_secs":%v}`, timeout)
+		_, err = fmt.Fprintf(connection, "POST /_sql HTTP/1.1\r\nHost: x\r\nAccept: text/csv\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		require.NoError(t, err)
+		response, err = http.ReadResponse(bufio.NewReader(connection), nil)
+		require.NoError(t, err)
+		return response, connection
+	}
+	timeout := .5
+	response, connection := begun(timeout)
+	for response.StatusCode == http.StatusGatewayTimeout && timeout < 60 { // a busy machine had no row by then
+		require.NoError(t, connection.Close())
+		timeout *= 2
+		response, connection = begun(timeout)
+	}
 	defer connection.Close()
-	body := `{"query":"SELECT repeat('x', 1000) AS x FROM range(100000000)","timeout_secs":0.5}`
-	began := time.Now()
-	_, err = fmt.Fprintf(connection, "POST /_sql HTTP/1.1\r\nHost: x\r\nAccept: text/csv\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-	require.NoError(t, err)
-	c.await(func() bool { return c.node.places.Running() == 1 })
+	require.Equal(t, 200, response.StatusCode)
 	c.await(func() bool { return c.node.places.Running() == 0 })
-	require.Less(t, time.Since(began), 10*time.Second)
-	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
-	require.NoError(t, err)
-	_, err = io.Copy(io.Discard, response.Body)
+	_, err := io.Copy(io.Discard, response.Body)
 	require.Error(t, err)
 }
 
