@@ -164,14 +164,12 @@ func (j *jobs) start(of map[topic.Partition]bool, all []job) (again time.Time) {
 func (j *jobs) fill() {
 	troubled := j.troubled()
 	j.waiting = slices.DeleteFunc(j.waiting, func(job job) bool {
-		if len(job.claims) > 0 {
-			claimed := j.claimedOf(job.partition)
-			if slices.ContainsFunc(job.claims, func(f manifest.File) bool { return claimed[f.Object] }) {
-				return true // it was planned before another job, of another lane, began or ended
-			}
-		}
 		if j.free[job.lane] == 0 || j.crowded(job.jobKey, troubled) || j.ctx.Err() != nil {
 			return false
+		}
+		claimed := j.claimedOf(job.partition)
+		if slices.ContainsFunc(job.claims, func(f manifest.File) bool { return claimed[f.Object] }) {
+			return true // by another lane's, which had not begun when this one was planned
 		}
 		j.begin(job)
 		return true
@@ -306,20 +304,23 @@ func (j *jobs) claimed(p topic.Partition) map[string]bool {
 	return j.claimedOf(p)
 }
 
+// claimedOf is claimed. It looks at no other partition: there may be thousands of jobs.
 func (j *jobs) claimedOf(p topic.Partition) map[string]bool {
-	out := make(map[string]bool)
-	note := func(key jobKey, claims []manifest.File) {
+	var out map[string]bool
+	note := func(claims []manifest.File) {
 		for _, f := range claims {
-			if key.partition == p {
-				out[f.Object] = true
+			if out == nil {
+				out = make(map[string]bool)
 			}
+			out[f.Object] = true
 		}
 	}
-	for key, this := range j.running {
-		note(key, this.claims)
-	}
-	for key, e := range j.ended {
-		note(key, e.claims)
+	for lane := range j.atOnce {
+		key := jobKey{p, lane}
+		if this := j.running[key]; this != nil {
+			note(this.claims)
+		}
+		note(j.ended[key].claims)
 	}
 	return out
 }

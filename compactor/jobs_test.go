@@ -105,13 +105,19 @@ func TestWhatAnotherJobIsAboutToReplaceIsLeftToIt(t *testing.T) {
 		}
 		return job
 	}
-	c.free[mergeLane], c.free[largeLane] = 1, 1
+	for _, l := range []lane{mergeLane, largeLane} {
+		c.atOnce[l], c.free[l] = 1, 1
+	}
 	c.start(nil, []job{claiming(mergeLane, "a", "b")})
 	c.start(nil, []job{claiming(largeLane, "b", "c")})
 	require.Empty(t, c.waiting)
 	require.Len(t, c.running, 1)
 	c.start(nil, []job{claiming(largeLane, "c", "d")})
 	require.Len(t, c.running, 2)
+	require.Equal(t, map[string]bool{"a": true, "b": true, "c": true, "d": true}, c.claimed(p))
+	require.Empty(t, c.claimed(part(p.Topic, 1)))
+	c.ended[jobKey{part(p.Topic, 1), mergeLane}] = ended{claims: []manifest.File{{Object: "e"}}}
+	require.Equal(t, map[string]bool{"e": true}, c.claimed(part(p.Topic, 1)), "what was made is not adopted")
 }
 
 func TestAFailureOfWhatIsNotWantedAnyMoreIsForgotten(t *testing.T) {
