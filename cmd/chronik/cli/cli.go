@@ -99,6 +99,14 @@ Any Kafka client works as well: kcat -b 127.0.0.1:9092 -L`,
 		newTopic(e), newProduce(e), newConsume(e), newGroup(e), newSQL(e), newSearch(e), newVector(e), newHybrid(e), newCluster(e), newHealth(e),
 		newDump(e), newBench(e), newConfig(e), newVersion(), newCompletion(),
 	)
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.Long = "Show the help of a command, as --help does behind it."
+	help.Example = "  chronik help topic create"
+	help.Args = func(c *cobra.Command, args []string) error {
+		about, rest, _ := c.Root().Find(args)
+		return subcommandOnly(about, rest)
+	}
 	return root
 }
 

@@ -35,6 +35,8 @@ func TestWrongUsageExitsWithTwoAndSaysWhatIsRight(t *testing.T) {
 	}{
 		{[]string{"topc"}, `did you mean "topic"?`},
 		{[]string{"topic", "creat"}, `did you mean "create"?`},
+		{[]string{"help", "topc"}, `did you mean "topic"?`},
+		{[]string{"help", "topic", "creat"}, `chronik topic has no command "creat"; did you mean "create"?`},
 		{[]string{"topic", "create"}, "NAME is missing"},
 		{[]string{"topic", "create", "a", "b"}, "one argument too many"},
 		{[]string{"topic", "create", "a", "--config", "x"}, "key=value"},
@@ -127,6 +129,16 @@ func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
 		}
 	}
 	walk(newRoot(Process{Out: io.Discard, Err: io.Discard}, &started))
+}
+
+func TestHelpOfACommandIsWhatItsFlagShows(t *testing.T) {
+	for _, path := range [][]string{nil, {"topic"}, {"topic", "create"}, {"help"}} {
+		code, out, err := run(t, "", nil, append([]string{"help"}, path...)...)
+		_, want, _ := run(t, "", nil, append(path, "--help")...)
+		if code != 0 || out != want || err != "" {
+			t.Errorf("help %q: exit %d, %q, %q; want %q", path, code, out, err, want)
+		}
+	}
 }
 
 func TestVersionIsForPeopleAndPrograms(t *testing.T) {
