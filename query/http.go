@@ -30,7 +30,7 @@ func (n *Node) routes() http.Handler {
 	r.RedirectTrailingSlash = false
 	r.UseRawPath = true // a topic's name in a path may be escaped
 	r.UnescapePathValues = true
-	r.Use(n.observe, n.recoverPanics, boundBody, n.authenticate)
+	r.Use(n.observe, n.recoverPanics, boundAnswer, boundBody, n.authenticate)
 	r.NoRoute(n.notFound)
 	r.NoMethod(n.notAllowed)
 

@@ -33,12 +33,12 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { return nil }
 func (p pipes) Addr() net.Addr { return &net.UnixAddr{} }
 
-// slowly serves a handler behind boundBody, in virtual time, to a client's connection.
+// slowly serves a handler behind boundAnswer and boundBody, in virtual time, to a client's connection.
 func slowly(t *testing.T, handle gin.HandlerFunc, client func(net.Conn, *bufio.Reader)) {
 	gin.SetMode(gin.ReleaseMode)
 	synctest.Test(t, func(t *testing.T) {
 		r := gin.New()
-		r.Use(boundBody)
+		r.Use(boundAnswer, boundBody)
 		r.POST("/", handle)
 		l := pipes{conns: make(chan net.Conn, 1)}
 		server := &http.Server{Handler: r}
