@@ -163,7 +163,8 @@ func newBenchProduce(e env) *cobra.Command {
 		Short: "Produce records, and measure their acknowledgements",
 		Long: `Produce records, and measure how long each takes from the client's queue to its
 acknowledgement. Without --rate most of that is the waiting in the queue: the rate is
-what such a run tells, and one with a --rate below it tells the latency.`,
+what such a run tells, and one with a --rate below it tells the latency. A topic that is
+not there is created where brokers do so; it stays, with its records.`,
 		Example: `  chronik bench produce load --clients 2                       # how much goes
   chronik bench produce load --rate 1000 --duration 1m         # how soon it is acknowledged
   chronik bench produce orders --json --size 300 --count 1000000 --duration 10m`,
