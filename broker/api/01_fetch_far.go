@@ -246,6 +246,12 @@ type besides struct {
 
 func (b besides) Take(wanted int) int { return max(0, b.AnswerRoom.Take(wanted+b.bytes)-b.bytes) }
 func (b besides) Keep(used int)       { b.AnswerRoom.Keep(used + b.bytes) }
+func (b besides) First(bytes int) bool {
+	if b.bytes > 0 { // then it is not the first
+		return b.AnswerRoom.Take(bytes+b.bytes) == bytes+b.bytes
+	}
+	return b.AnswerRoom.First(bytes)
+}
 
 // ask sends what is not asked yet.
 func (r *farRead) ask(ctx context.Context) {
@@ -367,17 +373,20 @@ func (r *farRead) room(ctx context.Context, size int) bool {
 		return false
 	}
 	room := r.w.r.Conn.AnswerRoom()
-	if room.Take(have+size) == have+size {
-		return true
-	}
 	if have > 0 {
+		if room.Take(have+size) == have+size {
+			return true
+		}
 		room.Take(have)
 		return false
 	}
-	if r.w.r.Conn.AwaitAnswerRoom(ctx) != nil {
-		return false
+	ctx, cancel := context.WithTimeout(ctx, max(farFirstWait, r.options.WaitMax-time.Since(r.begun)))
+	defer cancel()
+	for !room.First(size) {
+		if r.w.r.Conn.AwaitAnswerRoom(ctx) != nil {
+			return false
+		}
 	}
-	room.Take(size)
 	return true
 }
 

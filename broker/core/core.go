@@ -177,9 +177,15 @@ type FetchOptions struct {
 
 // AnswerRoom is memory for one answer, out of what there is for all of them.
 type AnswerRoom interface {
-	// Take sets aside as much of wanted bytes as there is, in place of what was
-	// taken before.
+	// Take sets aside as much of wanted bytes as there is, what was taken before
+	// included.
 	Take(wanted int) int
+	// First sets aside all of so many bytes for what cannot be less, a first
+	// batch, unless other answers fill the room: one answer may go past it.
+	First(bytes int) bool
+	// Wait is for an answer that First found no room for: freed gets something
+	// when it is worth another try, until done is called.
+	Wait() (freed <-chan struct{}, done func())
 	// Keep gives back all but used bytes.
 	Keep(used int)
 }

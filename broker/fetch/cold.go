@@ -11,6 +11,7 @@ import (
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/format"
+	"github.com/chronik-stream/chronik/internal/segment"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore/committed"
 )
@@ -25,6 +26,7 @@ type coldRead struct {
 	out       *core.Fetched
 	chunk     committed.Chunk
 	err       error
+	bytesMax  int   // that it may read
 	held      int64 // of coldReads.bytes
 	done      chan struct{}
 }
@@ -33,45 +35,74 @@ type coldRead struct {
 type coldReads struct {
 	bytesMax int64
 	bytes    *semaphore.Weighted
-	read     func(ctx context.Context, p topic.Partition, first int64, bytesMax int) (committed.Chunk, error)
+	read     readFunc
 	metrics  *Metrics
 }
 
-func newColdReads(
-	bytesMax int64, read func(context.Context, topic.Partition, int64, int) (committed.Chunk, error), m *Metrics,
-) coldReads {
+// readFunc is committed.Reader.ReadWithin.
+type readFunc func(ctx context.Context, p topic.Partition, first int64, bytesMax, firstMax int) (committed.Chunk, error)
+
+func newColdReads(bytesMax int64, read readFunc, m *Metrics) coldReads {
 	return coldReads{bytesMax, semaphore.NewWeighted(bytesMax), read, m}
 }
 
 // begin starts the reads, in order and as many as there is memory for, at least
 // the first: it alone is waited for, so that requests that hold some of the
-// memory never wait for each other. It returns how many were started.
-func (cr *coldReads) begin(ctx context.Context, reads []*coldRead, left int) int {
-	n := min(len(reads), coldReadsMax)
-	for i, c := range reads[:n] {
-		bytesMax := min(c.position.BytesMax, left)
-		held := min(int64(bytesMax), cr.bytesMax)
-		if !cr.bytes.TryAcquire(held) {
-			if i > 0 {
-				return i
-			}
-			cr.metrics.coldWaits.Inc()
-			if err := cr.bytes.Acquire(ctx, held); err != nil {
-				held, c.err = 0, err
-			}
+// memory never wait for each other. Room is taken only then, so that those who
+// wait have none. It returns how many were started, 0 for want of room.
+func (cr *coldReads) begin(ctx context.Context, reads []*coldRead, room *room) int {
+	n, wanted := 0, 0
+	for _, c := range reads[:min(len(reads), coldReadsMax)] {
+		c.bytesMax = max(0, min(c.position.BytesMax, room.bytesMax-room.used))
+		if !cr.hold(ctx, c, max(c.bytesMax, segment.BlockBytes), n == 0) {
+			break
 		}
-		c.held, c.done = held, make(chan struct{})
-		cr.metrics.coldUnderway.Add(float64(held))
-		if c.err != nil {
-			close(c.done)
-			continue
+		wanted += c.bytesMax
+		n++
+	}
+	room.take(wanted)
+	if room.left == 0 && wanted > 0 {
+		room.short = room.short || room.empty()
+		for _, c := range reads[:n] {
+			cr.end(c)
 		}
-		go func() {
-			defer close(c.done)
-			c.chunk, c.err = cr.read(ctx, c.position.Partition, c.position.First, bytesMax)
-		}()
+		return 0
+	}
+	for _, c := range reads[:n] {
+		cr.start(ctx, c, min(c.bytesMax, room.left))
 	}
 	return n
+}
+
+// hold sets memory aside for c. Without wait there may be none; else an error is
+// c's.
+func (cr *coldReads) hold(ctx context.Context, c *coldRead, bytes int, wait bool) bool {
+	held := min(int64(bytes), cr.bytesMax)
+	if !cr.bytes.TryAcquire(held) {
+		if !wait {
+			return false
+		}
+		cr.metrics.coldWaits.Inc()
+		if c.err = cr.bytes.Acquire(ctx, held); c.err != nil {
+			held = 0
+		}
+	}
+	c.held = held
+	cr.metrics.coldUnderway.Add(float64(held))
+	return true
+}
+
+// start starts a read, for which memory is held.
+func (cr *coldReads) start(ctx context.Context, c *coldRead, bytesMax int) {
+	c.done = make(chan struct{})
+	if c.err != nil {
+		close(c.done)
+		return
+	}
+	go func() {
+		defer close(c.done)
+		c.chunk, c.err = cr.read(ctx, c.position.Partition, c.position.First, bytesMax, max(bytesMax, segment.BlockBytes))
+	}()
 }
 
 // end gives back what c held, and drops what was read and not admitted.
@@ -85,21 +116,50 @@ func (cr *coldReads) end(c *coldRead) {
 // results in order as far as there is room. What is read in vain stays in the
 // cache for the client's next request. It reports whether there was an error.
 func (r *Reader) readCold(ctx context.Context, reads []*coldRead, room *room) (failed bool) {
-	for len(reads) > 0 && !room.full() {
-		n := r.cold.begin(ctx, reads, room.left)
-		for _, c := range reads[:n] {
+	for len(reads) > 0 && (room.empty() || room.used < room.bytesMax) {
+		room.keep()
+		n := r.cold.begin(ctx, reads, room)
+		if n == 0 {
+			break
+		}
+		var large *committed.LargeError
+		next := n
+		for i, c := range reads[:n] {
 			<-c.done
-			failed = r.admit(c, room) || failed
+			if large == nil && room.empty() && errors.As(c.err, &large) {
+				next = i + 1 // those after it have to wait for theirs
+			}
+			if large == nil {
+				failed = r.admit(c, room) || failed
+			}
 			r.cold.end(c)
 		}
-		reads = reads[n:]
+		// Only now, as nothing may be held while more is waited for.
+		if large != nil && room.first(large.Bytes) {
+			failed = r.readAlone(ctx, reads[next-1], large.Bytes, room) || failed
+		}
+		reads = reads[next:]
 	}
 	return failed
 }
 
+// readAlone reads a first batch that is larger than what its client wants, or
+// than there was room for. Now there is.
+func (r *Reader) readAlone(ctx context.Context, c *coldRead, bytes int, room *room) (failed bool) {
+	c.err = nil
+	r.cold.hold(ctx, c, bytes, true)
+	r.cold.start(ctx, c, bytes)
+	<-c.done
+	defer r.cold.end(c)
+	return r.admit(c, room)
+}
+
 func (r *Reader) admit(c *coldRead, room *room) (failed bool) {
 	var hole *committed.HoleError
+	var large *committed.LargeError
 	switch {
+	case errors.As(c.err, &large):
+		return false // in another answer
 	case errors.As(c.err, &hole):
 		c.out.Err = format.In(c.position.Partition.String(), format.Corrupt(0, "offsets %d to %d are lost: %v", hole.First, hole.Next, hole))
 	case errors.Is(c.err, committed.ErrBelowStart):
@@ -113,7 +173,14 @@ func (r *Reader) admit(c *coldRead, room *room) (failed bool) {
 	case c.err != nil:
 		c.out.Err = fmt.Errorf("%w: %w", core.ErrStorage, c.err)
 	default:
-		records := fitting(r.clip(c), min(c.position.BytesMax, room.left), room.empty())
+		all := r.clip(c)
+		records := fitting(all, min(c.position.BytesMax, room.left), false)
+		if len(records) == 0 && room.empty() {
+			records = fitting(all, 0, true)
+			if len(records) > room.left && !room.first(len(records)) {
+				return false
+			}
+		}
 		if len(records) == 0 {
 			return false
 		}

@@ -34,7 +34,7 @@ func TestWhatRetentionHasJustDeletedIsOutOfRange(t *testing.T) {
 		position: &core.Position{Partition: p}, out: &core.Fetched{Bounds: core.Bounds{LogStart: 3}},
 		err: fmt.Errorf("reading: %w", committed.ErrBelowStart),
 	}
-	require.True(t, r.admit(c, &room{left: 1}), "the client hears of it at once")
+	require.True(t, r.admit(c, &room{bytesMax: 1, left: 1}), "the client hears of it at once")
 	require.ErrorIs(t, c.out.Err, core.ErrOffsetOutOfRange)
 	require.EqualValues(t, 7, c.out.LogStart, "the start by which it is refused")
 }
@@ -44,7 +44,7 @@ func TestColdReadsOfAllRequestsKeepToTheirMemoryAndAllGoOn(t *testing.T) {
 		const bytesMax, each, requests, partitions = 10 << 20, 3 << 20, 50, 20
 		var underway, most, reads atomic.Int64
 		r := NewReader(Config{ColdBytesMax: bytesMax}, nil, nil, nil, nil)
-		r.cold.read = func(_ context.Context, _ topic.Partition, first int64, n int) (committed.Chunk, error) {
+		r.cold.read = func(_ context.Context, _ topic.Partition, first int64, n, _ int) (committed.Chunk, error) {
 			now := underway.Add(int64(n))
 			for m := most.Load(); now > m && !most.CompareAndSwap(m, now); m = most.Load() {
 			}
@@ -62,7 +62,7 @@ func TestColdReadsOfAllRequestsKeepToTheirMemoryAndAllGoOn(t *testing.T) {
 						Partition: topic.Partition{Index: int32(i)}, BytesMax: each,
 					}, out: &core.Fetched{}})
 				}
-				r.readCold(t.Context(), asked, &room{left: 50 << 20})
+				r.readCold(t.Context(), asked, &room{bytesMax: 50 << 20})
 				done <- struct{}{}
 			}()
 		}
@@ -78,18 +78,18 @@ func TestColdReadsOfAllRequestsKeepToTheirMemoryAndAllGoOn(t *testing.T) {
 
 func TestAColdReadLargerThanAllMemoryGoesAloneAndAnEndedOneHoldsNothing(t *testing.T) {
 	r := NewReader(Config{ColdBytesMax: 1 << 20}, nil, nil, nil, nil)
-	r.cold.read = func(context.Context, topic.Partition, int64, int) (committed.Chunk, error) {
+	r.cold.read = func(context.Context, topic.Partition, int64, int, int) (committed.Chunk, error) {
 		return committed.Chunk{}, nil
 	}
 	large := func() []*coldRead {
 		return []*coldRead{{position: &core.Position{BytesMax: 50 << 20}, out: &core.Fetched{}}}
 	}
-	require.False(t, r.readCold(t.Context(), large(), &room{left: 50 << 20}))
+	require.False(t, r.readCold(t.Context(), large(), &room{bytesMax: 50 << 20}))
 	require.True(t, r.cold.bytes.TryAcquire(1<<20))
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	reads := large()
-	require.True(t, r.readCold(ended, reads, &room{left: 50 << 20}))
+	require.True(t, r.readCold(ended, reads, &room{bytesMax: 50 << 20}))
 	require.ErrorIs(t, reads[0].out.Err, context.Canceled)
 	r.cold.bytes.Release(1 << 20)
 	require.True(t, r.cold.bytes.TryAcquire(1<<20))

@@ -47,14 +47,14 @@ func NewReader(cfg Config, current func() *ingest.Log, c *committed.Reader, cata
 	}
 	return &Reader{
 		current: current, committed: c, catalog: catalog, metrics: m,
-		cold: newColdReads(cmp.Or(cfg.ColdBytesMax, 256<<20), c.Read, m),
+		cold: newColdReads(cmp.Or(cfg.ColdBytesMax, 256<<20), c.ReadWithin, m),
 	}
 }
 
 // Fetch implements api.Reader.
 func (r *Reader) Fetch(ctx context.Context, into []core.Fetched, positions []core.Position, o core.FetchOptions) []core.Fetched {
 	out := slices.Grow(into[:0], len(positions))[:len(positions)]
-	if r.pass(ctx, out, positions, o) || o.WaitMax <= 0 {
+	if ready, _ := r.pass(ctx, out, positions, o); ready || o.WaitMax <= 0 {
 		return out
 	}
 	timer := time.NewTimer(o.WaitMax)
@@ -70,39 +70,52 @@ func (r *Reader) Fetch(ctx context.Context, into []core.Fetched, positions []cor
 	}
 	for {
 		// What came between the last look and the watch has to be seen.
-		if r.pass(ctx, out, positions, o) {
-			return out
-		}
-		select {
-		case <-w.C:
-		case <-timer.C:
-			return out
-		case <-o.Enough:
-			return out
-		case <-ctx.Done():
+		ready, short := r.pass(ctx, out, positions, o)
+		if ready || !wait(ctx, w, timer.C, o, short) {
 			return out
 		}
 	}
 }
 
-// pass reads once from all positions. ready says that the answer need not wait.
-func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.Position, o core.FetchOptions) (ready bool) {
+// wait waits for something new, and for room when the last look was short of it.
+// It tells whether it is worth another look.
+func wait(ctx context.Context, w *ingest.Waiter, end <-chan time.Time, o core.FetchOptions, short bool) bool {
+	var freed <-chan struct{}
+	if short {
+		var done func()
+		freed, done = o.Room.Wait()
+		defer done()
+	}
+	select {
+	case <-w.C:
+		return true
+	case <-freed:
+		return true
+	case <-end:
+	case <-o.Enough:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// pass reads once from all positions. ready says that the answer need not wait,
+// short that there is something to read and no room for it.
+func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.Position, o core.FetchOptions) (ready, short bool) {
 	clear(out)
 	l := r.current()
 	if l == nil {
 		for i := range out {
 			out[i].Err = core.ErrNotOwner
 		}
-		return true
+		return true, false
 	}
-	if o.Room != nil {
-		o.BytesMax = o.Room.Take(o.BytesMax)
-		o.BytesMin = min(o.BytesMin, max(1, o.BytesMax)) // what cannot come is not waited for
+	room := newRoom(o.Room, o.BytesMax)
+	defer room.keep()
+	wanted := 0
+	for i := range positions {
+		wanted += positions[i].BytesMax
 	}
-	room := room{left: o.BytesMax}
-	if o.Room != nil {
-		defer func() { o.Room.Keep(room.used) }()
-	}
+	room.take(wanted)
 	var cold []*coldRead
 	for i := range positions {
 		pos, f := &positions[i], &out[i]
@@ -120,7 +133,10 @@ func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.
 		if pos.First >= f.HighWatermark || room.full() {
 			continue
 		}
-		t, err := p.Read(pos.First, min(pos.BytesMax, room.left), room.empty())
+		t, err := p.Read(pos.First, min(pos.BytesMax, room.left), room.forFirst())
+		if t.Needs > 0 && room.first(t.Needs) {
+			t, err = p.Read(pos.First, min(pos.BytesMax, room.left), t.Needs)
+		}
 		switch {
 		case errors.Is(err, ingest.ErrNotInTail) && elsewhere(pos, f, &o):
 			ready = true
@@ -135,7 +151,7 @@ func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.
 			r.metrics.tailBytes.Add(float64(t.Bytes))
 		}
 	}
-	ready = r.readCold(ctx, cold, &room) || ready
+	ready = r.readCold(ctx, cold, room) || ready
 	for _, c := range cold {
 		// Nothing here would wake a poll for more.
 		ready = ready || c.partition == nil && len(c.out.Records) > 0
@@ -144,9 +160,13 @@ func (r *Reader) pass(ctx context.Context, out []core.Fetched, positions []core.
 		for i := range out {
 			out[i] = core.Fetched{Err: core.ErrNotOwner}
 		}
-		return true
+		return true, false
 	}
-	return ready || room.used >= o.BytesMin
+	if !ready && room.empty() && room.short {
+		return false, true
+	}
+	// What cannot come is not waited for.
+	return ready || room.used >= min(o.BytesMin, max(1, room.most)), false
 }
 
 // elsewhere sends a reader of old records to a broker in its own rack.
@@ -199,21 +219,6 @@ func open(l *ingest.Log, pos *core.Position, f *core.Fetched) *ingest.Partition 
 		f.Err = fmt.Errorf("%w: %d, the log has %d to %d", core.ErrOffsetOutOfRange, pos.First, f.LogStart, f.HighWatermark)
 	}
 	return p
-}
-
-// room is what is left of a request's bytes. The first batch of all may be
-// larger than that.
-type room struct{ left, used int }
-
-func (r *room) empty() bool { return r.used == 0 }
-
-// full tells that nothing more fits. One batch always does, even where there is
-// no room at all: who asks for little is not to wait for ever.
-func (r *room) full() bool { return r.left <= 0 && !r.empty() }
-
-func (r *room) use(n int) {
-	r.used += n
-	r.left -= n
 }
 
 // Bounds implements api.Reader.

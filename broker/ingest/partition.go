@@ -409,14 +409,15 @@ type Tail struct {
 	Batches [][]byte
 	Next    int64 // offset behind the last batch
 	Bytes   int
+	Needs   int // bytes of the first batch, when that alone is too large
 }
 
 // Read returns whole batches from the one that holds first on, as far as they
-// are visible and fit into bytesMax; at least one when one is set. Empty when
+// are visible and fit into bytesMax; the first may have firstMax. Empty when
 // first is the high watermark. Errors: ErrNotInTail, a format.Error for a batch
 // that was evicted and is damaged in the WAL.
-func (p *Partition) Read(first int64, bytesMax int, one bool) (Tail, error) {
-	picked, t, err := p.pick(first, bytesMax, one)
+func (p *Partition) Read(first int64, bytesMax, firstMax int) (Tail, error) {
+	picked, t, err := p.pick(first, bytesMax, firstMax)
 	if err != nil || len(picked) == 0 {
 		return t, err
 	}
@@ -436,7 +437,7 @@ func (p *Partition) Read(first int64, bytesMax int, one bool) (Tail, error) {
 	return t, nil
 }
 
-func (p *Partition) pick(first int64, bytesMax int, one bool) ([]*entry, Tail, error) {
+func (p *Partition) pick(first int64, bytesMax, firstMax int) ([]*entry, Tail, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := Tail{Next: first}
@@ -454,7 +455,13 @@ func (p *Partition) pick(first int64, bytesMax int, one bool) ([]*entry, Tail, e
 	var picked []*entry
 	for ; i < len(p.entries); i++ {
 		e := p.entries[i]
-		if e.First > t.Next && len(picked) > 0 || e.next > p.visible || t.Bytes+int(e.Length) > bytesMax && !(one && len(picked) == 0) {
+		if e.First > t.Next && len(picked) > 0 || e.next > p.visible {
+			break
+		}
+		if t.Bytes+int(e.Length) > bytesMax && (len(picked) > 0 || int(e.Length) > firstMax) {
+			if len(picked) == 0 {
+				t.Needs = int(e.Length)
+			}
 			break
 		}
 		picked = append(picked, e)

@@ -78,16 +78,15 @@ type AnswerRoom struct {
 	bytes  int64
 }
 
-// Take sets aside as much of wanted bytes as there is, in place of what was
-// taken before.
+// Take sets aside as much of wanted bytes as there is, what was taken before
+// included.
 func (a *AnswerRoom) Take(wanted int) int {
-	a.set(0)
 	s := a.server
 	for {
 		answers := s.answers.Load()
-		granted := min(int64(wanted), max(0, s.cfg.AnswerBytesMax-answers))
-		if s.answers.CompareAndSwap(answers, answers+granted) {
-			a.bytes = granted
+		granted := min(int64(wanted), a.bytes+max(0, s.cfg.AnswerBytesMax-answers))
+		if s.answers.CompareAndSwap(answers, answers-a.bytes+granted) {
+			a.took(granted)
 			if granted < int64(wanted) {
 				s.metrics.shortened.Inc()
 			}
@@ -96,19 +95,53 @@ func (a *AnswerRoom) Take(wanted int) int {
 	}
 }
 
+// First sets aside all of so many bytes for what cannot be less, a first batch,
+// unless other answers fill the room: one answer may go past it.
+func (a *AnswerRoom) First(bytes int) bool {
+	s := a.server
+	for {
+		answers := s.answers.Load()
+		if answers-a.bytes >= s.cfg.AnswerBytesMax {
+			return false
+		}
+		if s.answers.CompareAndSwap(answers, answers-a.bytes+int64(bytes)) {
+			a.took(int64(bytes))
+			return true
+		}
+	}
+}
+
 // Keep gives back all but used bytes.
-func (a *AnswerRoom) Keep(used int) { a.set(int64(used)) }
+func (a *AnswerRoom) Keep(used int) {
+	a.set(int64(used))
+	if a.server.answers.Load() < a.server.cfg.AnswerBytesMax {
+		a.server.tellTaken() // who was told of room need not have taken it
+	}
+}
+
+// Wait is for an answer that First found no room for: freed gets something when
+// it is worth another try, until done is called. Clients that stand still with
+// their answers are cut off meanwhile.
+func (a *AnswerRoom) Wait() (freed <-chan struct{}, done func()) {
+	a.server.metrics.waits.WithLabelValues(limitAnswerBytes).Inc()
+	a.server.answerShortage.begin()
+	return a.server.taken, a.server.answerShortage.end
+}
+
+// took notes what a has now, which the server counts already.
+func (a *AnswerRoom) took(bytes int64) {
+	less := bytes < a.bytes
+	if a.bytes = bytes; less {
+		a.server.tellTaken()
+	}
+}
 
 func (a *AnswerRoom) set(bytes int64) {
 	if a.bytes == bytes {
 		return
 	}
 	a.server.answers.Add(bytes - a.bytes)
-	less := bytes < a.bytes
-	a.bytes = bytes
-	if less {
-		a.server.tellTaken()
-	}
+	a.took(bytes)
 }
 
 // AwaitAnswerRoom waits, before a large answer is made that cannot be shorter,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/chronik-stream/chronik/internal/batch"
@@ -31,6 +32,21 @@ type Chunk struct {
 // at the very place that was asked for, and the bucket's. Trouble further on
 // shortens the answer and shows when it is read on from there.
 func (r *Reader) Read(ctx context.Context, p topic.Partition, offset int64, bytesMax int) (Chunk, error) {
+	return r.ReadWithin(ctx, p, offset, bytesMax, math.MaxInt)
+}
+
+// LargeError means that more memory is needed than there is, for the first
+// batch and what has to be read with it.
+type LargeError struct{ Bytes int }
+
+// Error implements error.
+func (e *LargeError) Error() string { return fmt.Sprintf("the first batch needs %d bytes", e.Bytes) }
+
+// ReadWithin is Read for callers whose memory is bounded: where more than
+// firstMax bytes have to be read at once for the first batch, they are not, and
+// the error is a *LargeError. segment.BlockBytes are always enough for a batch
+// that is not larger itself.
+func (r *Reader) ReadWithin(ctx context.Context, p topic.Partition, offset int64, bytesMax, firstMax int) (Chunk, error) {
 	var chunk Chunk
 	err := r.planned(ctx, p, func(v metastore.PartitionView) error {
 		section, err := r.FetchManifest(ctx, v.Manifest, p)
@@ -38,7 +54,7 @@ func (r *Reader) Read(ctx context.Context, p topic.Partition, offset int64, byte
 			return err
 		}
 		l := newLayout(v, section)
-		chunk, err = r.read(ctx, &l, offset, bytesMax)
+		chunk, err = r.read(ctx, &l, offset, bytesMax, firstMax)
 		return err
 	})
 	if err != nil {
@@ -48,12 +64,12 @@ func (r *Reader) Read(ctx context.Context, p topic.Partition, offset int64, byte
 }
 
 // read fills a chunk from source after source.
-func (r *Reader) read(ctx context.Context, l *layout, offset int64, bytesMax int) (Chunk, error) {
+func (r *Reader) read(ctx context.Context, l *layout, offset int64, bytesMax, firstMax int) (Chunk, error) {
 	chunk := Chunk{First: -1, Next: offset}
 	for {
 		s, err := l.find(chunk.Next)
 		if err == nil {
-			err = r.readSource(ctx, l.partition, s, &chunk, bytesMax)
+			err = r.readSource(ctx, l.partition, s, &chunk, bytesMax, firstMax)
 		}
 		switch {
 		case err == nil:
@@ -73,7 +89,7 @@ var errFull = errors.New("enough was read")
 
 // readSource appends the source's batches from chunk.Next on, and moves Next to
 // its end, or says errFull.
-func (r *Reader) readSource(ctx context.Context, p topic.Partition, s source, chunk *Chunk, bytesMax int) error {
+func (r *Reader) readSource(ctx context.Context, p topic.Partition, s source, chunk *Chunk, bytesMax, firstMax int) error {
 	f, err := r.footer(ctx, s.object, s.size)
 	if err != nil {
 		return err
@@ -87,6 +103,9 @@ func (r *Reader) readSource(ctx context.Context, p topic.Partition, s source, ch
 		last := lastBlock(rng, first, bytesMax-len(chunk.Batches))
 		if chunk.First >= 0 && rng.Blocks[first].Length > int64(bytesMax-len(chunk.Batches)) {
 			return errFull
+		}
+		if size := rng.Blocks[first].Length; chunk.First < 0 && size > int64(firstMax) {
+			return &LargeError{int(size)}
 		}
 		if err := r.readBlocks(ctx, s, rng, first, last, chunk, bytesMax); err != nil {
 			return err
