@@ -66,7 +66,7 @@ func (w *Response) reset() {
 
 // writeBytes is what a client must take of an answer within the write timeout:
 // large answers may take longer as a whole, but not stand still.
-const writeBytes = 1 << 20
+const writeBytes = 256 << 10
 
 // writeTo completes the header and writes everything, in as few calls to the
 // system as the connection's gathering and writeBytes allow. piece is called before each.

@@ -26,7 +26,7 @@ type Config struct {
 	BytesMax            int64         // of all frames in memory, at least twice the largest; default 512 MiB
 	IdleTimeout         time.Duration // without a request or an answer; default 10 minutes
 	FrameTimeout        time.Duration // from a frame's first byte to its last; default 1 minute
-	WriteTimeout        time.Duration // for each MiB of an answer to be taken; default 1 minute
+	WriteTimeout        time.Duration // for each 256 KiB of an answer to be taken; default 1 minute
 	StallTimeout        time.Duration // for such a piece of a frame or an answer while others wait for its memory; default 1 second
 
 	InternalConnectionsMax int // connections of internal listeners, which count for no other limit of connections; default 20,000
