@@ -135,7 +135,10 @@ func (r *Reader) readCold(ctx context.Context, reads []*coldRead, room *room) (f
 			r.cold.end(c)
 		}
 		// Only now, as nothing may be held while more is waited for.
-		if large != nil && room.first(large.Bytes) {
+		if large != nil && !room.first(large.Bytes) {
+			break // nothing behind it goes before it
+		}
+		if large != nil {
 			failed = r.readAlone(ctx, reads[next-1], large.Bytes, room) || failed
 		}
 		reads = reads[next:]
