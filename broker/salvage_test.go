@@ -42,6 +42,9 @@ func newLossyTopic(t *testing.T, configs map[string]*string, change ...func(*bro
 	c := newBrokers(t, 2, append(change, func(cfg *broker.Config) {
 		cfg.SessionTTL, cfg.StopTimeout = 2*time.Second, 2*time.Second
 		cfg.Ingest.SegmentAge = time.Hour
+		if cfg.Ingest.SalvageAfter == 0 {
+			cfg.Ingest.SalvageAfter = -1
+		}
 	})...)
 	l := &lossy{brokers: c, client: c.dial(c.nodes[0].client.Addr())}
 	if answer, err := kadm.NewClient(l.client).CreateTopic(t.Context(), 1, 1, configs, "t"); err != nil || answer.Err != nil {
@@ -391,6 +394,70 @@ func TestWhatItsProducerHasSentAgainUnderANewEpochIsNotSalvaged(t *testing.T) {
 	l.once(count{"doubted", 5}, count{"new", 1}, count{"answered 0", -2}, count{"answered 1", -1}, count{"alike", -3})
 }
 
+// A producer that is told of a gap sends again what it has no answer for, under a new
+// epoch. The former owner, which has it too, may be back before.
+func TestProducersComeBeforeWhatIsSalvaged(t *testing.T) {
+	const after = time.Second
+	l := newLossyTopic(t, nil, func(cfg *broker.Config) { cfg.Ingest.SalvageAfter = after })
+	old, _ := l.owned(nil)
+	at := time.Now().UnixMilli()
+	for i := range int32(4) {
+		l.mustProduce(old, l.stamped(at, 7, 0, i, fmt.Sprint("numbered ", i)))
+	}
+	l.cutOff(old)
+	heir, _ := l.owned(old)
+	<-time.After(after) // in which everybody comes before it
+	l.mustProduce(heir, l.stamped(at, 7, 0, 0, "numbered 0"))
+	l.keeps(heir, old)
+	l.back(old)
+	for deadline := time.Now().Add(time.Minute); l.metric(old, "chronik_broker_salvage_pending_batches", "") == 0; <-time.After(5 * time.Millisecond) {
+		if err := l.produce(heir, l.stamped(at, 7, 0, 2, "numbered 2")); !errors.Is(err, kerr.OutOfOrderSequenceNumber) {
+			t.Fatalf("behind a gap: %v", err)
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the former owner does not come back")
+		}
+	}
+	l.mustProduce(heir, l.stamped(at, 7, 1, 0, "numbered 2"))
+	l.mustProduce(heir, l.stamped(at, 7, 1, 1, "numbered 3"))
+	l.salvaged(old, 4)
+	l.once(count{"numbered", 4})
+	if n := l.outcomes(old, "appended"); n != 1 {
+		t.Errorf("%v batches appended, want the one that its producer does not send again", n)
+	}
+}
+
+// Of what its producer has sent again the log may tell nothing any more. Where it
+// keeps to a size, what came before that would be gone, too.
+func TestWhatWasTooMuchMeanwhileIsNotSalvaged(t *testing.T) {
+	for bytes, there := range map[string]int{"1000000": 0, "-1": 8} {
+		t.Run(bytes, func(t *testing.T) {
+			l := newLossyTopic(t, map[string]*string{"retention.bytes": &bytes})
+			old, _ := l.owned(nil)
+			for i := range int32(8) {
+				l.mustProduce(old, l.numbered(7, 0, i, fmt.Sprint("again ", i)))
+			}
+			l.cutOff(old)
+			heir, _ := l.owned(old)
+			for i := range int32(8) {
+				l.mustProduce(heir, l.numbered(7, 0, i, fmt.Sprint("again ", i)))
+			}
+			l.mustProduce(heir, l.numbered(7, 1, 0, "other 0"))
+			l.deleteBelow(heir, 8)
+			l.back(old)
+			l.salvaged(old, 8)
+			if there > 0 {
+				l.once(count{"other", 1}, count{"again", there})
+				return
+			}
+			l.once(count{"other", 1}, count{"again 0", 0}, count{"again 7", 0})
+			if n := l.outcomes(old, "expired"); n != 8 {
+				t.Errorf("%v batches expired, want 8", n)
+			}
+		})
+	}
+}
+
 // What its producer has sent again, compaction may have taken away since. Appended
 // once more, an old value would be the latest of its key.
 func TestOfACompactedTopicWhatIsSupersededIsNotSalvaged(t *testing.T) {
@@ -526,15 +593,20 @@ func TestWhatTheOwnerHasForgottenIsNotSalvagedTwice(t *testing.T) {
 	}
 	l.mustProduce(heir, l.numbered(producer.SalvageBatchID(9, 0, 0), 0, 0, "named 0"))
 	l.forgotten(heir)
-	// It stays the owner: another one would find them in the segments' footers.
-	if err := heir.store.SetDraining(t.Context(), old.id, true); err != nil {
-		t.Fatal(err)
-	}
+	l.keeps(heir, old) // another owner would find them in the segments' footers
 	l.back(old)
 	l.salvaged(old, 7)
 	l.once(count{"again", 3}, count{"never", 3}, count{"named", 1})
 	if n := l.outcomes(old, "known"); n != 4 {
 		t.Errorf("%v batches known, want the 4 that are in the log", n)
+	}
+}
+
+// keeps lets a broker keep the partition, which the other one gets no more.
+func (l *lossy) keeps(owner, other *clusterNode) {
+	l.t.Helper()
+	if err := owner.store.SetDraining(l.t.Context(), other.id, true); err != nil {
+		l.t.Fatal(err)
 	}
 }
 
@@ -559,9 +631,15 @@ func (l *lossy) forgotten(n *clusterNode) {
 	}
 	// They go as a seal finds another producer; a deletion waits for its commit.
 	l.mustProduce(n, l.numbered(1000, 0, 0, "other"))
+	l.deleteBelow(n, 1)
+}
+
+// deleteBelow has a broker delete what lies below an offset.
+func (l *lossy) deleteBelow(n *clusterNode, offset int64) {
+	l.t.Helper()
 	offsets := kadm.Offsets{}
-	offsets.AddOffset("t", 0, 1, -1)
-	if answers, err := admin.DeleteRecords(l.t.Context(), offsets); err != nil || answers.Error() != nil {
+	offsets.AddOffset("t", 0, offset, -1)
+	if answers, err := kadm.NewClient(l.dial(n.client.Addr())).DeleteRecords(l.t.Context(), offsets); err != nil || answers.Error() != nil {
 		l.t.Fatal(err, answers.Error())
 	}
 }

@@ -159,6 +159,7 @@ func (w *produceWork) append(ctx context.Context) {
 		if t.topic != nil {
 			options = w.h.limits.of(t.topic, d)
 			options.Acks, options.Begun = w.acks, w.begun
+			options.Salvage = w.r.ClientID == core.SalvageClient
 		}
 		for j := range parts[:t.parts] {
 			if p := &parts[j]; unknown != nil {

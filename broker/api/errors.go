@@ -40,6 +40,7 @@ func codes() []errorCode {
 		{core.ErrDuplicateSequence, kerr.DuplicateSequenceNumber},
 		{core.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
 		{core.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
+		{core.ErrSalvageLater, kerr.ThrottlingQuotaExceeded},
 		{core.ErrUnknownProducer, kerr.UnknownProducerID},
 		{core.ErrTransactional, kerr.InvalidTxnState},
 		{core.ErrTooLarge, kerr.MessageTooLarge},

@@ -58,6 +58,9 @@ var (
 	// ErrUnknownProducer: the producer's state is gone, and its batch does not
 	// begin at sequence 0.
 	ErrUnknownProducer = errors.New("unknown producer id")
+	// ErrSalvageLater: a batch that is salvaged has to wait for what its producer may
+	// be sending again, or its sender to look again what is there.
+	ErrSalvageLater = errors.New("salvage has to wait")
 	// ErrTransactional: a transactional batch outside any open transaction.
 	ErrTransactional = errors.New("no transaction is open for this partition")
 
@@ -76,6 +79,13 @@ func (e *RecordError) Error() string { return e.Err.Error() }
 // Unwrap gives errors.Is the reason.
 func (e *RecordError) Unwrap() error { return e.Err }
 
+// SalvageClient is the client id of brokers that append again what another owner
+// has overtaken.
+const SalvageClient = "chronik-salvage"
+
+// Unseen is the base offset of a batch that is salvaged, and need not be looked for.
+const Unseen = 1 << 62
+
 // AppendOptions are what the topic's configuration and the request say. Limits
 // are meant as they stand: zero allows nothing.
 type AppendOptions struct {
@@ -89,6 +99,9 @@ type AppendOptions struct {
 	Recompress           bool  // compression.type is not that of the producer but
 	Codec                batch.Codec
 	CompressionLevel     int // 0: the codec's default
+	// Salvage: it comes from the write-ahead log of a former owner, who has looked
+	// for it in the log up to the batch's base offset (Unseen: need not look).
+	Salvage bool
 	// Begun is when the request came: its batches wait for room together, and not
 	// one after the other. Zero is now.
 	Begun time.Time

@@ -52,6 +52,7 @@ type Config struct {
 	TailBytesMax       int64         // batches kept in memory for readers; default 128 MiB
 	RecordBytesMax     int           // records of one batch, decompressed; default 256 MiB
 	ProducerExpiry     time.Duration // how long an idle idempotent producer is remembered; default 24 h
+	SalvageAfter       time.Duration // how long producers come before what is salvaged; default 2 min, below 0: not at all
 }
 
 func (c Config) withDefaults() Config {
@@ -66,6 +67,7 @@ func (c Config) withDefaults() Config {
 	fill(&c.TailBytesMax, 128<<20)
 	fill(&c.RecordBytesMax, 256<<20)
 	fill(&c.ProducerExpiry, 24*time.Hour)
+	fill(&c.SalvageAfter, 2*time.Minute)
 	return c
 }
 

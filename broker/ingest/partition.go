@@ -47,6 +47,9 @@ type Partition struct {
 	entries   []*entry
 	producers *producer.Table
 	missed    map[int64]missed // by producers that are not known yet; nil: nothing
+	told      map[int64]told   // by producers that may be sending again; nil: nobody
+	heldFrom  time.Time        // when all of them may have begun to
+	salvaged  int64            // the offset behind what was salvaged last
 	waiters   map[*Waiter]struct{}
 }
 
@@ -100,6 +103,7 @@ func newPartition(l *Log, a Adoption) (*Partition, []*entry) {
 	}
 	p.Hasten(a.Hasty)
 	now := time.Now()
+	p.heldFrom = now
 	for _, r := range a.Recovered {
 		e := &entry{
 			Frame: r.Frame, header: r.Header, part: p, next: r.Header.Next(), appended: appendTime(r.Header),
@@ -109,6 +113,7 @@ func newPartition(l *Log, a Adoption) (*Partition, []*entry) {
 		remember(p.producers, e, now.UnixMilli())
 		p.next, p.synced = e.next, e.next
 	}
+	p.salvaged = p.next
 	p.advance()
 	return p, p.entries
 }
@@ -140,12 +145,22 @@ func (p *Partition) append(h batch.Header, records []byte, o core.AppendOptions)
 		return nil, p.refused
 	}
 	p.object = o.Object
+	if o.Salvage {
+		if err := p.salvageNow(h); err != nil {
+			return nil, err
+		}
+	}
 	if h.Idempotent() {
-		switch duplicate, err := p.producers.Check(producerOf(h)); {
+		duplicate, err := p.producers.Check(producerOf(h))
+		if err == nil && len(p.missed) > 0 && p.misses(h) {
+			err = producer.ErrOutOfOrderSequence
+		}
+		switch {
 		case err != nil:
+			if !o.Salvage && errors.Is(err, producer.ErrOutOfOrderSequence) {
+				p.tell(h)
+			}
 			return nil, refusal(err, h)
-		case len(p.missed) > 0 && p.misses(h):
-			return nil, refusal(producer.ErrOutOfOrderSequence, h)
 		case duplicate != nil:
 			p.log.budget.give(int64(len(records)))
 			return &repeat{part: p, entry: p.find(duplicate.First), first: duplicate.First, stamp: duplicate.Timestamp, object: wait}, nil
@@ -169,6 +184,9 @@ func (p *Partition) append(h batch.Header, records []byte, o core.AppendOptions)
 	e.group = group
 	delete(p.missed, h.ProducerID)
 	p.next = e.next
+	if o.Salvage {
+		p.salvaged = p.next
+	}
 	p.entries = append(p.entries, e)
 	remember(p.producers, e, now.UnixMilli())
 	return e, nil

@@ -15,9 +15,14 @@ import (
 // logged is what the log has, from where the first of the orphans was cut off to
 // its end, that tells which of them are not to be appended again.
 type logged struct {
-	found map[identity]bool // of the orphans, which batches are there
-	again map[record]int    // how often records are there under later epochs of their producers
-	keys  map[sum]*newest   // what there is of the orphans' keys; nil: the topic is not compacted by key
+	next   int64             // it was read up to here
+	wanted map[identity]bool // the orphans
+	names  map[int64]bool    // and those that are theirs alone
+	epochs map[int64][]int16 // those of their producers, by their kin
+
+	found map[identity]bool   // of the orphans, which batches are there
+	again map[record][]copies // records that are there of their producers
+	keys  map[sum]*newest     // what there is of the orphans' keys; nil: the topic is not compacted by key
 }
 
 // identity is what one batch of an idempotent producer is known by.
@@ -35,8 +40,8 @@ type sum [sha256.Size]byte
 
 // record is what one record of a producer is known by, in whichever batch it is.
 type record struct {
-	id  int64
-	sum sum // of its time, key, value and headers
+	kin int64 // of its producer
+	sum sum   // of its time, key, value and headers
 }
 
 // newest is the newest that the log has of a key.
@@ -59,13 +64,12 @@ func (p position) before(q position) bool {
 	return p.epoch < q.epoch || p.epoch == q.epoch && producer.Before(p.sequence, q.sequence)
 }
 
-// scan reads the log from where it was taken over to its end, for those of the
-// orphans that their producers have sent again. What was refused before the scan
-// cannot be appended during it.
-func (j *job) scan(ctx context.Context) error {
-	wanted, names, first := map[identity]bool{}, map[int64]bool{}, int64(math.MaxInt64)
-	epochs := map[int64]int16{} // of their producers, the first
-	l := &logged{found: map[identity]bool{}, again: map[record]int{}}
+// sought returns a logged that has read nothing.
+func (j *job) sought() *logged {
+	l := &logged{
+		next: math.MaxInt64, wanted: map[identity]bool{}, names: map[int64]bool{}, epochs: map[int64][]int16{},
+		found: map[identity]bool{}, again: map[record][]copies{},
+	}
 	if j.compacted {
 		l.keys = map[sum]*newest{}
 	}
@@ -74,46 +78,100 @@ func (j *job) scan(ctx context.Context) error {
 		if !o.Header.Idempotent() {
 			continue
 		}
-		wanted[identityOf(o.Header)], names[j.name(o).ID] = true, true
-		first = min(first, o.Cut)
-		if epoch, ok := epochs[o.Header.ProducerID]; !ok || o.Header.ProducerEpoch < epoch {
-			epochs[o.Header.ProducerID] = o.Header.ProducerEpoch
+		l.wanted[identityOf(o.Header)], l.names[j.name(o).ID] = true, true
+		l.next = min(l.next, o.Cut)
+		if kin := producer.Kin(o.Header.ProducerID); !slices.Contains(l.epochs[kin], o.Header.ProducerEpoch) {
+			l.epochs[kin] = append(l.epochs[kin], o.Header.ProducerEpoch)
 		}
 		if j.compacted {
 			j.keysOf(o, l)
 		}
 	}
-	err := j.peer.read(ctx, j.partition, first, func(h batch.Header, raw []byte) {
-		id := identityOf(h)
-		if wanted[id] {
-			l.found[id] = true
+	return l
+}
+
+// scan reads the log from where it was taken over, or read up to, to its end, for
+// those of the orphans that their producers have sent again. What was refused before
+// the scan cannot be appended during it.
+func (j *job) scan(ctx context.Context) (err error) {
+	if j.logged == nil {
+		j.logged = j.sought()
+	}
+	l := j.logged
+	l.next, err = j.peer.read(ctx, j.partition, l.next, func(h batch.Header, raw []byte) { j.note(l, h, raw) })
+	j.seen = max(j.seen, l.next)
+	return err
+}
+
+// note takes notice of a batch in the log.
+func (j *job) note(l *logged, h batch.Header, raw []byte) {
+	if id := identityOf(h); l.wanted[id] {
+		l.found[id] = true
+	}
+	if l.names[h.ProducerID] {
+		j.last[h.ProducerID] = h.LastSequence() // the owner may have forgotten it
+	}
+	again := l.mayBeAgain(h)
+	if !again && l.keys == nil {
+		return
+	}
+	raw = slices.Clone(raw)
+	batch.PatchCreateTime(raw)
+	err := j.each(raw, func(r *batch.Record) {
+		if again {
+			l.another(recordOf(h, r), epochOf(h))
 		}
-		if names[h.ProducerID] {
-			j.last[h.ProducerID] = h.LastSequence() // the owner may have forgotten it
-		}
-		epoch, ok := epochs[h.ProducerID]
-		again := ok && h.ProducerEpoch > epoch && !wanted[id]
-		if !again && l.keys == nil {
-			return
-		}
-		raw = slices.Clone(raw)
-		batch.PatchCreateTime(raw)
-		err := j.each(raw, func(r *batch.Record) {
-			if again {
-				l.again[recordOf(h, r)]++
-			}
-			if n := l.keys[sha256.Sum256(r.Key)]; n != nil && r.Key != nil {
-				n.note(h, r)
-			}
-		})
-		if err != nil {
-			j.Slog.Error("batch in the log is damaged: overtaken records may be appended though they are in it", "partition", j.partition, "first", h.BaseOffset, "error", err)
+		if n := l.keys[sha256.Sum256(r.Key)]; n != nil && r.Key != nil {
+			n.note(h, r)
 		}
 	})
-	if err == nil {
-		j.logged = l
+	if err != nil {
+		j.Slog.Error("batch in the log is damaged: overtaken records may be appended though they are in it", "partition", j.partition, "first", h.BaseOffset, "error", err)
 	}
-	return err
+}
+
+// mayBeAgain tells whether a batch in the log may have records of an orphan, under
+// another epoch of its producer, or under a name of its own that is not the orphan's.
+func (l *logged) mayBeAgain(h batch.Header) bool {
+	if !h.Idempotent() || l.names[h.ProducerID] {
+		return false
+	}
+	return slices.ContainsFunc(l.epochs[producer.Kin(h.ProducerID)], func(e int16) bool { return e != epochOf(h) })
+}
+
+// epochOf is the epoch of a batch's producer; −1: a name of its own does not tell it.
+func epochOf(h batch.Header) int16 {
+	if producer.IsSalvage(h.ProducerID) {
+		return -1
+	}
+	return h.ProducerEpoch
+}
+
+// copies are how often a record is there under one epoch of its producer.
+type copies struct {
+	epoch int16
+	n     int
+}
+
+// another adds a copy of a record.
+func (l *logged) another(r record, epoch int16) {
+	all := l.again[r]
+	if i := slices.IndexFunc(all, func(c copies) bool { return c.epoch == epoch }); i >= 0 {
+		all[i].n++
+		return
+	}
+	l.again[r] = append(all, copies{epoch, 1})
+}
+
+// sentAgain tells whether a record is there under another epoch, once for each copy.
+func (l *logged) sentAgain(r record, epoch int16) bool {
+	all := l.again[r]
+	i := slices.IndexFunc(all, func(c copies) bool { return c.epoch != epoch && c.n > 0 })
+	if i < 0 {
+		return false
+	}
+	all[i].n--
+	return true
 }
 
 // keysOf adds the keys of an orphan.
@@ -202,7 +260,7 @@ func recordOf(h batch.Header, r *batch.Record) record {
 		field(key)
 		field(value)
 	})
-	known := record{id: h.ProducerID}
+	known := record{kin: producer.Kin(h.ProducerID)}
 	hash.Sum(known.sum[:0])
 	return known
 }
@@ -210,13 +268,13 @@ func recordOf(h batch.Header, r *batch.Record) record {
 // left is what is to be appended again of an orphan.
 type left struct {
 	raw        []byte // as a batch of the producer that was asked for; nil: nothing
-	again      int    // records that its producer has sent again under a later epoch
+	again      int    // records that its producer has sent under another epoch
 	superseded int    // records that later ones of their keys supersede
 	expired    int    // records that are older than what is retained
 }
 
-// rest is an orphan without those of its records that its producer has sent again
-// under a later epoch, and without those that are superseded or have expired, as a
+// rest is an orphan without those of its records that its producer has sent
+// under another epoch, and without those that are superseded or have expired, as a
 // batch of p.
 // Records that look alike are as often in the log then as they were sent.
 func (j *job) rest(raw []byte, p batch.Producer) (left, error) {
@@ -228,8 +286,7 @@ func (j *job) rest(raw []byte, p batch.Producer) (left, error) {
 	var b batch.Builder
 	b.Reset(batch.Options{Codec: h.Attributes.Codec(), Producer: &p})
 	err = j.each(raw, func(r *batch.Record) {
-		if known := recordOf(h, r); j.logged.again[known] > 0 {
-			j.logged.again[known]--
+		if j.logged.sentAgain(recordOf(h, r), h.ProducerEpoch) {
 			out.again++
 			return
 		}
@@ -251,8 +308,8 @@ func (j *job) rest(raw []byte, p batch.Producer) (left, error) {
 	case gone == h.Records:
 		return out, nil
 	case gone == 0:
-		batch.PatchProducer(raw, p.ID, p.Epoch, p.Sequence)
-		out.raw = raw
+		out.raw = slices.Clone(raw)
+		batch.PatchProducer(out.raw, p.ID, p.Epoch, p.Sequence)
 		return out, nil
 	}
 	out.raw, err = b.Build(nil)

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/topic"
 	"github.com/chronik-stream/chronik/metastore"
@@ -27,6 +28,7 @@ type peer struct {
 	conn  net.Conn
 	form  *kmsg.RequestFormatter
 	calls int32
+	start int64 // of the log, as fetches told it
 	stop  func() bool
 }
 
@@ -62,7 +64,7 @@ func connect(ctx context.Context, dial Dial, b metastore.Broker) (*peer, error) 
 	if err != nil {
 		return nil, fmt.Errorf("connect to broker %d: %w", b.ID, err)
 	}
-	p := &peer{conn: conn, form: kmsg.NewRequestFormatter(kmsg.FormatterClientID("chronik-salvage"))}
+	p := &peer{conn: conn, form: kmsg.NewRequestFormatter(kmsg.FormatterClientID(core.SalvageClient))}
 	p.stop = context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	return p, nil
 }
@@ -115,10 +117,11 @@ func (p *peer) call(ctx context.Context, req kmsg.Request, version int16) (kmsg.
 
 var errAnswer = errors.New("answer does not name the partition that was asked for")
 
-// produce appends one batch and returns the offset of its first record, or where
-// that was appended before. It waits for the owner's disk: no more was promised
+// produce appends one batch that is not in the log below seen, and returns the
+// offset of its first record, or where that was appended before. It waits for the owner's disk: no more was promised
 // to the producer of a batch that another owner could overtake.
-func (p *peer) produce(ctx context.Context, part topic.Partition, raw []byte) (base int64, err error) {
+func (p *peer) produce(ctx context.Context, part topic.Partition, raw []byte, seen int64) (base int64, err error) {
+	batch.PatchOffset(raw, seen, -1)
 	req := kmsg.NewPtrProduceRequest()
 	req.Acks, req.TimeoutMillis = 1, int32((callTimeout / 2).Milliseconds())
 	t := kmsg.NewProduceRequestTopic()
@@ -186,21 +189,23 @@ func (p *peer) producers(ctx context.Context, name string, index int32) (map[int
 }
 
 // read visits all batches from first on that the log has at the time of the call,
-// also those that are appended and not yet to be seen: for them it waits.
-func (p *peer) read(ctx context.Context, part topic.Partition, first int64, visit func(h batch.Header, raw []byte)) error {
-	until := int64(-1) // an offset that is not below the log's end as the call began
-	for next := first; until < 0 || next < until; {
-		got, err := p.fetch(ctx, part, next, fetchBytes)
+// also those that are appended and not yet to be seen: for them it waits. It returns
+// the offset behind the last one.
+func (p *peer) read(ctx context.Context, part topic.Partition, first int64, visit func(h batch.Header, raw []byte)) (next int64, err error) {
+	next = first
+	wait := time.Duration(0)
+	for until := int64(-1); until < 0 || next < until; wait = fetchWait { // until is not below the log's end as the call began
+		got, err := p.fetch(ctx, part, next, fetchBytes, wait)
 		switch {
 		case errors.Is(err, kerr.OffsetOutOfRange) && next < got.LogStartOffset:
 			next = got.LogStartOffset // deleted since
 			continue
 		case err != nil:
-			return err
+			return next, err
 		}
 		if until < 0 {
 			if until, err = p.bound(ctx, part, got.HighWatermark); err != nil {
-				return err
+				return next, err
 			}
 		}
 		before := next
@@ -210,27 +215,27 @@ func (p *peer) read(ctx context.Context, part topic.Partition, first int64, visi
 			return nil
 		})
 		if err != nil {
-			return err
+			return next, err
 		}
 		if next > before {
 			continue
 		}
 		// At the end of what can be seen. An offset above it is out of range unless
 		// it was given already.
-		if _, err := p.fetch(ctx, part, next+1, 1); errors.Is(err, kerr.OffsetOutOfRange) {
-			return nil
+		if _, err := p.fetch(ctx, part, next+1, 1, 0); errors.Is(err, kerr.OffsetOutOfRange) {
+			return next, nil
 		} else if err != nil {
-			return err
+			return next, err
 		}
 	}
-	return nil
+	return next, nil
 }
 
 // bound returns an offset that is not below the end of the log, and less than
 // twice as far above high as that.
 func (p *peer) bound(ctx context.Context, part topic.Partition, high int64) (int64, error) {
 	for step := int64(1); ; step *= 2 {
-		switch _, err := p.fetch(ctx, part, high+step, 1); {
+		switch _, err := p.fetch(ctx, part, high+step, 1, 0); {
 		case errors.Is(err, kerr.OffsetOutOfRange):
 			return high + step, nil
 		case err != nil:
@@ -239,12 +244,12 @@ func (p *peer) bound(ctx context.Context, part topic.Partition, high int64) (int
 	}
 }
 
-// fetchWait is how long a fetch at the end waits for more.
+// fetchWait is how long a fetch waits for what is about to be seen.
 const fetchWait = 200 * time.Millisecond
 
-func (p *peer) fetch(ctx context.Context, part topic.Partition, first int64, bytes int32) (kmsg.FetchResponseTopicPartition, error) {
+func (p *peer) fetch(ctx context.Context, part topic.Partition, first int64, bytes int32, wait time.Duration) (kmsg.FetchResponseTopicPartition, error) {
 	req := kmsg.NewPtrFetchRequest()
-	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = int32(fetchWait.Milliseconds()), 1, bytes
+	req.MaxWaitMillis, req.MinBytes, req.MaxBytes = int32(wait.Milliseconds()), 1, bytes
 	req.SessionEpoch = -1
 	t := kmsg.NewFetchRequestTopic()
 	t.TopicID = part.Topic
@@ -264,5 +269,6 @@ func (p *peer) fetch(ctx context.Context, part topic.Partition, first int64, byt
 		return kmsg.FetchResponseTopicPartition{}, errAnswer
 	}
 	got := resp.Topics[0].Partitions[0]
+	p.start = max(p.start, got.LogStartOffset)
 	return got, kerr.ErrorForCode(got.ErrorCode)
 }

@@ -9,19 +9,25 @@
 // off and begun again, and not at all where its producer has sent it again
 // meanwhile:
 //
-//   - A batch of an idempotent producer is sent as it is. The owner knows it
-//     again by its producer id, epoch and sequence. If it is old, and the owner does
+//   - A batch of an idempotent producer is sent as it is, when the owner has let
+//     the producer itself go first (core.ErrProducersFirst). The owner knows it again
+//     by its producer id, epoch and sequence. If it is old, and the owner does
 //     not know the producer, it may have known and forgotten it (Expiry):
-//     then the log is read first, as below.
+//     then it is as if it were refused.
 //   - If that is refused, because the producer has gone on without it, the log is
 //     read from where the partition was taken over: either the batch is there,
-//   - or its records are, under a later epoch of the producer. One that misses
+//   - or its records are, under another epoch of the producer. One that misses
 //     what it had sent before begins a new epoch, and sends again whatever it has
-//     no answer for, in other batches maybe.
+//     no answer for, in other batches maybe. The orphan may be what was sent again,
+//     and another broker have salvaged what was sent before: so under later epochs
+//     the log is read before anything is sent, and the owner refuses what is sent
+//     then if another broker has salvaged something since.
 //   - In a topic that is compacted by key they may be neither, though they were sent
 //     again: compaction takes away what later records of their keys supersede. So
 //     what is superseded in that stretch of the log is not appended again. Nor, for
-//     the same reason, is what is older than the topic's retention.ms.
+//     the same reason, is what is older than the topic's retention.ms, nor anything
+//     if retention.bytes has taken away where the log was cut off: it would have
+//     taken what came before that, too.
 //   - Or what is not there is sent under an identity of its own: a producer id
 //     that is made from the producer's id, epoch and sequence alone. Every broker
 //     that has the batch sends it under the same one: when its salvage to an
@@ -54,6 +60,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/wal"
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/producer"
@@ -272,6 +279,7 @@ func (s *Salvager) salvage(ctx context.Context, p topic.Partition, orphans []Orp
 	if j.compacted = c.CleanupCompact; c.CleanupDelete && c.RetentionMs >= 0 {
 		j.expired = time.Now().UnixMilli() - c.RetentionMs
 	}
+	j.sized = c.CleanupDelete && c.RetentionBytes >= 0
 	done, err = j.run(ctx)
 	if done > 0 {
 		s.Slog.Warn("overtaken batches were salvaged", "topic", j.topic, "partition", p, "owner", owner.ID,
@@ -293,16 +301,18 @@ type job struct {
 	topic     string
 	compacted bool  // by key
 	expired   int64 // ms: retention takes away what is older
+	sized     bool  // retention takes away what is too much
 	forgotten int64 // ms: the owner may have forgotten producers that were last used before
 	orphans   []Orphan
 	peer      *peer
 	counts    map[string]int
 	kept      []*Orphan // refused for good
 
-	end    int64           // of the log as the owner showed it before anything was sent
-	last   map[int64]int32 // the last sequence of each producer, and of each identity under which batches are salvaged
-	logged *logged         // nil: not read yet
-	early  bool            // it was read before anything was refused
+	end    int64             // of the log as the owner showed it before anything was sent
+	last   map[int64]int32   // the last sequence of each producer, and of each identity under which batches are salvaged
+	logged *logged           // nil: not read yet
+	late   map[identity]bool // producers' epochs, at sequence 0, of which the log was read when their first orphan's turn came
+	seen   int64             // up to here we know what of the log was salvaged
 	codec  *batch.Decoder
 
 	// matched is the first of the orphans of which records were found under a later
@@ -312,7 +322,7 @@ type job struct {
 }
 
 func (j *job) run(ctx context.Context) (done int, err error) {
-	j.counts, j.matched = map[string]int{}, -1
+	j.counts, j.late, j.matched = map[string]int{}, map[identity]bool{}, -1
 	if j.end, err = j.peer.end(ctx, j.topic, j.partition.Index); err != nil {
 		return 0, err
 	}
@@ -367,7 +377,7 @@ func (j *job) one(ctx context.Context, o *Orphan) (outcome string, again int, er
 		return j.numbered(ctx, o, raw)
 	}
 	batch.PatchProducer(raw, own, 0, o.sequence())
-	base, err := j.peer.produce(ctx, j.partition, raw)
+	base, err := j.produce(ctx, o, raw, core.Unseen)
 	if errors.Is(err, kerr.DuplicateSequenceNumber) {
 		return "known", 0, nil
 	}
@@ -395,41 +405,57 @@ func (j *job) mayBeForgotten(o *Orphan) bool {
 	return !known && o.Header.MaxTimestamp < j.forgotten
 }
 
+// produce appends an orphan, or what is left of it.
+func (j *job) produce(ctx context.Context, o *Orphan, raw []byte, seen int64) (base int64, err error) {
+	base, err = j.peer.produce(ctx, j.partition, raw, seen)
+	if err == nil && seen != core.Unseen {
+		j.seen = max(j.seen, base+int64(o.Header.Records))
+	}
+	return base, err
+}
+
 // numbered settles an orphan of an idempotent producer. Of one that is named, some
 // records were sent under its name already, and the others were found.
 func (j *job) numbered(ctx context.Context, o *Orphan, raw []byte) (outcome string, again int, err error) {
-	if j.logged == nil && j.mayBeForgotten(o) {
+	_, named := j.last[j.name(o).ID]
+	asItIs := !named && !j.mayBeForgotten(o)
+	// Under its first epoch a producer sends nothing again but what the owner knows.
+	if asItIs && o.Header.ProducerEpoch == 0 {
+		base, err := j.produce(ctx, o, raw, core.Unseen)
+		if !gone(err) {
+			outcome, err = j.verdict(o, base, err)
+			return outcome, 0, err
+		}
+		asItIs = false
+	}
+	// What the producer has not sent again by now it does not send again: the owner
+	// has let it go first.
+	if epoch := (identity{o.Header.ProducerID, o.Header.ProducerEpoch, 0}); !j.late[epoch] {
 		if err := j.scan(ctx); err != nil {
 			return "", 0, err
 		}
-		j.early = true
+		j.late[epoch] = true
 	}
-	if j.logged != nil && (j.logged.found[identityOf(o.Header)] || j.whole(o)) {
+	if j.logged.found[identityOf(o.Header)] || j.whole(o) {
 		return "known", 0, nil
 	}
-	_, named := j.last[j.name(o).ID]
-	if !named {
-		base, err := j.peer.produce(ctx, j.partition, raw)
+	if j.sized && o.Cut < j.peer.start {
+		return "expired", 0, nil
+	}
+	_, named = j.last[j.name(o).ID]
+	rest, err := j.rest(raw, j.name(o))
+	if err != nil {
+		j.Slog.Error("overtaken batch is damaged, it stays in the write-ahead log", "partition", j.partition, "first", o.Frame.First, "error", err)
+		return "refused", 0, nil
+	}
+	if asItIs && !named && rest.again == 0 {
+		base, err := j.produce(ctx, o, raw, j.seen)
 		if !gone(err) {
 			outcome, err = j.verdict(o, base, err)
 			return outcome, 0, err
 		}
 	}
-	if j.logged == nil || j.early {
-		if err := j.scan(ctx); err != nil {
-			return "", 0, err
-		}
-		j.early = false
-		if j.logged.found[identityOf(o.Header)] || j.whole(o) {
-			return "known", 0, nil
-		}
-		_, named = j.last[j.name(o).ID]
-	}
-	rest, err := j.rest(raw, j.name(o))
 	switch {
-	case err != nil:
-		j.Slog.Error("overtaken batch is damaged, it stays in the write-ahead log", "partition", j.partition, "first", o.Frame.First, "error", err)
-		return "refused", 0, nil
 	case rest.raw == nil && !named && rest.expired > 0:
 		return "expired", rest.again, nil
 	case rest.raw == nil && !named && rest.superseded > 0:
@@ -437,7 +463,7 @@ func (j *job) numbered(ctx context.Context, o *Orphan, raw []byte) (outcome stri
 	case rest.raw == nil || named:
 		return "known", rest.again, nil
 	}
-	base, err := j.peer.produce(ctx, j.partition, rest.raw)
+	base, err := j.produce(ctx, o, rest.raw, j.seen)
 	if errors.Is(err, kerr.DuplicateSequenceNumber) || errors.Is(err, kerr.OutOfOrderSequenceNumber) {
 		// Also with more records or less than are left now: which ones their producer
 		// has sent again is for the first who asks.

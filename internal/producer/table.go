@@ -43,6 +43,9 @@ const salvageFirst = 1 << 62
 // where batches were appended again under their own producer.
 func SalvageID(epoch int32) int64 { return salvageFirst | int64(epoch) }
 
+// IsSalvage tells whether a producer id is one of those under which batches are salvaged.
+func IsSalvage(id int64) bool { return id >= salvageFirst }
+
 // salvageBatchFirst is the first of those that are given to single batches.
 const salvageBatchFirst = salvageFirst | 1<<61
 
@@ -51,13 +54,31 @@ const salvageBatchFirst = salvageFirst | 1<<61
 // It is made from what the producer called the batch, and from nothing else: the
 // batch may be in the write-ahead logs of several brokers, each of which salvages
 // it, and is to be appended once.
+//
+//	bits 63…61  01 1
+//	     60…45  of SHA-256(producer id): the producer's Kin
+//	     44…0   of SHA-256(producer id, epoch, sequence)
 func SalvageBatchID(id int64, epoch int16, sequence int32) int64 {
 	var name [8 + 2 + 4]byte
 	binary.BigEndian.PutUint64(name[:], uint64(id))
 	binary.BigEndian.PutUint16(name[8:], uint16(epoch))
 	binary.BigEndian.PutUint32(name[10:], uint32(sequence))
 	sum := sha256.Sum256(name[:])
-	return salvageBatchFirst | int64(binary.BigEndian.Uint64(sum[:])>>3)
+	return Kin(id) | int64(binary.BigEndian.Uint64(sum[:])>>(64-kinShift))
+}
+
+// kinShift is how many bits of a batch's name are its own.
+const kinShift = 45
+
+// Kin is what the names of all batches of a producer that are salvaged begin with,
+// by the producer's id or by one of these names. One in 65,536 other producers has
+// the same.
+func Kin(id int64) int64 {
+	if id >= salvageBatchFirst {
+		return id >> kinShift << kinShift
+	}
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(id)))
+	return salvageBatchFirst | int64(binary.BigEndian.Uint16(sum[:]))<<kinShift
 }
 
 // Table is what one partition knows of its producers. It is not safe for

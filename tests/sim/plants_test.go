@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/embedder/embeddertest"
 	"github.com/chronik-stream/chronik/internal/disk"
 	"github.com/chronik-stream/chronik/metastore/kv"
@@ -149,6 +150,13 @@ func TestPlantedBugsAreFound(t *testing.T) {
 			Planted{Store: func(inner kv.Store) kv.Store { return impatientStore{inner} }},
 			[]string{"metadata store away", "metadata store slow", "pause"},
 			[]history.Kind{history.Stale, history.Lost, history.Dirty},
+			false,
+		},
+		{
+			"what is salvaged does not wait for its producers",
+			Planted{Ingest: func(c *ingest.Config) { c.SalvageAfter = -1 }},
+			[]string{"metadata store away", "pause"},
+			[]history.Kind{history.Duplicated},
 			false,
 		},
 		{

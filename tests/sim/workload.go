@@ -29,6 +29,7 @@ type producer struct {
 	id        int64
 	epoch     int16
 	sequences map[history.Partition]int32
+	bumped    bool // what it misses is still to be sent again
 	builder   batch.Builder
 }
 
@@ -95,6 +96,10 @@ func (p *producer) round(ctx context.Context) {
 		if len(batches) > 0 {
 			pass(ctx, between(p.rng, 10*time.Millisecond, 300*time.Millisecond))
 		}
+		if p.bumped { // and who misses something takes his time
+			pass(ctx, between(p.rng, 0, 5*time.Second))
+			p.bumped = false
+		}
 	}
 	for _, b := range batches {
 		for _, s := range b.sends {
@@ -108,9 +113,14 @@ func (p *producer) round(ctx context.Context) {
 	if len(batches) > 0 && p.idempotent {
 		// Its sequence has a gap now. A higher epoch, as Java's client takes, keeps
 		// what may still be under way from coming after what is sent next.
-		p.epoch++
-		clear(p.sequences)
+		p.bump()
 	}
+}
+
+// bump begins a new epoch.
+func (p *producer) bump() {
+	p.epoch++
+	clear(p.sequences)
 }
 
 // batch makes the next batch for a partition.
@@ -220,9 +230,18 @@ func (p *producer) answered(b *inFlight, code int16, base int64) (again bool) {
 		p.stale = true
 		return true
 	default:
-		// Who had written to an owner that was overtaken has a gap in its sequence.
+		// Who had written to an owner that was overtaken has a gap in its sequence. Most
+		// clients send again then what they have no answer for, under a new epoch.
 		overtaken := p.w.salvaged(b.p.Topic) || p.acks == 1
-		if !overtaken || !errors.Is(err, kerr.OutOfOrderSequenceNumber) {
+		gap := overtaken && errors.Is(err, kerr.OutOfOrderSequenceNumber)
+		if gap && p.rng.IntN(4) > 0 {
+			p.bump()
+			batch.PatchProducer(b.raw, p.id, p.epoch, 0)
+			p.sequences[b.p] = int32(len(b.sends))
+			p.bumped = true
+			return true
+		}
+		if !gap {
 			p.w.history.Report(history.Other, "%s writes %s to %s and is answered %v", p.l.name, b.sends[0].ID, b.p, err)
 		}
 		for _, s := range b.sends {

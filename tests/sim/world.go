@@ -86,6 +86,7 @@ type Planted struct {
 	Disk   func(inner disk.FS) disk.FS                 // of every broker
 	Vector func(text string, dimensions int) []float32 // of the provider of embeddings
 	Config map[string]map[string]string                // by topic, which the checker is not told
+	Ingest func(*ingest.Config)                        // of every broker
 }
 
 // World is a cluster, its clients, and everything under them.
@@ -444,9 +445,13 @@ func startBroker(ctx context.Context, s *server, l *life) (func(context.Context)
 	if plant := s.w.plan.Planted.Disk; plant != nil {
 		fs = plant(fs)
 	}
+	writing := ingest.Config{SegmentAge: 2 * time.Second, SegmentBytes: 16 << 10, TailBytesMax: 32 << 10}
+	if plant := s.w.plan.Planted.Ingest; plant != nil {
+		plant(&writing)
+	}
 	b := broker.New(broker.Config{
 		ID: s.id, ClusterID: cluster, Version: "sim", DataDir: "data", WALFileBytes: 64 << 10, StopTimeout: 10 * time.Second,
-		Ingest:    ingest.Config{SegmentAge: 2 * time.Second, SegmentBytes: 16 << 10, TailBytesMax: 32 << 10},
+		Ingest:    writing,
 		API:       api.Config{TopicDefaults: topicconfig.Defaults{"durability": "wal"}},
 		Group:     group.Config{ConsumerSessionTimeout: memberSession, ConsumerHeartbeatInterval: time.Second},
 		Ownership: ownership.Config{TakeoverGrace: s.w.plan.Grace, RebalanceDelay: s.w.plan.Delay},

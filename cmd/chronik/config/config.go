@@ -95,6 +95,9 @@ type Config struct {
 	Takeover struct {
 		Grace time.Duration
 	}
+	Salvage struct {
+		After time.Duration
+	}
 	Rebalance struct {
 		Delay time.Duration
 	}

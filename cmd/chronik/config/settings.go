@@ -169,6 +169,8 @@ func (c *Config) brokerSettings() []*Setting {
 			Doc: "Time that a stopping broker has for its last flush. What it does not manage stays in the write-ahead log."},
 		{Key: "takeover.grace", Default: "1m", Value: durationValue{&c.Takeover.Grace, 0},
 			Doc: "How long the partitions of a broker that is gone wait for it to come back with its disk, where that may hold what was acknowledged (`durability=wal`); then others take them over, and what it still brings back is appended as new records. 0: at once. Partitions with `durability=object` never wait."},
+		{Key: "salvage.after", Default: "2m", Value: durationValue{&c.Salvage.After, 0},
+			Doc: "How long what a broker brings back after a takeover waits, so that idempotent producers go first, which may be sending it again: from the takeover on, and from when one was told of a gap. As long as the producers' `delivery.timeout.ms`, or longer. 0: it does not wait."},
 		{Key: "rebalance.delay", Default: "5s", Value: durationValue{&c.Rebalance.Delay, 0},
 			Doc: "How long the brokers must have been the same before partitions are moved to even out their load. One that only restarts moves nothing twice; one that comes back again within ten minutes is waited for twice as long each time, up to a minute, also before it coordinates groups."},
 		{Key: "group.initial_rebalance_delay", Default: "100ms", Run: under("3s"), Value: durationValue{&c.Group.InitialDelay, 0},

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/chronik-stream/chronik/broker"
 	"github.com/chronik-stream/chronik/broker/api"
@@ -121,6 +122,14 @@ func kafkaSettings(c *config.Config) []api.StaticConfig {
 	return all
 }
 
+// orNever is what a field whose zero is its default takes for a setting of 0.
+func orNever(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
 func brokerConfig(c *config.Config) broker.Config {
 	return broker.Config{
 		ClusterID: c.Cluster, Rack: c.Broker.Rack, Version: version.String(),
@@ -129,7 +138,7 @@ func brokerConfig(c *config.Config) broker.Config {
 		Ingest: ingest.Config{
 			SegmentBytes: int64(c.Segment.Bytes), SegmentAge: c.Segment.Age, SegmentAgeUrgent: c.Segment.AgeUrgent, SegmentAgeEmbedded: c.Segment.AgeEmbedded,
 			UploadsMax: c.Segment.Uploads, WALBytesMax: int64(c.WAL.Bytes), BudgetWait: c.WAL.BudgetWait, WaitingBytesMax: int64(c.WAL.WaitingBytes), TailBytesMax: int64(c.Tail.Bytes),
-			ProducerExpiry: c.Producer.Expiry,
+			ProducerExpiry: c.Producer.Expiry, SalvageAfter: orNever(c.Salvage.After),
 		},
 		Fetch: fetch.Config{ColdBytesMax: int64(c.Kafka.ColdBytes)},
 		Group: group.Config{

@@ -1,0 +1,120 @@
+package ingest_test
+
+import (
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/chronik-stream/chronik/broker/core"
+	"github.com/chronik-stream/chronik/broker/ingest"
+	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/producer"
+	"github.com/chronik-stream/chronik/internal/topic"
+)
+
+// salvage is numbered for a batch that comes from the write-ahead log of another broker.
+func (w *world) salvage(id int64, sequence int32) error {
+	return w.salvageSeen(core.Unseen, id, sequence)
+}
+
+// salvageSeen is salvage by a broker that has looked at the log up to an offset.
+func (w *world) salvageSeen(seen, id int64, sequence int32) error {
+	w.t.Helper()
+	var b batch.Builder
+	b.Reset(batch.Options{Producer: &batch.Producer{ID: id, Sequence: sequence}})
+	b.Append(1000, nil, nil)
+	raw, err := b.Build(nil)
+	require.NoError(w.t, err)
+	batch.PatchOffset(raw, seen, -1)
+	p, err := w.log.Append(w.t.Context(), topic.Partition{Topic: w.topic}, raw, core.AppendOptions{
+		Acks: 1, MessageBytesMax: 1 << 20, TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: math.MaxInt64, Salvage: true,
+	})
+	if err != nil {
+		return err
+	}
+	_, err = p.Wait(w.t.Context())
+	return err
+}
+
+func TestWhatIsSalvagedWaitsForItsProducer(t *testing.T) {
+	const after = 2 * time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, ingest.Config{SegmentAge: time.Hour}, false)
+		defer w.close()
+		require.NoError(t, w.numbered(0, 1, 0, nil))
+		require.ErrorIs(t, w.salvage(1, 1), core.ErrSalvageLater, "the broker has just become the owner")
+		require.NoError(t, w.salvage(producer.SalvageID(1), 0), "it has no producer that could send it again")
+		require.NoError(t, w.salvage(producer.SalvageBatchID(1, 0, 7), 0), "it was found to be missing")
+		time.Sleep(after)
+		require.NoError(t, w.salvage(1, 1))
+
+		require.ErrorIs(t, w.salvage(1, 3), core.ErrOutOfOrderSequence)
+		require.NoError(t, w.salvage(1, 2), "what is salvaged is no producer")
+		require.ErrorIs(t, w.numbered(0, 1, 4, nil), core.ErrOutOfOrderSequence)
+		require.ErrorIs(t, w.salvage(1, 3), core.ErrSalvageLater)
+		require.NoError(t, w.salvage(2, 0), "another producer was told of nothing")
+		time.Sleep(after - time.Millisecond)
+		require.ErrorIs(t, w.salvage(1, 3), core.ErrSalvageLater)
+		require.ErrorIs(t, w.numbered(0, 1, 5, nil), core.ErrOutOfOrderSequence)
+		time.Sleep(after - time.Millisecond)
+		require.ErrorIs(t, w.salvage(1, 3), core.ErrSalvageLater, "it was told again")
+		time.Sleep(time.Millisecond)
+		require.NoError(t, w.salvage(1, 3))
+
+		// Who is told all the time does not keep it waiting for ever.
+		began := time.Now()
+		for time.Since(began) < 2*after {
+			require.ErrorIs(t, w.numbered(0, 1, 9, nil), core.ErrOutOfOrderSequence)
+			time.Sleep(time.Minute)
+		}
+		require.NoError(t, w.salvage(1, 4))
+	})
+}
+
+// Who is told of gaps cannot fill the memory.
+func TestSalvageWaitsForAllWhenTooManyProducersAreTold(t *testing.T) {
+	const after, many = 2 * time.Minute, 10_000
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, ingest.Config{SegmentAge: time.Hour}, false)
+		defer w.close()
+		time.Sleep(after)
+		for id := range int64(many + 1) {
+			require.NoError(t, w.numbered(0, id, 0, nil))
+			require.ErrorIs(t, w.numbered(0, id, 2, nil), core.ErrOutOfOrderSequence)
+		}
+		require.ErrorIs(t, w.salvage(0, 1), core.ErrSalvageLater)
+		require.ErrorIs(t, w.salvage(many+1, 0), core.ErrSalvageLater)
+		time.Sleep(after)
+		require.NoError(t, w.salvage(0, 1))
+		require.NoError(t, w.salvage(many+1, 0))
+	})
+}
+
+func TestSalvageNeedNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, ingest.Config{SegmentAge: time.Hour, SalvageAfter: -1}, false)
+		defer w.close()
+		require.NoError(t, w.numbered(0, 1, 0, nil))
+		require.ErrorIs(t, w.numbered(0, 1, 2, nil), core.ErrOutOfOrderSequence)
+		require.NoError(t, w.salvage(1, 1))
+	})
+}
+
+// What two brokers have of one producer under two epochs may be the same.
+func TestWhoSalvagesHasToHaveSeenWhatAnotherHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, ingest.Config{SegmentAge: time.Hour, SalvageAfter: -1}, false)
+		defer w.close()
+		require.NoError(t, w.numbered(0, 1, 0, nil))
+		require.NoError(t, w.salvageSeen(1, 2, 0))
+		require.ErrorIs(t, w.salvageSeen(1, 3, 0), core.ErrSalvageLater)
+		require.NoError(t, w.numbered(0, 1, 1, nil))
+		require.NoError(t, w.salvageSeen(2, 3, 0), "what producers send is not salvaged")
+		require.NoError(t, w.salvageSeen(core.Unseen, 3, 1))
+		require.ErrorIs(t, w.salvageSeen(4, producer.SalvageBatchID(3, 0, 5), 0), core.ErrSalvageLater)
+		require.NoError(t, w.salvageSeen(5, producer.SalvageBatchID(3, 0, 5), 0))
+	})
+}
