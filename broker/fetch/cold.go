@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -187,13 +188,23 @@ func (r *Reader) admit(c *coldRead, room *room) (failed bool) {
 		if len(records) == 0 {
 			return false
 		}
-		c.out.Records = [][]byte{records}
+		c.out.Records = [][]byte{alone(records)}
 		room.use(len(records))
 		r.metrics.coldBytes.Add(float64(len(records)))
 		return false
 	}
 	r.metrics.failures.Inc()
 	return true
+}
+
+// alone is records without the memory that was read into besides, if that is much:
+// an answer has room for its records only, and keeps them until its client has
+// taken them.
+func alone(records []byte) []byte {
+	if cap(records)-len(records) > len(records)/2 {
+		return bytes.Clone(records)
+	}
+	return records
 }
 
 // fitting cuts off the batches that do not fit into bytesMax; the first one

@@ -160,3 +160,30 @@ func TestALargeBatchBehindOthersWaitsForAnotherAnswer(t *testing.T) {
 	require.False(t, r.readCold(t.Context(), reads, room))
 	require.Equal(t, len(large)+2*len(small), room.used, "in front it goes, and others behind it")
 }
+
+// What a client is slow to take has the memory that its answer has room for: not
+// the rest of a block, nor what was read for it and did not fit.
+func TestAnAnswerKeepsNothingButItsRecords(t *testing.T) {
+	raw := coldBatch(t, 1000)
+	for name, c := range map[string]struct {
+		read    func() []byte
+		bytes   int // that the answer may have
+		batches int // that it gets
+	}{
+		"the end of a block":      {func() []byte { return append(make([]byte, 0, 128<<10), raw...) }, 1 << 20, 1},
+		"more than there is room": {func() []byte { return bytes.Repeat(raw, 100) }, 2*len(raw) + 10, 2},
+		"a batch that is larger":  {func() []byte { return bytes.Repeat(raw, 100) }, 10, 1},
+	} {
+		r := NewReader(Config{}, nil, nil, nil, nil)
+		r.cold.read = func(_ context.Context, _ topic.Partition, first int64, _, _ int) (committed.Chunk, error) {
+			return committed.Chunk{Batches: c.read(), First: first, Next: first + 1}, nil
+		}
+		reads, room := coldRequest(1, 1<<20), newRoom(nil, c.bytes)
+		require.False(t, r.readCold(t.Context(), reads, room), name)
+		records := reads[0].out.Records
+		require.Len(t, records, 1, name)
+		require.Equal(t, bytes.Repeat(raw, c.batches), records[0], name)
+		require.Equal(t, len(records[0]), room.used, name)
+		require.LessOrEqual(t, cap(records[0]), room.used*3/2, name)
+	}
+}
