@@ -550,6 +550,24 @@ var (
 	errMemory    = errors.New("no memory for a request")
 )
 
+// What ends a connection whose request can never be read.
+var (
+	errRequestBytes = errors.New("too large a request")
+	errFrameBytes   = errors.New("too large a request for the memory that there is")
+)
+
+// tooLarge names the limit that a request was refused for which ended a
+// connection; "" if it was something else.
+func tooLarge(err error) string {
+	switch {
+	case errors.Is(err, errRequestBytes):
+		return limitRequestBytes
+	case errors.Is(err, errFrameBytes):
+		return limitFrameBytes
+	}
+	return ""
+}
+
 // errRefused ends a connection that is one too many.
 var errRefused = errors.New("refused by a limit")
 

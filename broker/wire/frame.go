@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// produceKey is the API key of the requests that carry records.
+const produceKey = 0
+
 // A frame first gets room for frameBytesFirst, however long it says it is, and
 // from there frameGrowth times what has arrived. So a peer must send bytes to
 // make us hold bytes, and an honest large frame is copied by a fifteenth only.
@@ -56,10 +59,31 @@ func (f *frameReader) check(length int) error {
 	switch limit := f.bytesMax(key); {
 	case limit == 0:
 		return fmt.Errorf("%w: api key %d is not served%s", ErrMalformed, key, f.whose(length))
-	case length > limit:
+	case length > limit && key == produceKey:
+		return fmt.Errorf("%w: %d bytes of Produce, at most %d are allowed: raise kafka.request_bytes_max, or have the client send less at once%s",
+			errRequestBytes, length, limit, f.whose(length))
+	case length > limit: // hardly Kafka
 		return fmt.Errorf("%w: a frame of %d bytes for api key %d, at most %d are allowed", ErrMalformed, length, key, limit)
 	}
+	if needs := peakBytes(length); needs > f.memory.bytesMax {
+		return fmt.Errorf("%w: %d bytes for api key %d need %d of memory, and all requests together have %d: raise kafka.frame_bytes_max, or have the client send less at once%s",
+			errFrameBytes, length, key, needs, f.memory.bytesMax, f.whose(length))
+	}
 	return nil
+}
+
+// roomFor is how large a buffer a frame gets when n of its bytes have arrived.
+func roomFor(length, n int) int { return min(length, max(frameGrowth*n, frameBytesFirst)) }
+
+// peakBytes is what a frame has of the memory at most, while it arrives: the
+// buffer that is full and the next one.
+func peakBytes(length int) (peak int64) {
+	for n, had := 0, 0; n < length; {
+		_, size := bufferClass(roomFor(length, n))
+		peak = max(peak, int64(had)+int64(size))
+		n, had = size, size
+	}
+	return peak
 }
 
 // whose is what can be told, without waiting for more, of a frame that will not
@@ -84,7 +108,7 @@ func (f *frameReader) body(ctx context.Context, length int) (*buffer, error) {
 		if buf != nil {
 			f.hold.begin(f.born, len(buf.data)) // it may have to wait with what it has
 		}
-		grown, err := f.memory.lend(ctx, min(length, max(frameGrowth*n, frameBytesFirst)))
+		grown, err := f.memory.lend(ctx, roomFor(length, n))
 		if err != nil {
 			f.memory.giveBack(buf)
 			return nil, err

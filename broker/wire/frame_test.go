@@ -90,3 +90,18 @@ func byteSize(n int) string {
 	}
 	return "100B"
 }
+
+// What is refused for want of memory is what does not fit, and nothing else.
+func TestAFrameHasAsMuchMemoryAsItIsSaidToNeed(t *testing.T) {
+	for _, length := range []int{14, 4 << 10, 8<<10 + 1, 100_000, 128 << 10, 128<<10 + 1, 2 << 20, 2<<20 + 1, 3 << 20, 5 << 20, 40 << 20} {
+		needs := peakBytes(length)
+		for bytesMax, fits := range map[int64]bool{needs: true, needs - 1: false} {
+			memory := newMemory(bytesMax, 0)
+			r := frameReader{r: bufio.NewReader(bytes.NewReader(make([]byte, length))), memory: memory, bytesMax: func(int16) int { return length }}
+			require.Equal(t, fits, r.check(length) == nil, "%d bytes, %d of memory", length, bytesMax)
+			frame, err := r.body(context.Background(), length)
+			require.Equal(t, fits, err == nil, "%d bytes, %d of memory: %v", length, bytesMax, err)
+			memory.giveBack(frame)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -251,6 +252,35 @@ func TestFramesThatWaitForMemoryForEachOtherAreGivenUp(t *testing.T) {
 	h.dial().answered()
 }
 
+func TestARequestThatCanNeverBeReadIsRefusedAtOnceByTheNameOfItsLimit(t *testing.T) {
+	for name, c := range map[string]struct {
+		size         int
+		limit, named string
+	}{
+		"more than any request may have":         {100<<20 + 1, "request_bytes", "kafka.request_bytes_max"},
+		"more than all of them have":             {9 << 20, "frame_bytes", "kafka.frame_bytes_max"},
+		"more than they have while it gets more": {7 << 20, "frame_bytes", "kafka.frame_bytes_max"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := serve(t, wire.Config{BytesMax: 8 << 20, FrameTimeout: time.Hour, StallTimeout: time.Hour}, &echo{})
+			large := h.dial()
+			large.send(binary.BigEndian.AppendUint32(nil, uint32(c.size)))
+			large.send(frame(keyEcho, 1, make([]byte, 100))[4:]) // as if the rest were to come
+			large.closed()
+			h.counts(1, "requests_refused_total", c.limit)
+			h.counts(0, "connections", "")
+			require.Zero(t, h.metric("limit_waits_total", "frame_bytes"), "it waited for what cannot come")
+			require.Zero(t, h.metric("frame_bytes", ""))
+			require.Eventually(t, func() bool { return strings.Contains(h.log.String(), c.named) }, time.Minute, time.Millisecond)
+			require.Contains(t, h.log.String(), fmt.Sprint(c.size))
+			next := h.dial()
+			go func() { _, _ = next.Write(frame(keyEcho, 2, make([]byte, 5<<20))) }() // which there is memory for
+			_, body := next.receive()
+			require.Len(t, body, 5<<20)
+		})
+	}
+}
+
 func TestAFullPipelineIsCounted(t *testing.T) {
 	e := &echo{gate: make(chan struct{}), started: make(chan int32, 10)}
 	h := serve(t, wire.Config{PipelineMax: 1}, e)
@@ -380,7 +410,7 @@ func TestWhatAMutedClientSentBeforeItLeftIsServed(t *testing.T) { // acks=0 and 
 func TestClientsThatStandStillWithMemoryMakeRoomForOthers(t *testing.T) { // each of few announces much and sends a part
 	h := serve(t, wire.Config{BytesMax: 4<<20 + 256<<10, StallTimeout: 400 * time.Millisecond}, &echo{})
 	for range 2 {
-		h.dial().send(frame(keyEcho, 1, make([]byte, 2<<20))[:200<<10]) // lies in 2 MiB
+		h.dial().send(frame(keyEcho, 1, make([]byte, 2<<20-100))[:200<<10]) // lies in 2 MiB
 	}
 	h.counts(4<<20, "frame_bytes", "")
 	<-time.After(500 * time.Millisecond) // longer than the time after which they could be closed

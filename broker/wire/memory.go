@@ -20,11 +20,12 @@ const (
 
 // memory lends buffers to frames, and bounds the bytes lent to all of them.
 type memory struct {
-	free    [bufferBitsMax - bufferBitsMin + 1]sync.Pool
-	bytes   *semaphore.Weighted
-	lent    atomic.Int64 // what is acquired of bytes
-	waitMax time.Duration
-	waited  func() // called when a loan has to wait; may be nil
+	free     [bufferBitsMax - bufferBitsMin + 1]sync.Pool
+	bytes    *semaphore.Weighted
+	bytesMax int64        // of all that is lent
+	lent     atomic.Int64 // what is acquired of bytes
+	waitMax  time.Duration
+	waited   func() // called when a loan has to wait; may be nil
 
 	shortage *shortage // told while a loan waits; may be nil
 }
@@ -35,7 +36,7 @@ type buffer struct {
 }
 
 func newMemory(bytesMax int64, waitMax time.Duration) *memory {
-	return &memory{bytes: semaphore.NewWeighted(bytesMax), waitMax: waitMax}
+	return &memory{bytes: semaphore.NewWeighted(bytesMax), bytesMax: bytesMax, waitMax: waitMax}
 }
 
 // bufferClass returns the index of the pool for n bytes and the size of its buffers.

@@ -15,6 +15,7 @@ const (
 	limitConnectionBytes = "connection_bytes"
 	limitFrameBytes      = "frame_bytes"
 	limitAnswerBytes     = "answer_bytes"
+	limitRequestBytes    = "request_bytes"
 )
 
 type metrics struct {
@@ -26,6 +27,7 @@ type metrics struct {
 	answerBytes prometheus.Gauge
 	shortened   prometheus.Counter
 	timeouts    *prometheus.CounterVec
+	tooLarge    *prometheus.CounterVec
 	aborted     prometheus.Counter
 	bytesIn     prometheus.Counter
 	bytesOut    prometheus.Counter
@@ -58,12 +60,13 @@ func newMetrics(reg prometheus.Registerer, frameBytes func() float64) *metrics {
 		shortened:   counter("answers_shortened_total", "Answers that got less room than was asked for because clients had not taken others yet."),
 		timeouts: vec("connection_timeouts_total", "Connections closed because a time was over.", "timeout",
 			timeoutIdle, timeoutFrame, timeoutWrite, timeoutMemory, timeoutStall),
+		tooLarge: vec("requests_refused_total", "Requests that are larger than a limit ever allows; their connections are closed.", "limit", limitRequestBytes, limitFrameBytes),
 		aborted:  counter("connections_aborted_total", "Connections closed for bad bytes or a failed request."),
 		bytesIn:  counter("received_bytes_total", "Bytes of request frames."),
 		bytesOut: counter("sent_bytes_total", "Bytes of responses."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.connections, m.internal, m.requests, m.refused, m.waits, m.answerBytes, m.shortened, m.timeouts, m.aborted, m.bytesIn, m.bytesOut,
+		reg.MustRegister(m.connections, m.internal, m.requests, m.refused, m.waits, m.answerBytes, m.shortened, m.timeouts, m.tooLarge, m.aborted, m.bytesIn, m.bytesOut,
 			prometheus.NewGaugeFunc(gauge("frame_bytes", "Memory that request frames have."), frameBytes))
 	}
 	return m

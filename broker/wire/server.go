@@ -227,6 +227,9 @@ func (s *Server) accept(nc net.Conn, listener Listener) {
 			if over == timeoutIdle {
 				level = slog.LevelDebug
 			}
+		} else if limit := tooLarge(err); limit != "" {
+			s.metrics.tooLarge.WithLabelValues(limit).Inc()
+			level = slog.LevelWarn
 		} else if hangUp(err) {
 			level = slog.LevelDebug
 		} else {

@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,6 +106,25 @@ type harness struct {
 	addr string
 	t    testing.TB
 	reg  *prometheus.Registry
+	log  *logged
+}
+
+// logged is what was logged.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func serve(t testing.TB, cfg wire.Config, h wire.Handler) *harness {
@@ -116,7 +137,8 @@ func serveAs(t testing.TB, cfg wire.Config, h wire.Handler, of wire.Listener) *h
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	reg := prometheus.NewRegistry()
-	s := wire.New(cfg, h, slog.New(slog.DiscardHandler), reg)
+	log := new(logged)
+	s := wire.New(cfg, h, slog.New(slog.NewTextHandler(log, nil)), reg)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(socket, of) }()
 	t.Cleanup(func() {
@@ -125,7 +147,7 @@ func serveAs(t testing.TB, cfg wire.Config, h wire.Handler, of wire.Listener) *h
 		_ = s.Shutdown(ctx)
 		require.NoError(t, <-served)
 	})
-	return &harness{s, socket.Addr().String(), t, reg}
+	return &harness{s, socket.Addr().String(), t, reg, log}
 }
 
 type client struct {

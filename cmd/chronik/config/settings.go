@@ -129,7 +129,7 @@ func (c *Config) kafkaSettings() []*Setting {
 		{Key: "kafka.connection_bytes_max", Default: "128MiB", Value: bytesValue{&c.Kafka.ConnBytes, 1 << 10},
 			Doc: "Memory for the requests of one connection that are under way; a single one may be larger."},
 		{Key: "kafka.frame_bytes_max", Default: "512MiB", Value: bytesValue{&c.Kafka.FrameBytes, 1 << 20},
-			Doc: "Memory for all requests under way; then connections wait with reading."},
+			Doc: "Memory for all requests under way; then connections wait with reading. A request that it could never hold is refused at once: it takes itself and, while it arrives, up to about as much again."},
 		{Key: "kafka.answer_bytes_max", Default: "512MiB", Value: bytesValue{&c.Kafka.AnswerBytes, 1 << 20},
 			Doc: "Memory for all answers that clients have not taken yet; then fetch answers get smaller, and those without room for one batch, and other large ones, wait."},
 		{Key: "kafka.cold_bytes_max", Default: "256MiB", Value: bytesValue{&c.Kafka.ColdBytes, 1 << 20},
