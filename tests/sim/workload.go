@@ -234,7 +234,7 @@ func (p *producer) answered(b *inFlight, code int16, base int64) (again bool) {
 		// clients send again then what they have no answer for, under a new epoch.
 		overtaken := p.w.salvaged(b.p.Topic) || p.acks == 1
 		gap := overtaken && errors.Is(err, kerr.OutOfOrderSequenceNumber)
-		if gap && p.rng.IntN(4) > 0 {
+		if gap && p.id >= 0 && p.rng.IntN(4) > 0 {
 			p.bump()
 			batch.PatchProducer(b.raw, p.id, p.epoch, 0)
 			p.sequences[b.p] = int32(len(b.sends))
