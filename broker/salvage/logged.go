@@ -17,7 +17,7 @@ import (
 type logged struct {
 	next   int64             // it was read up to here
 	wanted map[identity]bool // the orphans
-	names  map[int64]bool    // and those that are theirs alone
+	names  map[int64]int16   // their names of their own, with the epochs of their producers
 	epochs map[int64][]int16 // those of their producers, by their kin
 
 	found map[identity]bool   // of the orphans, which batches are there
@@ -67,7 +67,7 @@ func (p position) before(q position) bool {
 // sought returns a logged that has read nothing.
 func (j *job) sought() *logged {
 	l := &logged{
-		next: math.MaxInt64, wanted: map[identity]bool{}, names: map[int64]bool{}, epochs: map[int64][]int16{},
+		next: math.MaxInt64, wanted: map[identity]bool{}, names: map[int64]int16{}, epochs: map[int64][]int16{},
 		found: map[identity]bool{}, again: map[record][]copies{},
 	}
 	if j.compacted {
@@ -78,7 +78,7 @@ func (j *job) sought() *logged {
 		if !o.Header.Idempotent() {
 			continue
 		}
-		l.wanted[identityOf(o.Header)], l.names[j.name(o).ID] = true, true
+		l.wanted[identityOf(o.Header)], l.names[j.name(o).ID] = true, o.Header.ProducerEpoch
 		l.next = min(l.next, o.Cut)
 		if kin := producer.Kin(o.Header.ProducerID); !slices.Contains(l.epochs[kin], o.Header.ProducerEpoch) {
 			l.epochs[kin] = append(l.epochs[kin], o.Header.ProducerEpoch)
@@ -108,7 +108,7 @@ func (j *job) note(l *logged, h batch.Header, raw []byte) {
 	if id := identityOf(h); l.wanted[id] {
 		l.found[id] = true
 	}
-	if l.names[h.ProducerID] {
+	if _, own := l.names[h.ProducerID]; own {
 		j.last[h.ProducerID] = h.LastSequence() // the owner may have forgotten it
 	}
 	again := l.mayBeAgain(h)
@@ -119,7 +119,7 @@ func (j *job) note(l *logged, h batch.Header, raw []byte) {
 	batch.PatchCreateTime(raw)
 	err := j.each(raw, func(r *batch.Record) {
 		if again {
-			l.another(recordOf(h, r), epochOf(h))
+			l.another(recordOf(h, r), l.epochOf(h))
 		}
 		if n := l.keys[sha256.Sum256(r.Key)]; n != nil && r.Key != nil {
 			n.note(h, r)
@@ -130,21 +130,22 @@ func (j *job) note(l *logged, h batch.Header, raw []byte) {
 	}
 }
 
-// mayBeAgain tells whether a batch in the log may have records of an orphan, under
-// another epoch of its producer, or under a name of its own that is not the orphan's.
+// mayBeAgain tells whether a batch in the log may have records of an orphan, sent
+// under another epoch of its producer.
 func (l *logged) mayBeAgain(h batch.Header) bool {
-	if !h.Idempotent() || l.names[h.ProducerID] {
-		return false
-	}
-	return slices.ContainsFunc(l.epochs[producer.Kin(h.ProducerID)], func(e int16) bool { return e != epochOf(h) })
+	return h.Idempotent() && slices.ContainsFunc(l.epochs[producer.Kin(h.ProducerID)], func(e int16) bool { return e != l.epochOf(h) })
 }
 
-// epochOf is the epoch of a batch's producer; −1: a name of its own does not tell it.
-func epochOf(h batch.Header) int16 {
-	if producer.IsSalvage(h.ProducerID) {
-		return -1
+// epochOf is the epoch under which a batch's producer sent it; −1: it has a name of
+// its own that is none of the orphans', and does not tell.
+func (l *logged) epochOf(h batch.Header) int16 {
+	if !producer.IsSalvage(h.ProducerID) {
+		return h.ProducerEpoch
 	}
-	return h.ProducerEpoch
+	if epoch, own := l.names[h.ProducerID]; own {
+		return epoch
+	}
+	return -1
 }
 
 // copies are how often a record is there under one epoch of its producer.
