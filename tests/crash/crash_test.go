@@ -8,14 +8,17 @@
 package crash
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -75,7 +78,7 @@ func begin(t *testing.T, o options) *run {
 	}
 	o.cluster.Settings = append([]string{
 		"broker.lease=" + lease.String(), "segment.age=500ms", "compactor.first_age=2s", "compactor.look_every=200ms",
-		"rebalance.delay=1s", "drain.delay=0s",
+		"rebalance.delay=1s", "drain.delay=0s", "salvage.after=10s",
 	}, o.cluster.Settings...)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -153,6 +156,46 @@ func (r *run) must(err error) {
 func (r *run) start(p *harness.Process) {
 	r.Helper()
 	r.must(p.Start(r.Context()))
+}
+
+// salvaged waits until nothing that was acknowledged is on one disk only, and waits
+// there to be appended again.
+func (r *run) salvaged() {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(r.Context(), 3*patience)
+	defer cancel()
+	for none := 0; none < 2; { // who has just come back may not have looked yet
+		pending := 0.0
+		for _, b := range r.Brokers {
+			n, err := pendingOf(ctx, b)
+			r.must(err)
+			pending += n
+		}
+		if none++; pending > 0 {
+			none = 0
+		}
+		r.lasts(time.Second)
+	}
+}
+
+// pendingOf is how many batches a broker has still to salvage.
+func pendingOf(ctx context.Context, b *harness.Node) (float64, error) {
+	const name = "chronik_broker_salvage_pending_batches"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.HTTP+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("metrics of %s: %w", b.Name, err)
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			return strconv.ParseFloat(value, 64)
+		}
+	}
+	return 0, fmt.Errorf("metrics of %s do not have %s", b.Name, name)
 }
 
 // ends stops the clients, reads everything back, and holds it against the history.
@@ -391,7 +434,7 @@ func TestTheOldOwnerReturnsAfterTheGrace(t *testing.T) {
 		r.start(b.Process)
 		r.goesOn(300)
 	}
-	r.lasts(3 * time.Second)
+	r.salvaged()
 	r.ends()
 }
 
@@ -409,7 +452,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	quick.Promises.Salvaged = true
 	r := begin(t, options{
 		topics:  []workload.Topic{durable("safe"), quick},
-		cluster: harness.Options{Members: 3, Settings: []string{"takeover.grace=5s"}},
+		cluster: harness.Options{Members: 3, Settings: []string{"takeover.grace=5s", "salvage.after=30s"}},
 	})
 	for end := time.Now().Add(*long); time.Now().Before(end); {
 		var heal, again []func() error // whoever starts needs etcd and the bucket
@@ -434,6 +477,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		}
 	}
 	r.goesOn(500)
+	r.salvaged()
 	r.ends()
 }
 
