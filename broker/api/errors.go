@@ -41,6 +41,7 @@ func codes() []errorCode {
 		{core.ErrOutOfOrderSequence, kerr.OutOfOrderSequenceNumber},
 		{core.ErrInvalidProducerEpoch, kerr.InvalidProducerEpoch},
 		{core.ErrSalvageLater, kerr.ThrottlingQuotaExceeded},
+		{core.ErrSalvageStale, kerr.ConcurrentTransactions},
 		{core.ErrUnknownProducer, kerr.UnknownProducerID},
 		{core.ErrTransactional, kerr.InvalidTxnState},
 		{core.ErrTooLarge, kerr.MessageTooLarge},

@@ -59,8 +59,10 @@ var (
 	// begin at sequence 0.
 	ErrUnknownProducer = errors.New("unknown producer id")
 	// ErrSalvageLater: a batch that is salvaged has to wait for what its producer may
-	// be sending again, or its sender to look again what is there.
-	ErrSalvageLater = errors.New("salvage has to wait")
+	// be sending again.
+	ErrSalvageLater = errors.New("producers go before what is salvaged")
+	// ErrSalvageStale: who salvages a batch has to look again for it in the log.
+	ErrSalvageStale = errors.New("something was salvaged since the log was looked at")
 	// ErrTransactional: a transactional batch outside any open transaction.
 	ErrTransactional = errors.New("no transaction is open for this partition")
 

@@ -56,7 +56,7 @@ func (p *Partition) salvageNow(h batch.Header) error {
 		return nil
 	}
 	if h.BaseOffset < p.salvaged {
-		return fmt.Errorf("%w: the log was looked at up to %d, and has what was salvaged up to %d", core.ErrSalvageLater, h.BaseOffset, p.salvaged)
+		return fmt.Errorf("%w up to %d, below %d", core.ErrSalvageStale, h.BaseOffset, p.salvaged)
 	}
 	if producer.IsSalvage(h.ProducerID) {
 		return nil

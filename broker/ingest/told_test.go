@@ -110,11 +110,11 @@ func TestWhoSalvagesHasToHaveSeenWhatAnotherHas(t *testing.T) {
 		defer w.close()
 		require.NoError(t, w.numbered(0, 1, 0, nil))
 		require.NoError(t, w.salvageSeen(1, 2, 0))
-		require.ErrorIs(t, w.salvageSeen(1, 3, 0), core.ErrSalvageLater)
+		require.ErrorIs(t, w.salvageSeen(1, 3, 0), core.ErrSalvageStale)
 		require.NoError(t, w.numbered(0, 1, 1, nil))
 		require.NoError(t, w.salvageSeen(2, 3, 0), "what producers send is not salvaged")
 		require.NoError(t, w.salvageSeen(core.Unseen, 3, 1))
-		require.ErrorIs(t, w.salvageSeen(4, producer.SalvageBatchID(3, 0, 5), 0), core.ErrSalvageLater)
+		require.ErrorIs(t, w.salvageSeen(4, producer.SalvageBatchID(3, 0, 5), 0), core.ErrSalvageStale)
 		require.NoError(t, w.salvageSeen(5, producer.SalvageBatchID(3, 0, 5), 0))
 	})
 }

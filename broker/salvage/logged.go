@@ -36,6 +36,14 @@ func identityOf(h batch.Header) identity {
 	return identity{h.ProducerID, h.ProducerEpoch, h.BaseSequence}
 }
 
+// epoch is all that a producer has sent under one epoch.
+type epoch struct {
+	id    int64
+	epoch int16
+}
+
+func epochOf(h batch.Header) epoch { return epoch{h.ProducerID, h.ProducerEpoch} }
+
 type sum [sha256.Size]byte
 
 // record is what one record of a producer is known by, in whichever batch it is.
@@ -119,7 +127,7 @@ func (j *job) note(l *logged, h batch.Header, raw []byte) {
 	batch.PatchCreateTime(raw)
 	err := j.each(raw, func(r *batch.Record) {
 		if again {
-			l.another(recordOf(h, r), l.epochOf(h))
+			l.another(recordOf(h, r), l.sentUnder(h))
 		}
 		if n := l.keys[sha256.Sum256(r.Key)]; n != nil && r.Key != nil {
 			n.note(h, r)
@@ -133,12 +141,12 @@ func (j *job) note(l *logged, h batch.Header, raw []byte) {
 // mayBeAgain tells whether a batch in the log may have records of an orphan, sent
 // under another epoch of its producer.
 func (l *logged) mayBeAgain(h batch.Header) bool {
-	return h.Idempotent() && slices.ContainsFunc(l.epochs[producer.Kin(h.ProducerID)], func(e int16) bool { return e != l.epochOf(h) })
+	return h.Idempotent() && slices.ContainsFunc(l.epochs[producer.Kin(h.ProducerID)], func(e int16) bool { return e != l.sentUnder(h) })
 }
 
-// epochOf is the epoch under which a batch's producer sent it; −1: it has a name of
+// sentUnder is the epoch under which a batch's producer sent it; −1: it has a name of
 // its own that is none of the orphans', and does not tell.
-func (l *logged) epochOf(h batch.Header) int16 {
+func (l *logged) sentUnder(h batch.Header) int16 {
 	if !producer.IsSalvage(h.ProducerID) {
 		return h.ProducerEpoch
 	}

@@ -10,7 +10,7 @@
 // meanwhile:
 //
 //   - A batch of an idempotent producer is sent as it is, when the owner has let
-//     the producer itself go first (core.ErrProducersFirst). The owner knows it again
+//     the producer itself go first (core.ErrSalvageLater). The owner knows it again
 //     by its producer id, epoch and sequence. If it is old, and the owner does
 //     not know the producer, it may have known and forgotten it (Expiry):
 //     then it is as if it were refused.
@@ -308,11 +308,11 @@ type job struct {
 	counts    map[string]int
 	kept      []*Orphan // refused for good
 
-	end    int64             // of the log as the owner showed it before anything was sent
-	last   map[int64]int32   // the last sequence of each producer, and of each identity under which batches are salvaged
-	logged *logged           // nil: not read yet
-	late   map[identity]bool // producers' epochs, at sequence 0, of which the log was read when their first orphan's turn came
-	seen   int64             // up to here we know what of the log was salvaged
+	end    int64           // of the log as the owner showed it before anything was sent
+	last   map[int64]int32 // the last sequence of each producer, and of each identity under which batches are salvaged
+	logged *logged         // nil: not read yet
+	late   map[epoch]bool  // those whose first orphan's turn had come when the log was read
+	seen   int64           // up to here we know what of the log was salvaged
 	codec  *batch.Decoder
 
 	// matched is the first of the orphans of which records were found under a later
@@ -322,7 +322,7 @@ type job struct {
 }
 
 func (j *job) run(ctx context.Context) (done int, err error) {
-	j.counts, j.late, j.matched = map[string]int{}, map[identity]bool{}, -1
+	j.counts, j.late, j.matched = map[string]int{}, map[epoch]bool{}, -1
 	if j.end, err = j.peer.end(ctx, j.topic, j.partition.Index); err != nil {
 		return 0, err
 	}
@@ -374,7 +374,12 @@ func (j *job) one(ctx context.Context, o *Orphan) (outcome string, again int, er
 	raw = slices.Clone(raw)
 	batch.PatchCreateTime(raw) // the owner stamps it anew where the topic wants that
 	if o.Header.Idempotent() {
-		return j.numbered(ctx, o, raw)
+		outcome, again, err = j.numbered(ctx, o, raw)
+		if again == 0 && errors.Is(err, kerr.ConcurrentTransactions) {
+			delete(j.late, epochOf(o.Header)) // something was salvaged since we looked, maybe by us
+			outcome, again, err = j.numbered(ctx, o, raw)
+		}
+		return outcome, again, err
 	}
 	batch.PatchProducer(raw, own, 0, o.sequence())
 	base, err := j.produce(ctx, o, raw, core.Unseen)
@@ -430,11 +435,11 @@ func (j *job) numbered(ctx context.Context, o *Orphan, raw []byte) (outcome stri
 	}
 	// What the producer has not sent again by now it does not send again: the owner
 	// has let it go first.
-	if epoch := (identity{o.Header.ProducerID, o.Header.ProducerEpoch, 0}); !j.late[epoch] {
+	if e := epochOf(o.Header); !j.late[e] {
 		if err := j.scan(ctx); err != nil {
 			return "", 0, err
 		}
-		j.late[epoch] = true
+		j.late[e] = true
 	}
 	if j.logged.found[identityOf(o.Header)] || j.whole(o) {
 		return "known", 0, nil
