@@ -41,8 +41,11 @@ e2e: export CHRONIK_BIN = $(CURDIR)/$(BIN)
 e2e: build ## end-to-end tests of the binary, minutes; E2E=regexp chooses, CHRONIK_TESTDATA=dir for the real data
 	{ go test -count=1 -p 1 -timeout 25m -json -run '$(E2E)' ./tests/... || true; } | $(REPORT) -v
 
-sim: ## simulated clusters under faults, new seeds each time: a minute, or SIM=2h
-	go test -count=1 -timeout 0 -run TestTheClusterKeepsItsPromises ./tests/sim -sim.for=$(SIM)
+# Built with a runtime whose chance is seeded: see tests/sim/exact.
+sim: ## simulated clusters under faults, new seeds each time: a minute, or SIM=2h; SEED=42 plays that one, with CHANCE=1 exactly as before, TRACE=1 tells all
+	go run ./tests/sim/exact -o bin/_exact
+	go test -count=1 -timeout 0 -tags exact -overlay bin/_exact/overlay.json $(if $(TRACE),-v) -run '^($(if $(SEED),,TestASeedReplays|)TestTheClusterKeepsItsPromises)$$' ./tests/sim \
+		-sim.for=$(SIM) $(if $(SEED),-sim.seed=$(SEED)) $(if $(CHANCE),-sim.chance=$(CHANCE)) $(if $(TRACE),-sim.trace)
 
 demo: build ## see it work: events in over Kafka, answers out by SQL; KEEP=1 leaves the server running
 	go run ./tests/demo -chronik $(BIN) $(if $(KEEP),-keep)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -97,8 +98,9 @@ func (c *Compactor) namedAmong(ctx context.Context, old []objstore.Name) (used f
 	named := c.namedByKeys()
 	shielded := make(map[topic.Partition]bool)
 	var failed []error
-	for p, ref := range c.manifestsOf(old) {
-		section, err := readSection(ctx, c.bucket, p, ref)
+	refs := c.manifestsOf(old)
+	for _, p := range slices.SortedFunc(maps.Keys(refs), topic.Partition.Compare) {
+		section, err := readSection(ctx, c.bucket, p, refs[p])
 		if err != nil {
 			shielded[p] = true
 			failed = append(failed, fmt.Errorf("read the manifest of %v: %w", p, err))

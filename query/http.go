@@ -1,6 +1,7 @@
 package query
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -98,7 +99,7 @@ const (
 func (n *Node) observe(c *gin.Context) {
 	id := c.GetHeader(requestIDHeader)
 	if id == "" || len(id) > requestIDBytesMax || strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' }) {
-		id = ulid.Make().String()
+		id = ulid.MustNew(ulid.Now(), rand.Reader).String()
 	}
 	c.Request.Header.Set(requestIDHeader, id) // it goes along where the request is handed on
 	c.Header(requestIDHeader, id)

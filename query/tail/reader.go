@@ -226,10 +226,10 @@ func (r *reader) close() {
 	<-r.done
 	r.client.Close()
 	r.mu.Lock()
-	parts := slices.Collect(maps.Values(r.parts))
+	parts := maps.Clone(r.parts)
 	r.mu.Unlock()
-	for _, p := range parts {
-		p.close()
+	for _, index := range slices.Sorted(maps.Keys(parts)) {
+		parts[index].close()
 	}
 }
 
@@ -308,7 +308,7 @@ func (r *reader) trim(marks map[int32]int64) {
 		}
 	}
 	if len(skip) > 0 {
-		r.client.RemoveConsumePartitions(map[string][]int32{r.name: slices.Collect(maps.Keys(skip))})
+		r.client.RemoveConsumePartitions(map[string][]int32{r.name: slices.Sorted(maps.Keys(skip))})
 		r.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{r.name: skip})
 	}
 	r.notify(func() {})

@@ -15,8 +15,8 @@ import (
 )
 
 // client is a Kafka client of one goroutine, with one request under way. Real
-// clients decide too much by chance of their own to be replayed; they have their
-// part in tests/compat and tests/crash.
+// clients decide much by chance of their own, which only an exact build replays;
+// they have their part in tests/compat and tests/crash.
 type client struct {
 	w   *World
 	l   *life

@@ -13,15 +13,29 @@
 // Every call of a seam parks at one scheduler. When nothing in the process can go
 // on by itself (synctest.Wait), the scheduler sorts what has come, draws for each
 // call how long it takes and what goes wrong, and lets the one go that is due
-// next; virtual time passes only there. So a run depends on its seed, and a seed
-// that fails can be run again and looked at:
+// next; virtual time passes only there. So a run depends on its seed, and on what Go
+// itself decides by chance, as which of several ready channels a select takes.
+//
+// An exact build takes that from Go as well (see tests/sim/exact): it comes out of a
+// second number, the chance. A play of seed and chance is the same each time, call
+// by call, on a busy machine and with a trace as without; TestASeedReplays holds it
+// to that. Seeds that are played with chance 1 are the rule:
+//
+//	make sim                          # new seeds for a minute
+//	make sim SEED=42 CHANCE=1 TRACE=1 # one of them again, exactly, with the logs of all
+//	make sim SEED=42 SIM=10m          # one seed, with chance 1, 2, 3 ... until it fails
+//
+// It compiles all of Go and of the product once, some minutes. What every change is
+// tested with is the ordinary build, which needs none of that:
 //
 //	go test ./tests/sim -run TestTheClusterKeepsItsPromises -sim.seed=42 -sim.trace
 //	go test ./tests/sim -run TestTheClusterKeepsItsPromises -sim.for=2h -timeout=0
 //
-// Go itself decides some things by chance, as which of several ready channels a
-// select takes, and so does the Kafka client of the query nodes. So hardly ever, and more often on a busy machine, two runs of a
-// seed differ; then it helps to run the seed a few times.
+// There two runs of a seed are alike at first, and part sooner or later. A seed that
+// fails there may fail with chance 1 or not; the third line above finds one with
+// which it does.
+//
+// The same binary gives the same play: after a change of the product, another one.
 //
 // What it cannot show: a real kernel, a real etcd, a real network, and anything
 // that takes real time. That is for tests/crash.

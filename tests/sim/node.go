@@ -1,8 +1,11 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -76,7 +79,7 @@ func (l *life) die() {
 	conns := l.conns
 	l.conns = map[*conn]bool{}
 	l.mu.Unlock()
-	for c := range conns {
+	for _, c := range slices.SortedFunc(maps.Keys(conns), func(a, b *conn) int { return cmp.Compare(a.name, b.name) }) {
 		c.reset()
 	}
 }

@@ -26,6 +26,7 @@ type scheduler struct {
 
 	queue queue
 	order int64
+	rests int
 }
 
 // arrival is something that has come to a seam and of which nothing is decided.
@@ -104,6 +105,8 @@ func (s *scheduler) run() {
 	defer close(s.ended)
 	for {
 		synctest.Wait()
+		s.rests++
+		collect(s.rests)
 		s.after()
 		s.mu.Lock()
 		arrived, ending := s.arrived, s.ending

@@ -20,7 +20,7 @@ import (
 var (
 	seedFlag  = flag.Uint64("sim.seed", 0, "run this seed alone")
 	traceFlag = flag.Bool("sim.trace", false, "print the whole trace, with the logs of all processes")
-	forFlag   = flag.Duration("sim.for", 0, "run for so long, from a seed that the clock gives; 0: some seeds, half a minute at most")
+	forFlag   = flag.Duration("sim.for", 0, "run for so long: from a seed that the clock gives, or -sim.seed again and again until it fails; 0: some seeds, half a minute at most, or once")
 )
 
 // Of every change so many seeds are tried.
@@ -128,37 +128,49 @@ func play(t *testing.T, plan Plan) (result history.Result, fingerprint, tail str
 	}
 	outside(t)
 	cryptotest.SetGlobalRandom(t, plan.Seed) // of the ids that the product makes
+	end := exactly(plan.Seed, plan.Chance)
 	synctest.Test(t, func(t *testing.T) { result, fingerprint, tail = Run(t, plan) })
+	if n := end(); n > 0 {
+		t.Logf("the clock of the machine ended the turn of a goroutine %d times, so this may not replay", n)
+	}
 	return result, fingerprint, tail
 }
 
 func TestTheClusterKeepsItsPromises(t *testing.T) {
-	seeds := func(yield func(uint64) bool) {
+	seeds := func(yield func(seed, chance uint64) bool) {
+		begun := time.Now()
 		if *seedFlag != 0 {
-			yield(*seedFlag)
+			for chance := range chances {
+				if !yield(*seedFlag, chance) || t.Failed() || time.Since(begun) >= *forFlag {
+					return
+				}
+			}
 			return
 		}
-		begun := time.Now()
 		seed, longest := uint64(0), seedsTime
 		if *forFlag > 0 {
 			seed, longest = uint64(begun.Unix()), *forFlag
 		}
 		for n := 0; n < seedsMin || time.Since(begun) < longest; n++ {
-			if seed++; !yield(seed) {
+			if seed++; !yield(seed, 1) {
 				return
 			}
 		}
 	}
-	for seed := range seeds {
+	for seed, chance := range seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			if apart(t, seed, chance) {
+				return
+			}
 			plan := planOf(seed)
+			plan.Chance = chance
 			begun := time.Now()
 			result, fingerprint, tail := play(t, plan)
 			t.Logf("seed %d: %d brokers, %q, members %v: %s in %v: %d acked, %d with a topic deleted, %d superseded, %d expired, %d requests to delete, %d queries", seed, plan.Brokers, plan.Troubles, plan.Members, fingerprint,
 				time.Since(begun).Round(time.Millisecond), result.Count("acked"), result.Count("with a topic deleted"), result.Count("superseded by key"), result.Count("expired"), result.Count("deleted by request"), result.Count("queries answered"))
 			if !result.OK() || result.Count("acked") == 0 || plan.Queries > 0 && result.Count("queries answered") == 0 {
 				io.WriteString(os.Stdout, tail)
-				t.Errorf("seed %d breaks promises; run it again with -sim.seed=%d -sim.trace\n%s", seed, seed, result)
+				t.Errorf("seed %d breaks promises; play it again: %s\n%s", seed, again(seed, chance), result)
 			}
 		})
 	}

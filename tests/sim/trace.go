@@ -52,11 +52,12 @@ func (t *trace) print(line string) {
 	}
 }
 
-// fingerprint tells two traces apart.
+// fingerprint tells two traces apart, and also two runs that have the same one and
+// are not the same.
 func (t *trace) fingerprint() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return fmt.Sprintf("%d events, %016x", t.count, t.sum.Sum64())
+	return fmt.Sprintf("%d events, %016x", t.count, t.sum.Sum64()+drawn())
 }
 
 // tail is the last that happened.

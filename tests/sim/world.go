@@ -43,6 +43,7 @@ const cluster = "sim"
 // Plan says what a run is made of.
 type Plan struct {
 	Seed       uint64
+	Chance     uint64 // what Go decides by chance, in an exact build
 	Brokers    int
 	Compactors int
 	Queries    int // query nodes; the topics are tables then
