@@ -299,34 +299,45 @@ func rescue(data []byte, position int64, sp span, epoch int32, dense bool) []sou
 	if !dense {
 		return nil
 	}
-	var all []soundPart
-	var good []bool
-	at := 0
-	for at < len(data) {
+	all := wholeBatches(data, position, epoch)
+	n, at, first := 0, position, sp.first
+	for n < len(all) && all[n].Position == at && all[n].First == first && all[n].next <= sp.next {
+		at, first = at+all[n].Length, all[n].next
+		n++
+	}
+	m, end, next := len(all), position+int64(len(data)), sp.next
+	for m > n && all[m-1].Position+all[m-1].Length == end && all[m-1].next == next && all[m-1].First >= first {
+		m--
+		end, next = all[m].Position, all[m].First
+	}
+	return append(all[:n:n], all[m:]...)
+}
+
+// searchTimes bounds the bytes that are read while batches are looked for, in times
+// of those that there are: what lies there may look like headers of batches.
+const searchTimes = 16
+
+// wholeBatches finds the batches whose checksums are right. Behind one that is not
+// whole the next is looked for byte by byte: its length may be what is wrong.
+func wholeBatches(data []byte, position int64, epoch int32) (all []soundPart) {
+	budget := searchTimes * len(data)
+	for at := 0; at < len(data) && budget > 0; at++ {
 		h, err := batch.ParseHeader(data[at:])
-		if err != nil || h.Size() > len(data)-at {
-			break
+		if err != nil || h.Size() > len(data)-at || epoch >= 0 && h.LeaderEpoch != epoch {
+			continue
 		}
 		raw := data[at : at+h.Size()]
-		_, err = batch.Verify(raw)
+		budget -= len(raw)
+		if _, err := batch.Verify(raw); err != nil {
+			continue
+		}
 		all = append(all, soundPart{
 			Block: segment.Block{First: h.BaseOffset, Position: position + int64(at), Length: int64(len(raw)), MaxTimestamp: h.MaxTimestamp, CRC: crc32.Checksum(raw, format.Castagnoli)},
 			next:  h.Next(), epoch: h.LeaderEpoch,
 		})
-		good = append(good, err == nil && (epoch < 0 || h.LeaderEpoch == epoch))
-		at += len(raw)
+		at += len(raw) - 1
 	}
-	n, first := 0, sp.first
-	for n < len(all) && good[n] && all[n].First == first && all[n].next <= sp.next {
-		first = all[n].next
-		n++
-	}
-	m, next := len(all), sp.next
-	for at == len(data) && m > n && good[m-1] && all[m-1].next == next && all[m-1].First >= first {
-		m--
-		next = all[m].First
-	}
-	return append(all[:n:n], all[m:]...)
+	return all
 }
 
 // keepLost stores what was lost, before the manifest goes on without it.

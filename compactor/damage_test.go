@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/manifest"
 	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/topic"
@@ -354,4 +355,46 @@ func TestADamagedLogFileIsLeftOutOfCleanings(t *testing.T) {
 		require.Equal(t, latest[k.log[offset].key], offset, "offset %d is superseded", offset)
 	}
 	require.Contains(t, behind.got, deleted)
+}
+
+// Wherever a bit is flipped, in what a checksum covers or not, one batch is lost.
+func TestAFlippedBitCostsTheBatchThatItIsIn(t *testing.T) {
+	const n, records, position = 4, 3, 1000
+	var data []byte
+	var ends []int
+	var b batch.Builder
+	for i := range int64(n) {
+		b.Reset(batch.Options{})
+		for range records {
+			b.Append(i, nil, []byte("a value of some bytes"))
+		}
+		at := len(data)
+		var err error
+		data, err = b.Build(data)
+		require.NoError(t, err)
+		batch.PatchOffset(data[at:], 10+records*i, 7)
+		ends = append(ends, len(data))
+	}
+	whole := span{10, 10 + n*records}
+	for at := range data {
+		for bit := range 8 {
+			data[at] ^= 1 << bit
+			lost := slices.IndexFunc(ends, func(end int) bool { return at < end })
+			var firsts []int64
+			for _, s := range rescue(data, position, whole, 7, true) {
+				require.Equal(t, s.First+records, s.next)
+				firsts = append(firsts, s.First)
+			}
+			var want []int64
+			for i := range n {
+				if i != lost {
+					want = append(want, 10+records*int64(i))
+				}
+			}
+			require.Equal(t, want, firsts, "bit %d of byte %d", bit, at)
+			data[at] ^= 1 << bit
+		}
+	}
+	require.Len(t, rescue(data, position, whole, 7, true), n)
+	require.Empty(t, rescue(data, position, whole, 7, false), "where offsets may be missing")
 }

@@ -152,6 +152,9 @@ func (p *Partition) append(h batch.Header, records []byte, o core.AppendOptions)
 	}
 	if h.Idempotent() {
 		duplicate, err := p.producers.Check(producerOf(h))
+		if err != nil && o.Salvage && p.producers.Had(producerOf(h)) {
+			duplicate, err = &producer.Batch{First: -1, Timestamp: -1}, nil // where it was, nobody asks
+		}
 		if err == nil && len(p.missed) > 0 && p.misses(h) {
 			err = producer.ErrOutOfOrderSequence
 		}

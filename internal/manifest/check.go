@@ -204,6 +204,9 @@ func validateProducers(states []producer.State) error {
 		if n := len(states[i].Batches); n > producer.BatchesMax {
 			return fmt.Errorf("producer %d has %d batches", states[i].ID, n)
 		}
+		if err := states[i].ValidateRuns(); err != nil {
+			return fmt.Errorf("producer %d has %w", states[i].ID, err)
+		}
 	}
 	return nil
 }

@@ -84,6 +84,12 @@ func (p *printer) section(s *Section, at, length int) {
 		for _, b := range s.Batches {
 			p.printf(" %d..%d@%d", b.FirstSequence, b.LastSequence, b.First)
 		}
+		if s.Run > s.Remembered() {
+			p.printf(" run=%d", s.Run)
+		}
+		for _, r := range s.Past {
+			p.printf(" past=%d:%d-%d", r.Epoch, r.Last, r.N)
+		}
 		p.printf("\n")
 	}
 }

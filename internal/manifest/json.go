@@ -59,6 +59,8 @@ type state struct {
 	Epoch    int16      `json:"epoch"`
 	LastUsed int64      `json:"last_used"`
 	Batches  [][4]int64 `json:"batches,omitempty"` // first and last sequence, first offset, timestamp
+	Run      int32      `json:"run,omitempty"`     // from version 5 on, with past
+	Past     [][3]int64 `json:"past,omitempty"`    // epoch, last sequence, length
 }
 
 func marshal(s *Section) ([]byte, error) {
@@ -78,6 +80,12 @@ func marshal(s *Section) ([]byte, error) {
 	}
 	for _, p := range s.Producers {
 		w := state{ID: p.ID, Epoch: p.Epoch, LastUsed: p.LastUsed}
+		if p.Run > p.Remembered() {
+			w.Run = p.Run
+		}
+		for _, r := range p.Past {
+			w.Past = append(w.Past, [3]int64{int64(r.Epoch), int64(r.Last), int64(r.N)})
+		}
 		for _, b := range p.Batches {
 			w.Batches = append(w.Batches, [4]int64{int64(b.FirstSequence), int64(b.LastSequence), b.First, b.Timestamp})
 		}
@@ -173,6 +181,9 @@ func unmarshal(version byte, payload []byte) (Section, error) {
 	if s.Producers, err = producers(wire.Producers); err != nil {
 		return Section{}, err
 	}
+	if version < 5 && s.version() > 4 {
+		return Section{}, format.Corrupt(FrameSize, "payload: version %d knows nothing of runs of producers", version)
+	}
 	if err := s.validate(); err != nil {
 		return Section{}, format.Corrupt(FrameSize, "payload: %v", err)
 	}
@@ -222,6 +233,13 @@ func producers(from []state) ([]producer.State, error) {
 			states[i].Batches = append(states[i].Batches, producer.Batch{
 				FirstSequence: int32(b[0]), LastSequence: int32(b[1]), First: b[2], Timestamp: b[3],
 			})
+		}
+		states[i].Run = p.Run
+		for _, r := range p.Past {
+			if r[0] != int64(int16(r[0])) || r[1] != int64(int32(r[1])) || r[2] != int64(int32(r[2])) {
+				return nil, format.Corrupt(FrameSize, "payload: producer %d has the run %d", p.ID, r)
+			}
+			states[i].Past = append(states[i].Past, producer.Run{Epoch: int16(r[0]), Last: int32(r[1]), N: int32(r[2])})
 		}
 	}
 	return states, nil

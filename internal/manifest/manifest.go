@@ -7,7 +7,7 @@
 //
 //	object:  section · section · …
 //
-//	section: magic "CHMF" (4) · version 1 to 4 (1) · zero (3) · payload length (4)
+//	section: magic "CHMF" (4) · version 1 to 5 (1) · zero (3) · payload length (4)
 //	         · CRC-32C of the 12 bytes before and the payload (4) · payload
 //
 // The payload is JSON: manifests are small, read seldom, and looked at by
@@ -34,7 +34,7 @@ import (
 
 const (
 	// Version is the newest version of a section.
-	Version = 4
+	Version = 5
 	// SectionsMax bounds the sections of an object: as many partitions as one
 	// transaction of the metadata store may swap.
 	SectionsMax = 64
@@ -147,6 +147,10 @@ func Encode(sections []Section) (object []byte, places []Place, err error) {
 // version is the oldest that can say what the section says.
 func (s *Section) version() byte {
 	newer := func(f File) bool { return f.Footer != 0 || f.Settings != "" || f.Masked != 0 }
+	ran := func(p producer.State) bool { return p.Run > p.Remembered() || len(p.Past) > 0 }
+	if slices.ContainsFunc(s.Producers, ran) {
+		return 5
+	}
 	embedded := func(f File) bool { return f.Settings != "" }
 	if slices.ContainsFunc(s.Vector, newer) || slices.ContainsFunc(s.Columnar, embedded) || len(s.Collections) > 0 {
 		return 4

@@ -73,6 +73,13 @@ func embedded(index int32) manifest.Section {
 	return s
 }
 
+// running is embedded with a producer that has gone on for long.
+func running(index int32) manifest.Section {
+	s := embedded(index)
+	s.Producers[0].Run, s.Producers[0].Past = 40, []producer.Run{{Epoch: 0, Last: 11, N: 12}, {Epoch: 1, Last: 5, N: 3}}
+	return s
+}
+
 func mask(first, next int64) manifest.File {
 	return manifest.File{Object: fmt.Sprintf("mask/%d-%d", first, next), Size: 100, First: first, Next: next, Records: 1}
 }
@@ -97,7 +104,7 @@ func sample(index int32) manifest.Section {
 }
 
 func TestSectionsStandOnTheirOwn(t *testing.T) {
-	written := []manifest.Section{sample(0), cleaned(1), {Partition: partition(2), Version: 1}, searchable(3), embedded(4)}
+	written := []manifest.Section{sample(0), cleaned(1), {Partition: partition(2), Version: 1}, searchable(3), embedded(4), running(5)}
 	object, places, err := manifest.Encode(written)
 	require.NoError(t, err)
 	all, err := manifest.DecodeAll(object)
@@ -108,12 +115,12 @@ func TestSectionsStandOnTheirOwn(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, written[i], one)
 	}
-	require.Equal(t, int64(len(object)), places[4].Position+places[4].Length)
+	require.Equal(t, int64(len(object)), places[5].Position+places[5].Length)
 	require.Same(t, &all[0].Columnar[0].Columns[0], &all[0].Columnar[1].Columns[0], "files of one schema share it")
 }
 
 func TestGoldenManifest(t *testing.T) {
-	for version, section := range map[byte]manifest.Section{2: cleaned(0), 3: searchable(0), 4: embedded(0)} {
+	for version, section := range map[byte]manifest.Section{2: cleaned(0), 3: searchable(0), 4: embedded(0), 5: running(0)} {
 		name := fmt.Sprintf("v%d.manifest", version)
 		object, places, err := manifest.Encode([]manifest.Section{section, {Partition: partition(1), Topic: "wikipedia", Version: 1}})
 		require.NoError(t, err)
@@ -148,6 +155,14 @@ func TestVersionThreeHasNothingOfShards(t *testing.T) {
 	require.Equal(t, byte(4), object[4])
 	_, err = manifest.Decode(framed(3, string(object[manifest.FrameSize:])))
 	require.ErrorContains(t, err, "or of the vectors in tables")
+}
+
+func TestVersionFourHasNothingOfRuns(t *testing.T) {
+	object, _, err := manifest.Encode([]manifest.Section{running(0)})
+	require.NoError(t, err)
+	_, err = manifest.Decode(framed(4, string(object[manifest.FrameSize:])))
+	require.ErrorIs(t, err, format.ErrCorrupt)
+	require.ErrorContains(t, err, "version 4 knows nothing of runs")
 }
 
 // cleaned is sample after compaction by key has begun.

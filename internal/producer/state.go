@@ -5,6 +5,11 @@
 // segments hold what changed in them, manifests hold a snapshot at the log mark.
 package producer
 
+import (
+	"fmt"
+	"math"
+)
+
 // BatchesMax is how many batches are remembered per producer and partition,
 // Kafka's own number: a client may have that many requests in flight.
 const BatchesMax = 5
@@ -17,10 +22,57 @@ type Batch struct {
 	Timestamp     int64 // ms: its log append time, or -1 under CreateTime
 }
 
+// RunsMax is how many runs of earlier epochs are remembered.
+const RunsMax = 2
+
+// Run is a stretch of the sequences of one epoch of a producer that are all in the
+// log, or were: those up to Last, so many. How long ago, does not matter.
+type Run struct {
+	Epoch int16
+	Last  int32
+	N     int32 // from 1 to RunMax
+}
+
+// RunMax bounds the length of a run: sequences go round, and what is half of a round
+// behind another is before it.
+const RunMax = 1 << 30
+
+// has tells whether sequences of the run's epoch lie in it.
+func (r Run) has(first, last int32) bool {
+	behind := int64((r.Last-last)&math.MaxInt32) + int64((last-first)&math.MaxInt32)
+	return behind < int64(r.N)
+}
+
 // State is what one partition knows of one producer.
 type State struct {
 	ID       int64
 	Epoch    int16
 	LastUsed int64   // ms since the epoch, wall clock: for expiry
 	Batches  []Batch // oldest first, 0..BatchesMax
+	Run      int32   // how many sequences up to the last batch's are all in the log; 0: those of Batches
+	Past     []Run   // those of earlier epochs, oldest first, 0..RunsMax
+}
+
+// Remembered is the run that the batches of a state make.
+func (s *State) Remembered() int32 {
+	if len(s.Batches) == 0 {
+		return 0
+	}
+	return min((s.Batches[len(s.Batches)-1].LastSequence-s.Batches[0].FirstSequence)&math.MaxInt32, RunMax-1) + 1
+}
+
+// ValidateRuns tells what no state has.
+func (s *State) ValidateRuns() error {
+	if s.Run < 0 || s.Run > RunMax || s.Run > 0 && len(s.Batches) == 0 {
+		return fmt.Errorf("a run of %d with %d batches", s.Run, len(s.Batches))
+	}
+	if len(s.Past) > RunsMax {
+		return fmt.Errorf("%d runs of earlier epochs", len(s.Past))
+	}
+	for _, r := range s.Past {
+		if r.N < 1 || r.N > RunMax || r.Epoch == s.Epoch {
+			return fmt.Errorf("a run of %d in epoch %d beside the current epoch %d", r.N, r.Epoch, s.Epoch)
+		}
+	}
+	return nil
 }

@@ -12,7 +12,8 @@ import (
 
 // Errors of Check, each Kafka's error of the same name.
 var (
-	// ErrDuplicateSequence: a duplicate of a batch that is no longer remembered.
+	// ErrDuplicateSequence: a duplicate of a batch that is no longer remembered, or one
+	// that never came and is passed by.
 	ErrDuplicateSequence = errors.New("duplicate sequence number, older than the batches remembered")
 	// ErrOutOfOrderSequence: batches between the last one and this are missing, or
 	// it comes before the first that was ever appended.
@@ -92,7 +93,8 @@ type Table struct {
 func NewTable(states []State) *Table {
 	t := &Table{states: make(map[int64]*State, len(states))}
 	for _, s := range states {
-		s.Batches = slices.Clone(s.Batches)
+		s.Batches, s.Past = slices.Clone(s.Batches), slices.Clone(s.Past)
+		s.Run = max(s.Run, s.Remembered())
 		t.put(&s)
 	}
 	return t
@@ -219,14 +221,45 @@ func (t *Table) Apply(a Append, first, timestamp, nowMs int64) {
 		s = &State{ID: a.ID, Epoch: a.Epoch}
 		t.put(s)
 	}
-	if a.Epoch != s.Epoch {
+	n := int64(length(Batch{FirstSequence: a.FirstSequence, LastSequence: a.LastSequence})) + 1
+	switch {
+	case a.Epoch != s.Epoch: // from 0 on; what is not in a was salvaged under names of its own
+		n = int64(a.LastSequence) + 1
+		s.pass()
 		s.Epoch, s.Batches = a.Epoch, s.Batches[:0]
+	case len(s.Batches) > 0:
+		n = int64(s.Run) + int64((a.LastSequence-s.Batches[len(s.Batches)-1].LastSequence)&math.MaxInt32)
 	}
+	s.Run = int32(min(n, RunMax))
 	if len(s.Batches) == BatchesMax {
 		s.Batches = slices.Delete(s.Batches, 0, 1)
 	}
 	s.Batches = append(s.Batches, Batch{FirstSequence: a.FirstSequence, LastSequence: a.LastSequence, First: first, Timestamp: timestamp})
 	s.LastUsed = nowMs
+}
+
+// pass makes the run of an epoch one that is past.
+func (s *State) pass() {
+	if s.Run == 0 {
+		return
+	}
+	if len(s.Past) == RunsMax {
+		s.Past = slices.Delete(s.Past, 0, 1)
+	}
+	s.Past = append(s.Past, Run{s.Epoch, s.Batches[len(s.Batches)-1].LastSequence, s.Run})
+}
+
+// Had tells whether a batch was appended for certain, though it may not be
+// remembered: the producer has gone on behind it without a gap.
+func (t *Table) Had(a Append) bool {
+	s := t.states[a.ID]
+	if s == nil {
+		return false
+	}
+	if n := len(s.Batches); n > 0 && a.Epoch == s.Epoch {
+		return Run{s.Epoch, s.Batches[n-1].LastSequence, s.Run}.has(a.FirstSequence, a.LastSequence)
+	}
+	return slices.ContainsFunc(s.Past, func(r Run) bool { return r.Epoch == a.Epoch && r.has(a.FirstSequence, a.LastSequence) })
 }
 
 // Expire forgets the producers that were last used before ms.
@@ -251,7 +284,7 @@ func (t *Table) State(id int64) (State, bool) {
 		return State{}, false
 	}
 	c := *s
-	c.Batches = slices.Clone(s.Batches)
+	c.Batches, c.Past = slices.Clone(s.Batches), slices.Clone(s.Past)
 	return c, true
 }
 

@@ -221,3 +221,69 @@ func TestAProducerGoesOnBehindWhatWasSalvagedUnderItsName(t *testing.T) {
 		t.Errorf("a repeat of what lies before it: %v %v", b, err)
 	}
 }
+
+// What lies in a producer's run is there, or was, however long ago; what lies before
+// its first batch may never have come.
+func TestWhatAProducerHasGoneOnBehindWasAppended(t *testing.T) {
+	const max = math.MaxInt32
+	table := NewTable(nil)
+	add := func(epoch int16, first, last int32) {
+		t.Helper()
+		a := Append{7, epoch, first, last}
+		if b, err := table.Check(a); b != nil || err != nil {
+			t.Fatalf("%v: %v %v", a, b, err)
+		}
+		table.Apply(a, 0, -1, 0)
+	}
+	for seq := int32(100); seq < 300; seq += 10 {
+		add(0, seq, seq+9)
+	}
+	table.Apply(Append{SalvageBatchID(7, 0, 300), 0, 0, 9}, 0, -1, 0)
+	add(0, 310, 319)
+	add(1, 0, 4)
+	add(1, 5, max-5)
+	add(1, max-4, max)
+	add(1, 0, 9) // round
+	table.Apply(Append{SalvageBatchID(7, 3, 0), 0, 0, 1}, 0, -1, 0)
+	add(3, 2, 4)
+	for range 2 {
+		for _, c := range []struct {
+			a    Append
+			want bool
+		}{
+			{Append{7, 0, 100, 109}, true},
+			{Append{7, 0, 150, 150}, true},
+			{Append{7, 0, 300, 319}, true},
+			{Append{7, 0, 99, 109}, false},
+			{Append{7, 0, 310, 320}, false},
+			{Append{7, 0, 0, 9}, false},
+			{Append{7, 1, max - 4, 3}, true},
+			{Append{7, 1, 1 << 29, 1<<29 + 1}, false}, // half a round ago is too long
+			{Append{7, 1, 0, 9}, true},
+			{Append{7, 1, 5, 14}, false},
+			{Append{7, 2, 0, 0}, false},
+			{Append{7, 3, 0, 4}, true},
+			{Append{7, 3, 3, 5}, false},
+			{Append{8, 3, 0, 4}, false},
+		} {
+			if got := table.Had(c.a); got != c.want {
+				t.Errorf("%v: %v", c.a, got)
+			}
+		}
+		table = NewTable(table.Snapshot())
+	}
+	add(4, 0, 0)
+	if table.Had(Append{7, 0, 100, 109}) || !table.Had(Append{7, 1, 0, 9}) || !table.Had(Append{7, 3, 0, 4}) {
+		t.Error("of earlier epochs, other than the last two are remembered")
+	}
+	s, _ := table.State(7)
+	if err := s.ValidateRuns(); err != nil {
+		t.Error(err)
+	}
+	// Of what an older version wrote the batches count.
+	s.Run, s.Batches = 0, []Batch{{FirstSequence: 5, LastSequence: 9}, {FirstSequence: 10, LastSequence: 12}}
+	table = NewTable([]State{s})
+	if !table.Had(Append{7, 4, 6, 12}) || table.Had(Append{7, 4, 4, 12}) {
+		t.Error("the run is not what the batches make")
+	}
+}

@@ -106,6 +106,13 @@ func appendProducer(dst []byte, s *producer.State) []byte {
 		dst = binary.AppendVarint(dst, b.First)
 		dst = binary.AppendVarint(dst, b.Timestamp)
 	}
+	dst = binary.AppendUvarint(dst, uint64(s.Run))
+	dst = binary.AppendUvarint(dst, uint64(len(s.Past)))
+	for _, r := range s.Past {
+		dst = binary.AppendVarint(dst, int64(r.Epoch))
+		dst = binary.AppendVarint(dst, int64(r.Last))
+		dst = binary.AppendUvarint(dst, uint64(r.N))
+	}
 	return dst
 }
 
@@ -142,7 +149,7 @@ func ReadFooter(tail []byte, size int64) (f *Footer, need int64, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	d := decoder{b: body[:length], base: trailerAt - length}
+	d := decoder{b: body[:length], base: trailerAt - length, version: trailer[4]}
 	f = d.footer()
 	f.Kind = kind
 	if d.err == nil && d.at != len(d.b) {
@@ -215,6 +222,7 @@ type decoder struct {
 	at       int
 	base     int64 // position of b in the object
 	position int64 // of the next block
+	version  byte
 	err      error
 }
 
@@ -263,6 +271,7 @@ const (
 	blockBytesMin    = 7
 	producerBytesMin = 4
 	batchBytesMin    = 4
+	runBytesMin      = 3
 )
 
 func ordered(a, b *Range) bool {
@@ -333,11 +342,7 @@ func (d *decoder) producers(r *Range) {
 	for i := range r.Producers {
 		s := &r.Producers[i]
 		s.ID = d.varint()
-		epoch := d.varint()
-		if epoch < math.MinInt16 || epoch > math.MaxInt16 {
-			d.fail("producer epoch %d", epoch)
-		}
-		s.Epoch = int16(epoch)
+		s.Epoch = d.epoch()
 		s.LastUsed = d.varint()
 		batches := d.count(batchBytesMin, "batches of a producer")
 		if batches > producer.BatchesMax {
@@ -355,7 +360,37 @@ func (d *decoder) producers(r *Range) {
 				Timestamp:     d.varint(),
 			}
 		}
+		if d.version == 1 {
+			continue
+		}
+		s.Run = d.run(0)
+		past := d.count(runBytesMin, "runs of a producer")
+		if past > producer.RunsMax {
+			d.fail("%d runs of a producer", past)
+			return
+		}
+		for range past {
+			s.Past = append(s.Past, producer.Run{Epoch: d.epoch(), Last: d.int32("sequence"), N: d.run(1)})
+		}
 	}
+}
+
+// epoch is a producer's.
+func (d *decoder) epoch() int16 {
+	epoch := d.varint()
+	if epoch < math.MinInt16 || epoch > math.MaxInt16 {
+		d.fail("producer epoch %d", epoch)
+	}
+	return int16(epoch)
+}
+
+// run is how long a run of a producer is.
+func (d *decoder) run(least int64) int32 {
+	n := d.uvarint()
+	if n < least || n > producer.RunMax {
+		d.fail("a run of %d sequences", n)
+	}
+	return int32(n)
 }
 
 // uvarint is not negative.

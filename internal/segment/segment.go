@@ -8,7 +8,7 @@
 //
 //	┌────────────────────────────────────────────────┐ 0
 //	│ header, 16 bytes                               │
-//	│   magic "CHRONIKS" · version 1 · kind ·        │
+//	│   magic "CHRONIKS" · version 2 · kind ·        │
 //	│   zero (2) · CRC-32C of the 12 bytes before    │
 //	├────────────────────────────────────────────────┤ 16
 //	│ range: batches of one partition, one epoch     │
@@ -21,7 +21,7 @@
 //	│ footer: see footer.go                          │
 //	├────────────────────────────────────────────────┤ size − 20
 //	│ trailer, 20 bytes, the same in every version   │
-//	│   footer length (4) · version 1 · kind ·       │
+//	│   footer length (4) · version 2 · kind ·       │
 //	│   zero (2) · CRC-32C of footer and the 8 bytes │
 //	│   before · magic "CHRONIKS"                    │
 //	└────────────────────────────────────────────────┘ size
@@ -46,7 +46,7 @@ import (
 )
 
 // Version is the newest version, the one that is written.
-const Version = 1
+const Version = 2
 
 const (
 	// HeaderSize is the number of bytes before the first batch.

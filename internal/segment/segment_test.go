@@ -53,7 +53,8 @@ func appendBatch(t testing.TB, w *segment.Writer, raw []byte) error {
 var meta = segment.Meta{Kind: segment.KindSegment, ID: "01K7AB3V9ZZZZZZZZZZZZZZZZZ", Broker: 2, Session: 77, Sequence: 5, CreatedAt: 1_760_000_000_000}
 
 var states = []producer.State{
-	{ID: 4000, Epoch: 1, LastUsed: 1_760_000_000_123, Batches: []producer.Batch{{FirstSequence: 3, LastSequence: 4, First: 12, Timestamp: -1}}},
+	{ID: 4000, Epoch: 1, LastUsed: 1_760_000_000_123, Batches: []producer.Batch{{FirstSequence: 3, LastSequence: 4, First: 12, Timestamp: -1}},
+		Run: 5, Past: []producer.Run{{Epoch: 0, Last: 41, N: 42}}},
 	{ID: 4001, Epoch: 0, LastUsed: 1_760_000_000_456},
 }
 
@@ -105,12 +106,25 @@ func TestGoldenObjects(t *testing.T) {
 	w := segment.NewWriter(segment.Meta{Kind: segment.KindLog, ID: meta.ID, Broker: -1, CreatedAt: meta.CreatedAt})
 	ranges(t, w, [2]byte{3, 9}, 1000, 1002)
 	logObject, _ := finish(t, w)
-	for name, object := range map[string][]byte{"v1.segment": segmentObject, "v1.log": logObject} {
+	for name, object := range map[string][]byte{"v2.segment": segmentObject, "v2.log": logObject} {
 		require.Equal(t, golden(t, name, object), object, "a version that stands is never changed: make a new one")
 		var text bytes.Buffer
 		require.NoError(t, segment.Dump(&text, name, bytes.NewReader(object), int64(len(object)), true))
 		require.Equal(t, string(golden(t, name+".txt", text.Bytes())), text.String())
 	}
+}
+
+func TestTheFirstVersionIsStillRead(t *testing.T) {
+	for _, name := range []string{"v1.segment", "v1.log"} {
+		object := golden(t, name, nil)
+		var text bytes.Buffer
+		require.NoError(t, segment.Dump(&text, name, bytes.NewReader(object), int64(len(object)), true))
+		require.Equal(t, string(golden(t, name+".txt", nil)), text.String())
+	}
+	f, err := load(golden(t, "v1.segment", nil))
+	require.NoError(t, err)
+	require.Equal(t, states[0].Batches, f.Ranges[0].Producers[0].Batches)
+	require.Zero(t, f.Ranges[0].Producers[0].Run)
 }
 
 // golden reads a golden file. With -update one that does not exist is made; one
@@ -261,7 +275,7 @@ func TestANewerVersionIsNotCalledCorrupt(t *testing.T) {
 	object, _ := small(t)
 	at := len(object) - segment.TrailerSize
 	length := int(binary.LittleEndian.Uint32(object[at:]))
-	object[at+4] = 2
+	object[at+4] = segment.Version + 1
 	binary.LittleEndian.PutUint32(object[at+8:], crc32.Checksum(object[at-length:at+8], format.Castagnoli))
 	_, _, err := segment.ReadFooter(object, int64(len(object)))
 	require.ErrorIs(t, err, format.ErrVersion)
