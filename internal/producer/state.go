@@ -53,12 +53,18 @@ type State struct {
 	Past     []Run   // those of earlier epochs, oldest first, 0..RunsMax
 }
 
-// Remembered is the run that the batches of a state make.
+// Remembered is the run that the batches of a state make: the last ones, back to a
+// gap.
 func (s *State) Remembered() int32 {
-	if len(s.Batches) == 0 {
-		return 0
+	n := int64(0)
+	for i := len(s.Batches) - 1; i >= 0; i-- {
+		b := s.Batches[i]
+		if i+1 < len(s.Batches) && s.Batches[i+1].FirstSequence != Successor(b.LastSequence) {
+			break
+		}
+		n += int64(length(b)) + 1
 	}
-	return min((s.Batches[len(s.Batches)-1].LastSequence-s.Batches[0].FirstSequence)&math.MaxInt32, RunMax-1) + 1
+	return int32(min(n, RunMax))
 }
 
 // ValidateRuns tells what no state has.

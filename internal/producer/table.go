@@ -214,23 +214,31 @@ func (t *Table) check(a Append) (duplicate *Batch, err error) {
 	return nil, ErrOutOfOrderSequence
 }
 
-// Apply remembers a batch that Check let pass, or that recovery found in the log.
+// Apply remembers a batch that Check let pass, or that was found in a log.
 func (t *Table) Apply(a Append, first, timestamp, nowMs int64) {
 	s := t.states[a.ID]
 	if s == nil {
 		s = &State{ID: a.ID, Epoch: a.Epoch}
 		t.put(s)
 	}
+	// In a log there may be gaps: behind them the producer had been forgotten when it
+	// wrote on, or something is damaged. No run goes on over one.
 	n := int64(length(Batch{FirstSequence: a.FirstSequence, LastSequence: a.LastSequence})) + 1
 	switch {
-	case a.Epoch != s.Epoch: // from 0 on; what is not in a was salvaged under names of its own
-		n = int64(a.LastSequence) + 1
+	case a.Epoch < s.Epoch: // it had been forgotten
+		s.Batches, s.Past = s.Batches[:0], nil
+	case a.Epoch > s.Epoch:
+		if t.follows(a, 0) { // what is not in a was salvaged under names of its own
+			n = int64(a.LastSequence) + 1
+		}
 		s.pass()
-		s.Epoch, s.Batches = a.Epoch, s.Batches[:0]
+		s.Batches = s.Batches[:0]
 	case len(s.Batches) > 0:
-		n = int64(s.Run) + int64((a.LastSequence-s.Batches[len(s.Batches)-1].LastSequence)&math.MaxInt32)
+		if last := s.Batches[len(s.Batches)-1].LastSequence; t.follows(a, Successor(last)) {
+			n = int64(s.Run) + int64((a.LastSequence-last)&math.MaxInt32)
+		}
 	}
-	s.Run = int32(min(n, RunMax))
+	s.Epoch, s.Run = a.Epoch, int32(min(n, RunMax))
 	if len(s.Batches) == BatchesMax {
 		s.Batches = slices.Delete(s.Batches, 0, 1)
 	}

@@ -287,3 +287,39 @@ func TestWhatAProducerHasGoneOnBehindWasAppended(t *testing.T) {
 		t.Error("the run is not what the batches make")
 	}
 }
+
+// What is applied may have gaps that Check lets nobody make: the producer was
+// forgotten meanwhile, or what lay between is damaged. It may never have come.
+func TestNoRunGoesOnOverAGap(t *testing.T) {
+	table := NewTable(nil)
+	add := func(epoch int16, first, last int32) {
+		t.Helper()
+		table.Apply(Append{7, epoch, first, last}, 0, -1, 0)
+		if s, _ := table.State(7); s.ValidateRuns() != nil {
+			t.Errorf("%d: %d..%d: %v", epoch, first, last, s.ValidateRuns())
+		}
+		table = NewTable(table.Snapshot())
+	}
+	had := func(want bool, epoch int16, first, last int32) {
+		t.Helper()
+		if got := table.Had(Append{7, epoch, first, last}); got != want {
+			t.Errorf("%d: %d..%d: %v", epoch, first, last, got)
+		}
+	}
+	add(1, 0, 9)
+	add(1, 100, 109)
+	had(false, 1, 10, 99)
+	had(true, 1, 100, 109)
+	had(false, 1, 0, 9) // which is not known any more
+	add(3, 50, 59)
+	had(false, 3, 0, 9)
+	had(true, 3, 50, 59)
+	had(true, 1, 100, 109)
+	had(false, 1, 10, 99)
+	add(2, 0, 4) // who was forgotten may come with an earlier epoch
+	had(false, 3, 50, 59)
+	had(true, 2, 0, 4)
+	add(3, 0, 4)
+	had(true, 2, 0, 4)
+	had(true, 3, 0, 4)
+}

@@ -372,6 +372,9 @@ func (d *decoder) producers(r *Range) {
 		for range past {
 			s.Past = append(s.Past, producer.Run{Epoch: d.epoch(), Last: d.int32("sequence"), N: d.run(1)})
 		}
+		if err := s.ValidateRuns(); err != nil {
+			d.fail("producer %d has %v", s.ID, err)
+		}
 	}
 }
 

@@ -282,6 +282,23 @@ func TestANewerVersionIsNotCalledCorrupt(t *testing.T) {
 	require.NotErrorIs(t, err, format.ErrCorrupt)
 }
 
+// The last sequence of a run is that of the last batch, and of an epoch there is one.
+func TestRunsThatNoProducerHasAreRefused(t *testing.T) {
+	for want, s := range map[string]producer.State{
+		"a run of 5 with 0 batches": {ID: 7, Run: 5},
+		"beside the current epoch":  {ID: 7, Epoch: 2, Past: []producer.Run{{Epoch: 2, Last: 3, N: 1}}},
+	} {
+		w := segment.NewWriter(meta)
+		w.Begin(partition(1, 0), 3)
+		require.NoError(t, appendBatch(t, w, records(t, 10, 2, 10)))
+		w.End([]producer.State{s})
+		object, _ := finish(t, w)
+		_, err := load(object)
+		require.ErrorIs(t, err, format.ErrCorrupt)
+		require.ErrorContains(t, err, want)
+	}
+}
+
 func TestDumpNamesDamageAndGoesOn(t *testing.T) {
 	object, f := small(t)
 	object[f.Ranges[0].Position+70] ^= 1
