@@ -171,7 +171,7 @@ func (r *replacing) replace(p *pass, file manifest.File) {
 
 // behind is a shard without its offsets below next, which another one has now.
 func behind(f manifest.File, next int64) manifest.File {
-	f.First = next
+	f.First = max(f.First, next)
 	f.Records = min(f.Records, f.Next-f.First)
 	f.Masked = min(f.Masked, f.Records)
 	return f

@@ -294,6 +294,45 @@ func TestVectorsOfAnotherModelTakeTheirPlace(t *testing.T) {
 	w.sweep(c)
 }
 
+// A provider that stops in the middle leaves what was embedded by then, and the
+// others as they are, also when that is less than one of them.
+func TestVectorsAreMadeAnewAPartAtATime(t *testing.T) {
+	w := newWorld(t)
+	w.provider = newProvider()
+	notes := w.topic("notes", 1, embeddedBy("a", "vector.batch_size", "8", "vector.embedding_concurrency", "1"))
+	p := part(notes.ID, 0)
+	c := w.start(w.quick(), w.store, w.bucket)
+	for range 3 {
+		w.commit(rows{p: p, n: 30})
+		w.settle(c)
+	}
+	require.Len(t, w.checkShards(p, "a").Vector, 3, "the test shows nothing else")
+	n := 0
+	w.provider.set(func(context.Context, []string) int {
+		if n++; n > 1 {
+			return http.StatusUnauthorized
+		}
+		return 0
+	})
+	require.NoError(t, w.store.RebuildVectors(t.Context(), notes.ID))
+	require.NoError(t, c.catalogCaughtUp(w))
+	for len(w.pausedJobs(c)) == 0 {
+		c.round(t.Context())
+	}
+	c.round(t.Context())
+	require.Equal(t, []int64{0, 8, 30, 60}, firstsOf(w.checkShards(p, "a").Vector))
+	w.provider.set(nil)
+	w.settle(c)
+	w.checkShards(p, "a")
+}
+
+func firstsOf(files []manifest.File) (firsts []int64) {
+	for _, f := range files {
+		firsts = append(firsts, f.First)
+	}
+	return firsts
+}
+
 // pausedJobs are the jobs that failed the last time.
 func (w *world) pausedJobs(c *Compactor) (lanes []lane) {
 	c.jobs.mu.Lock()
