@@ -40,7 +40,7 @@ func (e *entry) Confirm() error { return e.part.confirm(e.object) }
 type repeat struct {
 	part   *Partition
 	entry  *entry // nil: long durable
-	first  int64
+	first  int64  // −1: where it was, is not known; entry is the last one
 	stamp  int64
 	object bool
 }
@@ -48,7 +48,11 @@ type repeat struct {
 // Wait implements core.Pending: a repeat is acknowledged when the original is.
 func (r *repeat) Wait(ctx context.Context) (core.Appended, error) {
 	if r.entry != nil {
-		return r.part.wait(ctx, r.entry, r.object, true)
+		a, err := r.part.wait(ctx, r.entry, r.object, true)
+		if r.first < 0 {
+			a.First, a.Timestamp = r.first, r.stamp
+		}
+		return a, err
 	}
 	if !r.part.log.Valid() {
 		return core.Appended{}, core.ErrNotOwner

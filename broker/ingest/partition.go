@@ -153,7 +153,7 @@ func (p *Partition) append(h batch.Header, records []byte, o core.AppendOptions)
 	if h.Idempotent() {
 		duplicate, err := p.producers.Check(producerOf(h))
 		if err != nil && o.Salvage && p.producers.Had(producerOf(h)) {
-			duplicate, err = &producer.Batch{First: -1, Timestamp: -1}, nil // where it was, nobody asks
+			duplicate, err = &producer.Batch{First: -1, Timestamp: -1}, nil
 		}
 		if err == nil && len(p.missed) > 0 && p.misses(h) {
 			err = producer.ErrOutOfOrderSequence
@@ -166,7 +166,11 @@ func (p *Partition) append(h batch.Header, records []byte, o core.AppendOptions)
 			return nil, refusal(err, h)
 		case duplicate != nil:
 			p.log.budget.give(int64(len(records)))
-			return &repeat{part: p, entry: p.find(duplicate.First), first: duplicate.First, stamp: duplicate.Timestamp, object: wait}, nil
+			r := &repeat{part: p, entry: p.find(duplicate.First), first: duplicate.First, stamp: duplicate.Timestamp, object: wait}
+			if r.first < 0 && len(p.entries) > 0 {
+				r.entry = p.entries[len(p.entries)-1] // it may be any before
+			}
+			return r, nil
 		}
 	}
 	batch.PatchOffset(records, p.next, int32(p.Epoch))

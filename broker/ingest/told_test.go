@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/chronik-stream/chronik/broker/core"
 	"github.com/chronik-stream/chronik/broker/ingest"
 	"github.com/chronik-stream/chronik/internal/batch"
+	"github.com/chronik-stream/chronik/internal/disk"
 	"github.com/chronik-stream/chronik/internal/producer"
 	"github.com/chronik-stream/chronik/internal/topic"
 )
@@ -116,5 +118,32 @@ func TestWhoSalvagesHasToHaveSeenWhatAnotherHas(t *testing.T) {
 		require.NoError(t, w.salvageSeen(core.Unseen, 3, 1))
 		require.ErrorIs(t, w.salvageSeen(4, producer.SalvageBatchID(3, 0, 5), 0), core.ErrSalvageStale)
 		require.NoError(t, w.salvageSeen(5, producer.SalvageBatchID(3, 0, 5), 0))
+	})
+}
+
+// Who salvages lets go of a batch that the owner has. It may be on no disk yet.
+func TestWhatWasThereIsAnsweredWhenItIsDurable(t *testing.T) {
+	const slow = time.Second
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, ingest.Config{SegmentAge: time.Hour, SalvageAfter: -1}, false)
+		defer w.close()
+		w.fails(func(site disk.Site, _ string, _ int) *disk.Fault {
+			if site == disk.SiteDatasync {
+				return &disk.Fault{Delay: slow}
+			}
+			return nil
+		})
+		var sent errgroup.Group
+		for sequence := range int32(7) { // more than are remembered
+			sent.Go(func() error { return w.numbered(0, 1, sequence, nil) })
+			synctest.Wait()
+		}
+		begun := time.Now()
+		require.NoError(t, w.salvage(1, 0))
+		require.GreaterOrEqual(t, time.Since(begun), slow)
+		require.NoError(t, sent.Wait())
+		begun = time.Now()
+		require.NoError(t, w.salvage(1, 0))
+		require.Zero(t, time.Since(begun))
 	})
 }
