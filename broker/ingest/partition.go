@@ -48,7 +48,7 @@ type Partition struct {
 	producers *producer.Table
 	missed    map[int64]missed // by producers that are not known yet; nil: nothing
 	told      map[int64]told   // by producers that may be sending again; nil: nobody
-	heldFrom  time.Time        // when all of them may have begun to
+	allTold   told             // all of them may be, from the take on
 	salvaged  int64            // the offset behind what was salvaged last
 	waiters   map[*Waiter]struct{}
 }
@@ -103,7 +103,7 @@ func newPartition(l *Log, a Adoption) (*Partition, []*entry) {
 	}
 	p.Hasten(a.Hasty)
 	now := time.Now()
-	p.heldFrom = now
+	p.allTold = told{now, now}
 	for _, r := range a.Recovered {
 		e := &entry{
 			Frame: r.Frame, header: r.Header, part: p, next: r.Header.Next(), appended: appendTime(r.Header),
@@ -211,6 +211,7 @@ func (p *Partition) expire(now time.Time, idleMax time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.producers.Expire(before)
+	p.forgetTold(now)
 }
 
 func refusal(err error, h batch.Header) error {

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/chronik-stream/chronik/broker/core"
@@ -20,7 +21,8 @@ import (
 type told struct{ first, last time.Time }
 
 const (
-	// toldMax bounds how many are remembered. With more, salvage waits for all.
+	// toldMax bounds how many are remembered. With more, salvage waits for all, as it
+	// would for one.
 	toldMax = 10_000
 	// toldTimes bounds for how long salvage waits for a producer that is told again
 	// and again, in times of Config.SalvageAfter: the gap that a takeover leaves is
@@ -28,16 +30,37 @@ const (
 	toldTimes = 3
 )
 
+// left is for how long salvage still waits.
+func (t told) left(now time.Time, after time.Duration) time.Duration {
+	return min(after-now.Sub(t.last), toldTimes*after-now.Sub(t.first))
+}
+
+// longAgo tells whether what a producer is told next counts as its first again.
+func (p *Partition) longAgo(t told, now time.Time) bool {
+	return now.Sub(t.last) > toldTimes*p.log.opts.SalvageAfter
+}
+
+// forgetTold forgets the producers that were told of nothing for long. Holds p.mu.
+func (p *Partition) forgetTold(now time.Time) {
+	maps.DeleteFunc(p.told, func(_ int64, t told) bool { return p.longAgo(t, now) })
+}
+
 // tell is told that a batch was refused because of a gap. Holds p.mu.
 func (p *Partition) tell(h batch.Header) {
+	if p.log.opts.SalvageAfter <= 0 {
+		return
+	}
 	now := time.Now()
 	t, known := p.told[h.ProducerID]
 	switch {
 	case !known && len(p.told) == toldMax:
 		clear(p.told)
-		p.heldFrom = now
+		if p.longAgo(p.allTold, now) {
+			p.allTold.first = now
+		}
+		p.allTold.last = now
 		return
-	case !known:
+	case !known || p.longAgo(t, now):
 		t.first = now
 	}
 	if p.told == nil {
@@ -61,10 +84,10 @@ func (p *Partition) salvageNow(h batch.Header) error {
 	if producer.IsSalvage(h.ProducerID) {
 		return nil
 	}
-	after := p.log.opts.SalvageAfter
-	left := after - time.Since(p.heldFrom)
+	now, after := time.Now(), p.log.opts.SalvageAfter
+	left := p.allTold.left(now, after)
 	if t, known := p.told[h.ProducerID]; known {
-		left = max(left, min(after-time.Since(t.last), toldTimes*after-time.Since(t.first)))
+		left = max(left, t.left(now, after))
 	}
 	if left > 0 {
 		return fmt.Errorf("%w: producer %d goes first for %s", core.ErrSalvageLater, h.ProducerID, left.Round(time.Millisecond))

@@ -73,6 +73,9 @@ func TestWhatIsSalvagedWaitsForItsProducer(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		require.NoError(t, w.salvage(1, 4))
+		time.Sleep(4 * after)
+		require.ErrorIs(t, w.numbered(0, 1, 9, nil), core.ErrOutOfOrderSequence)
+		require.ErrorIs(t, w.salvage(1, 5), core.ErrSalvageLater, "that was long ago")
 	})
 }
 
@@ -92,6 +95,31 @@ func TestSalvageWaitsForAllWhenTooManyProducersAreTold(t *testing.T) {
 		time.Sleep(after)
 		require.NoError(t, w.salvage(0, 1))
 		require.NoError(t, w.salvage(many+1, 0))
+	})
+}
+
+// Nor can they hold up salvage for ever, however many they are.
+func TestSalvageDoesNotWaitForEverForTooManyProducers(t *testing.T) {
+	const after, many = 2 * time.Minute, 10_000
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, ingest.Config{SegmentAge: 24 * time.Hour, SalvageAfter: after}, false)
+		defer w.close()
+		for id := range int64(many + 2) {
+			require.NoError(t, w.numbered(0, id, 0, nil))
+		}
+		flood := func() {
+			for id := range int64(many + 1) {
+				require.ErrorIs(t, w.numbered(0, id, 2, nil), core.ErrOutOfOrderSequence)
+			}
+		}
+		time.Sleep(4 * after)
+		flood()
+		require.ErrorIs(t, w.salvage(many+1, 1), core.ErrSalvageLater)
+		for range 4 {
+			time.Sleep(after - time.Second)
+			flood()
+		}
+		require.NoError(t, w.salvage(many+1, 1))
 	})
 }
 
