@@ -394,6 +394,27 @@ func TestWhatItsProducerHasSentAgainUnderANewEpochIsNotSalvaged(t *testing.T) {
 	l.once(count{"doubted", 5}, count{"new", 1}, count{"answered 0", -2}, count{"answered 1", -1}, count{"alike", -3})
 }
 
+// By the names of salvaged batches some producers are not told from one another. What
+// one has sent itself is not taken for what another has.
+func TestWhatAnotherProducerOfItsKinHasSentIsNotTakenForIts(t *testing.T) {
+	const id = 7
+	other := int64(id + 1)
+	for producer.Kin(other) != producer.Kin(id) {
+		other++
+	}
+	l := newLossy(t)
+	old, _ := l.owned(nil)
+	at := time.Now().UnixMilli()
+	l.mustProduce(old, l.stamped(at, id, 0, 0, "alike"))
+	l.cutOff(old)
+	heir, _ := l.owned(old)
+	l.mustProduce(heir, l.stamped(at, id, 1, 0, "new 0"))
+	l.mustProduce(heir, l.stamped(at, other, 1, 0, "alike"))
+	l.back(old)
+	l.salvaged(old, 1)
+	l.once(count{"new", 1}, count{"alike", -2})
+}
+
 // A producer that is told of a gap sends again what it has no answer for, under a new
 // epoch. The former owner, which has it too, may be back before.
 func TestProducersComeBeforeWhatIsSalvaged(t *testing.T) {

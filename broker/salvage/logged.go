@@ -18,7 +18,7 @@ type logged struct {
 	next   int64             // it was read up to here
 	wanted map[identity]bool // the orphans
 	names  map[int64]int16   // their names of their own, with the epochs of their producers
-	epochs map[int64][]int16 // those of their producers, by their kin
+	epochs map[int64][]int16 // those of their producers, by their ids and by their kin
 
 	found map[identity]bool   // of the orphans, which batches are there
 	again map[record][]copies // records that are there of their producers
@@ -48,7 +48,7 @@ type sum [sha256.Size]byte
 
 // record is what one record of a producer is known by, in whichever batch it is.
 type record struct {
-	kin int64 // of its producer
+	of  int64 // its producer, or the kin of one that a batch's name does not tell
 	sum sum   // of its time, key, value and headers
 }
 
@@ -88,8 +88,10 @@ func (j *job) sought() *logged {
 		}
 		l.wanted[identityOf(o.Header)], l.names[j.name(o).ID] = true, o.Header.ProducerEpoch
 		l.next = min(l.next, o.Cut)
-		if kin := producer.Kin(o.Header.ProducerID); !slices.Contains(l.epochs[kin], o.Header.ProducerEpoch) {
-			l.epochs[kin] = append(l.epochs[kin], o.Header.ProducerEpoch)
+		for _, of := range []int64{o.Header.ProducerID, producer.Kin(o.Header.ProducerID)} {
+			if !slices.Contains(l.epochs[of], o.Header.ProducerEpoch) {
+				l.epochs[of] = append(l.epochs[of], o.Header.ProducerEpoch)
+			}
 		}
 		if j.compacted {
 			j.keysOf(o, l)
@@ -127,7 +129,7 @@ func (j *job) note(l *logged, h batch.Header, raw []byte) {
 	batch.PatchCreateTime(raw)
 	err := j.each(raw, func(r *batch.Record) {
 		if again {
-			l.another(recordOf(h, r), l.sentUnder(h))
+			l.another(record{sender(h), sumOf(r)}, l.sentUnder(h))
 		}
 		if n := l.keys[sha256.Sum256(r.Key)]; n != nil && r.Key != nil {
 			n.note(h, r)
@@ -141,7 +143,16 @@ func (j *job) note(l *logged, h batch.Header, raw []byte) {
 // mayBeAgain tells whether a batch in the log may have records of an orphan, sent
 // under another epoch of its producer.
 func (l *logged) mayBeAgain(h batch.Header) bool {
-	return h.Idempotent() && slices.ContainsFunc(l.epochs[producer.Kin(h.ProducerID)], func(e int16) bool { return e != l.sentUnder(h) })
+	return h.Idempotent() && slices.ContainsFunc(l.epochs[sender(h)], func(e int16) bool { return e != l.sentUnder(h) })
+}
+
+// sender is whose a batch in the log is, as near as it tells. Others may have the
+// same kin, and records that look alike.
+func sender(h batch.Header) int64 {
+	if producer.IsSalvage(h.ProducerID) {
+		return producer.Kin(h.ProducerID)
+	}
+	return h.ProducerID
 }
 
 // sentUnder is the epoch under which a batch's producer sent it; −1: it has a name of
@@ -172,15 +183,18 @@ func (l *logged) another(r record, epoch int16) {
 	l.again[r] = append(all, copies{epoch, 1})
 }
 
-// sentAgain tells whether a record is there under another epoch, once for each copy.
-func (l *logged) sentAgain(r record, epoch int16) bool {
-	all := l.again[r]
-	i := slices.IndexFunc(all, func(c copies) bool { return c.epoch != epoch && c.n > 0 })
-	if i < 0 {
-		return false
+// sentAgain tells whether a record of an orphan is there under another epoch, once
+// for each copy.
+func (l *logged) sentAgain(h batch.Header, r *batch.Record) bool {
+	sum := sumOf(r)
+	for _, of := range []int64{h.ProducerID, producer.Kin(h.ProducerID)} {
+		all := l.again[record{of, sum}]
+		if i := slices.IndexFunc(all, func(c copies) bool { return c.epoch != h.ProducerEpoch && c.n > 0 }); i >= 0 {
+			all[i].n--
+			return true
+		}
 	}
-	all[i].n--
-	return true
+	return false
 }
 
 // keysOf adds the keys of an orphan.
@@ -248,7 +262,7 @@ func (j *job) each(raw []byte, visit func(*batch.Record)) error {
 	return records.Err()
 }
 
-func recordOf(h batch.Header, r *batch.Record) record {
+func sumOf(r *batch.Record) (s sum) {
 	hash := sha256.New()
 	field := func(b []byte) {
 		var length [8]byte
@@ -269,9 +283,8 @@ func recordOf(h batch.Header, r *batch.Record) record {
 		field(key)
 		field(value)
 	})
-	known := record{kin: producer.Kin(h.ProducerID)}
-	hash.Sum(known.sum[:0])
-	return known
+	hash.Sum(s[:0])
+	return s
 }
 
 // left is what is to be appended again of an orphan.
@@ -295,7 +308,7 @@ func (j *job) rest(raw []byte, p batch.Producer) (left, error) {
 	var b batch.Builder
 	b.Reset(batch.Options{Codec: h.Attributes.Codec(), Producer: &p})
 	err = j.each(raw, func(r *batch.Record) {
-		if j.logged.sentAgain(recordOf(h, r), h.ProducerEpoch) {
+		if j.logged.sentAgain(h, r) {
 			out.again++
 			return
 		}
