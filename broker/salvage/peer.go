@@ -139,7 +139,11 @@ func (p *peer) produce(ctx context.Context, part topic.Partition, raw []byte, se
 		return -1, errAnswer
 	}
 	got := resp.Topics[0].Partitions[0]
-	return got.BaseOffset, kerr.ErrorForCode(got.ErrorCode)
+	err = kerr.ErrorForCode(got.ErrorCode)
+	if errors.Is(err, kerr.ThrottlingQuotaExceeded) {
+		err = core.ErrSalvageLater // by its own name, for the log
+	}
+	return got.BaseOffset, err
 }
 
 // end is the offset behind the last record that can be read.

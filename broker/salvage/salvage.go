@@ -98,7 +98,8 @@ type Salvager struct {
 
 	mu    sync.Mutex
 	jobs  map[topic.Partition][]Orphan
-	ended bool // what else comes is for the next session
+	why   map[topic.Partition]string // what the log says they wait for
+	ended bool                       // what else comes is for the next session
 	wake  chan struct{}
 }
 
@@ -107,7 +108,7 @@ func New(o Options) *Salvager {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	return &Salvager{Options: o, jobs: map[topic.Partition][]Orphan{}, wake: make(chan struct{}, 1)}
+	return &Salvager{Options: o, jobs: map[topic.Partition][]Orphan{}, why: map[topic.Partition]string{}, wake: make(chan struct{}, 1)}
 }
 
 // Add hands over batches of a partition, in the order in which they were written.
@@ -205,8 +206,8 @@ func (s *Salvager) round(ctx context.Context) (worked, left bool) {
 			s.mu.Unlock()
 			done, kept, err := s.salvage(ctx, p, orphans)
 			s.finish(p, done)
-			if err != nil && ctx.Err() == nil {
-				s.Slog.Info("salvage goes on later", "partition", p, "batches_left", len(orphans)-done, "error", err)
+			if ctx.Err() == nil {
+				s.waits(p, len(orphans)-done, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -238,6 +239,26 @@ func (s *Salvager) finish(p topic.Partition, n int) {
 	s.Metrics.pending.Sub(float64(n))
 	if s.jobs[p] = s.jobs[p][n:]; len(s.jobs[p]) == 0 {
 		delete(s.jobs, p)
+	}
+}
+
+// waits tells why a partition goes on later, when that is another reason than the
+// last time: it is tried each second, for minutes maybe.
+func (s *Salvager) waits(p topic.Partition, left int, err error) {
+	reason := ""
+	for cause := err; cause != nil; cause = errors.Unwrap(cause) {
+		reason = cause.Error() // at last one without offsets and ports, which change
+	}
+	s.mu.Lock()
+	same := s.why[p] == reason
+	if reason == "" {
+		delete(s.why, p)
+	} else {
+		s.why[p] = reason
+	}
+	s.mu.Unlock()
+	if !same && err != nil {
+		s.Slog.Info("salvage goes on later", "partition", p, "batches_left", left, "reason", err)
 	}
 }
 
