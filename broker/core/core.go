@@ -85,8 +85,11 @@ func (e *RecordError) Unwrap() error { return e.Err }
 // has overtaken.
 const SalvageClient = "chronik-salvage"
 
-// Unseen is the base offset of a batch that is salvaged, and need not be looked for.
-const Unseen = 1 << 62
+// Up to where a batch that is salvaged was looked for, if not up to an offset.
+const (
+	Unseen   = 1 << 62 // it need not be looked for
+	Unlooked = -1      // its sender has not looked yet
+)
 
 // AppendOptions are what the topic's configuration and the request say. Limits
 // are meant as they stand: zero allows nothing.
@@ -101,8 +104,9 @@ type AppendOptions struct {
 	Recompress           bool  // compression.type is not that of the producer but
 	Codec                batch.Codec
 	CompressionLevel     int // 0: the codec's default
-	// Salvage: it comes from the write-ahead log of a former owner, who has looked
-	// for it in the log up to the batch's base offset (Unseen: need not look).
+	// Salvage: it comes from the write-ahead log of a former owner, who has looked for
+	// it in the log below the batch's base offset − 1 (Unseen: need not look; Unlooked:
+	// asks whether it is time to).
 	Salvage bool
 	// Begun is when the request came: its batches wait for room together, and not
 	// one after the other. Zero is now.

@@ -78,19 +78,24 @@ func (p *Partition) salvageNow(h batch.Header) error {
 	if !h.Idempotent() {
 		return nil
 	}
-	if h.BaseOffset < p.salvaged {
-		return fmt.Errorf("%w up to %d, below %d", core.ErrSalvageStale, h.BaseOffset, p.salvaged)
+	if left := p.goesFirst(h); left > 0 {
+		return fmt.Errorf("%w: producer %d goes first for %s", core.ErrSalvageLater, h.ProducerID, left.Round(time.Millisecond))
 	}
+	if seen := h.BaseOffset - 1; seen < p.salvaged {
+		return fmt.Errorf("%w up to %d, below %d", core.ErrSalvageStale, seen, p.salvaged)
+	}
+	return nil
+}
+
+// goesFirst is how long salvage still waits for the producer of a batch. Holds p.mu.
+func (p *Partition) goesFirst(h batch.Header) time.Duration {
 	if producer.IsSalvage(h.ProducerID) {
-		return nil
+		return 0
 	}
 	now, after := time.Now(), p.log.opts.SalvageAfter
 	left := p.allTold.left(now, after)
 	if t, known := p.told[h.ProducerID]; known {
 		left = max(left, t.left(now, after))
 	}
-	if left > 0 {
-		return fmt.Errorf("%w: producer %d goes first for %s", core.ErrSalvageLater, h.ProducerID, left.Round(time.Millisecond))
-	}
-	return nil
+	return left
 }

@@ -30,7 +30,7 @@ func (w *world) salvageSeen(seen, id int64, sequence int32) error {
 	b.Append(1000, nil, nil)
 	raw, err := b.Build(nil)
 	require.NoError(w.t, err)
-	batch.PatchOffset(raw, seen, -1)
+	batch.PatchOffset(raw, seen+1, -1)
 	p, err := w.log.Append(w.t.Context(), topic.Partition{Topic: w.topic}, raw, core.AppendOptions{
 		Acks: 1, MessageBytesMax: 1 << 20, TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: math.MaxInt64, Salvage: true,
 	})
@@ -146,6 +146,7 @@ func TestWhoSalvagesHasToHaveSeenWhatAnotherHas(t *testing.T) {
 		require.NoError(t, w.salvageSeen(core.Unseen, 3, 1))
 		require.ErrorIs(t, w.salvageSeen(4, producer.SalvageBatchID(3, 0, 5), 0), core.ErrSalvageStale)
 		require.NoError(t, w.salvageSeen(5, producer.SalvageBatchID(3, 0, 5), 0))
+		require.ErrorIs(t, w.salvageSeen(core.Unlooked, 4, 0), core.ErrSalvageStale, "it is time, and it was not looked for")
 	})
 }
 

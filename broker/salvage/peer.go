@@ -121,7 +121,7 @@ var errAnswer = errors.New("answer does not name the partition that was asked fo
 // offset of its first record, or where that was appended before. It waits for the owner's disk: no more was promised
 // to the producer of a batch that another owner could overtake.
 func (p *peer) produce(ctx context.Context, part topic.Partition, raw []byte, seen int64) (base int64, err error) {
-	batch.PatchOffset(raw, seen, -1)
+	batch.PatchOffset(raw, seen+1, -1)
 	req := kmsg.NewPtrProduceRequest()
 	req.Acks, req.TimeoutMillis = 1, int32((callTimeout / 2).Milliseconds())
 	t := kmsg.NewProduceRequestTopic()
