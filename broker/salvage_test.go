@@ -492,6 +492,29 @@ func TestWhatIsGoneMeanwhileIsNotSalvaged(t *testing.T) {
 	}
 }
 
+// What the owner refuses for good is told and kept, under whichever epoch it was sent.
+func TestWhatTheOwnerRefusesIsKept(t *testing.T) {
+	l := newLossy(t)
+	old, _ := l.owned(nil)
+	l.mustProduce(old, l.numbered(-1, -1, -1, strings.Repeat("large", 100)))
+	for epoch := range int16(2) {
+		l.mustProduce(old, l.numbered(7, epoch, 0, fmt.Sprint(strings.Repeat("large", 100), epoch)))
+	}
+	l.mustProduce(old, l.numbered(8, 1, 0, "small 0"))
+	l.cutOff(old)
+	heir, _ := l.owned(old)
+	admin, size := kadm.NewClient(l.dial(heir.client.Addr())), "200"
+	if answers, err := admin.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &size}}, "t"); err != nil || answers[0].Err != nil {
+		t.Fatal(err, answers)
+	}
+	l.back(old)
+	l.salvaged(old, 4)
+	l.once(count{"small", 1})
+	if n := l.outcomes(old, "refused"); n != 3 {
+		t.Errorf("%v batches refused, want 3", n)
+	}
+}
+
 // What its producer has sent again, compaction may have taken away since. Appended
 // once more, an old value would be the latest of its key.
 func TestOfACompactedTopicWhatIsSupersededIsNotSalvaged(t *testing.T) {

@@ -457,8 +457,10 @@ func (j *job) numbered(ctx context.Context, o *Orphan, raw []byte) (outcome stri
 	// Under later ones the log is read first; whether it is time for that the owner
 	// says to a batch that was not looked for at all.
 	if asItIs && !j.late[epochOf(o.Header)] {
-		if _, err := j.produce(ctx, o, raw, core.Unlooked); !errors.Is(err, kerr.ConcurrentTransactions) {
-			return "", 0, fmt.Errorf("ask whether it is time: %w", err)
+		base, err := j.produce(ctx, o, raw, core.Unlooked)
+		if !errors.Is(err, kerr.ConcurrentTransactions) && !gone(err) {
+			outcome, err = j.verdict(o, base, err)
+			return outcome, 0, err
 		}
 	}
 	// What the producer has not sent again by now it does not send again: the owner
