@@ -17,14 +17,20 @@ import (
 // numbered appends one batch of an idempotent producer and waits for it.
 func (w *world) numbered(partition int32, id int64, sequence int32, value []byte) error {
 	w.t.Helper()
+	return w.send(partition, id, sequence, value, func([]byte, *core.AppendOptions) {})
+}
+
+// send is numbered for a batch and options that are changed before.
+func (w *world) send(partition int32, id int64, sequence int32, value []byte, change func(raw []byte, o *core.AppendOptions)) error {
+	w.t.Helper()
 	var b batch.Builder
 	b.Reset(batch.Options{Producer: &batch.Producer{ID: id, Sequence: sequence}})
 	b.Append(1000, nil, value)
 	raw, err := b.Build(nil)
 	require.NoError(w.t, err)
-	p, err := w.log.Append(w.t.Context(), topic.Partition{Topic: w.topic, Index: partition}, raw, core.AppendOptions{
-		Acks: 1, MessageBytesMax: 1 << 20, TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: math.MaxInt64,
-	})
+	o := core.AppendOptions{Acks: 1, MessageBytesMax: 1 << 20, TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: math.MaxInt64}
+	change(raw, &o)
+	p, err := w.log.Append(w.t.Context(), topic.Partition{Topic: w.topic, Index: partition}, raw, o)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package ingest_test
 
 import (
-	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"github.com/chronik-stream/chronik/internal/batch"
 	"github.com/chronik-stream/chronik/internal/disk"
 	"github.com/chronik-stream/chronik/internal/producer"
-	"github.com/chronik-stream/chronik/internal/topic"
 )
 
 // salvage is numbered for a batch that comes from the write-ahead log of another broker.
@@ -25,20 +23,10 @@ func (w *world) salvage(id int64, sequence int32) error {
 // salvageSeen is salvage by a broker that has looked at the log up to an offset.
 func (w *world) salvageSeen(seen, id int64, sequence int32) error {
 	w.t.Helper()
-	var b batch.Builder
-	b.Reset(batch.Options{Producer: &batch.Producer{ID: id, Sequence: sequence}})
-	b.Append(1000, nil, nil)
-	raw, err := b.Build(nil)
-	require.NoError(w.t, err)
-	batch.PatchOffset(raw, seen+1, -1)
-	p, err := w.log.Append(w.t.Context(), topic.Partition{Topic: w.topic}, raw, core.AppendOptions{
-		Acks: 1, MessageBytesMax: 1 << 20, TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: math.MaxInt64, Salvage: true,
+	return w.send(0, id, sequence, nil, func(raw []byte, o *core.AppendOptions) {
+		batch.PatchOffset(raw, seen+1, -1)
+		o.Salvage = true
 	})
-	if err != nil {
-		return err
-	}
-	_, err = p.Wait(w.t.Context())
-	return err
 }
 
 func TestWhatIsSalvagedWaitsForItsProducer(t *testing.T) {
